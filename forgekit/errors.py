@@ -1,0 +1,46 @@
+"""The errors forgekit raises: each names the input it refuses and ends with what would work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+class ForgekitError(Exception):
+    """Base class of all errors that forgekit raises on purpose."""
+
+
+class UnknownModelError(ForgekitError):
+    """A model name that no role knows."""
+
+
+class SourceError(ForgekitError):
+    """A prompt source that cannot be read."""
+
+
+class StoreError(ForgekitError):
+    """A store file that cannot be opened, is busy, damaged, or too new."""
+
+
+class StatusError(ForgekitError):
+    """A prompt status change that the table of transitions does not allow."""
+
+
+class ParameterError(ForgekitError):
+    """An argument or parameter outside what is allowed."""
+
+
+@dataclass(frozen=True)
+class ItemError:
+    """Why one item of a batch failed; the others of the batch are not affected.
+
+    Models return it in the place of a result. It is stored as null plus this reason, never as 0.
+    """
+
+    reason: str
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the nearest of `known`, or "" where none is near."""
+    return "".join(f" Did you mean {match!r}?" for match in get_close_matches(name, list(known), n=1))
