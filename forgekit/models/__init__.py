@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from forgekit.errors import ItemError
+from forgekit.errors import ItemError, ParameterError, UnknownModelError, did_you_mean
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -91,3 +92,54 @@ class LanguageModel(Protocol):
 
     def generate(self, requests: Sequence[str]) -> list[str | ItemError]:
         """Answer each request with text, in order."""
+
+
+ROLES: dict[str, tuple[type, tuple[str, ...]]] = {
+    "image_generator": (ImageGenerator, ("forgekit.models.diffusion",)),
+    "vision_model": (
+        VisionModel,
+        ("forgekit.models.contrastive", "forgekit.models.vqa", "forgekit.models.detector"),
+    ),
+    "language_model": (LanguageModel, ("forgekit.models.language",)),
+}
+
+
+def load_model(role: str, model: Any) -> Any:
+    """Return the model of `role` that `model` stands for.
+
+    `model` is an object that fulfils the role's Protocol (returned as it is), a known name, what a family
+    takes as an address (a Hugging Face id, a local folder), or `"module:factory"`. Weights load on first use.
+
+    Raises:
+        UnknownModelError: no family of the role knows the name; the message lists the known ones.
+        ParameterError: the object lacks a method of the role's Protocol.
+    """
+    protocol, families = ROLES[role]
+    if not isinstance(model, str):
+        return _checked(role, protocol, model)
+    modules = [import_module(family) for family in families]
+    for module in modules:
+        if model in module.KNOWN:
+            return module.KNOWN[model]
+    for module in modules:
+        found = module.from_address(model)
+        if found is not None:
+            return found
+    if ":" in model:
+        module_name, _, factory = model.partition(":")
+        try:
+            return _checked(role, protocol, getattr(import_module(module_name), factory)())
+        except (ImportError, AttributeError) as error:
+            raise UnknownModelError(f"no {role} at {model!r}: {error}. Write \"module:factory\", both importable") from error
+    known = sorted(name for module in modules for name in module.KNOWN)
+    raise UnknownModelError(
+        f"no {role} is called {model!r}.{did_you_mean(model, known)} Known: {', '.join(known)}; "
+        'or a Hugging Face id ("owner/name"), a local folder, or "module:factory"'
+    )
+
+
+def _checked(role: str, protocol: type, model: Any) -> Any:
+    if isinstance(model, protocol):
+        return model
+    lacks = [name for name in protocol.__protocol_attrs__ if not hasattr(model, name)] if hasattr(protocol, "__protocol_attrs__") else []
+    raise ParameterError(f"{model!r} is no {role}: it lacks {', '.join(sorted(lacks)) or 'the methods of the Protocol'}")

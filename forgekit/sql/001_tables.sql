@@ -1,0 +1,109 @@
+-- Schema 2.0.0: the research record (six tables) and the claims of running workers.
+
+create type prompt_status as enum (
+    'draft', 'imported', 'incomplete', 'completed', 'generating', 'generated',
+    'evaluating', 'evaluated', 'needs_refinement', 'archived'
+);
+
+create type learning_status as enum ('active', 'superseded', 'archived');
+
+-- The one table of allowed status changes; `Store.move_prompts` refuses every other one.
+create table status_transitions (
+    from_status prompt_status,
+    to_status prompt_status,
+    primary key (from_status, to_status)
+);
+
+insert into status_transitions values
+    ('draft', 'imported'), ('draft', 'archived'),
+    ('imported', 'completed'), ('imported', 'incomplete'), ('imported', 'archived'),
+    ('incomplete', 'incomplete'), ('incomplete', 'completed'), ('incomplete', 'archived'),
+    ('completed', 'generating'), ('completed', 'archived'),
+    ('needs_refinement', 'generating'), ('needs_refinement', 'archived'),
+    ('generating', 'generated'), ('generating', 'completed'), ('generating', 'needs_refinement'),
+    ('generated', 'evaluating'), ('generated', 'needs_refinement'), ('generated', 'archived'),
+    ('evaluating', 'evaluated'), ('evaluating', 'generated'),
+    ('evaluated', 'archived'), ('evaluated', 'needs_refinement');
+
+create table scenes (
+    scene_hash varchar(64) primary key,          -- SHA-256 of the normalised scene text
+    scene_text varchar not null,
+    first_prompt_id uuid,                        -- DuckDB cannot declare the circle; `forgekit check` looks
+    elements json,                               -- what the scene asks for; null until it is parsed
+    source json,
+    created_at timestamp not null default (now() at time zone 'utc')
+);
+
+create table prompts (
+    id uuid primary key,
+    scene_hash varchar(64) not null references scenes (scene_hash),
+    parent_prompt_id uuid references prompts (id),
+    model varchar(32) not null,
+    prompt_text varchar not null,
+    base_parameters json not null,
+    generation_iteration integer not null check (generation_iteration >= 0),
+    status prompt_status not null,
+    best_image_id uuid,                          -- as first_prompt_id
+    current_score double check (current_score between 0 and 1),
+    experiment varchar not null default 'main',
+    created_at timestamp not null default (now() at time zone 'utc'),
+    last_updated timestamp not null default (now() at time zone 'utc')
+);
+
+create table generated_images (
+    id uuid primary key,
+    prompt_id uuid not null references prompts (id),
+    image_path varchar not null unique,          -- relative to the store's folder
+    generation_metadata json not null,
+    is_adhering boolean,
+    adherence_score double check (adherence_score between 0 and 1),
+    evaluation_details json,
+    created_at timestamp not null default (now() at time zone 'utc')
+);
+
+create table image_evaluations (
+    id uuid primary key,
+    image_id uuid not null references generated_images (id),
+    prompt_id uuid not null references prompts (id),
+    scene_hash varchar(64) not null references scenes (scene_hash),
+    vision_model varchar(32) not null,
+    model_output json,
+    adherence_analysis json,
+    element_scores json,                         -- element key -> probability; null: failed, see error
+    judge_key varchar(64) not null,
+    error varchar,                               -- why there is no verdict
+    created_at timestamp not null default (now() at time zone 'utc'),
+    unique (image_id, vision_model, judge_key)
+);
+
+create table prompt_learnings (
+    id uuid primary key,
+    prompt_id uuid not null references prompts (id),
+    parent_learning_id uuid references prompt_learnings (id),
+    adherence_analysis json,
+    error_patterns json,
+    actions json,
+    status learning_status not null default 'active',
+    created_at timestamp not null default (now() at time zone 'utc')
+);
+
+create table api_logs (
+    id uuid primary key,
+    learning_id uuid references prompt_learnings (id),
+    prompt_id uuid references prompts (id),
+    stage varchar not null,
+    endpoint varchar not null,
+    request json,
+    response json,
+    duration_ms double,
+    ok boolean not null,
+    error_context json,
+    created_at timestamp not null default (now() at time zone 'utc')
+);
+
+-- Which worker has which prompt in hand, so that several processes share the work. Not part of the record.
+create table claims (
+    prompt_id uuid primary key,
+    worker varchar not null,                     -- host:pid
+    claimed_at timestamp not null default (now() at time zone 'utc')
+);

@@ -1,0 +1,108 @@
+"""What a stage did: its counts, its failures, and the log rows of the model calls it made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from tqdm import tqdm
+
+from forgekit.ids import content_id
+
+SHOWN_FAILURES = 5
+
+
+@dataclass
+class StageReport:
+    """Counts of one call of a stage. `failures` maps what failed (a prompt id, a line number) to the reason."""
+
+    stage: str
+    done: int = 0
+    skipped: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    details: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> int:
+        """How many items failed."""
+        return len(self.failures)
+
+    def count(self, detail: str, n: int = 1) -> None:
+        """Add `n` to a named detail, such as "rewrite"."""
+        self.details[detail] = self.details.get(detail, 0) + n
+
+    def __str__(self) -> str:
+        counts = f"{self.stage}: {self.done} done, {self.skipped} skipped, {self.failed} failed, {self.seconds:.1f} s"
+        details = ", ".join(f"{n} {name}" for name, n in sorted(self.details.items()))
+        lines = [f"{counts} ({details})" if details else counts]
+        lines += [f"  {item}: {reason}" for item, reason in list(self.failures.items())[:SHOWN_FAILURES]]
+        if self.failed > SHOWN_FAILURES:
+            lines.append(f"  … and {self.failed - SHOWN_FAILURES} more")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+@contextmanager
+def running(stage: str, *, total: int, unit: str) -> Iterator[tuple[StageReport, tqdm]]:
+    """Time a stage and show its progress bar (none where nothing is due)."""
+    started = time.monotonic()
+    report = StageReport(stage)
+    with tqdm(total=total, desc=stage, unit=unit, disable=total == 0, leave=False) as bar:
+        yield report, bar
+    report.seconds = time.monotonic() - started
+
+
+@dataclass
+class Call:
+    """One model call while it runs; `row()` is its entry in `api_logs`."""
+
+    stage: str
+    endpoint: str
+    request: Any
+    prompt_id: str | None = None
+    learning_id: str | None = None
+    response: Any = None
+    errors: list[str] = field(default_factory=list)
+    duration_ms: float | None = None
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None))
+
+    def row(self) -> dict[str, Any]:
+        """Return the `api_logs` row. A call whose every item failed, or that raised, is not `ok`."""
+        return {
+            "id": content_id("api_log", call=[self.stage, self.endpoint, self.request, self.started_at]),
+            "learning_id": self.learning_id,
+            "prompt_id": self.prompt_id,
+            "stage": self.stage,
+            "endpoint": self.endpoint,
+            "request": as_document(self.request),
+            "response": as_document(self.response),
+            "duration_ms": self.duration_ms,
+            "ok": not self.errors,
+            "error_context": {"errors": self.errors} if self.errors else None,
+            "created_at": self.started_at,
+        }
+
+
+@contextmanager
+def recorded_call(stage: str, endpoint: str, request: Any, **ids: str | None) -> Iterator[Call]:
+    """Time a model call. An exception is noted on the call and goes on to the caller."""
+    call = Call(stage, endpoint, request, **ids)
+    started = time.perf_counter()
+    try:
+        yield call
+    except Exception as error:
+        call.errors.append(f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        call.duration_ms = (time.perf_counter() - started) * 1000
+
+
+def as_document(value: Any) -> Any:
+    """Return `value` as something a JSON column takes: a dict or list, or {"text": …} for plain text."""
+    return {"text": value} if isinstance(value, str) else value
