@@ -1,0 +1,292 @@
+"""The mini world's scenes: what is in them, how they are sampled, and how one thing in them is changed."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+CANVAS = 64  # pixels along each side
+SHAPES = ("circle", "square", "triangle", "star", "heart", "cross", "ring")
+COLORS = {
+    "red": (220, 40, 40),
+    "blue": (50, 80, 220),
+    "green": (40, 160, 70),
+    "yellow": (245, 215, 50),
+    "purple": (140, 60, 170),
+    "orange": (245, 140, 35),
+    "pink": (245, 140, 185),
+    "black": (25, 25, 25),
+    "white": (250, 250, 250),
+    "gray": (135, 135, 135),
+}
+BACKGROUNDS = ("white", "black", "gray", "yellow", "pink")
+STYLES = ("flat", "line art", "watercolor")
+OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
+RELATIONS = tuple(OPPOSITE)
+PREDICATES = {"left": "left of", "right": "right of", "above": "above", "below": "below"}
+CHANGES = ("object", "color", "count", "relation", "style", "background", "size", "dropped", "extra", "swapped")
+
+_RADII = {"": (10.0, 12.5), "small": (6.5, 8.0), "large": (15.0, 18.0)}  # pixels, before `_RADIUS_SCALE`
+_RADIUS_SCALE = {1: 1.15, 2: 1.0, 3: 0.8}  # by the number of objects
+_GRID = 8  # pixels: one image token of the generator
+_CLEARANCE = 1.12  # least distance of two centres, in sums of radii
+_ATTEMPTS = 200
+
+
+@dataclass(frozen=True)
+class WorldObject:
+    """A coloured shape. `size` is "", "small" or "large"; centre (`cx`, `cy`) and radius `r` are pixels, y down."""
+
+    shape: str
+    color: str
+    size: str = ""
+    cx: float = 0.0
+    cy: float = 0.0
+    r: float = 0.0
+
+    @property
+    def look(self) -> tuple[str, str, str]:
+        """What a caption can say about the object; objects that look alike are counted together."""
+        return self.shape, self.color, self.size
+
+
+@dataclass(frozen=True)
+class WorldScene:
+    """Everything that is true of one picture. `relation` is where the first object lies as seen from the second."""
+
+    objects: tuple[WorldObject, ...]
+    background: str = "white"
+    style: str = "flat"
+    relation: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """Return "count" where all of several objects look alike, else "mix"."""
+        return "count" if len(self.objects) > 1 and len({o.look for o in self.objects}) == 1 else "mix"
+
+    @property
+    def groups(self) -> list[tuple[WorldObject, int]]:
+        """Objects that look alike and how many there are of them, in order of first appearance."""
+        looks = [o.look for o in self.objects]
+        firsts = [i for i, look in enumerate(looks) if look not in looks[:i]]
+        return [(self.objects[i], looks.count(looks[i])) for i in firsts]
+
+
+def sample_scene(rng: random.Random, *, grid: bool = False) -> WorldScene:
+    """Draw a scene of one to three objects; the same state of `rng` gives the same scene.
+
+    With `grid`, centres lie on multiples of 8 pixels and each size has one radius. Shapes then meet the generator's
+    8-pixel image tokens in few ways, so that it learns to draw them from far fewer pictures; judges learn from free
+    positions, which contain these.
+    """
+    while True:
+        n = rng.choices((1, 2, 3), (0.3, 0.5, 0.2))[0]
+        background = rng.choices(BACKGROUNDS, (0.5, 0.18, 0.14, 0.1, 0.08))[0]
+        style = rng.choices(STYLES, (0.66, 0.17, 0.17))[0]
+        objects = _sample_objects(rng, n, background)
+        alike = n > 1 and objects[0].look == objects[1].look
+        relation = rng.choice(RELATIONS) if n == 2 and not alike and rng.random() < 0.7 else None
+        placed = _place(objects, relation, rng, grid=grid)
+        if placed:
+            return WorldScene(placed, background, style, relation)
+
+
+def _sample_objects(rng: random.Random, n: int, background: str) -> list[WorldObject]:
+    if n > 1 and rng.random() < {2: 0.2, 3: 0.4}[n]:
+        return [replace(_sample_object(rng, background), size="")] * n
+    objects: list[WorldObject] = []
+    while len(objects) < n:
+        new = _sample_object(rng, background)
+        if all((new.shape, new.color) != (o.shape, o.color) for o in objects):
+            objects.append(replace(new, size="") if n == 3 else new)
+    return objects
+
+
+def _sample_object(rng: random.Random, background: str) -> WorldObject:
+    color = rng.choice([c for c in COLORS if c != background])
+    return WorldObject(rng.choice(SHAPES), color, rng.choices(("", "small", "large"), (0.6, 0.2, 0.2))[0])
+
+
+def _place(
+    objects: Sequence[WorldObject], relation: str | None, rng: random.Random, *, grid: bool
+) -> tuple[WorldObject, ...] | None:
+    for _ in range(_ATTEMPTS):
+        placed = tuple(_put(o, _RADIUS_SCALE[len(objects)], rng, grid=grid) for o in objects)
+        apart = all(_apart(a, b) for i, a in enumerate(placed) for b in placed[:i])
+        if apart and (relation is None or _relation_of(*placed) == relation):
+            return placed
+    return None
+
+
+def _put(thing: WorldObject, scale: float, rng: random.Random, *, grid: bool) -> WorldObject:
+    low, high = _RADII[thing.size]
+    if grid:
+        r = (low + high) / 2 * scale
+        first, last = math.ceil((r + 2) / _GRID), math.floor((CANVAS - r - 2) / _GRID)
+        cx, cy = (float(_GRID * rng.randint(first, last)) for _ in "xy")
+    else:
+        r = rng.uniform(low, high) * scale
+        cx, cy = (rng.uniform(r + 3, CANVAS - r - 3) for _ in "xy")
+    return replace(thing, cx=cx, cy=cy, r=r)
+
+
+def _apart(a: WorldObject, b: WorldObject) -> bool:
+    return math.hypot(a.cx - b.cx, a.cy - b.cy) > (a.r + b.r) * _CLEARANCE
+
+
+def _relation_of(a: WorldObject, b: WorldObject) -> str | None:
+    """Return where `a` lies as seen from `b`, or None where that is in doubt."""
+    dx, dy = a.cx - b.cx, a.cy - b.cy
+    if abs(dx) > 10 and abs(dx) > 1.3 * abs(dy):
+        return "left" if dx < 0 else "right"
+    if abs(dy) > 10 and abs(dy) > 1.3 * abs(dx):
+        return "above" if dy < 0 else "below"
+    return None
+
+
+def elements(scene: WorldScene) -> dict[str, Any]:
+    """Return what `scene` shows in the form of the `elements` JSON document; spans are null, there being no text."""
+    objects = [
+        {
+            "name": o.shape,
+            "count": count,
+            "attributes": [{"kind": "color", "value": o.color}] + [{"kind": "size", "value": o.size}] * bool(o.size),
+            "span": None,
+        }
+        for o, count in scene.groups
+    ]
+    relations = [{"subject": 0, "predicate": PREDICATES[scene.relation], "object": 1}] if scene.relation else []
+    return {
+        "objects": objects,
+        "relations": relations,
+        "background": scene.background,
+        "style": scene.style,
+        "rendered_text": [],
+        "negations": [],
+    }
+
+
+def changed(scene: WorldScene, kind: str, rng: random.Random) -> WorldScene | None:
+    """Return `scene` with exactly one thing changed, or None where the scene has no such thing to change.
+
+    Kinds (`CHANGES`): another shape ("object"), color, count, relation (reversed by mirroring), style, background,
+    size, one object "dropped", an "extra" one that looks like no other, and the colors of two objects "swapped".
+
+    Raises:
+        KeyError: `kind` is none of `CHANGES`.
+    """
+    return _CHANGERS[kind](scene, rng)
+
+
+def _change_object(scene: WorldScene, rng: random.Random) -> WorldScene | None:
+    return _change_group(scene, rng, "shape", SHAPES)
+
+
+def _change_color(scene: WorldScene, rng: random.Random) -> WorldScene | None:
+    return _change_group(scene, rng, "color", [c for c in COLORS if c != scene.background])
+
+
+def _change_group(scene: WorldScene, rng: random.Random, field: str, values: Sequence[str]) -> WorldScene | None:
+    """Give one group of like objects another value of `field`, never making it look like another group."""
+    chosen = rng.choice(scene.groups)[0]
+    others = {(o.shape, o.color) for o in scene.objects if o.look != chosen.look}
+    options = [replace(chosen, **{field: value}) for value in values if value != getattr(chosen, field)]
+    new = rng.choice([o for o in options if (o.shape, o.color) not in others])
+    objects = (replace(o, shape=new.shape, color=new.color) if o.look == chosen.look else o for o in scene.objects)
+    return replace(scene, objects=tuple(objects))
+
+
+def _change_count(scene: WorldScene, rng: random.Random) -> WorldScene | None:
+    if len(scene.groups) > 1:
+        return None
+    if len(scene.objects) == 1 or (len(scene.objects) == 2 and rng.random() < 0.5):
+        return _with_object(scene, scene.objects[0], rng)
+    gone = rng.randrange(len(scene.objects))
+    return replace(scene, objects=scene.objects[:gone] + scene.objects[gone + 1 :])
+
+
+def _change_relation(scene: WorldScene, rng: random.Random) -> WorldScene | None:
+    if scene.relation is None:
+        return None
+    if scene.relation in ("left", "right"):
+        objects = tuple(replace(o, cx=CANVAS - o.cx) for o in scene.objects)
+    else:
+        objects = tuple(replace(o, cy=CANVAS - o.cy) for o in scene.objects)
+    return replace(scene, objects=objects, relation=OPPOSITE[scene.relation])
+
+
+def _change_style(scene: WorldScene, rng: random.Random) -> WorldScene | None:
+    return replace(scene, style=rng.choice([s for s in STYLES if s != scene.style]))
+
+
+def _change_background(scene: WorldScene, rng: random.Random) -> WorldScene | None:
+    taken = {scene.background, *(o.color for o in scene.objects)}
+    options = [b for b in BACKGROUNDS if b not in taken]
+    return replace(scene, background=rng.choice(options)) if options else None
+
+
+def _change_size(scene: WorldScene, rng: random.Random) -> WorldScene | None:
+    if len(scene.objects) > 2 or scene.kind == "count":
+        return None  # sizes are not told apart there
+    i = rng.randrange(len(scene.objects))
+    old = scene.objects[i]
+    sizes = [s for s in ("small", "large") if s != old.size]
+    for size in rng.sample(sizes, len(sizes)):
+        r = sum(_RADII[size]) / 2 * _RADIUS_SCALE[len(scene.objects)]
+        new = replace(old, size=size, r=r)
+        others = scene.objects[:i] + scene.objects[i + 1 :]
+        inside = all(r + 1 <= c <= CANVAS - r - 1 for c in (new.cx, new.cy))
+        if inside and all(_apart(new, o) for o in others):
+            return replace(scene, objects=(*scene.objects[:i], new, *scene.objects[i + 1 :]))
+    return None
+
+
+def _drop(scene: WorldScene, rng: random.Random) -> WorldScene | None:
+    if len(scene.groups) < 2:
+        return None
+    gone = rng.randrange(len(scene.objects))
+    return replace(scene, objects=scene.objects[:gone] + scene.objects[gone + 1 :], relation=None)
+
+
+def _add(scene: WorldScene, rng: random.Random) -> WorldScene | None:
+    taken = {(o.shape, o.color) for o in scene.objects}
+    looks = [(s, c) for s in SHAPES for c in COLORS if c != scene.background and (s, c) not in taken]
+    shape, color = rng.choice(looks)
+    return _with_object(scene, WorldObject(shape, color, r=min(o.r for o in scene.objects)), rng)
+
+
+def _with_object(scene: WorldScene, new: WorldObject, rng: random.Random) -> WorldScene | None:
+    """Add an object where there is room for it, or for a smaller one; None where there is not."""
+    for attempt in range(_ATTEMPTS):
+        r = new.r * (1 if attempt < _ATTEMPTS // 2 else 0.75)
+        cx, cy = (rng.uniform(r + 3, CANVAS - r - 3) for _ in "xy")
+        put = replace(new, cx=cx, cy=cy, r=r)
+        if all(_apart(put, o) for o in scene.objects):
+            return replace(scene, objects=(*scene.objects, put))
+    return None
+
+
+def _swap_colors(scene: WorldScene, rng: random.Random) -> WorldScene | None:
+    if len(scene.objects) != 2 or scene.objects[0].shape == scene.objects[1].shape:
+        return None
+    a, b = scene.objects
+    if a.color == b.color:
+        return None
+    return replace(scene, objects=(replace(a, color=b.color), replace(b, color=a.color)))
+
+
+_CHANGERS = {
+    "object": _change_object,
+    "color": _change_color,
+    "count": _change_count,
+    "relation": _change_relation,
+    "style": _change_style,
+    "background": _change_background,
+    "size": _change_size,
+    "dropped": _drop,
+    "extra": _add,
+    "swapped": _swap_colors,
+}
