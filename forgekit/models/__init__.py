@@ -36,9 +36,10 @@ class Drawing:
 class Judgement:
     """What one vision model saw in one image, measured against the elements of a scene.
 
-    `element_scores` has one entry per element key: the probability in [0, 1] that the image shows
-    what the scene asks for (for a negation: that the thing is absent), or None where the model could
-    not say, with the reason in `reasons`.
+    `element_scores` has one entry per element key that this judge can be asked about: the probability
+    in [0, 1] that the image shows what the scene asks for (for a negation: that the thing is absent),
+    or None where it failed to say, with the reason in `reasons`. A kind of element that is beyond the
+    judge (a detector and style) has no entry.
     """
 
     element_scores: Mapping[str, float | None]
@@ -75,6 +76,7 @@ class VisionModel(Protocol):
     """A judge: it says how faithfully images show the elements of scenes."""
 
     name: str
+    adhering_at: float  # the image score from which on an image counts as adhering
 
     @property
     def judge_key(self) -> str:
