@@ -50,7 +50,10 @@ def _smooth(noise: Tensor) -> Tensor:
 
 
 def cell_labels(scenes: Sequence[WorldScene]) -> tuple[Tensor, Tensor]:
-    """Return (shape, colour) of each cell, a square of 4 pixels: uint8 (n, 16, 16), 0 for background, else 1 + its index."""
+    """Return (shape, colour) of each cell, a square of 4 pixels: uint8 (n, 16, 16).
+
+    0 is background, else 1 + the index in SHAPES or COLORS.
+    """
     shapes = torch.zeros(len(scenes), CELLS, CELLS, dtype=torch.uint8)
     colors = torch.zeros_like(shapes)
     for i, shape in enumerate(SHAPES):

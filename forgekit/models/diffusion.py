@@ -1,0 +1,263 @@
+"""Text-to-image models of diffusers, from the embedded `mini` to FLUX, behind the ImageGenerator protocol."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from forgekit.errors import ItemError, ParameterError, UnknownModelError, did_you_mean
+from forgekit.ids import canonical_json
+from forgekit.models import Drawing, DrawRequest
+from forgekit.models.loading import fingerprint, free_memory, is_out_of_memory, quiet
+from forgekit.models.prompt_limits import Reader, load_readers, truncated
+
+log = logging.getLogger(__name__)
+
+# Call arguments of pipelines that are ours to set, or that would change the prompt or the output behind our back.
+RESERVED = frozenset(
+    {"self", "prompt", "prompt_2", "prompt_3", "image", "mask_image", "generator", "latents", "num_images_per_prompt"}
+    | {"output_type", "return_dict", "callback", "callback_steps", "caption_upsample_temperature"}
+    | {"callback_on_step_end", "callback_on_step_end_tensor_inputs"}
+)
+REFUSALS = (RuntimeError, ValueError, TypeError, ArithmeticError, LookupError)  # what pipelines raise at an input
+MINI_WEIGHTS = str(Path(__file__).parents[1] / "mini" / "weights" / "generator")
+
+
+@dataclass(frozen=True)
+class DiffusionGenerator:
+    """A diffusers text-to-image pipeline. Its fields are what gets recorded; weights load on the first drawing.
+
+    `defaults` are call arguments of the pipeline, used where a request names none. `dtype` "auto" is bfloat16 on an
+    accelerator and float32 on a CPU; `device` "auto" takes CUDA or MPS where there is one. `offload` keeps only the
+    part at work on the GPU, for models larger than its memory.
+    """
+
+    name: str
+    repo: str  # Hugging Face id or local folder
+    revision: str | None = None
+    variant: str | None = None  # such as "fp16", where the repository has weights under several names
+    dtype: str = "auto"
+    device: str = "auto"
+    offload: bool = False
+    batch_size: int = 4
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def default_parameters(self) -> dict[str, Any]:
+        """Return the pipeline call arguments used where a prompt's `base_parameters` name none."""
+        return dict(self.defaults)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what besides the request determines the pixels; loads no weights."""
+        return dict(self._identity)
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        device, dtype = self._placement()
+        return {
+            "model": self.name,
+            "repo": "embedded" if self.repo == MINI_WEIGHTS else self.repo,  # the path differs between machines
+            "revision": self._revision(),
+            "dtype": dtype,
+            "device": device,
+            "versions": {package: version(package) for package in ("torch", "diffusers", "transformers")},
+        }
+
+    def draw(self, requests: Sequence[DrawRequest]) -> list[Drawing | ItemError]:
+        """Draw one picture per request, in order.
+
+        Each has its own random generator, so its pixels do not depend on its neighbours, but for rounding: sums in
+        batches of different sizes can differ in the last bit, which moves a channel by 1 of 255 at most on a CPU.
+
+        Raises:
+            UnknownModelError: the weights are not there.
+        """
+        results: list[Drawing | ItemError | None] = [None] * len(requests)
+        groups: dict[str, list[int]] = defaultdict(list)
+        for i, request in enumerate(requests):
+            groups[canonical_json({**self.defaults, **request.parameters})].append(i)
+        for places in groups.values():
+            try:
+                arguments = self.call_arguments(requests[places[0]].parameters)
+                drawn = self._draw_alike([requests[i] for i in places], arguments, self.batch_size)
+            except ParameterError as error:
+                drawn = [ItemError(str(error))] * len(places)
+            for i, result in zip(places, drawn, strict=True):
+                results[i] = result
+        return results
+
+    def call_arguments(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the pipeline's call arguments for a request's `parameters`, defaults filled in.
+
+        Raises:
+            ParameterError: the pipeline has no such argument, or it would ignore the negative prompt.
+        """
+        arguments = {**self.defaults, **parameters}
+        allowed = {n for n in self._signature if n not in RESERVED and not n.endswith(("embeds", "_image"))}
+        for name in arguments:
+            if name not in allowed:
+                raise ParameterError(
+                    f"{self.name} ({self._pipeline_class}) has no parameter {name!r}."
+                    f"{did_you_mean(name, allowed)} Known: {', '.join(sorted(allowed))}"
+                )
+        scale = "true_cfg_scale" if "true_cfg_scale" in allowed else "guidance_scale"
+        guided = arguments.get(scale, self._signature[scale].default if scale in allowed else 1) > 1
+        if arguments.get("negative_prompt") and not guided:
+            raise ParameterError(f"{self.name} ignores a negative_prompt unless {scale} > 1; set {scale}, or drop it")
+        if guided and scale == "true_cfg_scale":
+            arguments.setdefault("negative_prompt", "")  # without one, FLUX ignores true_cfg_scale in its turn
+        return arguments
+
+    def prompt_tokens(self, text: str) -> int:
+        """Return the number of tokens of `text` in the encoder that reads most of it; loads tokenizers only."""
+        return len(self._main_reader.spans(text))
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        """The number of tokens, counted as by `prompt_tokens`, beyond which a prompt is cut off."""
+        return self._main_reader.limit(self.defaults.get("max_sequence_length"))
+
+    def _draw_alike(
+        self, requests: list[DrawRequest], arguments: dict[str, Any], batch_size: int
+    ) -> list[Drawing | ItemError]:
+        """Draw requests that share their parameters; halve the batch when memory runs out, part it at a refusal."""
+        drawn: list[Drawing | ItemError] = []
+        while len(drawn) < len(requests):
+            batch = requests[len(drawn) : len(drawn) + batch_size]
+            try:
+                drawn += self._draw_batch(batch, arguments)
+            except (*REFUSALS, MemoryError) as error:
+                full = is_out_of_memory(error)
+                if full:
+                    free_memory()
+                if len(batch) == 1:
+                    drawn.append(ItemError(f"{self.name}: {'out of memory, ' * full}{type(error).__name__}: {error}"))
+                elif full:
+                    batch_size = len(batch) // 2
+                    log.warning("%s: out of memory, batches of %d from here on", self.name, batch_size)
+                else:
+                    drawn += [result for one in batch for result in self._draw_alike([one], arguments, 1)]
+        return drawn
+
+    def _draw_batch(self, batch: list[DrawRequest], arguments: dict[str, Any]) -> list[Drawing | ItemError]:
+        import torch
+
+        pipeline, call = self.pipeline, dict(arguments)
+        if "negative_prompt" in call:
+            call["negative_prompt"] = [call["negative_prompt"]] * len(batch)
+        started = time.perf_counter()
+        with quiet():  # truncation is recorded, not printed
+            output = pipeline(
+                prompt=[request.prompt for request in batch],
+                generator=[torch.Generator("cpu").manual_seed(request.seed) for request in batch],
+                **call,
+            )
+        seconds = (time.perf_counter() - started) / len(batch)
+        withheld = getattr(output, "nsfw_content_detected", None) or [False] * len(batch)
+        return [
+            ItemError(f"{self.name}: the pipeline's safety checker withheld the picture")
+            if hidden
+            else Drawing(image, self._metadata(request, arguments, image.size, seconds))
+            for request, image, hidden in zip(batch, output.images, withheld, strict=True)
+        ]
+
+    def _metadata(
+        self, request: DrawRequest, arguments: dict[str, Any], size: tuple[int, int], seconds: float
+    ) -> dict[str, Any]:
+        length = arguments.get("max_sequence_length", self._default_sequence_length)
+        return {
+            **self.describe(),
+            "pipeline": self._pipeline_class,
+            "seed": request.seed,
+            "parameters": arguments,
+            "width": size[0],
+            "height": size[1],
+            "duration_s": round(seconds, 4),
+            "truncated": dict(truncated(self._readers, request.prompt, length)) or None,
+        }
+
+    @cached_property
+    def pipeline(self) -> Any:
+        """The diffusers pipeline, loaded on first use.
+
+        Raises:
+            UnknownModelError: the weights are not there.
+        """
+        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+        import torch
+        from diffusers import AutoPipelineForText2Image
+
+        device, dtype = self._placement()
+        with quiet(), self._weights_needed():
+            pipeline = AutoPipelineForText2Image.from_pretrained(
+                self.repo, revision=self.revision, variant=self.variant, dtype=getattr(torch, dtype)
+            )
+        pipeline.set_progress_bar_config(disable=True)
+        if self.offload and device != "cpu":
+            pipeline.enable_model_cpu_offload(device=device)
+        else:
+            pipeline.to(device)
+        return pipeline
+
+    @cached_property
+    def _readers(self) -> list[Reader]:
+        with quiet(), self._weights_needed():
+            return load_readers(self.repo, self.revision)
+
+    @property
+    def _main_reader(self) -> Reader:
+        length = self.defaults.get("max_sequence_length")
+        return max(self._readers, key=lambda reader: (reader.limit(length), reader.name))
+
+    @cached_property
+    def _signature(self) -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(type(self.pipeline).__call__).parameters
+
+    @property
+    def _pipeline_class(self) -> str:
+        return type(self.pipeline).__name__
+
+    @property
+    def _default_sequence_length(self) -> int | None:
+        length = self._signature.get("max_sequence_length")
+        return length.default if length else None
+
+    @contextmanager
+    def _weights_needed(self) -> Iterator[None]:
+        """Turn a failed load into an error that says how to get the weights."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            raise UnknownModelError(
+                f"{self.name}: no weights could be loaded from {self.repo!r}: {str(error).splitlines()[0]} "
+                f"Fetch them once with `hf download {self.repo}` (some need a licence accepted and `hf auth login`), "
+                "or give the path of a local diffusers folder."
+            ) from error
+
+    def _placement(self) -> tuple[str, str]:
+        """Return device and dtype by name."""
+        import torch
+
+        device = self.device
+        if device == "auto":
+            accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+            device = accelerator.type if accelerator else "cpu"
+        return device, self.dtype if self.dtype != "auto" else "float32" if device == "cpu" else "bfloat16"
+
+    def _revision(self) -> str | None:
+        """Return what tells these weights from others: a hash of local files, or the commit of cached hub files."""
+        if Path(self.repo).is_dir():
+            return fingerprint(Path(self.repo))
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(self.repo, "model_index.json", revision=self.revision)
+        return Path(cached).parent.name if isinstance(cached, str) else self.revision
