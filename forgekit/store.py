@@ -240,13 +240,28 @@ def insert_rows(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mappi
     """
     if not rows:
         return 0
+    with _registered(con, rows):
+        return con.execute(f"insert into {table} by name select * from new_rows on conflict do nothing").fetchone()[0]
+
+
+def update_rows(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, Any]], *, key: str = "id") -> None:
+    """Set the columns of existing rows in one batch; each row names its `key`. Dicts and lists become JSON."""
+    if not rows:
+        return
+    columns = ", ".join(f"{column} = new_rows.{column}" for column in rows[0] if column != key)
+    with _registered(con, rows):
+        con.execute(f"update {table} set {columns} from new_rows where {table}.{key} = new_rows.{key}")
+
+
+@contextmanager
+def _registered(con: duckdb.DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> Iterator[None]:
     import pyarrow as pa
 
-    encoded = [{key: _encode(value) for key, value in row.items()} for row in rows]
-    con.register("new_rows", pa.Table.from_pylist(encoded))
-    inserted = con.execute(f"insert into {table} by name select * from new_rows on conflict do nothing").fetchone()[0]
-    con.unregister("new_rows")
-    return inserted
+    con.register("new_rows", pa.Table.from_pylist([{key: _encode(value) for key, value in row.items()} for row in rows]))
+    try:
+        yield
+    finally:
+        con.unregister("new_rows")
 
 
 def fetch_dicts(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:

@@ -50,6 +50,12 @@ where status in ('evaluated', 'archived', 'needs_refinement')
 order by created_at, id
 """
 
+SCORE_VERDICTS = """
+update image_evaluations
+set soft_tifa_am = soft_tifa_am(element_scores), soft_tifa_gm = soft_tifa_gm(element_scores)
+where id in (select unnest($ids::uuid[]))
+"""
+
 # What the steering judge says becomes the image's and the prompt's score. Null where a verdict is missing.
 SCORE_IMAGES = """
 update generated_images
@@ -84,7 +90,7 @@ def evaluate_images(
     *,
     vision_models: Sequence[VisionModel | str] = ("mini-clip",),
     experiment: str | None = None,
-    images_per_batch: int = 64,
+    prompts_per_batch: int = 8,
     backfill: bool = False,
 ) -> StageReport:
     """Have every vision model judge the images it has not judged, and leave their prompts `evaluated`.
@@ -109,7 +115,6 @@ def evaluate_images(
     attempted: list[str] = []
     past = [row["id"] for row in store.rows(BACKFILL, experiment=experiment)] if backfill else []
     due = len(store.df(DUE, experiment=experiment, attempted=attempted))
-    prompts_per_batch = max(1, images_per_batch // 8)
     with running("evaluate", total=due + len(past), unit="prompt") as (report, bar):
         while ids := store.claim(DUE, to="evaluating", limit=prompts_per_batch, experiment=experiment, attempted=attempted):
             attempted += ids
@@ -158,6 +163,7 @@ def _judge(store: Store, report: StageReport, judge: VisionModel, prompt_ids: Se
         # A failed verdict makes way for the new one.
         con.execute("delete from image_evaluations where id in (select unnest($ids::uuid[]))", {"ids": [r["id"] for r in rows]})
         insert_rows(con, "image_evaluations", rows)
+        con.execute(SCORE_VERDICTS, {"ids": [r["id"] for r in rows]})
         insert_rows(con, "api_logs", [call.row()])
     report.count(f"verdicts of {judge.name}", sum(row["error"] is None for row in rows))
     report.failures.update({f"image {row['image_id']} by {judge.name}": row["error"] for row in rows if row["error"]})

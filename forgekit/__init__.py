@@ -1,0 +1,46 @@
+"""forgekit: how faithfully does a text-to-image model draw a scene, and how do we make it more faithful?"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from forgekit.stages.completing import complete_prompts
+    from forgekit.stages.evaluating import evaluate_images
+    from forgekit.stages.generating import generate_images
+    from forgekit.stages.importing import import_prompts
+    from forgekit.stages.refining import refine_prompts
+    from forgekit.store import Store, open_store
+
+__version__ = "0.1.0"
+
+# Public names and the modules they come from, imported when they are first used: `import forgekit` loads nothing heavy.
+_FUNCTIONS = {
+    "open_store": "forgekit.store",
+    "Store": "forgekit.store",
+    "import_prompts": "forgekit.stages.importing",
+    "complete_prompts": "forgekit.stages.completing",
+    "generate_images": "forgekit.stages.generating",
+    "evaluate_images": "forgekit.stages.evaluating",
+    "refine_prompts": "forgekit.stages.refining",
+    "load_model": "forgekit.models",
+    "track": "forgekit.tracking",
+    "check": "forgekit.integrity",
+    "ForgekitError": "forgekit.errors",
+}
+_MODULES = ("learnings", "plots", "scene", "trends", "tracking")
+
+__all__ = ["__version__", *_FUNCTIONS, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"forgekit.{name}")
+    raise AttributeError(f"module 'forgekit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,128 @@
+"""The `forgekit` command: one subcommand per stage, its options are the stage's own keyword arguments."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from forgekit.errors import ForgekitError
+from forgekit.store import open_store
+
+DEFAULT_STORE = "data/forge.duckdb"
+WATCH_PAUSE_S = 2.0
+
+# Subcommand -> where its function is. What takes work from a queue can be told to keep watching it.
+STAGES = {
+    "import": "forgekit.stages.importing:import_prompts",
+    "complete": "forgekit.stages.completing:complete_prompts",
+    "generate": "forgekit.stages.generating:generate_images",
+    "evaluate": "forgekit.stages.evaluating:evaluate_images",
+    "refine": "forgekit.stages.refining:refine_prompts",
+    "track": "forgekit.tracking:track",
+    "check": "forgekit.integrity:check",
+    "loop": "forgekit.batch:run_loop",
+}
+WATCHABLE = {"complete", "generate", "evaluate", "refine", "track"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0, 1 where something failed, 2 for bad input."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    name = next((word for word in argv if not word.startswith("-")), None)
+    parser = argparse.ArgumentParser(prog="forgekit", description="Measure and improve how faithfully prompts are drawn.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    functions = {}
+    for command, address in STAGES.items():
+        if command == name:  # only the chosen command's module is loaded
+            functions[command] = function = _function(address)
+            _add_options(commands.add_parser(command, help=_summary(function), description=_summary(function)), function)
+        else:
+            commands.add_parser(command, help=f"see `forgekit {command} --help`", add_help=False)
+    options = vars(parser.parse_args(argv))
+    function = functions[options.pop("command")]
+    try:
+        store = open_store(options.pop("store"))
+        if options.pop("watch", False):
+            return _watch(function, store, options)
+        result = function(store, **options)
+    except ForgekitError as error:
+        print(f"forgekit {name}: {error}", file=sys.stderr)
+        return 2
+    print(result)
+    return 1 if getattr(result, "failed", 0) else 0
+
+
+def _watch(function: Callable[..., Any], store: Any, options: dict[str, Any]) -> int:
+    """Call the stage again and again until interrupted; report only the calls that did something."""
+    stop = False
+
+    def ask_to_stop(*_: Any) -> None:
+        nonlocal stop
+        stop = True  # after the batch in hand, so that nothing is left half done
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask_to_stop)
+    last_failures: dict[str, str] = {}
+    while not stop:
+        report = function(store, **options)
+        if report.done or (report.failures and report.failures != last_failures):
+            print(report, flush=True)
+        last_failures = report.failures
+        if not report.done and not stop:
+            time.sleep(WATCH_PAUSE_S)
+    return 0
+
+
+def _function(address: str) -> Callable[..., Any]:
+    module, _, name = address.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _summary(function: Callable[..., Any]) -> str:
+    return inspect.getdoc(function).splitlines()[0]
+
+
+def _add_options(parser: argparse.ArgumentParser, function: Callable[..., Any]) -> None:
+    parser.add_argument("--store", default=DEFAULT_STORE, help=f"the store's file (default: {DEFAULT_STORE})")
+    hints = get_type_hints(function)
+    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+        hint = hints[parameter.name]
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            parser.add_argument(parameter.name, metavar=parameter.name.upper())
+        elif hint is bool:
+            parser.add_argument(_flag(parameter.name), action="store_true", default=parameter.default)
+        else:
+            parse, metavar = _reader(hint)
+            help_text = f"default: {parameter.default}".replace("%", "%%")
+            parser.add_argument(
+                _flag(parameter.name), type=parse, metavar=metavar, default=parameter.default, help=help_text
+            )
+    if any(address.endswith(f":{function.__name__}") for name, address in STAGES.items() if name in WATCHABLE):
+        parser.add_argument("--watch", action="store_true", help="keep going: take up work as it comes, until interrupted")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _reader(hint: Any) -> tuple[Callable[[str], Any], str]:
+    """Return how a value of this type is read from the command line, and how the help names it."""
+    kinds = set(get_args(hint)) if isinstance(hint, UnionType) or get_origin(hint) is not None else {hint}
+    if any(get_origin(kind) is not None or kind in (list, tuple) for kind in {hint, *kinds} if not isinstance(kind, UnionType)):
+        return lambda text: [part.strip() for part in text.split(",") if part.strip()], "A,B,…"
+    if int in kinds:
+        return int, "N"
+    if float in kinds:
+        return float, "X"
+    return str, "TEXT"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
