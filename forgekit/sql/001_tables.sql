@@ -70,6 +70,8 @@ create table image_evaluations (
     model_output json,
     adherence_analysis json,
     element_scores json,                         -- element key -> probability; null: failed, see error
+    soft_tifa_am double,                         -- of element_scores (views.sql); kept beside them because a
+    soft_tifa_gm double,                         -- trend over ten million rows cannot read as many documents
     judge_key varchar(64) not null,
     error varchar,                               -- why there is no verdict
     created_at timestamp not null default (now() at time zone 'utc'),

@@ -1,39 +1,67 @@
 -- What follows from the evidence. Views hold no data: a new metric re-scores old images for free.
 
--- One row per (image, vision model, judge key, scene element) that has a score.
+-- One row per (image, vision model, judge key, scene element); the score is null where the judge failed to say.
 create or replace view element_scores as
-select
-    e.id as evaluation_id,
-    e.image_id,
-    e.prompt_id,
-    e.scene_hash,
-    e.vision_model,
-    e.judge_key,
-    entry.key as element,
-    split_part(entry.key, ':', 1) as kind,
-    cast(entry.value as double) as score,
-    e.created_at
-from image_evaluations e, json_each(e.element_scores) entry
-where e.element_scores is not null;
+select *, split_part(element, ':', 1) as kind
+from (
+    select
+        id as evaluation_id,
+        image_id,
+        prompt_id,
+        scene_hash,
+        vision_model,
+        judge_key,
+        unnest(json_keys(element_scores)) as element,
+        unnest(cast(element_scores -> '$.*' as double[])) as score,
+        created_at
+    from image_evaluations
+    where element_scores is not null
+);
 
--- Soft-TIFA (GenEval 2): arithmetic mean over elements, and geometric mean, which one missing element sinks.
--- A score is null unless every element of the scene has one.
+-- One row per (image, vision model, judge key) with a verdict: Soft-TIFA (GenEval 2) as arithmetic mean over elements,
+-- and as geometric mean, which one missing element sinks. Null unless every element that the judge can see has a score.
+-- What this says is kept in two columns of the table as well, where it is read ten million rows at a time.
+-- (So the documents are read inside `coalesce`, only where a column is null.)
 create or replace view image_scores as
 select
-    s.evaluation_id,
-    s.image_id,
-    s.prompt_id,
-    s.scene_hash,
-    s.vision_model,
-    s.judge_key,
-    count(*) as elements,
-    case when count(s.score) = count(*) then avg(s.score) end as soft_tifa_am,
-    case when count(s.score) = count(*) then exp(avg(ln(greatest(s.score, 1e-6)))) end as soft_tifa_gm
-from element_scores s
-group by all;
+    id as evaluation_id,
+    image_id,
+    prompt_id,
+    scene_hash,
+    vision_model,
+    judge_key,
+    len(json_keys(element_scores)) as elements,
+    coalesce(
+        soft_tifa_am,
+        case when not list_contains(json_type(element_scores, '$.*'), 'NULL')
+            then list_avg(cast(element_scores -> '$.*' as double[])) end
+    ) as soft_tifa_am,
+    coalesce(
+        soft_tifa_gm,
+        case when not list_contains(json_type(element_scores, '$.*'), 'NULL')
+            then exp(list_avg([ln(greatest(p, 1e-6)) for p in cast(element_scores -> '$.*' as double[])])) end
+    ) as soft_tifa_gm,
+    created_at
+from image_evaluations
+where element_scores is not null;
 
 -- One row per (prompt version, vision model, judge key).
 create or replace view prompt_scores as
+with scored as (
+    select
+        prompt_id,
+        vision_model,
+        judge_key,
+        count(soft_tifa_gm) as images,
+        avg(soft_tifa_gm) as mean_score,
+        min(soft_tifa_gm) as min_score,
+        max(soft_tifa_gm) as max_score,
+        stddev_samp(soft_tifa_gm) as std_score,
+        avg(soft_tifa_am) as mean_am,
+        max(created_at) as judged_at
+    from image_scores
+    group by all
+)
 select
     p.experiment,
     p.scene_hash,
@@ -42,16 +70,53 @@ select
     p.model,
     p.generation_iteration,
     p.status,
-    s.vision_model,
-    s.judge_key,
-    count(s.soft_tifa_gm) as images,
-    avg(s.soft_tifa_gm) as mean_score,
-    min(s.soft_tifa_gm) as min_score,
-    max(s.soft_tifa_gm) as max_score,
-    stddev_samp(s.soft_tifa_gm) as std_score,
-    avg(s.soft_tifa_am) as mean_am
-from prompts p
-join image_scores s on s.prompt_id = p.id
+    s.* exclude (prompt_id)
+from scored s
+join prompts p on p.id = s.prompt_id;
+
+-- The same, only under the settings with which the vision model judged last in the experiment: verdicts under older
+-- settings stay in the record, and do not mix with new ones.
+create or replace view current_scores as
+select *
+from prompt_scores
+qualify judge_key = arg_max(judge_key, judged_at) over (partition by experiment, vision_model);
+
+-- Which version of each scene counts at each iteration: the best one so far by the steering judge (the earlier one of
+-- equals). A scene that is finished, or still in work, is carried forward to the last iteration of its experiment.
+create or replace view counted_versions as
+with scored as (
+    select experiment, model, scene_hash, generation_iteration as iteration, id as prompt_id, current_score
+    from prompts
+    where current_score is not null
+),
+best as (
+    select
+        experiment,
+        model,
+        scene_hash,
+        iteration,
+        arg_max(prompt_id, {'score': current_score, 'earlier': -iteration, 'id': prompt_id}) over (
+            partition by experiment, model, scene_hash
+            order by iteration
+        ) as prompt_id
+    from scored
+),
+iterations as (
+    select experiment, model, unnest(range(last + 1)) as iteration
+    from (select experiment, model, max(iteration) as last from scored group by all)
+),
+grid as (
+    select i.experiment, i.model, i.iteration, s.scene_hash
+    from iterations i
+    join (select distinct experiment, model, scene_hash from scored) s using (experiment, model)
+)
+select g.experiment, g.model, g.scene_hash, g.iteration, any_value(b.prompt_id) as prompt_id
+from grid g
+asof join best b
+    on g.experiment = b.experiment
+    and g.model = b.model
+    and g.scene_hash = b.scene_hash
+    and g.iteration >= b.iteration
 group by all;
 
 -- One row per refinement that changed something and whose effect is known or pending.

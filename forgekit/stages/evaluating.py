@@ -52,8 +52,10 @@ order by created_at, id
 
 SCORE_VERDICTS = """
 update image_evaluations
-set soft_tifa_am = soft_tifa_am(element_scores), soft_tifa_gm = soft_tifa_gm(element_scores)
-where id in (select unnest($ids::uuid[]))
+set soft_tifa_am = s.soft_tifa_am, soft_tifa_gm = s.soft_tifa_gm
+from image_scores s
+where s.evaluation_id = image_evaluations.id
+  and s.evaluation_id in (select unnest($ids::uuid[]))
 """
 
 # What the steering judge says becomes the image's and the prompt's score. Null where a verdict is missing.
