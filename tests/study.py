@@ -68,7 +68,7 @@ def _fill_scene(
     parent, learning = None, None
     for iteration in range(last + 1):
         prompt = {
-            "id": content_id("prompt", scene=scene_hash, experiment=experiment, iteration=iteration),
+            "id": _version_id(scene_hash, experiment, iteration),
             "scene_hash": scene_hash,
             "parent_prompt_id": parent,
             "model": "mini",
@@ -84,7 +84,7 @@ def _fill_scene(
         best = max(verdicts, key=lambda verdict: verdict[1])
         prompt |= {"best_image_id": best[0], "current_score": sum(score for _, score in verdicts) / len(verdicts)}
         rows["prompts"].append(prompt)
-        decision = "accept" if iteration == last else "rewrite"
+        rewritten = iteration < last
         rows["prompt_learnings"].append(
             {
                 "id": content_id("learning", prompt=prompt["id"]),
@@ -92,12 +92,21 @@ def _fill_scene(
                 "parent_learning_id": learning,
                 "adherence_analysis": {"missing_elements": []},
                 "error_patterns": {"error_patterns": {"failed_terms": ["red"]}},
-                "actions": {"decision": decision, "action": "repeat_color" if decision == "rewrite" else None, "element": "color:0"},
-                "status": "active" if iteration == last else "superseded",
+                "actions": {
+                    "decision": "rewrite" if rewritten else "accept",
+                    "action": "repeat_color" if rewritten else None,
+                    "element": "color:0" if rewritten else None,
+                    "child_prompt_id": _version_id(scene_hash, experiment, iteration + 1) if rewritten else None,
+                },
+                "status": "superseded" if rewritten else "active",
                 "created_at": prompt["last_updated"],
             }
         )
         parent, learning = prompt["id"], rows["prompt_learnings"][-1]["id"]
+
+
+def _version_id(scene_hash: str, experiment: str, iteration: int) -> str:
+    return content_id("prompt", scene=scene_hash, experiment=experiment, iteration=iteration)
 
 
 def _draw_and_judge(

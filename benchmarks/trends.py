@@ -1,0 +1,137 @@
+"""Time the trend queries on a store of ten million evaluations, and a contact sheet of 500 images.
+
+    python benchmarks/trends.py [--evaluations 10000000] [--store /tmp/forgekit-trends] [--json]
+
+The store is filled with made-up scores by SQL once, under the real schema, and kept for the next run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from forgekit.store import Store, open_store
+
+QUESTIONS = ("adherence", "distributions", "by_element_kind", "version_deltas", "judge_agreement")
+JUDGES = 4
+SEEDS = 50
+ITERATIONS = 5
+
+UUID = "md5('{kind}' || ({number})::varchar)::uuid"
+PROMPT, IMAGE, EVALUATION = (UUID.replace("{kind}", kind) for kind in ("prompt", "image", "evaluation"))
+
+FILL = (
+    "insert into scenes (scene_hash, scene_text) select sha256('scene' || i), 'scene ' || i from range($scenes) t(i)",
+    f"""
+    insert into prompts (id, scene_hash, model, prompt_text, base_parameters, generation_iteration, status, current_score)
+    select {PROMPT.format(number="i")}, sha256('scene' || i // {ITERATIONS}), 'mini', 'a prompt', '{{}}', i % {ITERATIONS},
+        'archived', least(1, 0.4 + 0.1 * (i % {ITERATIONS}) + 0.1 * random())
+    from range($scenes * {ITERATIONS}) t(i)
+    """,
+    f"""
+    insert into generated_images (id, prompt_id, image_path, generation_metadata)
+    select {IMAGE.format(number="i")}, {PROMPT.format(number=f"i // {SEEDS}")}, 'images/' || i || '.png',
+        '{{"seed": ' || i % {SEEDS} || '}}'
+    from range($start * {SEEDS}, $stop * {SEEDS}) t(i)
+    """,
+    f"""
+    insert into image_evaluations
+        (id, image_id, prompt_id, scene_hash, vision_model, element_scores, soft_tifa_am, soft_tifa_gm, judge_key)
+    select {EVALUATION.format(number="i")}, {IMAGE.format(number=f"i // {JUDGES}")},
+        {PROMPT.format(number=f"i // {JUDGES * SEEDS}")}, sha256('scene' || i // {JUDGES * SEEDS * ITERATIONS}),
+        'judge-' || i % {JUDGES},
+        json_object('object:0', round(random(), 4), 'color:0', round(random(), 4), 'relation:0', round(random(), 4)),
+        random(), random(), sha256('judge' || i % {JUDGES})
+    from range($start * {SEEDS * JUDGES}, $stop * {SEEDS * JUDGES}) t(i)
+    """,
+)
+
+
+def fill(store: Store, evaluations: int) -> None:
+    """Fill an empty store with about that many evaluations, a fiftieth of the prompts per transaction."""
+    scenes = max(1, evaluations // (ITERATIONS * SEEDS * JUDGES))
+    with store.transaction() as con:
+        con.execute(FILL[0], {"scenes": scenes})
+        con.execute(FILL[1], {"scenes": scenes})
+    step = max(1, scenes * ITERATIONS // 50)
+    for start in range(0, scenes * ITERATIONS, step):
+        with store.transaction() as con:
+            for statement in FILL[2:]:
+                con.execute(statement, {"start": start, "stop": min(start + step, scenes * ITERATIONS)})
+
+
+def ask(store: Store, question: str) -> dict[str, float]:
+    """Return the seconds of the second of two calls, and the peak memory of this process in GiB."""
+    from forgekit import trends
+
+    for _ in range(2):
+        started = time.perf_counter()
+        rows = len(getattr(trends, question)(store))
+        seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"seconds": round(seconds, 3), "peak_gib": round(peak, 2), "rows": rows}
+
+
+def contact_sheet(images: int = 500) -> dict[str, float]:
+    """Time a contact sheet of that many pictures of 512 × 512 pixels with their labels, reading the files included."""
+    import numpy as np
+    import pandas as pd
+    from PIL import Image
+
+    from forgekit import plots
+
+    with tempfile.TemporaryDirectory() as folder:
+        rng = np.random.default_rng(0)
+        files = [f"{folder}/{i}.png" for i in range(images)]
+        for file in files:
+            Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8)).resize((512, 512)).save(file)
+        table = pd.DataFrame(
+            {
+                "file": files,
+                "prompt_id": [f"version {i // 10}" for i in range(images)],
+                "prompt_text": "a red circle to the left of a blue square",
+                "seed": range(images),
+                "score": rng.random(images),
+                "failed": [["a red circle"] * (i % 2) for i in range(images)],
+            }
+        )
+        started = time.perf_counter()
+        sheet = plots.contact_sheet(table)
+        seconds = time.perf_counter() - started
+    return {"seconds": round(seconds, 2), "images": images, "width": sheet.width, "height": sheet.height}
+
+
+def main() -> None:
+    """Fill the store where needed, ask each question in a process of its own, and print what it took."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--evaluations", type=int, default=10_000_000)
+    parser.add_argument("--store", type=Path, default=Path(tempfile.gettempdir()) / "forgekit-trends")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--ask", choices=QUESTIONS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    store = open_store(arguments.store / f"{arguments.evaluations}.duckdb")
+    if arguments.ask:
+        print(json.dumps(ask(store, arguments.ask)))
+        return
+    if store.df("select count(*) as n from image_evaluations")["n"][0] == 0:
+        fill(store, arguments.evaluations)
+    results = {"contact_sheet": contact_sheet()}
+    for question in QUESTIONS:
+        command = [sys.executable, *sys.argv, "--ask", question]
+        done = subprocess.run(command, capture_output=True, text=True)
+        results[question] = json.loads(done.stdout) if done.returncode == 0 else {"error": done.stderr.splitlines()[-1]}
+    if arguments.json:
+        print(json.dumps(results, indent=2))
+    else:
+        for name, figures in results.items():
+            print(f"{name:16}", ", ".join(f"{key} {value}" for key, value in figures.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""Trends: tidy DataFrames about a store, one function per question, one row per thing its docstring names.
+
+Scores are Soft-TIFA geometric means in [0, 1]. The version of a scene that counts at an iteration is its best one so far
+by the steering judge, for every judge, so that a held-out judge does not choose what it is asked to confirm. Finished
+scenes are carried forward. `experiment` and `vision_model` narrow a question; None means all.
+"""
+
+from forgekit.trends.costs import cost
+from forgekit.trends.iterations import adherence, by_element_kind, by_term, distributions
+from forgekit.trends.judges import failing_together, judge_agreement, judge_pairs
+from forgekit.trends.pictures import before_after, pictures
+from forgekit.trends.versions import bootstrap_interval, lineage, version_deltas
+
+__all__ = [
+    "adherence",
+    "before_after",
+    "bootstrap_interval",
+    "by_element_kind",
+    "by_term",
+    "cost",
+    "distributions",
+    "failing_together",
+    "judge_agreement",
+    "judge_pairs",
+    "lineage",
+    "pictures",
+    "version_deltas",
+]

@@ -1,0 +1,112 @@
+"""What the judges tell about each other and about what fails together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from forgekit.store import Store
+from forgekit.trends.scores import FAILED_BELOW, SCORES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IMAGES = f"""
+{SCORES},
+images as (
+    select i.image_id, i.vision_model, i.evaluation_id, i.soft_tifa_gm as score
+    from image_scores i
+    join scores s
+        on s.prompt_id = i.prompt_id
+        and s.vision_model = i.vision_model
+        and s.judge_key = i.judge_key
+    where i.soft_tifa_gm is not null
+)"""
+
+# Spearman's correlation is Pearson's of the ranks.
+AGREEMENT = f"""
+with {IMAGES},
+pairs as (
+    select a.vision_model as judge, b.vision_model as other, a.score as x, b.score as y
+    from images a
+    join images b on b.image_id = a.image_id and b.vision_model > a.vision_model
+),
+ranked as (
+    select
+        *,
+        rank() over (partition by judge, other order by x) + (count(*) over (partition by judge, other, x) - 1) / 2 as rank_x,
+        rank() over (partition by judge, other order by y) + (count(*) over (partition by judge, other, y) - 1) / 2 as rank_y
+    from pairs
+)
+select
+    judge,
+    other,
+    count(*) as images,
+    corr(x, y) as pearson,
+    corr(rank_x, rank_y) as spearman,
+    avg(cast((x >= {FAILED_BELOW}) = (y >= {FAILED_BELOW}) as integer)) as same_verdict,
+    avg(x - y) as mean_difference
+from ranked
+group by all
+order by all
+"""
+
+# A kind fails in an image where any of its elements does.
+FAILING_TOGETHER = f"""
+with {IMAGES},
+kinds as (
+    select e.evaluation_id, e.vision_model, e.kind, cast(min(e.score) < {FAILED_BELOW} as integer) as failed
+    from element_scores e
+    join images i using (evaluation_id)
+    group by all
+)
+select
+    a.vision_model,
+    a.kind,
+    b.kind as other,
+    count(*) as images,
+    avg(a.failed) as failed,
+    avg(b.failed) as other_failed,
+    avg(a.failed * b.failed) as both_failed,
+    avg(a.failed * b.failed) / nullif(avg(a.failed) * avg(b.failed), 0) as lift
+from kinds a
+join kinds b on b.evaluation_id = a.evaluation_id and b.kind > a.kind
+group by all
+order by a.vision_model, lift desc nulls last, a.kind, other
+"""
+
+SCORE_PAIRS = f"""
+with {IMAGES}
+select
+    cast(a.image_id as varchar) as image_id,
+    g.image_path,
+    a.score as x,
+    b.score as y
+from images a
+join images b on b.image_id = a.image_id
+join generated_images g on g.id = a.image_id
+where a.vision_model = $judge and b.vision_model = $other
+order by abs(a.score - b.score) desc, a.image_id
+"""
+
+
+def judge_agreement(store: Store, *, experiment: str | None = None) -> pd.DataFrame:
+    """Return how far the judges agree: one row per pair of vision models, over the images that both have scored.
+
+    Columns: `images`, `pearson` and `spearman` (null where a judge gives all images one score), `same_verdict` (share of
+    images that both put on the same side of 0.5), `mean_difference` (`judge` minus `other`).
+    """
+    return store.df(AGREEMENT, experiment=experiment, vision_model=None)
+
+
+def judge_pairs(store: Store, judge: str, other: str, *, experiment: str | None = None) -> pd.DataFrame:
+    """Return the scores `x` by `judge` and `y` by `other`: one row per image, largest disagreement first."""
+    return store.df(SCORE_PAIRS, judge=judge, other=other, experiment=experiment, vision_model=None)
+
+
+def failing_together(store: Store, *, experiment: str | None = None, vision_model: str | None = None) -> pd.DataFrame:
+    """Return which kinds of elements fail together: one row per (vision model, kind, other kind), highest lift first.
+
+    Columns: `images` that are asked for both, the shares of them in which each and both failed, and `lift`, how many times
+    more often both fail than if they failed independently (null where one never fails).
+    """
+    return store.df(FAILING_TOGETHER, experiment=experiment, vision_model=vision_model)
