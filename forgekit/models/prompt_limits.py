@@ -24,7 +24,9 @@ class Reader:
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return where in `text` each of its tokens begins and ends."""
-        return self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        return self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)[
+            "offset_mapping"
+        ]
 
     def _overhead(self) -> int:
         if "CLIP" in self.encoder or "T5" in self.encoder or not getattr(self.tokenizer, "chat_template", None):
