@@ -27,7 +27,6 @@ STAGES = {
     "refine": "forgekit.stages.refining:refine_prompts",
     "track": "forgekit.tracking:track",
     "check": "forgekit.integrity:check",
-    "loop": "forgekit.batch:run_loop",
 }
 WATCHABLE = {"complete", "generate", "evaluate", "refine", "track"}
 
@@ -36,13 +35,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 1 where something failed, 2 for bad input."""
     argv = list(sys.argv[1:] if argv is None else argv)
     name = next((word for word in argv if not word.startswith("-")), None)
-    parser = argparse.ArgumentParser(prog="forgekit", description="Measure and improve how faithfully prompts are drawn.")
+    parser = argparse.ArgumentParser(
+        prog="forgekit", description="Measure and improve how faithfully prompts are drawn."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     functions = {}
     for command, address in STAGES.items():
         if command == name:  # only the chosen command's module is loaded
             functions[command] = function = _function(address)
-            _add_options(commands.add_parser(command, help=_summary(function), description=_summary(function)), function)
+            _add_options(
+                commands.add_parser(command, help=_summary(function), description=_summary(function)), function
+            )
         else:
             commands.add_parser(command, help=f"see `forgekit {command} --help`", add_help=False)
     options = vars(parser.parse_args(argv))
@@ -105,7 +108,9 @@ def _add_options(parser: argparse.ArgumentParser, function: Callable[..., Any]) 
                 _flag(parameter.name), type=parse, metavar=metavar, default=parameter.default, help=help_text
             )
     if any(address.endswith(f":{function.__name__}") for name, address in STAGES.items() if name in WATCHABLE):
-        parser.add_argument("--watch", action="store_true", help="keep going: take up work as it comes, until interrupted")
+        parser.add_argument(
+            "--watch", action="store_true", help="keep going: take up work as it comes, until interrupted"
+        )
 
 
 def _flag(name: str) -> str:
@@ -115,7 +120,11 @@ def _flag(name: str) -> str:
 def _reader(hint: Any) -> tuple[Callable[[str], Any], str]:
     """Return how a value of this type is read from the command line, and how the help names it."""
     kinds = set(get_args(hint)) if isinstance(hint, UnionType) or get_origin(hint) is not None else {hint}
-    if any(get_origin(kind) is not None or kind in (list, tuple) for kind in {hint, *kinds} if not isinstance(kind, UnionType)):
+    if any(
+        get_origin(kind) is not None or kind in (list, tuple)
+        for kind in {hint, *kinds}
+        if not isinstance(kind, UnionType)
+    ):
         return lambda text: [part.strip() for part in text.split(",") if part.strip()], "A,B,…"
     if int in kinds:
         return int, "N"

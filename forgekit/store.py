@@ -35,6 +35,9 @@ RECORD_TABLES = (
 )
 CLAIM_LEASE_S = 900  # a claim of a worker on another host, or of a recycled pid, is void after this
 
+SCHEMA_STATE_TABLE = """
+create table if not exists schema_state (migration integer primary key, schema_version varchar, views_hash varchar)
+"""
 SCHEMA_STATE = "select migration, views_hash from schema_state order by migration desc limit 1"
 CLAIMS = "select worker, epoch(now() at time zone 'utc' - claimed_at) as age_s from claims group by all"
 
@@ -103,7 +106,9 @@ class Store:
             if ids:
                 self.move_prompts(con, ids, to)
                 con.execute("delete from claims where prompt_id in (select unnest($ids::uuid[]))", {"ids": ids})
-                con.execute("insert into claims (prompt_id, worker) select unnest($ids::uuid[]), $me", {"ids": ids, "me": me})
+                con.execute(
+                    "insert into claims (prompt_id, worker) select unnest($ids::uuid[]), $me", {"ids": ids, "me": me}
+                )
         return ids
 
     def move_prompts(self, con: duckdb.DuckDBPyConnection, ids: Sequence[str], to: str) -> None:
@@ -128,7 +133,8 @@ class Store:
             allowed = [
                 row[0]
                 for row in con.execute(
-                    "select to_status from status_transitions where from_status = $status order by all", {"status": status}
+                    "select to_status from status_transitions where from_status = $status order by all",
+                    {"status": status},
                 ).fetchall()
             ]
             raise StatusError(
@@ -215,9 +221,7 @@ def open_store(path: str | Path, *, timeout_s: float = 60.0) -> Store:
         return store
     store.path.parent.mkdir(parents=True, exist_ok=True)
     with store.transaction() as con:
-        con.execute(
-            "create table if not exists schema_state (migration integer primary key, schema_version varchar, views_hash varchar)"
-        )
+        con.execute(SCHEMA_STATE_TABLE)
         row = con.execute(SCHEMA_STATE).fetchone()
         applied = row[0] if row else 0
         if applied > len(migrations):
@@ -244,7 +248,9 @@ def insert_rows(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mappi
         return con.execute(f"insert into {table} by name select * from new_rows on conflict do nothing").fetchone()[0]
 
 
-def update_rows(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, Any]], *, key: str = "id") -> None:
+def update_rows(
+    con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, Any]], *, key: str = "id"
+) -> None:
     """Set the columns of existing rows in one batch; each row names its `key`. Dicts and lists become JSON."""
     if not rows:
         return
@@ -257,7 +263,9 @@ def update_rows(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mappi
 def _registered(con: duckdb.DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> Iterator[None]:
     import pyarrow as pa
 
-    con.register("new_rows", pa.Table.from_pylist([{key: _encode(value) for key, value in row.items()} for row in rows]))
+    con.register(
+        "new_rows", pa.Table.from_pylist([{key: _encode(value) for key, value in row.items()} for row in rows])
+    )
     try:
         yield
     finally:
@@ -309,7 +317,9 @@ def _decode(value: Any, kind: str) -> Any:
 def _migrations() -> tuple[str, ...]:
     folder = resources.files("forgekit") / "sql"
     return tuple(
-        (folder / name).read_text() for name in sorted(p.name for p in folder.iterdir()) if re.match(r"\d{3}_.*\.sql$", name)
+        (folder / name).read_text()
+        for name in sorted(p.name for p in folder.iterdir())
+        if re.match(r"\d{3}_.*\.sql$", name)
     )
 
 

@@ -67,6 +67,9 @@ class ImageGenerator(Protocol):
         It is part of the draw key, so it must be cheap: no weights are loaded for it.
         """
 
+    def fits(self, prompt: str) -> bool:
+        """Whether the text encoders read the prompt to its end. True where that cannot be known without a download."""
+
     def draw(self, requests: Sequence[DrawRequest]) -> list[Drawing | ItemError]:
         """Draw one picture per request, in order. Pixels depend on the request alone, not on its neighbours."""
 
@@ -132,7 +135,9 @@ def load_model(role: str, model: Any) -> Any:
         try:
             return _checked(role, protocol, getattr(import_module(module_name), factory)())
         except (ImportError, AttributeError) as error:
-            raise UnknownModelError(f"no {role} at {model!r}: {error}. Write \"module:factory\", both importable") from error
+            raise UnknownModelError(
+                f'no {role} at {model!r}: {error}. Write "module:factory", both importable'
+            ) from error
     known = sorted(name for module in modules for name in module.KNOWN)
     raise UnknownModelError(
         f"no {role} is called {model!r}.{did_you_mean(model, known)} Known: {', '.join(known)}; "
@@ -143,5 +148,11 @@ def load_model(role: str, model: Any) -> Any:
 def _checked(role: str, protocol: type, model: Any) -> Any:
     if isinstance(model, protocol):
         return model
-    lacks = [name for name in protocol.__protocol_attrs__ if not hasattr(model, name)] if hasattr(protocol, "__protocol_attrs__") else []
-    raise ParameterError(f"{model!r} is no {role}: it lacks {', '.join(sorted(lacks)) or 'the methods of the Protocol'}")
+    lacks = (
+        [name for name in protocol.__protocol_attrs__ if not hasattr(model, name)]
+        if hasattr(protocol, "__protocol_attrs__")
+        else []
+    )
+    raise ParameterError(
+        f"{model!r} is no {role}: it lacks {', '.join(sorted(lacks)) or 'the methods of the Protocol'}"
+    )

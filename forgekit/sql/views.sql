@@ -81,6 +81,18 @@ select *
 from prompt_scores
 qualify judge_key = arg_max(judge_key, judged_at) over (partition by experiment, vision_model);
 
+-- The vision model whose score the prompts of an experiment carry; the others only watch.
+create or replace view steering_judges as
+with latest as (
+    select experiment, arg_max(best_image_id, last_updated) as image_id
+    from prompts
+    where best_image_id is not null
+    group by experiment
+)
+select l.experiment, i.evaluation_details ->> '$.vision_model' as vision_model
+from latest l
+join generated_images i on i.id = l.image_id;
+
 -- Which version of each scene counts at each iteration: the best one so far by the steering judge (the earlier one of
 -- equals). A scene that is finished, or still in work, is carried forward to the last iteration of its experiment.
 create or replace view counted_versions as
@@ -119,21 +131,79 @@ asof join best b
     and g.iteration >= b.iteration
 group by all;
 
--- One row per refinement that changed something and whose effect is known or pending.
-create or replace view learning_chain as
+-- How a version compares with its parent, image by image on the seeds that both were drawn with.
+create or replace view version_changes as
+with seeded_scores as (
+    select s.*, i.generation_metadata ->> '$.seed' as seed
+    from image_scores s
+    join generated_images i on i.id = s.image_id
+)
 select
     p.experiment,
-    p.scene_hash,
     p.model,
+    p.scene_hash,
+    p.id as prompt_id,
+    p.parent_prompt_id,
+    child.vision_model,
+    child.judge_key,
+    count(*) as pairs,
+    avg(parent.soft_tifa_gm) as score_before,
+    avg(child.soft_tifa_gm) as score_after,
+    avg(child.soft_tifa_gm - parent.soft_tifa_gm) as change
+from prompts p
+join seeded_scores child on child.prompt_id = p.id
+join seeded_scores parent
+    on parent.prompt_id = p.parent_prompt_id
+    and parent.seed = child.seed
+    and parent.vision_model = child.vision_model
+    and parent.judge_key = child.judge_key
+where child.soft_tifa_gm is not null
+  and parent.soft_tifa_gm is not null
+group by all;
+
+-- What the refiner decided for each prompt version, and for a rewrite what became of it by each vision model.
+create or replace view learning_effects as
+select
+    p.experiment,
+    p.model,
+    p.scene_hash,
     p.generation_iteration,
     l.id as learning_id,
-    l.parent_learning_id,
     l.prompt_id,
     l.status,
     l.actions ->> '$.decision' as decision,
     l.actions ->> '$.action' as action,
     l.actions ->> '$.element' as element,
+    l.actions ->> '$.kind' as kind,
     l.actions ->> '$.term' as term,
+    l.actions ->> '$.detail' as detail,
+    l.actions ->> '$.objective' as objective,
+    c.vision_model,
+    c.vision_model = l.actions ->> '$.objective' as is_objective,
+    c.judge_key,
+    c.pairs,
+    c.change,
     l.created_at
 from prompt_learnings l
-join prompts p on p.id = l.prompt_id;
+join prompts p on p.id = l.prompt_id
+left join version_changes c on c.prompt_id = cast(l.actions ->> '$.child_prompt_id' as uuid);
+
+-- Evidence per (generator, element kind, action, what it did): tried, helped, hurt, mean change by both kinds of judge.
+create or replace view action_evidence as
+select
+    model,
+    kind,
+    action,
+    detail,
+    count(distinct learning_id) filter (is_objective) as tried,
+    count(*) filter (is_objective and change > 0.02) as helped,
+    count(*) filter (is_objective and change < -0.02) as hurt,
+    count(distinct scene_hash) filter (is_objective) as scenes,
+    avg(change) filter (is_objective) as objective_change,
+    stddev_samp(change) filter (is_objective) as objective_std,
+    avg(change) filter (not is_objective) as heldout_change,
+    count(change) filter (not is_objective) as heldout_tried
+from learning_effects
+where action is not null
+  and change is not null
+group by all;

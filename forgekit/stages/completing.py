@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from forgekit.completion import (
@@ -128,13 +128,13 @@ def _complete(
                 candidate = complete_by_template(template, scene_text)
             else:
                 wording = WORDINGS.get(prompt["model"], DEFAULT_WORDING)
-                candidate = complete_by_rules(scene_text, elements, wording, _fits(generator))
+                candidate = complete_by_rules(scene_text, elements, wording, generator.fits)
         else:
             candidate, error = _ask(model, prompt, refused, calls)
             if error:
                 return None, [error]
         reasons = compare(elements, parse(candidate))
-        if not _fits(generator)(candidate):
+        if not generator.fits(candidate):
             reasons = [*reasons, f"{generator.name} would cut the end of it off"]
         if not reasons:
             return candidate, []
@@ -157,18 +157,6 @@ def _ask(
         return "", answer.reason
     prompts = tagged_prompts(answer)
     return (prompts[0], None) if prompts else ("", f"{model.name} answered with nothing")
-
-
-def _fits(generator: ImageGenerator) -> Callable[[str], bool]:
-    """Whether the generator's text encoders take a prompt whole. Where its tokenizers are not at hand, any prompt fits."""
-
-    def fits(text: str) -> bool:
-        try:
-            return not generator.truncated(text)
-        except ForgekitError:  # a hub model on another machine: what is cut is recorded when it is drawn
-            return True
-
-    return fits
 
 
 def _gate_row(prompt: Mapping[str, Any], endpoint: str, text: str, reasons: list[str]) -> dict[str, Any]:

@@ -118,7 +118,9 @@ def evaluate_images(
     past = [row["id"] for row in store.rows(BACKFILL, experiment=experiment)] if backfill else []
     due = len(store.df(DUE, experiment=experiment, attempted=attempted))
     with running("evaluate", total=due + len(past), unit="prompt") as (report, bar):
-        while ids := store.claim(DUE, to="evaluating", limit=prompts_per_batch, experiment=experiment, attempted=attempted):
+        while ids := store.claim(
+            DUE, to="evaluating", limit=prompts_per_batch, experiment=experiment, attempted=attempted
+        ):
             attempted += ids
             for judge in judges:
                 _judge(store, report, judge, ids)
@@ -151,19 +153,27 @@ def _judge(store: Store, report: StageReport, judge: VisionModel, prompt_ids: Se
             verdicts[row["image_id"]] = picture
         else:
             readable.append((row, picture))
-    scenes = {row["scene_hash"]: Scene(row["scene_text"], row["elements"] or parse(row["scene_text"])) for row in images}
+    scenes = {
+        row["scene_hash"]: Scene(row["scene_text"], row["elements"] or parse(row["scene_text"])) for row in images
+    }
     with recorded_call("evaluate", judge.name, {"images": [row["image_id"] for row, _ in readable]}) as call:
         try:
-            judged = judge.judge([picture for _, picture in readable], [scenes[row["scene_hash"]] for row, _ in readable])
+            judged = judge.judge(
+                [picture for _, picture in readable], [scenes[row["scene_hash"]] for row, _ in readable]
+            )
         except ForgekitError as error:
             judged = [ItemError(str(error))] * len(readable)
         call.errors += sorted({verdict.reason for verdict in judged if isinstance(verdict, ItemError)})
         call.response = {"judged": sum(isinstance(verdict, Judgement) for verdict in judged)}
     verdicts.update(zip((row["image_id"] for row, _ in readable), judged, strict=True))
-    rows = [_evaluation_row(row, scenes[row["scene_hash"]], judge.name, key, verdicts[row["image_id"]]) for row in images]
+    rows = [
+        _evaluation_row(row, scenes[row["scene_hash"]], judge.name, key, verdicts[row["image_id"]]) for row in images
+    ]
     with store.transaction() as con:
         # A failed verdict makes way for the new one.
-        con.execute("delete from image_evaluations where id in (select unnest($ids::uuid[]))", {"ids": [r["id"] for r in rows]})
+        con.execute(
+            "delete from image_evaluations where id in (select unnest($ids::uuid[]))", {"ids": [r["id"] for r in rows]}
+        )
         insert_rows(con, "image_evaluations", rows)
         con.execute(SCORE_VERDICTS, {"ids": [r["id"] for r in rows]})
         insert_rows(con, "api_logs", [call.row()])

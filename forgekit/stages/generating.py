@@ -92,7 +92,9 @@ def generate_images(
         ParameterError: `images_per_prompt` or `images_per_batch` is below 1.
     """
     if min(images_per_prompt, images_per_batch) < 1:
-        raise ParameterError(f"images_per_prompt={images_per_prompt}, images_per_batch={images_per_batch}: both must be 1 or more")
+        raise ParameterError(
+            f"images_per_prompt={images_per_prompt}, images_per_batch={images_per_batch}: both must be 1 or more"
+        )
     given = load_model("image_generator", image_generator) if image_generator is not None else None
     filters = {"experiment": experiment, "model": given.name if given else None}
     prompts_per_batch = max(1, images_per_batch // images_per_prompt)
@@ -148,7 +150,12 @@ def _generate(
             continue
         path = write_image(store.folder, image.image_id, picture.png, same_as=picture.path)
         rows.append(
-            {"id": image.image_id, "prompt_id": image.prompt_id, "image_path": path, "generation_metadata": picture.metadata}
+            {
+                "id": image.image_id,
+                "prompt_id": image.prompt_id,
+                "image_path": path,
+                "generation_metadata": picture.metadata,
+            }
         )
     have_images = {row["prompt_id"] for row in rows} | {i.prompt_id for i in wanted if i.image_id in stored}
     with store.transaction() as con:
@@ -183,7 +190,8 @@ def _drawn_before(store: Store, draw_keys: Sequence[str]) -> dict[str, Picture]:
 def _described(images: Sequence[Wanted]) -> dict[str, Any]:
     return {
         "requests": [
-            {"prompt_id": image.prompt_id, "prompt": image.request.prompt, "seed": image.request.seed} for image in images
+            {"prompt_id": image.prompt_id, "prompt": image.request.prompt, "seed": image.request.seed}
+            for image in images
         ],
         "parameters": dict(images[0].request.parameters),
     }

@@ -1,0 +1,155 @@
+"""The decision about one evaluated prompt, apart from any storage: accept, stop, confirm, redraw or rewrite."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from forgekit.actions import Candidate, Draft
+from forgekit.ids import canonical_json
+from forgekit.learnings import Memory
+from forgekit.policies import PASS_MARK, Case, Policy
+from forgekit.scene import compare, list_elements, parse
+
+TOLERANCE = 0.05  # how far a passing element may fall in a rewrite that is kept
+CONFIRMING_SEED = 1000  # added to a prompt's seed to get images that had no part in choosing it
+REDRAWS = 1  # how often a policy that rewrites may draw the same text again before it stops
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop."""
+
+    target: float
+    max_iterations: int
+    max_images: int | None
+    patience: int
+    confirm: bool
+
+
+@dataclass(frozen=True)
+class Version:
+    """A prompt version and how it fared. `element_scores` are means over its images, by the objective judge."""
+
+    id: str
+    text: str
+    parameters: Mapping[str, Any]
+    iteration: int
+    score: float
+    element_scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Something that was drawn before for this scene in this arm."""
+
+    id: str
+    parent_id: str | None
+    text: str
+    parameters: Mapping[str, Any]
+    images: int
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A version that was just judged, its parent, the change between them, and what came before."""
+
+    version: Version
+    parent: Version | None
+    change: float | None  # of the score, version minus parent, on the seeds that both have
+    elements: Mapping[str, Any]  # what the scene asks for
+    attempts: Sequence[Attempt]  # the version itself among them
+    last_decision: str | None = None  # the decision that led to this version
+    redraws: int = 0  # how often this very version was drawn again
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do and why. `base` is the best version so far; a rewrite or confirmation starts from it."""
+
+    decision: str  # accept, stop, confirm, redraw, rewrite
+    reason: str
+    base: Version
+    kept: bool | None  # whether the version replaced its parent; None for a first version
+    candidate: Candidate | None = None
+    text: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+def decide(
+    situation: Situation,
+    policy: Policy,
+    memory: Memory,
+    limits: Limits,
+    *,
+    fits: Callable[[str], bool],
+    rng: random.Random,
+) -> Decision:
+    """Decide about one evaluated version. The same situation, evidence and `rng` give the same decision."""
+    version, parent = situation.version, situation.parent
+    if situation.last_decision == "confirm":
+        return Decision("accept", "confirmed on fresh seeds", version, True)
+    kept = None if parent is None else _is_better(situation)
+    base = version if parent is None or kept else parent
+    ending = _ending(situation, base, limits)
+    if ending is None:
+        candidate = policy.next_candidate(_case(situation, base, memory, fits, rng))
+        if candidate is not None:
+            reason = (
+                f"{candidate.element} scores {base.element_scores.get(candidate.element, 0.0):.2f}: {candidate.detail}"
+            )
+            return Decision("rewrite", reason, base, kept, candidate, candidate.text, candidate.parameters)
+        if base is version and (policy.redraws_only or situation.redraws < REDRAWS):
+            parameters = {**base.parameters, "seed": base.parameters.get("seed", 0) + 1}
+            return Decision("redraw", "the text stays, new seeds", base, kept, None, base.text, parameters)
+        ending = ("stop", "nothing left to try")
+    if limits.confirm:
+        parameters = {**base.parameters, "seed": base.parameters.get("seed", 0) + CONFIRMING_SEED}
+        return Decision("confirm", ending[1], base, kept, None, base.text, parameters)
+    return Decision(*ending, base, kept)
+
+
+def _is_better(situation: Situation) -> bool:
+    """Whether the version beats its parent and no element that passed has fallen by more than the tolerance."""
+    if situation.change is None or situation.change <= 0.0:
+        return False
+    after = situation.version.element_scores
+    return all(
+        after.get(key, before) >= before - TOLERANCE or after[key] >= PASS_MARK
+        for key, before in situation.parent.element_scores.items()
+        if before >= PASS_MARK
+    )
+
+
+def _ending(situation: Situation, base: Version, limits: Limits) -> tuple[str, str] | None:
+    """Return "accept" or "stop" with the reason, or None where there is something to do."""
+    images = sum(attempt.images for attempt in situation.attempts)
+    tries = sum(attempt.parent_id == base.id for attempt in situation.attempts)
+    if base.score >= limits.target:
+        return "accept", f"adherence {base.score:.2f} reached the target {limits.target:.2f}"
+    if situation.version.iteration >= limits.max_iterations:
+        return "stop", f"{limits.max_iterations} iterations are used up"
+    if limits.max_images is not None and images >= limits.max_images:
+        return "stop", f"{images} of {limits.max_images} images are drawn"
+    if tries >= limits.patience:
+        return "stop", f"{tries} attempts from the best version brought nothing"
+    return None
+
+
+def _case(situation: Situation, base: Version, memory: Memory, fits: Callable[[str], bool], rng: random.Random) -> Case:
+    tried = {_signature(attempt.text, attempt.parameters) for attempt in situation.attempts}
+    wanted = situation.elements
+
+    def faithful(candidate: Candidate) -> bool:
+        if _signature(candidate.text, candidate.parameters) in tried or not fits(candidate.text):
+            return False
+        return candidate.text == base.text or not compare(wanted, parse(candidate.text))
+
+    draft = Draft(base.text, base.parameters, parse(base.text), wanted)
+    return Case(draft, list_elements(wanted), base.element_scores, memory, faithful, rng)
+
+
+def _signature(text: str, parameters: Mapping[str, Any]) -> str:
+    return canonical_json([text, {name: value for name, value in parameters.items() if name != "seed"}])

@@ -1,0 +1,164 @@
+"""The store: schema, short transactions, status changes, claims."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import duckdb
+import pytest
+
+import forgekit as fk
+from forgekit.errors import StatusError, StoreError
+from forgekit.ids import content_id
+from forgekit.store import RECORD_TABLES, insert_rows, update_rows
+
+SEED_COLUMNS = {
+    "scenes": "scene_hash scene_text first_prompt_id created_at",
+    "prompts": "id scene_hash model prompt_text base_parameters generation_iteration status best_image_id current_score "
+    "created_at last_updated",
+    "generated_images": "id prompt_id image_path generation_metadata is_adhering adherence_score evaluation_details "
+    "created_at",
+    "image_evaluations": "id image_id prompt_id scene_hash vision_model model_output adherence_analysis created_at",
+    "prompt_learnings": "id prompt_id parent_learning_id adherence_analysis error_patterns status created_at",
+    "api_logs": "id learning_id error_context created_at",
+}
+
+
+def add_prompt(store, status="imported", text="a cat"):
+    scene = {"scene_hash": content_id("scene", text=text), "scene_text": text}
+    prompt_id = content_id("prompt", text=text)
+    row = {"id": prompt_id, "scene_hash": scene["scene_hash"], "model": "mini", "prompt_text": text}
+    with store.transaction() as con:
+        insert_rows(con, "scenes", [scene])
+        insert_rows(con, "prompts", [{**row, "base_parameters": {}, "generation_iteration": 0, "status": status}])
+    return prompt_id
+
+
+@pytest.mark.parametrize("table", RECORD_TABLES)
+def test_every_table_has_the_columns_of_the_seed(store, table):
+    columns = set(store.df(f"select * from {table}").columns)
+    assert set(SEED_COLUMNS[table].split()) <= columns
+
+
+def test_the_status_enum_holds_the_whole_set_of_statuses(store):
+    statuses = store.rows("select unnest(enum_range(null::prompt_status)) as status")
+    expected = "draft imported incomplete completed generating generated evaluating evaluated needs_refinement archived"
+    assert [row["status"] for row in statuses] == expected.split()
+
+
+def test_opening_a_store_twice_changes_nothing(store):
+    add_prompt(store)
+    again = fk.open_store(store.path)
+    assert again.rows("select count(*) as n from prompts") == [{"n": 1}]
+
+
+def test_a_store_of_a_newer_forgekit_is_refused(store):
+    with store.transaction() as con:
+        con.execute("insert into schema_state values (99, '9.0.0', '')")
+    with pytest.raises(StoreError, match="Upgrade forgekit"):
+        fk.open_store(store.path)
+
+
+def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "notes.duckdb"
+    path.write_text("these are my notes, not a database " * 200)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="cannot be opened"):
+        fk.open_store(path)
+    assert path.read_bytes() == before
+
+
+def test_inserting_the_same_rows_twice_adds_them_once(store):
+    add_prompt(store)
+    add_prompt(store)
+    assert store.rows("select count(*) as n from prompts") == [{"n": 1}]
+
+
+def test_an_error_inside_a_transaction_leaves_nothing_behind(store):
+    with pytest.raises(ZeroDivisionError), store.transaction() as con:
+        insert_rows(con, "scenes", [{"scene_hash": "x", "scene_text": "x"}])
+        _ = 1 / 0
+    assert store.rows("select count(*) as n from scenes") == [{"n": 0}]
+
+
+def test_a_status_change_outside_the_table_is_refused_and_says_what_is_allowed(store):
+    prompt_id = add_prompt(store)
+    with pytest.raises(StatusError, match="'imported' and cannot become 'evaluated'.*archived, completed|completed"):
+        with store.transaction() as con:
+            store.move_prompts(con, [prompt_id], "evaluated")
+    assert store.rows("select status from prompts") == [{"status": "imported"}]
+
+
+def test_a_referenced_prompt_can_still_be_updated(store):
+    prompt_id = add_prompt(store, "completed")
+    with store.transaction() as con:
+        insert_rows(
+            con,
+            "generated_images",
+            [{"id": content_id("i"), "prompt_id": prompt_id, "image_path": "x.png", "generation_metadata": {}}],
+        )
+    with store.transaction() as con:
+        update_rows(con, "prompts", [{"id": prompt_id, "prompt_text": "a dog", "current_score": 0.5}])
+        store.move_prompts(con, [prompt_id], "generating")
+    row = store.rows("select prompt_text, current_score, status from prompts")[0]
+    assert row == {"prompt_text": "a dog", "current_score": 0.5, "status": "generating"}
+
+
+def test_json_and_uuid_columns_come_back_as_python_values(store):
+    prompt_id = add_prompt(store)
+    row = store.rows("select id, base_parameters from prompts")[0]
+    assert row == {"id": prompt_id, "base_parameters": {}}
+
+
+DUE = "select id from prompts where status in ('completed', 'generating') order by id"
+
+
+def test_two_live_workers_never_hold_the_same_prompt(store, monkeypatch):
+    for text in ("a", "b", "c"):
+        add_prompt(store, "completed", text)
+    mine = store.claim(DUE, to="generating", limit=2)
+    monkeypatch.setattr("forgekit.store.os.getpid", lambda: 1)  # process 1 is alive and is not us
+    theirs = store.claim(DUE, to="generating", limit=2)
+    assert len(mine) == 2
+    assert len(theirs) == 1
+    assert not set(mine) & set(theirs)
+
+
+def test_the_prompts_of_a_dead_worker_are_taken_up_again(store):
+    add_prompt(store, "completed")
+    claim = f"import sys, forgekit as fk\nprint(fk.open_store(sys.argv[1]).claim({DUE!r}, to='generating', limit=5))"
+    dead = subprocess.run([sys.executable, "-c", claim, str(store.path)], capture_output=True, text=True, check=True)
+    assert "generating" in str(store.rows("select status from prompts"))
+    assert str(store.claim(DUE, to="generating", limit=5)) == dead.stdout.strip()
+
+
+def test_a_held_file_is_waited_for_and_then_named_with_its_holder(store):
+    hold = "import sys, time, duckdb; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(store.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        holder.stdout.readline()
+        with pytest.raises(StoreError, match=f"process {holder.pid}"):
+            fk.open_store(store.path, timeout_s=0.2).rows("select 1")
+        holder.stdin.close()
+    assert store.rows("select 1 as one") == [{"one": 1}]
+
+
+def test_a_misspelt_table_is_an_error_even_if_a_variable_has_its_name(store):
+    promts = store.df("select 1 as id")
+    assert len(promts) == 1
+    with pytest.raises(duckdb.CatalogException):
+        store.df("select * from promts")
+
+
+def test_the_store_shows_what_is_in_it(store):
+    add_prompt(store)
+    assert "1 prompts (1 imported)" in repr(store)
+    assert "prompts: imported</td><td>1" in store._repr_html_()
+
+
+def test_importing_forgekit_loads_nothing_heavy():
+    code = "import sys, forgekit; print([m for m in ('torch', 'mlflow', 'pandas', 'duckdb') if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
