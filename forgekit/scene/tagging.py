@@ -1,0 +1,313 @@
+"""Words with their class, settled from what each can be and what stands around it.
+
+The classes: D determiner, S possessive, Q count, J adjective, N noun, V verb, G -ing form, E participle or past tense,
+B form of be / have / modal, R adverb, P preposition or relation, C conjunction, O pronoun, K negation, Y style,
+T text to be rendered, I the possessive 's, X punctuation, U unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from forgekit.scene.lexicon import Entry, Lexicon, Phrase
+from forgekit.scene.vocabulary import entry_of, phrases_from
+
+TOKEN = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]")
+QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”|‘([^’]+)’|(?<!\w)\'([^\']+)\'(?!\w)|「([^」]+)」')
+PUNCTUATION = Entry("X")
+POSSESSIVE = Entry("I")
+TEXT = Entry("T")
+
+
+@dataclass(slots=True)
+class Token:
+    """A word or phrase of the text: lower-case `word`, its class, the value of a phrase, where it stands."""
+
+    word: str
+    start: int
+    end: int
+    entry: Entry
+    tag: str = ""
+    value: str = ""
+    proper: bool = False  # capitalised inside a sentence
+
+    @property
+    def noun(self) -> str:
+        """The lemma as a noun: "mice" → "mouse"."""
+        return self.entry.noun or self.word
+
+
+def tag_words(text: str, lexicon: Lexicon) -> list[Token]:
+    """Return the tokens of `text` with their classes settled. Quoted text is one token of class T."""
+    tokens = _join_phrases(_tokenise(text, lexicon), lexicon)
+    tokens = _drop_unknown(tokens)
+    verb_seen = False
+    for index, token in enumerate(tokens):
+        if not token.tag:
+            before = tokens[index - 1] if index else None
+            token.tag = _settle(
+                token, before, tokens[index + 1 : index + 3], verb_seen, _number(tokens, index), lexicon
+            )
+        if token.tag == "X" and token.word in ".;!?":
+            verb_seen = False
+        elif token.tag in "VB":
+            verb_seen = True
+    return tokens
+
+
+def quoted_texts(text: str) -> list[re.Match[str]]:
+    """Return the quotations inside `text`; a quotation that is the whole text is no text to render."""
+    if '"' not in text and "'" not in text and not set("“‘「") & set(text):
+        return []
+    found = list(QUOTED.finditer(text))
+    if len(found) == 1 and found[0].group().strip() == text.strip():
+        return []
+    return found
+
+
+def _tokenise(text: str, lexicon: Lexicon) -> list[Token]:
+    tokens: list[Token] = []
+    quotes = quoted_texts(text)
+    skip_until = -1
+    for match in TOKEN.finditer(text):
+        start, end = match.span()
+        if start < skip_until:
+            continue
+        if quotes and start == quotes[0].start():
+            quote = quotes.pop(0)
+            inner = next(group for group in quote.groups() if group)
+            tokens.append(Token(inner, start, quote.end(), TEXT, "T"))
+            skip_until = quote.end()
+            continue
+        raw = match.group()
+        word = raw.lower().replace("’", "'")
+        if not (word[0].isalnum() or word == "'s"):
+            tokens.append(Token(word, start, end, PUNCTUATION if word not in "&+" else Entry("C"), "X"))
+            continue
+        proper = raw[0].isupper() and bool(tokens) and tokens[-1].word not in ".!?:"
+        if word.endswith("'s") and word not in lexicon.entries:
+            if len(word) > 2:
+                tokens.append(Token(word[:-2], start, end - 2, entry_of(word[:-2], lexicon), proper=proper))
+            tokens.append(Token("'s", end - 2, end, POSSESSIVE, "I"))
+            continue
+        tokens.append(Token(word, start, end, entry_of(word, lexicon), proper=proper))
+    return tokens
+
+
+def _join_phrases(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
+    joined: list[Token] = []
+    index = 0
+    while index < len(tokens):
+        token = tokens[index]
+        end = 0
+        for phrase in phrases_from(token.word, lexicon):
+            end = _match(phrase, tokens, index)
+            if end and _phrase_fits(phrase, joined, tokens, end):
+                value = phrase.value.split(":", 1)
+                kind = value[0] if len(value) == 2 and phrase.tag == "J" else ""
+                entry = Entry(phrase.tag, noun=value[-1], kind=kind)
+                last = tokens[end - 1]
+                word = " ".join([*phrase.words[:-1], last.word])
+                joined.append(Token(word, token.start, last.end, entry, phrase.tag, value[-1], token.proper))
+                break
+            end = 0
+        if not end:
+            joined.append(token)
+        index = end or index + 1
+    return joined
+
+
+def _match(phrase: Phrase, tokens: list[Token], index: int) -> int:
+    """Return the index after `phrase` at `index`, passing over unknown words inside it, or 0."""
+    last = len(phrase.words) - 1
+    for position, word in enumerate(phrase.words):
+        while position and index < len(tokens) and tokens[index].entry.tags == "U":
+            index += 1
+        if index == len(tokens):
+            return 0
+        token = tokens[index]
+        if token.word != word and not (position == last and phrase.tag == "N" and _plural_of(token, word)):
+            return 0
+        index += 1
+    return index
+
+
+def _plural_of(token: Token, word: str) -> bool:
+    return token.entry.noun == word or token.word in (word + "s", word + "es")
+
+
+def _phrase_fits(phrase: Phrase, before: list[Token], tokens: list[Token], end: int) -> bool:
+    """A style word counts as style alone in its segment or before "of" / "style"; else it is the noun or adjective it looks like."""
+    if phrase.tag != "Y":
+        return True
+    previous = next((t for t in reversed(before) if t.entry.tags != "U"), None)
+    following = next((t for t in tokens[end:] if t.entry.tags != "U"), None)
+    opens = (
+        previous is None or previous.tag in ("X", "Y") or previous.word in ("in", "and", "a", "an", "style", "as", "of")
+    )
+    closes = following is None or following.entry.tags == "X" or following.word in ("of", "style", "and", "with")
+    if previous is not None and previous.word in ("a", "an"):
+        closes = following is not None and following.word in ("of", "style", "showing", "depicting")
+    return opens and closes
+
+
+def _drop_unknown(tokens: list[Token]) -> list[Token]:
+    """Drop unknown words, save where only a noun can stand: after a determiner, count or adjective with no noun behind, or a name."""
+    if not any(token.entry.tags == "U" for token in tokens):
+        return tokens
+    only = not any("N" in token.entry.tags for token in tokens)
+    kept: list[Token] = []
+    for index, token in enumerate(tokens):
+        if token.entry.tags == "U":
+            following = next((t for t in tokens[index + 1 :] if t.entry.tags != "U"), None)
+            wanted = _phrase_is_open(kept)
+            lonely = following is None or not set("NJQGEDS") & set(following.entry.tags)
+            if not (only or token.proper or (wanted and lonely)):
+                continue
+            token.tag = "N"
+        kept.append(token)
+    return kept
+
+
+def _phrase_is_open(tokens: list[Token]) -> bool:
+    """Say whether `tokens` end inside a noun phrase that has no noun yet: "a small red", not "that is red"."""
+    last = len(tokens) - 1
+    while last >= 0 and _only_describes(tokens[last]):
+        last -= 1
+    if last < 0:
+        return bool(tokens)
+    return tokens[last].entry.tags[0] in ("DSQ" if last == len(tokens) - 1 else "DSQPCX")
+
+
+def _only_describes(token: Token) -> bool:
+    entry = token.entry
+    return token.tag in ("", "J") and "J" in entry.tags and ("N" not in entry.tags or entry.hint == "thing")
+
+
+def _number(tokens: list[Token], index: int) -> str:
+    """Return "joined" where the nouns before `index` are two things joined by "and", so that a verb after them is plural,
+    and "open" where a count above one still waits for its plural: "three umbrella stands"."""
+    for token in reversed(tokens[:index]):
+        if token.word in ("and", "&"):
+            return "joined"
+        if token.tag == "Q" and token.word not in ("one", "1", "single"):
+            before = tokens[index - 1]
+            return "open" if before.word == before.entry.noun and before.word not in ("sheep", "fish", "deer") else ""
+        if token.tag not in "NJDSEG":
+            return ""
+    return ""
+
+
+def _noun_follows(following: list[Token], lexicon: Lexicon) -> bool:
+    if not following:
+        return False
+    token = following[0]
+    tags = token.tag or token.entry.tags
+    after = following[1].entry.tags[0] if len(following) > 1 else "X"
+    if tags == "CN":
+        return after not in "DSQ"
+    if not set("NJ") & set(tags) or tags[0] in "PCDBOSKRX":
+        return "G" in tags and "N" in tags
+    if "E" in tags and "N" not in tags:  # "a conical base illuminated the room"
+        return after in "NJEG"
+    if (
+        "V" in tags
+        and token.word.endswith("s")
+        and token.entry.hint == "verb"
+        and not lexicon.is_thing(token.entry.noun)
+    ):  # "the orange sits on …"
+        return after not in "DSPRX"
+    if tags == "J" or (
+        tags[0] == "J" and len(following) > 1
+    ):  # an adjective needs its own noun: "red is", "red and blue"
+        after = following[1].entry.tags if len(following) > 1 else ""
+        return "N" in tags or bool(set("NJC") & set(after)) or following[1:2] == []
+    return True
+
+
+def _is_finite(token: Token) -> bool:
+    tags = token.entry.tags
+    return bool(set("BV") & set(tags)) and ("N" not in tags or token.word.endswith("s"))
+
+
+def _settle(
+    token: Token, before: Token | None, following: list[Token], verb_seen: bool, number: str, lexicon: Lexicon
+) -> str:
+    tags, entry = token.entry.tags, token.entry
+    if token.word in ("that", "which") and following and _is_finite(following[0]):
+        return "O"
+    if len(tags) == 1:
+        return tags
+    if tags == "BN":  # "a can of soda", "she can"
+        return "N" if before and before.tag in "DSQJN" and before.tag != "N" else "B"
+    if tags == "CN":  # "a red plus", "a cat plus a dog"
+        return "N" if before and before.tag in "DSQJ" else "C"
+    if tags == "NQ":  # pair, dozen: a count before a noun, a noun before "of"
+        return "Q" if _noun_follows(following, lexicon) else "N"
+    previous = before.tag if before else "X"
+    noun_follows = _noun_follows(following, lexicon)
+    if entry.hint == "compound" and noun_follows and "N" in tags + "N" and previous in "DSQJNXCP":
+        return "N"
+    if previous in "DSQJIK":
+        return _inside_phrase(tags, noun_follows, entry, following)
+    if previous == "N":
+        return _after_noun(token, before, following, number)
+    if previous == "B":
+        return next((tag for tag in "GEJNV" if tag in tags), tags[0])
+    if previous == "O" and "V" in tags:
+        return "V"
+    if previous == "R":
+        return next((tag for tag in ("GEJVN" if not noun_follows else "JNGEV") if tag in tags), tags[0])
+    if previous == "P":
+        if before.word == "to" and "V" in tags and (entry.hint == "verb" or "N" not in tags):
+            return "V"
+        if "G" in tags and not (entry.hint in ("noun", "compound") and "N" in tags):
+            return "G"
+        return _inside_phrase(tags, noun_follows, entry, following)
+    if previous in "VGE" and "G" in tags and "N" not in tags:
+        return "J" if "J" in tags and previous != "G" else "G"
+    finite = "V" in tags and token.word.endswith("s") and entry.hint == "verb" and verb_seen
+    if finite and (not following or following[0].entry.tags[0] in "DSPRX"):
+        return "V"
+    if "G" in tags and entry.hint != "noun":
+        return "G"
+    if "V" in tags and entry.hint == "verb" and before is None and following and following[0].entry.tags[0] in "DS":
+        return "V"  # an instruction: "draw a cat"
+    return _inside_phrase(tags, noun_follows, entry, following)
+
+
+def _inside_phrase(tags: str, noun_follows: bool, entry: Entry, following: list[Token]) -> str:
+    if entry.hint == "thing" and noun_follows and following[0].word in _THING_BEFORE:
+        return "N"
+    order = "JEGNV" if noun_follows else "NJEGV"
+    if not noun_follows and entry.kind == "color" and len(following) > 1 and following[0].word in ("and", ","):
+        if entry.hint != "thing" or "J" in following[1].entry.tags:
+            order = "JN"
+    return next((tag for tag in order if tag in tags), tags[0])
+
+
+def _after_noun(token: Token, before: Token, following: list[Token], number: str) -> str:
+    tags, entry = token.entry.tags, token.entry
+    if "G" in tags:
+        return "N" if entry.hint == "noun" else "G"
+    if "E" in tags:
+        return "E"
+    if "V" in tags and "N" in tags:
+        if number == "open":
+            return "N"
+        plural = number == "joined" or before.word.split()[-1] != before.entry.noun.split()[-1]
+        agrees = plural != token.word.endswith("s")
+        after = following[0].entry.tags[0] if following else "X"
+        if number == "joined" and after in "XC":  # "a vase and a photo frame"
+            agrees = False
+        if agrees and (entry.hint == "verb" or after in "DS"):
+            return "V"
+        return "N"
+    return next((tag for tag in "NVJR" if tag in tags), tags[0])
+
+
+_THING_BEFORE = frozenset(
+    "tree petal garden bush oil leaf leaves branch juice slice peel pie cake bark blossom flower fillet steak cheese "
+    "soup plant grove field petals trees bushes flowers sauce zest wedge tart".split()
+)
