@@ -29,9 +29,10 @@ PROMPT, IMAGE, EVALUATION = (UUID.replace("{kind}", kind) for kind in ("prompt",
 FILL = (
     "insert into scenes (scene_hash, scene_text) select sha256('scene' || i), 'scene ' || i from range($scenes) t(i)",
     f"""
-    insert into prompts (id, scene_hash, model, prompt_text, base_parameters, generation_iteration, status, current_score)
-    select {PROMPT.format(number="i")}, sha256('scene' || i // {ITERATIONS}), 'mini', 'a prompt', '{{}}', i % {ITERATIONS},
-        'archived', least(1, 0.4 + 0.1 * (i % {ITERATIONS}) + 0.1 * random())
+    insert into prompts
+        (id, scene_hash, model, prompt_text, base_parameters, generation_iteration, status, current_score)
+    select {PROMPT.format(number="i")}, sha256('scene' || i // {ITERATIONS}), 'mini', 'a prompt', '{{}}',
+        i % {ITERATIONS}, 'archived', least(1, 0.4 + 0.1 * (i % {ITERATIONS}) + 0.1 * random())
     from range($scenes * {ITERATIONS}) t(i)
     """,
     f"""

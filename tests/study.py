@@ -39,7 +39,8 @@ def fill(
     """
     rng = random.Random(seed)
     rows: dict[str, list[dict[str, Any]]] = {
-        name: [] for name in ("scenes", "prompts", "generated_images", "image_evaluations", "prompt_learnings", "api_logs")
+        name: []
+        for name in ("scenes", "prompts", "generated_images", "image_evaluations", "prompt_learnings", "api_logs")
     }
     for number in range(scenes):
         _fill_scene(store, rows, rng, experiment, number, number % iterations, seeds, judges)
@@ -126,7 +127,10 @@ def _draw_and_judge(
         shown = (changed(scene, "color", rng) if fails else None) or scene
         image_id = content_id("image", prompt=prompt["id"], seed=index)
         metadata = {"seed": 1000 + index, "num_inference_steps": 8, "prompt": prompt["prompt_text"]}
-        scores = {key: round(rng.uniform(0.05, 0.3) if fails and key == "color:0" else rng.uniform(0.8, 0.99), 4) for key in keys}
+        scores = {
+            key: round(rng.uniform(0.05, 0.3) if fails and key == "color:0" else rng.uniform(0.8, 0.99), 4)
+            for key in keys
+        }
         gm = float(torch.tensor(list(scores.values())).log().mean().exp())
         rows["generated_images"].append(
             {
@@ -141,7 +145,9 @@ def _draw_and_judge(
             }
         )
         for judge in judges:
-            seen = scores if judge == judges[0] else {key: round(0.9 * score + 0.02, 4) for key, score in scores.items()}
+            seen = (
+                scores if judge == judges[0] else {key: round(0.9 * score + 0.02, 4) for key, score in scores.items()}
+            )
             missing = ["the color of the first object"] if fails else []
             rows["image_evaluations"].append(
                 {
@@ -153,12 +159,19 @@ def _draw_and_judge(
                     "judge_key": f"key of {judge}",
                     "element_scores": seen,
                     "model_output": {"description": "", "confidence_scores": {}, "detected_artifacts": []},
-                    "adherence_analysis": {"text_match_score": 0.5, "missing_elements": missing, "unwanted_elements": []},
+                    "adherence_analysis": {
+                        "text_match_score": 0.5,
+                        "missing_elements": missing,
+                        "unwanted_elements": [],
+                    },
                     "created_at": prompt["last_updated"],
                 }
             )
         verdicts.append((image_id, gm))
-    for stage, endpoint, duration_ms in (("generate", "mini", 900.0), *(("evaluate", judge, 100.0) for judge in judges)):
+    for stage, endpoint, duration_ms in (
+        ("generate", "mini", 900.0),
+        *(("evaluate", judge, 100.0) for judge in judges),
+    ):
         rows["api_logs"].append(
             {
                 "id": content_id("api_log", prompt=prompt["id"], stage=stage, endpoint=endpoint),

@@ -1,8 +1,8 @@
 """Trends: tidy DataFrames about a store, one function per question, one row per thing its docstring names.
 
-Scores are Soft-TIFA geometric means in [0, 1]. The version of a scene that counts at an iteration is its best one so far
-by the steering judge, for every judge, so that a held-out judge does not choose what it is asked to confirm. Finished
-scenes are carried forward. `experiment` and `vision_model` narrow a question; None means all.
+Scores are Soft-TIFA geometric means in [0, 1]. The version of a scene that counts at an iteration is its best one so
+far by the steering judge, for every judge, so that a held-out judge does not choose what it is asked to confirm.
+Finished scenes are carried forward. `experiment` and `vision_model` narrow a question; None means all.
 """
 
 from forgekit.trends.costs import cost

@@ -27,5 +27,5 @@ order by seconds desc, stage, endpoint
 
 
 def cost(store: Store) -> pd.DataFrame:
-    """Return where the time went, as `api_logs` has it: one row per (stage, endpoint), the dearest first. Times are seconds."""
+    """Return where the time went (`api_logs`): one row per (stage, endpoint), the dearest first, times in seconds."""
     return store.df(COST)

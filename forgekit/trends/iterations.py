@@ -43,8 +43,8 @@ select
         order by c.iteration
     ) as bigint) as images,
     c.adherence,
-    greatest(0, c.adherence - c.margin) as low,
-    least(1, c.adherence + c.margin) as high,
+    case when c.margin is not null then greatest(0, c.adherence - c.margin) end as low,
+    case when c.margin is not null then least(1, c.adherence + c.margin) end as high,
     c.best_image
 from counted c
 left join spent s using (experiment, model, vision_model, iteration)
@@ -92,7 +92,10 @@ seen as (
     where e.score is not null
 ),
 terms as (
-    select unnest($scenes::varchar[]) as scene_hash, unnest($elements::varchar[]) as element, unnest($terms::varchar[]) as term
+    select
+        unnest($scenes::varchar[]) as scene_hash,
+        unnest($elements::varchar[]) as element,
+        unnest($terms::varchar[]) as term
 ),
 named as (
     select s.prompt_id, s.vision_model, coalesce(t.term, s.kind) as label, s.score
@@ -101,7 +104,13 @@ named as (
     where $by = 'kind' or t.term is not null
 ),
 by_version as (
-    select prompt_id, vision_model, label, sum(score) as total, count(*) as n, count(*) filter (score < {FAILED_BELOW}) as failed
+    select
+        prompt_id,
+        vision_model,
+        label,
+        sum(score) as total,
+        count(*) as n,
+        count(*) filter (score < {FAILED_BELOW}) as failed
     from named
     group by all
 )
@@ -122,11 +131,12 @@ order by c.experiment, c.model, v.vision_model, v.label, c.iteration
 
 
 def adherence(store: Store, *, experiment: str | None = None, vision_model: str | None = None) -> pd.DataFrame:
-    """Return how faithful the images are, iteration by iteration: one row per (experiment, model, vision model, iteration).
+    """Return how faithful the images are, iteration by iteration: one row per (experiment, model, vision model,
+    iteration).
 
-    Columns: `steers` (this judge chooses), `scenes` with a score, `images` drawn and judged so far, `adherence` (mean over
-    scenes of the mean over the images of the counted version), `low` and `high` (its 95 % interval over scenes; null for
-    one scene), `best_image` (mean over scenes of the best image of the counted version).
+    Columns: `steers` (this judge chooses), `scenes` with a score, `images` drawn and judged so far, `adherence` (mean
+    over scenes of the mean over the images of the counted version), `low` and `high` (its 95 % interval over scenes;
+    null for one scene), `best_image` (mean over scenes of the best image of the counted version).
     """
     return store.df(ADHERENCE, experiment=experiment, vision_model=vision_model)
 
@@ -134,7 +144,8 @@ def adherence(store: Store, *, experiment: str | None = None, vision_model: str 
 def distributions(store: Store, *, experiment: str | None = None, vision_model: str | None = None) -> pd.DataFrame:
     """Return how the scores of single images spread: one row per (experiment, model, vision model, iteration).
 
-    Columns: `images`, `mean`, `std`, quantiles `q05` … `q95`, and `histogram`: 20 counts, bin i holding [i/20, (i+1)/20).
+    Columns: `images`, `mean`, `std`, quantiles `q05` … `q95`, and `histogram`: 20 counts, bin i holding [i/20,
+    (i+1)/20).
     """
     return store.df(DISTRIBUTIONS, experiment=experiment, vision_model=vision_model)
 
@@ -142,8 +153,8 @@ def distributions(store: Store, *, experiment: str | None = None, vision_model: 
 def by_element_kind(store: Store, *, experiment: str | None = None, vision_model: str | None = None) -> pd.DataFrame:
     """Return what is drawn well and what is not: one row per (experiment, model, vision model, kind, iteration).
 
-    Columns: `scenes` that ask for the kind, `score` (mean probability over elements and images), `failure_rate` (share of
-    them below 0.5).
+    Columns: `scenes` that ask for the kind, `score` (mean probability over elements and images), `failure_rate`
+    (share of them below 0.5).
     """
     return _by_element(store, "kind", experiment, vision_model, [])
 
@@ -153,7 +164,9 @@ def by_term(store: Store, *, experiment: str | None = None, vision_model: str | 
     from forgekit.scene import list_elements
 
     scenes = store.rows("select scene_hash, elements from scenes where elements is not null order by scene_hash")
-    terms = [(row["scene_hash"], element.key, element.term) for row in scenes for element in list_elements(row["elements"])]
+    terms = [
+        (row["scene_hash"], element.key, element.term) for row in scenes for element in list_elements(row["elements"])
+    ]
     return _by_element(store, "term", experiment, vision_model, terms)
 
 

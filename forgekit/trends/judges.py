@@ -22,7 +22,7 @@ images as (
     where i.soft_tifa_gm is not null
 )"""
 
-# Spearman's correlation is Pearson's of the ranks.
+# Spearman's correlation is Pearson's of the ranks, equals sharing their mean rank.
 AGREEMENT = f"""
 with {IMAGES},
 pairs as (
@@ -33,9 +33,10 @@ pairs as (
 ranked as (
     select
         *,
-        rank() over (partition by judge, other order by x) + (count(*) over (partition by judge, other, x) - 1) / 2 as rank_x,
-        rank() over (partition by judge, other order by y) + (count(*) over (partition by judge, other, y) - 1) / 2 as rank_y
+        rank() over by_x + (count(*) over (partition by judge, other, x) - 1) / 2 as rank_x,
+        rank() over by_y + (count(*) over (partition by judge, other, y) - 1) / 2 as rank_y
     from pairs
+    window by_x as (partition by judge, other order by x), by_y as (partition by judge, other order by y)
 )
 select
     judge,
@@ -77,6 +78,8 @@ order by a.vision_model, lift desc nulls last, a.kind, other
 SCORE_PAIRS = f"""
 with {IMAGES}
 select
+    a.vision_model as judge,
+    b.vision_model as other,
     cast(a.image_id as varchar) as image_id,
     g.image_path,
     a.score as x,
@@ -92,8 +95,8 @@ order by abs(a.score - b.score) desc, a.image_id
 def judge_agreement(store: Store, *, experiment: str | None = None) -> pd.DataFrame:
     """Return how far the judges agree: one row per pair of vision models, over the images that both have scored.
 
-    Columns: `images`, `pearson` and `spearman` (null where a judge gives all images one score), `same_verdict` (share of
-    images that both put on the same side of 0.5), `mean_difference` (`judge` minus `other`).
+    Columns: `images`, `pearson` and `spearman` (null where a judge gives all images one score), `same_verdict` (share
+    of images that both put on the same side of 0.5), `mean_difference` (`judge` minus `other`).
     """
     return store.df(AGREEMENT, experiment=experiment, vision_model=None)
 
@@ -106,7 +109,7 @@ def judge_pairs(store: Store, judge: str, other: str, *, experiment: str | None 
 def failing_together(store: Store, *, experiment: str | None = None, vision_model: str | None = None) -> pd.DataFrame:
     """Return which kinds of elements fail together: one row per (vision model, kind, other kind), highest lift first.
 
-    Columns: `images` that are asked for both, the shares of them in which each and both failed, and `lift`, how many times
-    more often both fail than if they failed independently (null where one never fails).
+    Columns: `images` that are asked for both, the shares of them in which each and both failed, and `lift`, how many
+    times more often both fail than if they failed independently (null where one never fails).
     """
     return store.df(FAILING_TOGETHER, experiment=experiment, vision_model=vision_model)

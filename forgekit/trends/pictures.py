@@ -49,10 +49,11 @@ order by c.experiment, s.created_at, c.scene_hash, c.model, c.generation_iterati
 """
 
 FIRST_AND_BEST = """
-with iterations as (
-    select experiment, model, scene_hash, iteration, prompt_id, max(iteration) over (partition by experiment, model) as last
+with best as (
+    select scene_hash, prompt_id
     from counted_versions
     where $experiment is null or experiment = $experiment
+    qualify iteration = max(iteration) over (partition by experiment, model)
 ),
 first as (
     select experiment, model, scene_hash, arg_min(id, (generation_iteration, created_at, id)) as prompt_id
@@ -62,7 +63,7 @@ first as (
 )
 select 'before' as moment, cast(prompt_id as varchar) as prompt_id, scene_hash from first
 union all
-select 'after', cast(prompt_id as varchar), scene_hash from iterations where iteration = last
+select 'after', cast(prompt_id as varchar), scene_hash from best
 """
 
 
@@ -86,9 +87,12 @@ def pictures(
 def before_after(store: Store, *, experiment: str | None = None, vision_model: str | None = None) -> pd.DataFrame:
     """Return the images of each scene's first version and of its best one: `pictures` with a column `moment`.
 
-    `moment` is "before" (those rows come first) or "after". A scene whose first version is its best one has those images under both.
+    `moment` is "before" (those rows come first) or "after". A scene whose first version is its best one has those
+    images under both.
     """
     moments = store.df(FIRST_AND_BEST, experiment=experiment)
-    images = pictures(store, experiment=experiment, vision_model=vision_model, prompt_ids=sorted(set(moments["prompt_id"])))
+    images = pictures(
+        store, experiment=experiment, vision_model=vision_model, prompt_ids=sorted(set(moments["prompt_id"]))
+    )
     both = images.merge(moments[["prompt_id", "moment"]], on="prompt_id")
     return both.sort_values("moment", ascending=False, kind="stable", ignore_index=True)

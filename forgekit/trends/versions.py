@@ -27,7 +27,10 @@ versions as (
         generation_iteration as iteration,
         case $against
             when 'parent' then parent_prompt_id
-            else first_value(id) over (partition by experiment, model, scene_hash order by generation_iteration, created_at, id)
+            else first_value(id) over (
+                partition by experiment, model, scene_hash
+                order by generation_iteration, created_at, id
+            )
         end as baseline_id
     from prompts
 ),
@@ -113,8 +116,9 @@ def version_deltas(
     """Return what a new version changed: one row per (experiment, model, vision model, iteration).
 
     Images are compared seed by seed with those of the parent version, or of the scene's first one. Columns: `scenes`,
-    `pairs` of images, `delta` (mean over scenes of the mean over pairs), `low` and `high` (its 95 % interval by bootstrap
-    over scenes, `seed` fixing the resamples; null for one scene), `improved` (share of scenes with a delta above 0).
+    `pairs` of images, `delta` (mean over scenes of the mean over pairs), `low` and `high` (its 95 % interval by
+    bootstrap over scenes, `seed` fixing the resamples; null for one scene), `improved` (share of scenes with a delta
+    above 0).
 
     Raises:
         ParameterError: `against` is neither "parent" nor "first".
@@ -129,7 +133,18 @@ def version_deltas(
         deltas = group["delta"].to_numpy()
         low, high = bootstrap_interval(deltas, seed=seed)
         rows.append((*key, len(deltas), group["pairs"].sum(), deltas.mean(), low, high, (deltas > 0).mean()))
-    columns = "experiment model vision_model iteration scenes pairs delta low high improved".split()
+    columns = [
+        "experiment",
+        "model",
+        "vision_model",
+        "iteration",
+        "scenes",
+        "pairs",
+        "delta",
+        "low",
+        "high",
+        "improved",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -1,0 +1,210 @@
+"""Plots of what `trends` tells: a DataFrame in, a matplotlib Axes out. Colours are safe for the colour-blind
+(Okabe-Ito).
+
+Where a plot takes `data`, that is the DataFrame of the trends function named in its docstring, or a store, which is
+then asked. Contact sheets are pictures, not axes: see `contact_sheet`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+
+from forgekit.sheets import contact_sheet
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+
+    from forgekit.store import Store
+
+__all__ = ["adherence", "contact_sheet", "deltas", "distribution", "elements", "judges", "lineage", "pareto"]
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "os^Dv<>"
+LINES = ("experiment", "model", "vision_model")
+
+
+def adherence(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
+    """Draw adherence by iteration with its 95 % band (`trends.adherence`); held-out judges are dashed."""
+    table = _table(data, "adherence")
+    ax = ax or _axes()
+    for number, (name, line) in enumerate(_lines(table)):
+        style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
+        steers = bool(line["steers"].iloc[0])
+        label = f"{name} (steers)" if steers else f"{name} (held out)"
+        ax.plot(line["iteration"], line["adherence"], linestyle="-" if steers else "--", label=label, **style)
+        ax.fill_between(line["iteration"], line["low"], line["high"], color=style["color"], alpha=0.12, linewidth=0)
+    _whole_ticks(ax.xaxis)
+    ax.set(xlabel="iteration", ylabel="adherence", ylim=(0, 1), title="Adherence, best version so far of each scene")
+    return _finish(ax)
+
+
+def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
+    """Draw adherence against the images it took, an arm per line, for the steering judge (`trends.adherence`)."""
+    table = _table(data, "adherence")
+    ax = ax or _axes()
+    steering = table[table["steers"]] if table["steers"].any() else table
+    for number, (name, line) in enumerate(_lines(steering)):
+        color = COLORS[number % len(COLORS)]
+        ax.plot(line["images"], line["adherence"], color=color, marker=MARKERS[number % len(MARKERS)], label=name)
+        for _, point in line.iterrows():
+            ax.annotate(
+                f"{point['iteration']:.0f}", (point["images"], point["adherence"]), (4, 4), textcoords="offset points"
+            )
+    ax.set(xlabel="images drawn", ylabel="adherence", ylim=(0, 1), title="What the images bought (numbers: iteration)")
+    return _finish(ax)
+
+
+def distribution(data: pd.DataFrame | Store, *, vision_model: str | None = None, ax: Axes | None = None) -> Axes:
+    """Draw the scores of single images as one ridge per iteration, median marked (`trends.distributions`).
+
+    Several judges or arms lie over each other in different colours; `vision_model` picks one judge.
+    """
+    table = _table(data, "distributions")
+    table = table if vision_model is None else table[table["vision_model"] == vision_model]
+    iterations = sorted(table["iteration"].unique())
+    ax = ax or _axes(height=1.2 + 0.9 * len(iterations))
+    centers = (np.arange(20) + 0.5) / 20
+    for number, (name, line) in enumerate(_lines(table)):
+        color = COLORS[number % len(COLORS)]
+        for _, row in line.iterrows():
+            base = iterations.index(row["iteration"])
+            counts = np.asarray(row["histogram"], dtype=float)
+            ridge = base + 0.9 * np.convolve(counts, [0.25, 0.5, 0.25], mode="same") / max(counts.max(), 1)
+            ax.fill_between(centers, base, ridge, color=color, alpha=0.35, linewidth=0)
+            ax.plot(centers, ridge, color=color, label=name if row["iteration"] == line["iteration"].iloc[0] else None)
+            ax.plot([row["q50"]] * 2, [base, base + 0.25], color=color, linewidth=2.5)
+    ax.set_yticks(range(len(iterations)), [f"iteration {iteration}" for iteration in iterations])
+    ax.set(xlabel="score of an image", xlim=(0, 1), title="Distribution of scores (bar: median)")
+    return _finish(ax)
+
+
+def elements(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
+    """Draw a heat map of mean score by element kind and iteration (`trends.by_element_kind`, or `by_term` for words).
+
+    Judges and arms are averaged: narrow the DataFrame first to see one.
+    """
+    table = _table(data, "by_element_kind")
+    label = "term" if "term" in table.columns else "kind"
+    grid = table.pivot_table(index=label, columns="iteration", values="score")
+    grid = grid.sort_values(grid.columns[0])
+    ax = ax or _axes(height=1.2 + 0.35 * len(grid))
+    ax.imshow(grid.to_numpy(), cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    ax.set_xticks(range(len(grid.columns)), grid.columns)
+    ax.set_yticks(range(len(grid)), grid.index)
+    for (row, column), score in np.ndenumerate(grid.to_numpy()):
+        if not np.isnan(score):
+            ax.text(column, row, f"{score:.2f}", ha="center", va="center", color="white" if score < 0.5 else "black")
+    ax.set(xlabel="iteration", title=f"Mean score by {label}, hardest first")
+    return ax
+
+
+def deltas(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
+    """Draw what each new version changed, with 95 % intervals over scenes (`trends.version_deltas`)."""
+    table = _table(data, "version_deltas")
+    ax = ax or _axes()
+    for number, (name, line) in enumerate(_lines(table)):
+        x = line["iteration"] + 0.08 * number
+        errors = [line["delta"] - line["low"], line["high"] - line["delta"]]
+        style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
+        ax.errorbar(x, line["delta"], yerr=errors, linestyle="none", capsize=3, label=name, **style)
+    ax.axhline(0, color="gray", linewidth=0.8)
+    _whole_ticks(ax.xaxis)
+    ax.set(xlabel="iteration", ylabel="change in score, same seeds", title="What a new version changed")
+    return _finish(ax)
+
+
+def judges(data: pd.DataFrame, *, folder: str | None = None, thumbnails: int = 4, ax: Axes | None = None) -> Axes:
+    """Draw two judges' scores of the same images (`trends.judge_pairs`), with the images they disagree about most.
+
+    `folder` is the store's folder, that image paths are relative to; without it there are no thumbnails.
+    """
+    ax = ax or _axes(width=6, height=6)
+    ax.plot([0, 1], [0, 1], color="gray", linewidth=0.8)
+    ax.scatter(data["x"], data["y"], s=14, color=COLORS[0], alpha=0.4, linewidth=0)
+    for number, (_, row) in enumerate(data.head(thumbnails if folder else 0).iterrows()):
+        corner = (0.12 if row["y"] > row["x"] else 0.88, 0.9 - 0.2 * number)
+        _place_thumbnail(ax, f"{folder}/{row['image_path']}", (row["x"], row["y"]), corner, size=56)
+    names = dict(zip(("xlabel", "ylabel"), data[["judge", "other"]].iloc[0], strict=True)) if len(data) else {}
+    ax.set(**names, xlim=(0, 1), ylim=(0, 1), aspect="equal", title="Two judges, same images")
+    return ax
+
+
+def lineage(data: pd.DataFrame, *, folder: str | None = None, ax: Axes | None = None) -> Axes:
+    """Draw the life of a scene as a tree (`trends.lineage`): iteration to the right, score upwards, what was done on
+    the edges.
+
+    `folder` is the store's folder, that image paths are relative to; without it there are no thumbnails.
+    """
+    ax = ax or _axes(height=4.5)
+    places = {row["prompt_id"]: (row["iteration"], row["current_score"]) for _, row in data.iterrows()}
+    colors = {experiment: COLORS[i % len(COLORS)] for i, experiment in enumerate(data["experiment"].unique())}
+    for _, row in data[data["current_score"].notna()].iterrows():
+        here, parent = places[row["prompt_id"]], places.get(row["parent_prompt_id"])
+        color = colors[row["experiment"]]
+        if parent is not None and not np.isnan(parent[1]):
+            ax.annotate("", here, parent, arrowprops={"arrowstyle": "-|>", "color": color, "shrinkB": 22})
+            middle = ((here[0] + parent[0]) / 2, (here[1] + parent[1]) / 2)
+            ax.annotate(row["action"] or "", middle, (0, 8), textcoords="offset points", ha="center", fontsize=8)
+        ax.plot(*here, marker="o", color=color)
+        if folder and isinstance(row["best_image"], str):
+            _place_thumbnail(ax, f"{folder}/{row['best_image']}", here, here, size=48)
+    _whole_ticks(ax.xaxis)
+    ax.margins(0.15)
+    ax.set(xlabel="iteration", ylabel="score of the version", title="Versions of the scene")
+    return ax
+
+
+def _table(data: pd.DataFrame | Store, question: str) -> pd.DataFrame:
+    """Return the DataFrame itself, or what `trends` answers where `data` is a store."""
+    if hasattr(data, "columns"):
+        return data
+    from forgekit import trends
+
+    return getattr(trends, question)(data)
+
+
+def _lines(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Split the rows into lines, each named by what sets it apart from the others."""
+    varying = [column for column in LINES if table[column].nunique() > 1] or ["vision_model"]
+    groups = table.groupby(list(LINES), sort=False)
+    return [
+        (" · ".join(str(line[column].iloc[0]) for column in varying), line.sort_values("iteration"))
+        for _, line in groups
+    ]
+
+
+def _axes(*, width: float = 8.0, height: float = 4.0) -> Axes:
+    return plt.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def _finish(ax: Axes) -> Axes:
+    ax.grid(alpha=0.25)
+    ax.spines[["top", "right"]].set_visible(False)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False)
+    return ax
+
+
+def _whole_ticks(axis: Axis) -> None:
+    axis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _place_thumbnail(
+    ax: Axes, file: str, point: tuple[float, float], corner: tuple[float, float], *, size: int
+) -> None:
+    with Image.open(file) as image:
+        picture = OffsetImage(
+            np.asarray(image.convert("RGB").resize((2 * size, 2 * size), Image.Resampling.BICUBIC)), zoom=0.5
+        )
+    arrow = {"arrowstyle": "-", "color": "gray"} if corner != point else None
+    ax.add_artist(
+        AnnotationBbox(picture, point, xybox=corner, boxcoords="data", frameon=True, pad=0.1, arrowprops=arrow)
+    )

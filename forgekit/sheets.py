@@ -1,0 +1,127 @@
+"""Contact sheets: many images with their seeds, scores and failed elements in one picture."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib
+from PIL import Image, ImageDraw, ImageFont
+
+from forgekit.errors import ParameterError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CELL = 256  # pixels along each side of an image on the sheet: four times what the mini generator draws
+MARGIN = 12
+TEXT = 19  # font size; a sheet of eight columns is shown at about half its size in a notebook
+LINE = 25
+LABEL_LINES = 2
+INK, GOOD, BAD, PAPER, EMPTY = "#222222", "#0072B2", "#D55E00", "#FFFFFF", "#E8E8E8"
+
+
+def contact_sheet(
+    pictures: pd.DataFrame, *, row: str = "prompt_id", block: str | None = None, columns: int | None = None
+) -> Image.Image:
+    """Lay images out in rows under the prompt they were drawn from, each with its seed, score and failed elements.
+
+    Images keep their proportions, at 256 pixels; tiny ones are enlarged smoothly. A file that cannot be read leaves a
+    grey field that says so.
+
+    Args:
+        pictures: what `trends.pictures` or `trends.before_after` returns; `file` is needed, labels come from
+        `prompt_text`,
+            `seed`, `score` and `failed` where they are there.
+        row: the column whose values make the rows.
+        block: a column whose values stand side by side in each row: "moment" for before and after.
+        columns: images side by side in a block; None for as many as fit in ten columns all told.
+
+    Raises:
+        ParameterError: there are no pictures, or no column `row` or `block`.
+    """
+    wanted = ["file", row, *([block] if block else [])]
+    if len(pictures) == 0 or not set(wanted) <= set(pictures.columns):
+        raise ParameterError(
+            f"a contact sheet needs at least one picture and the columns {wanted}, got {list(pictures.columns)}"
+        )
+    blocks = list(pictures[block].unique()) if block else [None]
+    rows = {key: [_group(group, block, value) for value in blocks] for key, group in pictures.groupby(row, sort=False)}
+    most = max(len(group) for groups in rows.values() for group in groups)
+    columns = columns or max(1, min(most, 10 // len(blocks)))
+    width = columns * (CELL + MARGIN) + MARGIN
+    strips = [_strip(groups, blocks, columns, width) for groups in rows.values()]
+    sheet = Image.new("RGB", (width * len(blocks), sum(strip.height for strip in strips)), PAPER)
+    top = 0
+    for strip in strips:
+        sheet.paste(strip, (0, top))
+        top += strip.height
+    return sheet
+
+
+def _group(rows: pd.DataFrame, block: str | None, value: object) -> pd.DataFrame:
+    return rows if block is None else rows[rows[block] == value]
+
+
+def _strip(groups: Sequence[pd.DataFrame], names: Sequence[object], columns: int, width: int) -> Image.Image:
+    """Draw one row of the sheet: the blocks side by side, each a heading over its images."""
+    letters = (width - 2 * MARGIN) // (TEXT * 6 // 10)
+    headings = [textwrap.wrap(_heading(group, name), letters)[:3] for group, name in zip(groups, names, strict=True)]
+    top = MARGIN + LINE * max(len(heading) for heading in headings)
+    lines = max(-(-len(group) // columns) for group in groups)
+    step = CELL + LINE * LABEL_LINES + MARGIN
+    strip = Image.new("RGB", (width * len(groups), top + MARGIN + lines * step), PAPER)
+    draw = ImageDraw.Draw(strip)
+    draw.line((MARGIN, 2, strip.width - MARGIN, 2), fill=EMPTY, width=2)
+    for number, (group, heading) in enumerate(zip(groups, headings, strict=True)):
+        left = number * width + MARGIN
+        draw.multiline_text((left, MARGIN), "\n".join(heading), fill=INK, font=_font(), spacing=LINE - TEXT)
+        with ThreadPoolExecutor() as pool:  # decoding happens outside the interpreter's lock
+            images = pool.map(_thumbnail, group["file"])
+        for index, (image, (_, picture)) in enumerate(zip(images, group.iterrows(), strict=True)):
+            x = left + index % columns * (CELL + MARGIN)
+            y = top + MARGIN + index // columns * step
+            strip.paste(image, (x + (CELL - image.width) // 2, y + (CELL - image.height) // 2))
+            _write_label(draw, x, y + CELL, picture)
+    return strip
+
+
+def _heading(group: pd.DataFrame, name: object) -> str:
+    text = str(group["prompt_text"].iloc[0]) if len(group) and "prompt_text" in group else ""
+    return text if name is None else f"{name}: {text or 'no images'}"
+
+
+def _write_label(draw: ImageDraw.ImageDraw, x: int, y: int, picture: pd.Series) -> None:
+    score = picture.get("score")
+    known = score is not None and score == score
+    parts = [f"seed {picture['seed']}" if "seed" in picture else "", f"{score:.2f}" if known else "no score"]
+    failed = picture.get("failed")
+    failed = [] if failed is None or isinstance(failed, float) else list(failed)
+    draw.text((x, y), " · ".join(part for part in parts if part), fill=BAD if failed else GOOD, font=_font())
+    if failed:
+        draw.text(
+            (x, y + LINE), textwrap.shorten("✗ " + ", ".join(failed), 24, placeholder="…"), fill=BAD, font=_font()
+        )
+
+
+def _thumbnail(file: str) -> Image.Image:
+    """Return the image with its longer side at CELL pixels, or a grey field where it cannot be read."""
+    try:
+        with Image.open(file) as image:
+            scale = CELL / max(image.size)
+            if scale < 0.5:
+                image = image.reduce(int(1 / scale))
+                scale = CELL / max(image.size)
+            size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+            return image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    except OSError:
+        field = Image.new("RGB", (CELL, CELL), EMPTY)
+        ImageDraw.Draw(field).text((MARGIN, CELL // 2), "cannot be read", fill=BAD, font=_font())
+        return field
+
+
+def _font() -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", TEXT)

@@ -1,0 +1,98 @@
+"""Plots and contact sheets: what is on them, not how they look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib
+import pytest
+import study
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+
+from forgekit import plots, trends
+from forgekit.errors import ParameterError
+from forgekit.sheets import BAD, CELL, GOOD
+from forgekit.store import Store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return study.make(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(autouse=True)
+def close_figures() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def pixels(image, color: str) -> int:
+    wanted = tuple(bytes.fromhex(color[1:]))
+    return sum(n for n, found in image.getcolors(image.width * image.height) if found == wanted)
+
+
+def test_the_trend_names_who_steers_and_who_is_held_out(store: Store) -> None:
+    ax = plots.adherence(store)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["mini-clip (steers)", "mini-fuyu (held out)"]
+    assert [line.get_linestyle() for line in ax.get_lines()] == ["-", "--"]
+
+
+def test_a_plot_of_a_store_is_the_plot_of_its_table(store: Store) -> None:
+    of_store, of_table = plots.adherence(store), plots.adherence(trends.adherence(store))
+    assert of_store.get_lines()[0].get_ydata().tolist() == of_table.get_lines()[0].get_ydata().tolist()
+
+
+def test_a_plot_can_be_drawn_into_axes_that_are_there(store: Store) -> None:
+    _, ax = plt.subplots()
+    for plot in (plots.adherence, plots.pareto, plots.distribution, plots.elements, plots.deltas):
+        assert plot(store, ax=ax) is ax
+
+
+def test_the_heat_map_has_the_hardest_kind_on_top(store: Store) -> None:
+    ax = plots.elements(trends.by_element_kind(store, vision_model="mini-clip"))
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["color", "object"]
+
+
+def test_the_distribution_can_show_one_judge(store: Store) -> None:
+    assert plots.distribution(store).get_legend_handles_labels()[1] == ["mini-clip", "mini-fuyu"]
+    assert plots.distribution(store, vision_model="mini-fuyu").get_legend_handles_labels()[1] == ["mini-fuyu"]
+
+
+def test_the_lineage_writes_what_was_done_on_its_edges(store: Store) -> None:
+    scene = store.rows("select scene_hash from prompts where generation_iteration = 2")[0]["scene_hash"]
+    ax = plots.lineage(trends.lineage(store, scene), folder=str(store.folder))
+    assert [text.get_text() for text in ax.texts].count("repeat_color") == 2
+
+
+def test_the_judge_scatter_has_a_point_per_image_and_the_names_of_both(store: Store) -> None:
+    pairs = trends.judge_pairs(store, "mini-clip", "mini-fuyu")
+    ax = plots.judges(pairs, folder=str(store.folder))
+    assert len(ax.collections[0].get_offsets()) == len(pairs)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("mini-clip", "mini-fuyu")
+
+
+def test_a_contact_sheet_has_room_for_every_image_side_by_side(store: Store) -> None:
+    table = trends.before_after(store)
+    sheet = plots.contact_sheet(table, row="scene_hash", block="moment")
+    assert sheet.width >= 8 * CELL
+    assert sheet.height >= 4 * CELL
+    assert pixels(sheet, GOOD) > 0
+    assert pixels(sheet, BAD) > 0
+
+
+def test_a_missing_image_file_leaves_a_grey_field_and_the_others_are_shown(store: Store, tmp_path: Path) -> None:
+    table = trends.pictures(store).head(4)
+    table.loc[0, "file"] = str(tmp_path / "gone.png")
+    whole, broken = plots.contact_sheet(trends.pictures(store).head(4)), plots.contact_sheet(table)
+    assert pixels(broken, "#E8E8E8") > pixels(whole, "#E8E8E8") + CELL * CELL // 2
+    assert whole.size == broken.size
+
+
+def test_a_contact_sheet_of_nothing_is_refused(store: Store) -> None:
+    with pytest.raises(ParameterError, match="at least one picture"):
+        plots.contact_sheet(trends.pictures(store, experiment="none such"))

@@ -1,0 +1,221 @@
+"""Trends, on records small enough to work out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import study
+
+from forgekit import trends
+from forgekit.errors import ParameterError
+from forgekit.ids import content_hash, content_id
+from forgekit.store import Store, insert_rows, open_store
+
+Scores = Mapping[str, Sequence[Mapping[str, float | None]]]  # vision model -> one element_scores document per image
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "forge.duckdb")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return study.make(tmp_path_factory.mktemp("study"))
+
+
+def add_version(
+    store: Store, scene: str, iteration: int, scores: Scores, *, experiment: str = "main", key: str = "k"
+) -> str:
+    """Add one evaluated version whose image i has seed i; the first vision model steers. Return its prompt id."""
+    scene_hash = content_hash(scene)
+    ids = [content_id("prompt", scene=scene, experiment=experiment, iteration=i) for i in (iteration - 1, iteration)]
+    images = [content_id("image", prompt=ids[1], seed=i) for i in range(len(next(iter(scores.values()))))]
+    steering = next(iter(scores))
+    prompt = {
+        "id": ids[1],
+        "scene_hash": scene_hash,
+        "parent_prompt_id": ids[0] if iteration else None,
+        "model": "mini",
+        "prompt_text": f"{scene} {iteration}",
+        "base_parameters": {},
+        "generation_iteration": iteration,
+        "status": "archived",
+        "best_image_id": images[0],
+        "experiment": experiment,
+    }
+    with store.transaction() as con:
+        insert_rows(con, "scenes", [{"scene_hash": scene_hash, "scene_text": scene}])
+        insert_rows(con, "prompts", [prompt])
+        for seed, image in enumerate(images):
+            details = {"vision_model": steering}
+            row = {"id": image, "prompt_id": ids[1], "image_path": image, "generation_metadata": {"seed": seed}}
+            insert_rows(con, "generated_images", [row | {"evaluation_details": details}])
+        for judge, documents in scores.items():
+            for image, document in zip(images, documents, strict=True):
+                verdict = {
+                    "id": content_id("evaluation", image=image, judge=judge, key=key),
+                    "image_id": image,
+                    "prompt_id": ids[1],
+                    "scene_hash": scene_hash,
+                    "vision_model": judge,
+                    "judge_key": key,
+                    "element_scores": document,
+                }
+                insert_rows(con, "image_evaluations", [verdict])
+        con.execute(
+            """
+            update prompts set current_score = s.mean_score from prompt_scores s
+            where s.prompt_id = prompts.id and s.vision_model = $judge and prompts.id = $id
+            """,
+            {"judge": steering, "id": ids[1]},
+        )
+    return ids[1]
+
+
+def one(score: float | None) -> dict[str, float | None]:
+    return {"object:0": score}
+
+
+def test_a_finished_scene_is_carried_forward_to_the_last_iteration(store: Store) -> None:
+    add_version(store, "a", 0, {"j": [one(0.9)]})
+    add_version(store, "b", 0, {"j": [one(0.2)]})
+    add_version(store, "b", 1, {"j": [one(0.6)]})
+    table = trends.adherence(store)
+    assert table["scenes"].tolist() == [2, 2]
+    assert table["adherence"].tolist() == pytest.approx([0.55, 0.75])
+    assert table["images"].tolist() == [2, 3]
+
+
+def test_a_worse_version_does_not_replace_a_better_one(store: Store) -> None:
+    add_version(store, "a", 0, {"j": [one(0.7)]})
+    add_version(store, "a", 1, {"j": [one(0.3)]})
+    assert trends.adherence(store)["adherence"].tolist() == pytest.approx([0.7, 0.7])
+
+
+def test_the_held_out_judge_reports_on_the_version_that_the_steering_judge_chose(store: Store) -> None:
+    add_version(store, "a", 0, {"steering": [one(0.4)], "watching": [one(0.9)]})
+    add_version(store, "a", 1, {"steering": [one(0.8)], "watching": [one(0.5)]})
+    table = trends.adherence(store).set_index(["vision_model", "iteration"])
+    assert table.loc[("watching", 1), "adherence"] == pytest.approx(0.5)
+    assert table.loc["steering", "steers"].all()
+    assert not table.loc["watching", "steers"].any()
+
+
+def test_an_image_without_all_its_element_scores_has_no_score_rather_than_a_low_one(store: Store) -> None:
+    add_version(store, "a", 0, {"j": [one(0.8), {"object:0": 0.8, "color:0": None}]})
+    assert trends.adherence(store)["adherence"].tolist() == pytest.approx([0.8])
+
+
+def test_verdicts_under_older_judge_settings_do_not_mix_with_new_ones(store: Store) -> None:
+    add_version(store, "a", 0, {"j": [one(0.2)]}, key="old")
+    add_version(store, "a", 0, {"j": [one(0.8)]}, key="new")
+    assert trends.adherence(store)["adherence"].tolist() == pytest.approx([0.8])
+
+
+def test_an_interval_needs_two_scenes(store: Store) -> None:
+    add_version(store, "a", 0, {"j": [one(0.4)]})
+    assert np.isnan(trends.adherence(store)["low"][0])
+    add_version(store, "b", 0, {"j": [one(0.6)]})
+    row = trends.adherence(store).iloc[0]
+    assert (row["low"], row["high"]) == pytest.approx((0.5 - 1.96 * 0.1, 0.5 + 1.96 * 0.1))
+
+
+def test_distributions_count_each_image_in_its_bin(store: Store) -> None:
+    add_version(store, "a", 0, {"j": [one(0.0), one(0.07), one(1.0), one(0.06)]})
+    histogram = trends.distributions(store)["histogram"][0]
+    assert (histogram[0], histogram[1], histogram[19], sum(histogram)) == (1, 2, 1, 4)
+
+
+def test_versions_are_compared_on_the_seeds_they_share(store: Store) -> None:
+    add_version(store, "a", 0, {"j": [one(0.2), one(0.4)]})
+    add_version(store, "a", 1, {"j": [one(0.5), one(0.5), one(0.9)]})
+    row = trends.version_deltas(store).iloc[0]
+    assert (row["pairs"], row["delta"], row["improved"]) == (2, pytest.approx(0.2), 1.0)
+    assert np.isnan(row["low"])
+
+
+def test_versions_can_be_compared_with_the_first_one(store: Store) -> None:
+    for iteration, score in enumerate((0.2, 0.3, 0.5)):
+        add_version(store, "a", iteration, {"j": [one(score)]})
+    assert trends.version_deltas(store)["delta"].tolist() == pytest.approx([0.1, 0.2])
+    assert trends.version_deltas(store, against="first")["delta"].tolist() == pytest.approx([0.1, 0.3])
+
+
+def test_an_unknown_baseline_is_refused_with_the_known_ones(store: Store) -> None:
+    with pytest.raises(ParameterError, match="'parent' or 'first'"):
+        trends.version_deltas(store, against="best")
+
+
+def test_the_bootstrap_interval_of_many_values_is_near_the_normal_one() -> None:
+    values = np.random.default_rng(1).normal(0.3, 0.1, 400)
+    low, high = trends.bootstrap_interval(values)
+    assert (low, high) == pytest.approx((values.mean() - 0.0098, values.mean() + 0.0098), abs=0.002)
+    assert trends.bootstrap_interval(values) == (low, high)
+
+
+def test_element_kinds_have_the_mean_of_their_probabilities_and_the_share_that_failed(store: Store) -> None:
+    add_version(store, "a", 0, {"j": [{"color:0": 0.2, "color:1": 0.8, "object:0": 1.0}]})
+    table = trends.by_element_kind(store).set_index("kind")
+    assert table.loc["color", ["score", "failure_rate"]].tolist() == pytest.approx([0.5, 0.5])
+    assert table.loc["object", ["score", "failure_rate"]].tolist() == pytest.approx([1.0, 0.0])
+
+
+def test_kinds_that_fail_together_have_a_lift_above_one(store: Store) -> None:
+    both, none = {"color:0": 0.1, "relation:0": 0.1}, {"color:0": 0.9, "relation:0": 0.9}
+    add_version(store, "a", 0, {"j": [both, none, none, none]})
+    row = trends.failing_together(store).iloc[0]
+    assert (row["kind"], row["other"], row["both_failed"], row["lift"]) == (
+        "color",
+        "relation",
+        0.25,
+        pytest.approx(4.0),
+    )
+
+
+def test_judges_that_order_images_alike_have_a_rank_correlation_of_one(store: Store) -> None:
+    add_version(store, "a", 0, {"j": [one(x) for x in (0.1, 0.2, 0.6)], "k": [one(x) for x in (0.1, 0.7, 0.9)]})
+    row = trends.judge_agreement(store).iloc[0]
+    assert (row["judge"], row["other"], row["images"]) == ("j", "k", 3)
+    assert row["spearman"] == pytest.approx(1.0)
+    assert row["same_verdict"] == pytest.approx(2 / 3)
+    assert trends.judge_pairs(store, "j", "k")["x"][0] == pytest.approx(0.2)
+
+
+def test_the_lineage_of_a_scene_tells_what_made_each_version(finished: Store) -> None:
+    longest = finished.rows("select scene_hash from prompts where generation_iteration = 2")[0]["scene_hash"]
+    table = trends.lineage(finished, longest)
+    assert table["iteration"].tolist() == [0, 1, 2]
+    assert table["action"].fillna("").tolist() == ["", "repeat_color", "repeat_color"]
+    assert table["parent_prompt_id"].tolist()[1:] == table["prompt_id"].tolist()[:2]
+    assert set(table["scores"][0]) == set(study.JUDGES)
+
+
+def test_before_and_after_show_the_first_and_the_best_version_of_each_scene(finished: Store) -> None:
+    table = trends.before_after(finished)
+    assert table.groupby("scene_hash")["moment"].value_counts().unique().tolist() == [4]
+    means = table.groupby(["scene_hash", "moment"])["score"].mean().unstack()
+    assert (means["after"] >= means["before"]).all()
+    assert all(Path(file).exists() for file in table["file"])
+
+
+def test_costs_add_up_the_calls_of_each_endpoint(finished: Store) -> None:
+    table = trends.cost(finished).set_index("endpoint")
+    assert table.loc["mini", "seconds"] == pytest.approx(0.9 * table.loc["mini", "calls"])
+    assert table.index[0] == "mini"
+
+
+def test_questions_about_an_empty_store_have_their_columns_and_no_rows(store: Store) -> None:
+    for question in (
+        trends.adherence,
+        trends.distributions,
+        trends.by_element_kind,
+        trends.version_deltas,
+        trends.cost,
+    ):
+        table = question(store)
+        assert len(table) == 0
+        assert len(table.columns) > 5
