@@ -1,0 +1,308 @@
+"""The loader of diffusers pipelines: the embedded mini, and tiny random models of the big ones' classes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from forgekit.errors import ItemError, UnknownModelError
+from forgekit.models import Drawing, DrawRequest, ImageGenerator
+from forgekit.models.diffusion import DiffusionGenerator
+from forgekit.models.generators import KNOWN, find_generator
+
+SMALL = {"height": 32, "width": 32, "num_inference_steps": 2}
+QUICK = {"num_inference_steps": 2}
+
+
+def pixels(drawing: Drawing) -> np.ndarray:
+    return np.asarray(drawing.image).astype(int)
+
+
+def text_encoder(width: int = 32):
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    config = CLIPTextConfig(
+        vocab_size=151,
+        hidden_size=width,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=32,
+        bos_token_id=2,
+        eos_token_id=1,
+        pad_token_id=0,
+    )
+    return CLIPTextModel(config).eval()
+
+
+def autoencoder(channels: int):
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=channels,
+        shift_factor=0.1,
+        norm_num_groups=4,
+    )
+
+
+@pytest.fixture(scope="module")
+def flux_folder(tmp_path_factory) -> Path:
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+    from transformers import T5Config, T5EncoderModel
+
+    from forgekit.mini.generator import tokenizer
+
+    torch.manual_seed(0)
+    t5 = T5Config(vocab_size=151, d_model=32, d_kv=16, num_heads=2, d_ff=32, num_layers=1, dropout_rate=0.0)
+    pipeline = FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=autoencoder(1),
+        text_encoder=text_encoder(),
+        tokenizer=tokenizer(),
+        text_encoder_2=T5EncoderModel(t5).eval(),
+        tokenizer_2=tokenizer(),
+        transformer=FluxTransformer2DModel(
+            patch_size=1,
+            in_channels=4,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=32,
+            pooled_projection_dim=32,
+            axes_dims_rope=(4, 4, 8),
+            guidance_embeds=True,
+        ),
+    )
+    folder = tmp_path_factory.mktemp("flux")
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stable_diffusion_folder(tmp_path_factory) -> Path:
+    from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+
+    from forgekit.mini.generator import tokenizer
+
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=16,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=32,
+        attention_head_dim=4,
+        norm_num_groups=4,
+    )
+    pipeline = StableDiffusionPipeline(
+        vae=autoencoder(4),
+        text_encoder=text_encoder(),
+        tokenizer=tokenizer(),
+        unet=unet,
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    folder = tmp_path_factory.mktemp("sd")
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mini() -> DiffusionGenerator:
+    return KNOWN["mini"]
+
+
+def test_the_embedded_mini_draws_through_the_real_flux_pipeline(mini):
+    (drawing,) = mini.draw([DrawRequest("a red circle", 1)])
+    assert isinstance(mini, ImageGenerator)
+    assert drawing.image.size == (64, 64)
+    assert drawing.metadata["pipeline"] == "FluxPipeline" and drawing.metadata["repo"] == "embedded"
+
+
+def test_the_embedded_mini_draws_red_where_the_caption_asks_for_red(mini):
+    drawn = mini.draw([DrawRequest("a large red square on a black background", seed) for seed in range(4)])
+    for picture in map(pixels, drawn):
+        red = (picture[..., 0] > 150) & (picture[..., 1] < 110) & (picture[..., 2] < 110)
+        assert red.sum() > 200
+        assert (picture[:3].max() < 80).all()
+
+
+def test_a_picture_does_not_depend_on_its_neighbours_but_for_rounding(mini):
+    requests = [
+        DrawRequest(text, seed, QUICK) for seed, text in enumerate(("a red star", "two blue rings", "a heart", "x"))
+    ]
+    together = mini.draw(requests)
+    reversed_order = mini.draw(requests[::-1])[::-1]
+    alone = [mini.draw([r])[0] for r in requests]
+    for a, b, c in zip(together, reversed_order, alone, strict=True):
+        assert abs(pixels(a) - pixels(b)).max() <= 1
+        assert abs(pixels(a) - pixels(c)).max() <= 1
+    assert abs(pixels(together[0]) - pixels(together[1])).max() > 50
+
+
+def test_requests_with_different_parameters_share_a_call_and_keep_their_order(mini):
+    requests = [DrawRequest("a red star", 1, {"num_inference_steps": steps}) for steps in (2, 3, 2)]
+    first, second, third = mini.draw(requests)
+    assert [d.metadata["parameters"]["num_inference_steps"] for d in (first, second, third)] == [2, 3, 2]
+    assert abs(pixels(first) - pixels(third)).max() <= 1
+    assert abs(pixels(first) - pixels(second)).max() > 1
+
+
+@pytest.mark.parametrize("fixture", ["flux_folder", "stable_diffusion_folder"])
+def test_other_pipelines_go_through_the_same_loader(fixture, request):
+    generator = find_generator(str(request.getfixturevalue(fixture)))
+    a, b = generator.draw([DrawRequest("a cat", 5, SMALL), DrawRequest("a dog", 6, SMALL)])
+    (again,) = generator.draw([DrawRequest("a cat", 5, SMALL)])
+    assert a.image.size == (32, 32) and b.metadata["seed"] == 6
+    assert abs(pixels(a) - pixels(again)).max() <= 1
+    assert a.metadata["pipeline"] in ("FluxPipeline", "StableDiffusionPipeline")
+
+
+def test_metadata_is_json_and_says_how_the_picture_was_made(flux_folder):
+    generator = find_generator(str(flux_folder))
+    (drawing,) = generator.draw([DrawRequest("a cat", 5, {**SMALL, "guidance_scale": 2.0, "max_sequence_length": 16})])
+    metadata = json.loads(json.dumps(drawing.metadata))
+    assert metadata["parameters"] == {**SMALL, "guidance_scale": 2.0, "max_sequence_length": 16}
+    assert set(metadata["versions"]) == {"torch", "diffusers", "transformers"}
+    assert metadata["seed"] == 5 and metadata["duration_s"] > 0 and metadata["truncated"] is None
+    assert (metadata["dtype"], metadata["device"]) in {("float32", "cpu"), ("bfloat16", "cuda"), ("bfloat16", "mps")}
+
+
+def test_an_unknown_parameter_fails_its_own_request_and_names_the_known_ones(mini):
+    good, bad = mini.draw(
+        [DrawRequest("a red star", 1, QUICK), DrawRequest("a red star", 1, {"num_inference_step": 2})]
+    )
+    assert isinstance(good, Drawing)
+    assert "Did you mean 'num_inference_steps'?" in bad.reason and "guidance_scale" in bad.reason
+
+
+@pytest.mark.parametrize("reserved", ["prompt", "generator", "latents", "output_type", "prompt_embeds"])
+def test_arguments_that_are_ours_to_set_are_refused(mini, reserved):
+    (result,) = mini.draw([DrawRequest("a red star", 1, {reserved: "x"})])
+    assert reserved in result.reason
+
+
+def test_a_parameter_value_that_the_pipeline_refuses_fails_only_its_own_requests(mini):
+    results = mini.draw([DrawRequest("a", 1, {"num_inference_steps": "many"}), DrawRequest("a red star", 1, QUICK)])
+    assert isinstance(results[0], ItemError) and "TypeError" in results[0].reason
+    assert isinstance(results[1], Drawing)
+
+
+def test_a_negative_prompt_that_flux_would_ignore_is_refused(flux_folder):
+    generator = find_generator(str(flux_folder))
+    ignored, used = generator.draw(
+        [
+            DrawRequest("a cat", 1, {**SMALL, "negative_prompt": "dog"}),
+            DrawRequest("a cat", 1, {**SMALL, "negative_prompt": "dog", "true_cfg_scale": 3.0}),
+        ]
+    )
+    assert "true_cfg_scale > 1" in ignored.reason
+    assert used.metadata["parameters"]["negative_prompt"] == "dog"
+
+
+def test_a_negative_prompt_changes_the_picture(mini):
+    plain, without = mini.draw(
+        [DrawRequest("a star", 3, QUICK), DrawRequest("a star", 3, {**QUICK, "negative_prompt": "a red star"})]
+    )
+    assert abs(pixels(plain) - pixels(without)).max() > 5
+
+
+def test_what_the_encoders_cut_off_is_recorded(mini):
+    long = "a red circle " * 12  # 36 words, of which 31 fit beside the end token
+    (drawing,) = mini.draw([DrawRequest(long, 1, QUICK)])
+    cut = "red circle a red circle "
+    assert drawing.metadata["truncated"] == {"tokenizer": cut, "tokenizer_2": cut}
+
+
+def test_a_shorter_sequence_length_cuts_the_t5_text_only(mini):
+    (drawing,) = mini.draw([DrawRequest("a red circle and a blue star", 1, {**QUICK, "max_sequence_length": 4})])
+    assert drawing.metadata["truncated"] == {"tokenizer_2": "and a blue star"}
+
+
+def test_prompt_tokens_can_be_counted_without_loading_weights(flux_folder):
+    generator = DiffusionGenerator("tiny", str(flux_folder), defaults={"max_sequence_length": 24})
+    assert generator.prompt_tokens("a red circle, a star.") == 7
+    assert generator.max_prompt_tokens == 31  # the CLIP encoder's 32 but for the end token
+    assert "pipeline" not in vars(generator)
+
+
+def test_describing_a_model_loads_no_weights_and_tells_weights_apart(flux_folder, tmp_path):
+    generator = find_generator(str(flux_folder))
+    before = generator.describe()
+    assert "pipeline" not in vars(generator)
+    assert before == find_generator(str(flux_folder)).describe()
+    assert before["revision"] != KNOWN["mini"].describe()["revision"]
+
+
+def test_the_description_of_the_embedded_mini_is_the_same_wherever_it_is_installed(mini):
+    assert str(Path(__file__).parents[1]) not in json.dumps(mini.describe())
+
+
+class Crowded:
+    """A pipeline whose memory holds two pictures, and which cannot draw "poison"."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def __call__(self, prompt, generator, num_inference_steps=1):
+        from types import SimpleNamespace
+
+        from PIL.Image import new
+
+        self.sizes.append(len(prompt))
+        if len(prompt) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        if "poison" in prompt:
+            raise ValueError("cannot draw poison")
+        return SimpleNamespace(images=[new("RGB", (8, 8)) for _ in prompt])
+
+
+@pytest.fixture
+def crowded(flux_folder) -> DiffusionGenerator:
+    generator = DiffusionGenerator("crowded", str(flux_folder), batch_size=8)
+    vars(generator)["pipeline"] = Crowded()
+    return generator
+
+
+def test_when_memory_runs_out_the_batch_is_halved_and_the_work_goes_on(crowded):
+    drawn = crowded.draw([DrawRequest("a", seed) for seed in range(7)])
+    assert [d.metadata["seed"] for d in drawn] == list(range(7))
+    assert crowded.pipeline.sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
+
+
+def test_one_failing_prompt_does_not_take_its_batch_with_it(crowded):
+    drawn = crowded.draw([DrawRequest(text, 1) for text in ("a", "poison", "b", "c")])
+    assert [isinstance(d, ItemError) for d in drawn] == [False, True, False, False]
+    assert "cannot draw poison" in drawn[1].reason
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_known_one():
+    with pytest.raises(UnknownModelError, match=r"Did you mean 'flux-schnell'\?.*mini, flux"):
+        find_generator("flux-schnel")
+
+
+def test_a_folder_without_a_pipeline_is_no_model(tmp_path):
+    with pytest.raises(UnknownModelError, match=r"model_index\.json"):
+        find_generator(str(tmp_path))
+
+
+def test_missing_weights_say_how_to_get_them(tmp_path):
+    (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline", "vae": ["diffusers", "AutoencoderKL"]}')
+    with pytest.raises(UnknownModelError, match="hf download"):
+        find_generator(str(tmp_path)).draw([DrawRequest("a", 1)])
+
+
+def test_flux_is_flux_1_and_every_known_model_has_a_size_and_steps():
+    assert KNOWN["flux"].repo == KNOWN["flux-1"].repo == "black-forest-labs/FLUX.1-dev"
+    for name, model in KNOWN.items():
+        assert model.name == name
+        assert {"height", "width", "num_inference_steps"} <= set(model.default_parameters())
