@@ -67,7 +67,7 @@ class Lexicon:
         words: list[str] = []
         for each in kinds:
             concept = self.concept(term, each)
-            if concept in self.concepts[each]:
+            if concept in self.concepts.get(each, {}):
                 words += [concept, *self.concepts[each][concept]]
         return [word for word in dict.fromkeys(words) if word != term]
 

@@ -12,6 +12,7 @@ from forgekit.scene.tagging import Token, tag_words
 STATIC_VERBS = frozenset(
     "be sit stand lie lay hang rest lean place locate position set perch situate mount stack nestle suspend put park arrange show see float display".split()
 )
+AUXILIARIES = {"has": "have", "have": "have", "having": "have", "had": "have", "do": "do", "does": "do", "did": "do"}
 SHARED_PLACES = frozenset({"on", "inside", "in front of", "behind"})  # "a cat and a dog on a bed": both are
 AGENT_VERBS = frozenset(
     "hold wear look ride carry eat drink read play watch talk stare drive walk run write use sing smile kick throw".split()
@@ -54,6 +55,7 @@ class _Parse:
         self.background: str | None = None
         self.subjects: list[int] = []  # of the clause
         self.group: list[int] = []  # the objects named last, joined by "and" or ","
+        self.spoken_of: list[int] = []  # the subjects of the sentence before
         self.linked = ""  # how the group came: "", "verb" or "prep"
         self.link: _Link | None = None
         self.leading: tuple[str, int] | None = None  # "In front of a house, …" waits for its subject
@@ -95,6 +97,8 @@ class _Parse:
             self.negated = True
         elif tag == "R":
             self.negated = self.negated or token.word == "not"
+        elif tag == "O":
+            self._on_pronoun(token)
         elif tag == "I":
             self._link_to("with", self.group[-1:])
         elif tag == "T":
@@ -105,6 +109,14 @@ class _Parse:
         elif tag in "XC":
             self._on_break(token, index)
         return index + 1
+
+    def _on_pronoun(self, token: Token) -> None:
+        """Let "she", "it", "they" stand for the subject of the sentence before; elsewhere they end a link."""
+        if token.word in ("who", "which", "that", "there", "what"):
+            return
+        self._close_link()
+        if not self.group:
+            self.group, self.linked = list(self.spoken_of), ""
 
     def _modifier_opens(self, index: int) -> bool:
         previous = self.tokens[index - 1].tag if index else "X"
@@ -118,17 +130,22 @@ class _Parse:
         noun = phrase.head.noun
         if self._is_frame(phrase, following):
             return phrase.after + 1
+        if self._is_medium(phrase, following):
+            self.styles.append(phrase.name)
+            return phrase.after
+        if self._is_made_of(phrase):
+            return phrase.after
         if noun in ("background", "backdrop") or phrase.name.endswith(" background"):
             return self._on_background(phrase, of)
-        if noun == "style" and not of:
-            self.styles.append(" ".join([v for _, v in phrase.attributes] + phrase.name.split()[:-1]))
-            self.link = None
-            return phrase.after
+        if noun == "style":
+            return self._on_style(phrase, of)
         if of and noun in self.lexicon.grammar["partitive"]:
             inner = read_noun_phrase(self.tokens, phrase.after + 1, self.lexicon)
-            if inner:
+            if inner and inner.determiner not in ("the", "its", "their", "his", "her"):
                 self._merge_partitive(phrase, inner)
                 return self._on_noun_phrase(inner)
+            if inner and phrase.name in ("line", "number", "lot"):  # "the lines of the sculpture"
+                return phrase.after + 1
         if self._is_abstract(phrase):
             if not of:
                 self._close_link(object_lost=True)
@@ -181,6 +198,24 @@ class _Parse:
         self.negated = False
         return True
 
+    def _is_medium(self, phrase: NounPhrase, following: Token | None) -> bool:
+        """Say whether the phrase is a medium set off at the end: "…, ink sketch"."""
+        alone = not phrase.determiner and not self.link and phrase.count is None and bool(self.objects)
+        ends = following is None or following.tag == "X"
+        return alone and ends and phrase.head.noun.split()[-1] in _split(self.lexicon.grammar["frame"]["words"])
+
+    def _is_made_of(self, phrase: NounPhrase) -> bool:
+        """Take "made of wood": a material of the subject, not another object."""
+        link = self.link
+        if not (link and link.verb in ("make", "build", "carve") and link.predicate in ("of", "from")):
+            return False
+        if phrase.head.entry.kind != "material" and " " in phrase.name:
+            return False
+        for subject in link.subjects:
+            self.objects[subject]["attributes"].append({"kind": "material", "value": phrase.name})
+        self.link = None
+        return True
+
     def _on_background(self, phrase: NounPhrase, of: bool) -> int:
         words = [value for _, value in phrase.attributes] + phrase.name.split()[:-1]
         after = phrase.after
@@ -190,6 +225,18 @@ class _Parse:
         if words:
             self.background = " ".join(words)
         self.link = None
+        return after
+
+    def _on_style(self, phrase: NounPhrase, of: bool) -> int:
+        """Take "in gothic style" and "in the style of Van Gogh"."""
+        self.link = None
+        words, after = [value for _, value in phrase.attributes] + phrase.name.split()[:-1], phrase.after
+        if of:
+            inner = read_noun_phrase(self.tokens, phrase.after + 1, self.lexicon)
+            words = [value for _, value in inner.attributes] + [inner.name] if inner else []
+            after = inner.after if inner else phrase.after + 1
+        if words:
+            self.styles.append(" ".join(words))
         return after
 
     def _merge_partitive(self, outer: NounPhrase, inner: NounPhrase) -> None:
@@ -230,9 +277,23 @@ class _Parse:
         if count is None:
             count = "some" if phrase.plural else 1
         attributes = [{"kind": kind, "value": value} for kind, value in phrase.attributes]
+        if phrase.determiner == "the" and (known := self._spoken_of(phrase, attributes)) is not None:
+            return known
         item = {"name": phrase.name, "count": count, "attributes": attributes, "span": [phrase.start, phrase.end]}
         self.objects.append(item)
         return len(self.objects) - 1
+
+    def _spoken_of(self, phrase: NounPhrase, attributes: list[dict[str, str]]) -> int | None:
+        """Return the object that "the …" means, if one of that name is in the scene and nothing said of both differs."""
+        for index, item in enumerate(self.objects):
+            if item["name"].split()[-1] != phrase.name.split()[-1] or (
+                " " in phrase.name and item["name"] != phrase.name
+            ):
+                continue
+            known = {a["kind"]: a["value"] for a in item["attributes"]}
+            if all(known.get(a["kind"]) == a["value"] for a in attributes):
+                return index
+        return None
 
     def _relate(self, index: int) -> None:
         """Tie the new object to what went before: by a link, as one more of a list, or as a new subject."""
@@ -285,12 +346,15 @@ class _Parse:
     def _on_verb(self, token: Token, index: int) -> None:
         verb = token.entry.verb or token.word
         if token.tag == "B":
-            verb = "have" if token.word in ("has", "have", "having", "had") else "be"
+            verb = AUXILIARIES.get(token.word, "be")
         if self.link and self.link.verb == "be" and not self.link.predicate:
             self.link.verb = verb  # "is sitting", "has been painted"
             return
         previous = self.tokens[index - 1] if index else None
         self._close_link()
+        if previous is not None and previous.word in ("that", "which", "who") and self.group:
+            self.link = _Link(self.group[-1:], verb=verb)
+            return
         if token.tag in "GE" and previous is not None and previous.tag == "N" and self.group:
             subjects = self._agent(verb)
         elif self.finite and previous is not None and previous.tag == "N" and self.fresh_subject:
@@ -301,7 +365,7 @@ class _Parse:
                 self.subjects = self.subjects if self.linked else list(self.group)
             subjects = self.subjects
         self.finite = self.finite or (token.tag in "VBE" and bool(subjects))
-        self.link = _Link(list(subjects), verb=verb)
+        self.link = _Link(list(subjects), verb=verb) if subjects else None  # "there is a cat": no subject, no link
 
     @property
     def fresh_subject(self) -> bool:
@@ -372,6 +436,7 @@ class _Parse:
     def _on_break(self, token: Token, index: int) -> None:
         if token.word in ".;!?:" or token.word in ("while", "whereas", "as"):
             self._close_link()
+            self.spoken_of = self.subjects or self.group[:1] or self.spoken_of
             self.group, self.linked, self.subjects = [], "", []
             self.negated = self.finite = False
             self.leading = None if token.word != ":" else self.leading

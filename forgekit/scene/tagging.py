@@ -15,6 +15,7 @@ from forgekit.scene.vocabulary import entry_of, phrases_from
 
 TOKEN = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]")
 QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”|‘([^’]+)’|(?<!\w)\'([^\']+)\'(?!\w)|「([^」]+)」')
+WORDLIKE = re.compile(r"(?!(.)\1)(?=.*[aeiouy]).{3}")
 PUNCTUATION = Entry("X")
 POSSESSIVE = Entry("I")
 TEXT = Entry("T")
@@ -41,7 +42,7 @@ class Token:
 def tag_words(text: str, lexicon: Lexicon) -> list[Token]:
     """Return the tokens of `text` with their classes settled. Quoted text is one token of class T."""
     tokens = _join_phrases(_tokenise(text, lexicon), lexicon)
-    tokens = _drop_unknown(tokens)
+    tokens = _place_unknown(tokens)
     verb_seen = False
     for index, token in enumerate(tokens):
         if not token.tag:
@@ -146,14 +147,20 @@ def _phrase_fits(phrase: Phrase, before: list[Token], tokens: list[Token], end: 
     opens = (
         previous is None or previous.tag in ("X", "Y") or previous.word in ("in", "and", "a", "an", "style", "as", "of")
     )
-    closes = following is None or following.entry.tags == "X" or following.word in ("of", "style", "and", "with")
+    closes = (
+        following is None or following.entry.tags == "X" or following.word in ("of", "style", "and", "with", "without")
+    )
     if previous is not None and previous.word in ("a", "an"):
         closes = following is not None and following.word in ("of", "style", "showing", "depicting")
+        opens = len(before) == 1 or before[-2].tag in ("X", "Y")
     return opens and closes
 
 
-def _drop_unknown(tokens: list[Token]) -> list[Token]:
-    """Drop unknown words, save where only a noun can stand: after a determiner, count or adjective with no noun behind, or a name."""
+def _place_unknown(tokens: list[Token]) -> list[Token]:
+    """Settle the words that no dictionary has: a describing word before a noun, else a noun ("a diamond cufflink").
+
+    What is no word at all ("zzunknown") is dropped, save where only a noun can stand: "a small red zzunknown".
+    """
     if not any(token.entry.tags == "U" for token in tokens):
         return tokens
     only = not any("N" in token.entry.tags for token in tokens)
@@ -161,11 +168,14 @@ def _drop_unknown(tokens: list[Token]) -> list[Token]:
     for index, token in enumerate(tokens):
         if token.entry.tags == "U":
             following = next((t for t in tokens[index + 1 :] if t.entry.tags != "U"), None)
-            wanted = _phrase_is_open(kept)
-            lonely = following is None or not set("NJQGEDS") & set(following.entry.tags)
-            if not (only or token.proper or (wanted and lonely)):
+            described = following is not None and bool(set("NJQ") & set(following.entry.tags))
+            lonely = not described and not (following is not None and following.entry.tags[0] in "DS")
+            if token.proper or only or (lonely and _phrase_is_open(kept)):
+                token.tag = "N"
+            elif not WORDLIKE.match(token.word):
                 continue
-            token.tag = "N"
+            else:
+                token.tag = "J" if described else "N"
         kept.append(token)
     return kept
 
@@ -177,6 +187,8 @@ def _phrase_is_open(tokens: list[Token]) -> bool:
         last -= 1
     if last < 0:
         return bool(tokens)
+    if tokens[last].word in ("that", "which"):
+        return False
     return tokens[last].entry.tags[0] in ("DSQ" if last == len(tokens) - 1 else "DSQPCX")
 
 
@@ -243,6 +255,8 @@ def _settle(
         return "N" if before and before.tag in "DSQJN" and before.tag != "N" else "B"
     if tags == "CN":  # "a red plus", "a cat plus a dog"
         return "N" if before and before.tag in "DSQJ" else "C"
+    if token.word in _SHADES and following and following[0].entry.kind == "color":  # "a light white bathroom"
+        return "J"
     if tags == "NQ":  # pair, dozen: a count before a noun, a noun before "of"
         return "Q" if _noun_follows(following, lexicon) else "N"
     previous = before.tag if before else "X"
@@ -253,17 +267,20 @@ def _settle(
         return _inside_phrase(tags, noun_follows, entry, following)
     if previous == "N":
         return _after_noun(token, before, following, number)
+    if previous == "B" and entry.kind and "J" in tags:
+        return "J"
     if previous == "B":
         return next((tag for tag in "GEJNV" if tag in tags), tags[0])
     if previous == "O" and "V" in tags:
         return "V"
     if previous == "R":
-        return next((tag for tag in ("GEJVN" if not noun_follows else "JNGEV") if tag in tags), tags[0])
+        order = "JNGEV" if noun_follows else "GEJVN" if entry.hint == "verb" else "GEJNV"
+        return next((tag for tag in order if tag in tags), tags[0])
     if previous == "P":
         if before.word == "to" and "V" in tags and (entry.hint == "verb" or "N" not in tags):
             return "V"
         if "G" in tags and not (entry.hint in ("noun", "compound") and "N" in tags):
-            return "G"
+            return "J" if noun_follows and before.word in _PLACING else "G"  # "in shining armor", "by holding hands"
         return _inside_phrase(tags, noun_follows, entry, following)
     if previous in "VGE" and "G" in tags and "N" not in tags:
         return "J" if "J" in tags and previous != "G" else "G"
@@ -281,10 +298,17 @@ def _inside_phrase(tags: str, noun_follows: bool, entry: Entry, following: list[
     if entry.hint == "thing" and noun_follows and following[0].word in _THING_BEFORE:
         return "N"
     order = "JEGNV" if noun_follows else "NJEGV"
-    if not noun_follows and entry.kind == "color" and len(following) > 1 and following[0].word in ("and", ","):
-        if entry.hint != "thing" or "J" in following[1].entry.tags:
-            order = "JN"
+    if not noun_follows and len(following) > 1 and _lists_adjectives(entry, following):
+        order = "JN"
     return next((tag for tag in order if tag in tags), tags[0])
+
+
+def _lists_adjectives(entry: Entry, following: list[Token]) -> bool:
+    """Say whether more adjectives of the same noun follow: "a red and white", "the crisp, golden"."""
+    joint, after = following[0].word, following[1].entry
+    if joint == "and" and entry.kind == "color":
+        return entry.hint != "thing" or "J" in after.tags
+    return joint == "," and bool(set("JE") & set(after.tags)) and (entry.hint != "thing" or "N" not in after.tags)
 
 
 def _after_noun(token: Token, before: Token, following: list[Token], number: str) -> str:
@@ -296,17 +320,27 @@ def _after_noun(token: Token, before: Token, following: list[Token], number: str
     if "V" in tags and "N" in tags:
         if number == "open":
             return "N"
-        plural = number == "joined" or before.word.split()[-1] != before.entry.noun.split()[-1]
-        agrees = plural != token.word.endswith("s")
+        plural = number == "joined" or _looks_plural(before)
+        agrees = plural != token.word.endswith("s") or token.word in ("lay", "cast")  # past forms
+
         after = following[0].entry.tags[0] if following else "X"
         if number == "joined" and after in "XC":  # "a vase and a photo frame"
             agrees = False
         if agrees and (entry.hint == "verb" or after in "DS"):
             return "V"
         return "N"
+    if tags == "JN" and (not following or following[0].tag == "X"):  # "keeping the cattle safe"
+        return "J"
     return next((tag for tag in "NVJR" if tag in tags), tags[0])
 
 
+def _looks_plural(token: Token) -> bool:
+    word = token.word
+    return word.split()[-1] != token.noun.split()[-1] or (word.endswith("s") and not word.endswith(("ss", "us")))
+
+
+_PLACING = frozenset("in with on of under behind near like above inside between among".split())
+_SHADES = frozenset({"light", "dark", "bright", "pale", "deep"})
 _THING_BEFORE = frozenset(
     "tree petal garden bush oil leaf leaves branch juice slice peel pie cake bark blossom flower fillet steak cheese "
     "soup plant grove field petals trees bushes flowers sauce zest wedge tart".split()

@@ -90,7 +90,7 @@ def _open_entry(word: str, lexicon: Lexicon) -> Entry:
         tags += "E"
     if "ADJ" in readings and "J" not in tags and hint != "noun":
         tags += "J"
-    if noun and "N" not in tags and (kind in ("", "material", "shape") or hint == "thing"):
+    if noun and "N" not in tags and hint != "adjective" and (kind in ("", "material", "shape") or hint == "thing"):
         tags += "N"
     if verb and not set("GE") & set(tags):
         tags += "V"
@@ -119,6 +119,8 @@ def _entry_by_form(word: str, lexicon: Lexicon) -> Entry:
         return Entry("J")
     if lexicon.is_thing(word) or word.endswith(("er", "ist", "ette", "let", "ian")):
         return Entry("N", noun=word)
+    if word.endswith(("ing", "ed")) and len(word) > 5:  # "flambeing"
+        return Entry("G" if word.endswith("ing") else "E", verb=word)
     if word.endswith("s") and lexicon.is_thing(word[:-1]):
         return Entry("N", noun=word[:-1])
     plural = word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3
@@ -142,6 +144,8 @@ def _hint(word: str, readings: dict[str, tuple[str, ...]], lexicon: Lexicon) -> 
     hints = lexicon.grammar["hint"]
     if word in hints["noun"].split():
         return "noun"
+    if word in hints["adjective"].split():
+        return "adjective"
     if word in hints["compound"].split():
         return "compound"
     if word in hints["thing"].split():
