@@ -117,6 +117,57 @@ def stable_diffusion_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def flux_2_folder(tmp_path_factory) -> Path:
+    from diffusers import (
+        AutoencoderKLFlux2,
+        FlowMatchEulerDiscreteScheduler,
+        Flux2KleinPipeline,
+        Flux2Transformer2DModel,
+    )
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    from forgekit.mini.generator import tokenizer
+
+    torch.manual_seed(0)
+    chatty = tokenizer()
+    chatty.chat_template = "{% for m in messages %}the image of {{ m.content }} {% endfor %}on the left"
+    qwen = Qwen3Config(
+        vocab_size=151,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=28,  # the pipeline reads layers 9, 18 and 27
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+    )
+    pipeline = Flux2KleinPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=AutoencoderKLFlux2(
+            block_out_channels=(8, 8),
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            latent_channels=4,
+            norm_num_groups=4,
+        ),
+        text_encoder=Qwen3ForCausalLM(qwen).eval(),
+        tokenizer=chatty,
+        transformer=Flux2Transformer2DModel(
+            in_channels=16,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=48,
+            axes_dims_rope=(4, 4, 4, 4),
+            guidance_embeds=False,
+        ),
+    )
+    folder = tmp_path_factory.mktemp("flux2")
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def mini() -> DiffusionGenerator:
     return KNOWN["mini"]
 
@@ -157,14 +208,14 @@ def test_requests_with_different_parameters_share_a_call_and_keep_their_order(mi
     assert abs(pixels(first) - pixels(second)).max() > 1
 
 
-@pytest.mark.parametrize("fixture", ["flux_folder", "stable_diffusion_folder"])
+@pytest.mark.parametrize("fixture", ["flux_folder", "flux_2_folder", "stable_diffusion_folder"])
 def test_other_pipelines_go_through_the_same_loader(fixture, request):
     generator = find_generator(str(request.getfixturevalue(fixture)))
     a, b = generator.draw([DrawRequest("a cat", 5, SMALL), DrawRequest("a dog", 6, SMALL)])
     (again,) = generator.draw([DrawRequest("a cat", 5, SMALL)])
     assert a.image.size == (32, 32) and b.metadata["seed"] == 6
     assert abs(pixels(a) - pixels(again)).max() <= 1
-    assert a.metadata["pipeline"] in ("FluxPipeline", "StableDiffusionPipeline")
+    assert a.metadata["pipeline"] in ("FluxPipeline", "Flux2KleinPipeline", "StableDiffusionPipeline")
 
 
 def test_metadata_is_json_and_says_how_the_picture_was_made(flux_folder):
@@ -226,6 +277,18 @@ def test_what_the_encoders_cut_off_is_recorded(mini):
 def test_a_shorter_sequence_length_cuts_the_t5_text_only(mini):
     (drawing,) = mini.draw([DrawRequest("a red circle and a blue star", 1, {**QUICK, "max_sequence_length": 4})])
     assert drawing.metadata["truncated"] == {"tokenizer_2": "and a blue star"}
+
+
+def test_flux_2_cuts_long_prompts_and_has_no_negative_prompt(flux_2_folder):
+    generator = find_generator(str(flux_2_folder))
+    cut, refused = generator.draw(
+        [
+            DrawRequest("a red circle and a blue star", 1, {**SMALL, "max_sequence_length": 10}),
+            DrawRequest("a cat", 1, {**SMALL, "negative_prompt": "dog"}),
+        ]
+    )
+    assert cut.metadata["truncated"] == {"tokenizer": "and a blue star"}  # 6 of 10 tokens are the chat template's
+    assert "no parameter 'negative_prompt'" in refused.reason
 
 
 def test_prompt_tokens_can_be_counted_without_loading_weights(flux_folder):

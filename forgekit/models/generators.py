@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from forgekit.errors import UnknownModelError, did_you_mean
 from forgekit.models.diffusion import MINI_WEIGHTS, DiffusionGenerator
 
 
@@ -91,20 +90,11 @@ KNOWN: Mapping[str, DiffusionGenerator] = {
 }
 
 
-def find_generator(name: str) -> DiffusionGenerator:
-    """Return a known generator, or one for a local diffusers folder or a Hugging Face id ("owner/model").
-
-    Raises:
-        UnknownModelError: `name` is none of these.
-    """
-    if name in KNOWN:
-        return KNOWN[name]
-    if (Path(name) / "model_index.json").is_file():
-        return DiffusionGenerator(Path(name).resolve().name, name)
-    owner, _, model = name.partition("/")
-    if owner not in ("", ".", "..", "~") and model and "/" not in model:
-        return DiffusionGenerator(model, name)
-    raise UnknownModelError(
-        f"no image generator is called {name!r}.{did_you_mean(name, KNOWN)} Known: {', '.join(KNOWN)}, "
-        "a Hugging Face id (owner/model), or the path of a diffusers folder (it holds model_index.json)"
-    )
+def from_address(address: str) -> DiffusionGenerator | None:
+    """Return the generator in a local diffusers folder or at a Hugging Face id ("owner/model"); else None."""
+    if (Path(address) / "model_index.json").is_file():
+        return DiffusionGenerator(Path(address).resolve().name, address)
+    owner, _, model = address.partition("/")
+    if owner not in ("", ".", "..", "~") and model and "/" not in model and ":" not in address:
+        return DiffusionGenerator(model, address)
+    return None

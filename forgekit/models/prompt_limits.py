@@ -29,10 +29,15 @@ class Reader:
         ]
 
     def _overhead(self) -> int:
+        """Return how many tokens are not the prompt's: special tokens, or all of the chat template."""
         if "CLIP" in self.encoder or "T5" in self.encoder or not getattr(self.tokenizer, "chat_template", None):
             return self.tokenizer.num_special_tokens_to_add()
-        empty = [{"role": "user", "content": ""}]
-        return len(self.tokenizer.apply_chat_template(empty, add_generation_prompt=True, return_dict=False))
+        messages = [{"role": "user", "content": ""}]
+        if "Mistral" in self.encoder:  # Flux2Pipeline alone speaks to its encoder first
+            from diffusers.pipelines.flux2.system_messages import SYSTEM_MESSAGE
+
+            messages.insert(0, {"role": "system", "content": SYSTEM_MESSAGE})
+        return len(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
 
 
 def load_readers(repo: str, revision: str | None) -> list[Reader]:
