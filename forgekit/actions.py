@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from forgekit.scene import Element, describe, noun_phrase, synonyms
+from forgekit.scene import Element, describe, describe_object, synonyms
 
 GUIDANCE_FACTORS = (1.5, 0.67)  # stronger guidance follows the text more; weaker draws cleaner pictures
 STEPS_FACTOR = 1.5
 MAX_GUIDANCE = 12.0
-INTENSIFIERS = {"color": "bright", "count": "exactly", "size": "very", "object": "clearly visible", "material": "pure"}
+INTENSIFIERS = {"color": "bright", "count": "exactly", "size": "very", "material": "pure"}
 RESTATED = {
     "left of": ("to the left of", "on the left of", "left of"),
     "right of": ("to the right of", "on the right of", "right of"),
@@ -105,7 +105,7 @@ def bind_attribute(draft: Draft, element: Element) -> Iterator[Proposal]:
     if not bound or thing["count"] != 1:
         return
     rest = {**thing, "attributes": [a for a in thing["attributes"] if a not in bound]}
-    clause = f"{noun_phrase(rest)} that is {bound[0]['value']}"
+    clause = f"{describe_object(rest)} that is {bound[0]['value']}"
     yield "as a clause", _replace_phrase(draft, index, clause), draft.parameters
 
 
@@ -114,7 +114,7 @@ def split_sentences(draft: Draft, element: Element) -> Iterator[Proposal]:
     objects = draft.parsed["objects"]
     if len(objects) < 2 or draft.parsed["relations"] or ". " in draft.text:
         return
-    sentences = [noun_phrase(thing) for thing in objects]
+    sentences = [describe_object(thing) for thing in objects]
     yield "one sentence each", ". ".join(sentences) + "." + _surroundings(draft), draft.parameters
 
 

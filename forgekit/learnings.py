@@ -37,7 +37,7 @@ select *
 from action_evidence
 where tried >= $min_tried
   and ($model is null or model = $model)
-order by objective_change desc, tried desc, all
+order by objective_change desc, tried desc, model, kind, action, detail
 """
 
 

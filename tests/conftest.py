@@ -25,7 +25,7 @@ from forgekit.store import Store
 class FakeGenerator:
     """Paints one flat colour per request, and refuses prompts that contain "refuse"."""
 
-    name: str = "fake"
+    name: str = "conftest:FakeGenerator"  # an address that `load_model` finds
     drawn: list[DrawRequest] = field(default_factory=list)
 
     def default_parameters(self) -> dict[str, Any]:
@@ -83,3 +83,27 @@ def fake_generator() -> FakeGenerator:
 @pytest.fixture
 def fake_judge() -> FakeJudge:
     return FakeJudge()
+
+
+SCENES = ["a red circle", "two green triangles", "a blue star above a purple ring"]
+
+
+@pytest.fixture
+def imported(store, fake_generator) -> Store:
+    """A store with three imported scenes whose prompts a fake generator draws."""
+    import pandas as pd
+
+    fk.import_prompts(store, pd.DataFrame({"text": SCENES}), model=fake_generator.name)
+    return store
+
+
+@pytest.fixture
+def completed(imported) -> Store:
+    fk.complete_prompts(imported)
+    return imported
+
+
+@pytest.fixture
+def generated(completed, fake_generator) -> Store:
+    fk.generate_images(completed, images_per_prompt=2, image_generator=fake_generator)
+    return completed
