@@ -14,8 +14,7 @@ from forgekit.errors import ForgekitError, ItemError
 from forgekit.mini.captions import CANONICAL, GENERATOR, Grammar, caption
 from forgekit.mini.reader import Reader, compare, load_reader, read, summary
 from forgekit.mini.world import WorldScene, sample_scene
-from forgekit.models import DrawRequest, ImageGenerator
-from forgekit.models.generators import find_generator
+from forgekit.models import DrawRequest, ImageGenerator, load_model
 
 HELD_OUT_SEED = 20_001  # no training draws its scenes from this seed
 SETS: dict[str, tuple[Grammar, Callable[[WorldScene], bool]]] = {
@@ -59,7 +58,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=256, help="captions per set")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     options = parser.parse_args()
-    generator, reader = find_generator(options.model), load_reader()
+    generator, reader = load_model("image_generator", options.model), load_reader()
     for i, name in enumerate(options.sets):
         figures = measure(generator, reader, name, options.n)
         if i == 0:
