@@ -1,0 +1,9 @@
+"""Prompt sources: files, folders, DataFrames, PNGs and known benchmarks, read into rows; and templates."""
+
+from __future__ import annotations
+
+from forgekit.sources.benchmarks import NAMES as BENCHMARK_NAMES
+from forgekit.sources.reading import FORMATS, read, read_chunks
+from forgekit.sources.rows import BadRow, SourceRows
+
+__all__ = ["BENCHMARK_NAMES", "FORMATS", "BadRow", "SourceRows", "read", "read_chunks"]
