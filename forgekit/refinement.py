@@ -63,6 +63,7 @@ class Situation:
     attempts: Sequence[Attempt]  # the version itself among them
     last_decision: str | None = None  # the decision that led to this version
     redraws: int = 0  # how often this very version was drawn again
+    rounds: int = 0  # how many decisions came before this one
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _ending(situation: Situation, base: Version, limits: Limits) -> tuple[str, s
     tries = sum(attempt.parent_id == base.id for attempt in situation.attempts)
     if base.score >= limits.target:
         return "accept", f"adherence {base.score:.2f} reached the target {limits.target:.2f}"
-    if situation.version.iteration >= limits.max_iterations:
+    if situation.rounds >= limits.max_iterations:
         return "stop", f"{limits.max_iterations} iterations are used up"
     if limits.max_images is not None and images >= limits.max_images:
         return "stop", f"{images} of {limits.max_images} images are drawn"

@@ -120,7 +120,7 @@ def refine_prompts(
     Args:
         target: mean adherence, in [0, 1], from which a prompt is accepted.
         policy: "refine", "refine-without-memory", "paraphrase", "resample", or an object.
-        max_iterations: versions after the first.
+        max_iterations: rounds of rewriting or redrawing after the first drawing.
         max_images: images of a scene, all its versions together, that stop further drawing.
         patience: attempts from one version without success.
         confirm: draw the chosen prompt once more, on seeds that had no part in choosing it.
@@ -195,6 +195,7 @@ def _gather(store: Store, ids: Sequence[str]) -> list[tuple[dict[str, Any], Situ
                 for r in family.values()
             ],
             last_decision=led_here[-1]["actions"]["decision"] if led_here else None,
+            rounds=len(learnings),
             redraws=sum(r["prompt_id"] == prompt["id"] and r["actions"]["decision"] == "redraw" for r in learnings),
         )
         prompt["led_here"] = led_here[-1]["id"] if led_here else None

@@ -1,0 +1,144 @@
+"""Five stages as five processes on one file; a killed stage is taken up and ends in the same rows."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import forgekit as fk
+
+SCENES = "text\na red circle\na blue square\ntwo green triangles\na yellow star above a purple ring\n"
+RECORD = {
+    "prompts": "select * exclude (created_at, last_updated) from prompts order by id",
+    "generated_images": "select id, prompt_id, image_path, adherence_score, is_adhering from generated_images order by id",
+    "image_evaluations": "select * exclude (created_at) from image_evaluations order by id",
+    "prompt_learnings": "select * exclude (created_at) from prompt_learnings order by id",
+}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+
+
+def command(store: Path, stage: str, *options: str) -> list[str]:
+    return [sys.executable, "-m", "forgekit.cli", stage, *options, "--store", str(store)]
+
+
+def run(store: Path, stage: str, *options: str) -> str:
+    done = subprocess.run(command(store, stage, *options), capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def record(path: Path) -> dict:
+    store = fk.open_store(path)
+    return {table: store.rows(sql) for table, sql in RECORD.items()}
+
+
+def scenes_file(folder: Path) -> str:
+    (folder / "scenes.csv").write_text(SCENES)
+    return str(folder / "scenes.csv")
+
+
+GENERATE = ("generate", "--images-per-prompt", "2", "--images-per-batch", "2")
+EVALUATE = ("evaluate", "--vision-models", "mini-clip", "--prompts-per-batch", "1")
+
+
+def prepare(folder: Path) -> Path:
+    store = folder / "forge.duckdb"
+    run(store, "import", scenes_file(folder))
+    run(store, "complete")
+    return store
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Path:
+    store = prepare(tmp_path_factory.mktemp("undisturbed"))
+    assert "4 done, 0 skipped, 0 failed" in run(store, *GENERATE)
+    assert "4 done" in run(store, *EVALUATE)
+    assert "4 done" in run(store, "refine")
+    return store
+
+
+def test_the_stages_run_alone_each_in_its_own_process(undisturbed):
+    store = fk.open_store(undisturbed)
+    assert store.rows("select count(*) as n from generated_images") == [{"n": 8}]
+    assert fk.check(store).findings == []
+
+
+def kill_when(process: subprocess.Popen, ready) -> None:
+    """SIGKILL the process as soon as `ready()` holds (or let it end first)."""
+    while process.poll() is None and not ready():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_killing_stages_and_running_them_again_ends_in_the_same_rows(undisturbed, tmp_path):
+    path = prepare(tmp_path)
+    store = fk.open_store(path)
+    for stage, table in ((GENERATE, "generated_images"), (EVALUATE, "image_evaluations")):
+        process = subprocess.Popen(
+            command(path, *stage), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        kill_when(process, lambda table=table: store.rows(f"select count(*) as n from {table}")[0]["n"] > 0)
+        run(path, *stage)
+    process = subprocess.Popen(
+        command(path, "refine"), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    kill_when(process, lambda: store.rows("select count(*) as n from claims")[0]["n"] > 0)
+    run(path, "refine")
+    assert record(path) == record(undisturbed)
+    assert store.rows("select count(*) as n from claims") == [{"n": 0}]
+
+
+def test_two_workers_share_the_work_and_draw_nothing_twice(tmp_path):
+    path = prepare(tmp_path)
+    workers = [
+        subprocess.Popen(
+            command(path, *GENERATE), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        for _ in range(2)
+    ]
+    reports = [worker.communicate()[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], reports
+    drawn = fk.open_store(path).rows(
+        "select count(*) as images, sum(cast(response ->> '$.images' as integer)) as drawn from api_logs, "
+        "(select count(*) from generated_images) where stage = 'generate'"
+    )
+    assert int(drawn[0]["drawn"]) == 8
+
+
+def test_a_watching_stage_takes_up_new_work_and_ends_when_asked(tmp_path):
+    path = prepare(tmp_path)
+    watcher = subprocess.Popen(
+        command(path, *GENERATE, "--watch"),
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert "4 done" in watcher.stdout.readline()
+    (tmp_path / "more.csv").write_text("text\na pink heart\n")
+    run(path, "import", str(tmp_path / "more.csv"))
+    run(path, "complete")
+    assert "1 done" in watcher.stdout.readline()
+    watcher.send_signal(signal.SIGTERM)
+    assert watcher.wait(timeout=60) == 0
+
+
+def test_bad_input_is_a_clear_message_and_exit_status_2(tmp_path):
+    path = tmp_path / "forge.duckdb"
+    for arguments, message in (
+        (("import", scenes_file(tmp_path), "--model", "flx"), "Did you mean 'flux'?"),
+        (("import", str(tmp_path / "no-such-file.csv")), "no-such-file.csv"),
+        (("evaluate", "--vision-models", "mini-clap"), "Did you mean 'mini-clip'?"),
+        (("refine", "--policy", "refin"), "Did you mean 'refine'?"),
+    ):
+        done = subprocess.run(command(path, *arguments), capture_output=True, text=True, env=ENVIRONMENT, check=False)
+        assert done.returncode == 2, done.stderr
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
