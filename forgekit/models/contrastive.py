@@ -1,0 +1,311 @@
+"""Contrastive judges (open_clip): is each element's phrase nearer to the image than its changed versions?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forgekit.errors import ItemError, ParameterError
+from forgekit.ids import content_hash
+from forgekit.models import Judgement
+from forgekit.models.batches import (
+    MINI_WEIGHTS,
+    RecentlyUsed,
+    as_rgb,
+    distinct_images,
+    identity,
+    in_batches,
+    placement,
+    shown,
+    softmax,
+    weights_needed,
+)
+from forgekit.models.loading import quiet
+from forgekit.scene import Element, Scene, default_lexicon, list_elements
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+
+CLIPSCORE_WEIGHT = 2.5  # Hessel et al. 2021, CLIPScore
+NOTHING = "an empty background"  # what a phrase without contrasts is compared with
+MEANING_KINDS = ("figure", "object", "color", "size")
+LOCAL = "local-dir:"
+HUB = "hf-hub:"
+
+
+@dataclass(frozen=True)
+class ContrastiveJudge:
+    """A CLIP-like model of open_clip. Its fields are its settings; weights load on the first judgement.
+
+    An element's score is the softmax, at the model's own temperature, of its phrase against its contrasts: the phrase
+    with one thing changed. Contrasts that the scene asks for elsewhere are left out. With `none_of_these`, logit 0 is
+    one more option: right for models whose sigmoid loss taught them what is there at all, such as mini-clip.
+
+    `text_match_score` is the sigmoid of the whole text's logit where the model has a logit bias (SigLIP), else its
+    CLIPScore cut at 1. `metrics` holds `clip_score` = 2.5·max(cos, 0) of the whole text and `decomposed_clip_score`,
+    its mean over the phrases of what should be there (Mañas et al. 2024); nothing is put before texts unless
+    `template` does (Hessel et al. used "A photo depicts {}"), and `truncated_words`, words of the text that were cut.
+    """
+
+    name: str
+    model: str  # open_clip name, "local-dir:/path" or "hf-hub:owner/name"
+    pretrained: str | None = None  # open_clip tag, or a weights file
+    device: str = "auto"
+    dtype: str = "auto"
+    batch_size: int = 64  # images, and texts, at a time
+    template: str = "{}"
+    none_of_these: bool = False
+    artifacts: Mapping[str, str] = field(default_factory=dict)  # a flaw in words → the same picture without it
+    unwanted_at: float = 0.6  # probability from which a contrast counts as seen instead of its phrase
+    adhering_at: float = 0.5  # image score (geometric mean of the elements) from which on an image adheres
+    remembered: int = 20_000  # texts whose features are kept
+
+    def __post_init__(self) -> None:
+        """Refuse a template that holds no place for the phrase."""
+        if "{}" not in self.template:
+            raise ParameterError(f"template={self.template!r} of {self.name}: put {{}} where the phrase belongs")
+
+    @cached_property
+    def judge_key(self) -> str:
+        """Hash of weights, templates and thresholds; not of device and batch size, which change no verdict."""
+        address = self.model.removeprefix(LOCAL).removeprefix(HUB)
+        return content_hash(
+            {
+                "family": "contrastive",
+                "weights": [shown(address), self.pretrained, identity(address, None, "open_clip_config.json")],
+                "template": self.template,
+                "none_of_these": self.none_of_these,
+                "artifacts": dict(self.artifacts),
+                "thresholds": [self.unwanted_at, self.adhering_at],
+            }
+        )
+
+    def judge(self, images: Sequence[Image], scenes: Sequence[Scene]) -> list[Judgement | ItemError]:
+        """Judge `images[i]` against `scenes[i]`, in order. An image that cannot be read becomes an ItemError.
+
+        Raises:
+            UnknownModelError: the weights are not there.
+        """
+        pictures, places = distinct_images(images)
+        seen = in_batches(pictures, self.batch_size, self._towers.encode_images)
+        plans = {id(scene): _Plan.of(scene, self.artifacts) for scene in scenes}
+        features = self._text_features([text for plan in plans.values() for text in plan.texts])
+        verdicts: list[Judgement | ItemError] = []
+        for place, scene in zip(places, scenes, strict=True):
+            image = seen[place]
+            verdicts.append(image if isinstance(image, ItemError) else self._verdict(image, plans[id(scene)], features))
+        return verdicts
+
+    def _text_features(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        def compute(new: Sequence[str]) -> dict[str, np.ndarray]:
+            rows = in_batches(new, self.batch_size, lambda batch: self._towers.encode_texts(batch, self.template))
+            refused = next((row for row in rows if isinstance(row, ItemError)), None)
+            if refused:
+                raise ParameterError(f"{self.name} cannot read the texts of the scenes: {refused.reason}")
+            return dict(zip(new, rows, strict=True))
+
+        return self._remembered.fetch(texts, compute)
+
+    def _verdict(self, image: np.ndarray, plan: _Plan, features: Mapping[str, np.ndarray]) -> Judgement | ItemError:
+        scale, bias = self._towers.scale, self._towers.bias
+        similarity = {text: float(image @ features[text]) for text in plan.texts}
+        if any(value != value for value in similarity.values()):
+            return ItemError(f"{self.name} gave no number (nan) for this image")
+        logits = {text: scale * value + bias for text, value in similarity.items()}
+        reader = _Reading(logits, self.none_of_these, self.unwanted_at)
+        for element, contrasts in plan.options:
+            reader.read(element, contrasts)
+        cut = self._towers.cut_off(self.template.format(plan.text))
+        clip_score = {text: CLIPSCORE_WEIGHT * max(value, 0.0) for text, value in similarity.items()}
+        asked = [clip_score[e.phrase] for e, _ in plan.options if e.expected == "yes"]
+        return Judgement(
+            element_scores=reader.scores,
+            text_match_score=_sigmoid(logits[plan.text]) if self._towers.biased else min(clip_score[plan.text], 1.0),
+            description=", ".join(dict.fromkeys(reader.winners)),
+            unwanted_elements=list(dict.fromkeys(reader.unwanted)),
+            detected_artifacts=[flaw for flaw, clean in self.artifacts.items() if logits[flaw] > logits[clean]],
+            style_deviation=1 - reader.scores["style"] if "style" in reader.scores else None,
+            reasons=reader.reasons | ({"text": f"the model did not read: {cut}"} if cut else {}),
+            metrics={
+                "clip_score": clip_score[plan.text],
+                "decomposed_clip_score": sum(asked) / len(asked) if asked else None,
+                "truncated_words": len(cut.split()),
+            },
+        )
+
+    @cached_property
+    def _towers(self) -> _Towers:
+        device, dtype = placement(self.device, self.dtype)
+        advice = (
+            f"Fetch them once where there is a network (open_clip.create_model({self.model!r}, {self.pretrained!r})), "
+            "or give a folder as local-dir:/path (open_clip_config.json and open_clip_model.safetensors)."
+        )
+        with weights_needed(self.name, f"{self.model}/{self.pretrained or ''}".rstrip("/"), advice):
+            return _Towers(self.model, self.pretrained, device, dtype)
+
+    @cached_property
+    def _remembered(self) -> RecentlyUsed:
+        return RecentlyUsed(self.remembered)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What to compare for one scene: its elements with their usable contrasts, and all texts that needs."""
+
+    text: str
+    options: list[tuple[Element, tuple[str, ...]]]
+    texts: list[str]
+
+    @classmethod
+    def of(cls, scene: Scene, artifacts: Mapping[str, str]) -> _Plan:
+        elements = list_elements(scene.elements)
+        asked = {_meaning(e.phrase) for e in elements if e.expected == "yes"}
+        options = []
+        for element in elements:
+            contrasts = tuple(c for c in element.contrasts if _meaning(c) not in asked)
+            options.append((element, contrasts or (NOTHING,)))
+        texts = [scene.text, *artifacts, *artifacts.values()]
+        texts += [text for element, contrasts in options for text in (element.phrase, *contrasts)]
+        return cls(scene.text, options, list(dict.fromkeys(texts)))
+
+
+def _meaning(phrase: str) -> tuple[str, ...]:
+    """Return the concepts of a phrase, so that "some azure discs" and "a blue circle" are the same."""
+    lexicon = default_lexicon()
+
+    def concept(word: str) -> str:
+        for form in (word, word.removesuffix("s"), word.removesuffix("es")):
+            for kind in MEANING_KINDS:
+                if (kind, form) in lexicon.meanings:
+                    return lexicon.meanings[kind, form]
+        return word
+
+    return tuple(concept(word) for word in phrase.split() if word not in ("a", "an", "the", "some"))
+
+
+class _Reading:
+    """Reads element scores off the logits of phrases and contrasts."""
+
+    def __init__(self, logits: Mapping[str, float], none_of_these: bool, unwanted_at: float) -> None:
+        self.logits, self.none_of_these, self.unwanted_at = logits, none_of_these, unwanted_at
+        self.scores: dict[str, float] = {}
+        self.reasons: dict[str, str] = {}
+        self.winners: list[str] = []
+        self.unwanted: list[str] = []
+
+    def read(self, element: Element, contrasts: Sequence[str]) -> None:
+        options = [element.phrase, *contrasts]
+        chances = softmax([self.logits[o] for o in options] + [0.0] * self.none_of_these)
+        best = max(range(len(options)), key=chances.__getitem__)
+        chance, rival = chances[0], chances[best]
+        if element.expected == "no":
+            self.scores[element.key] = 1 - chance
+            if chance >= self.unwanted_at:
+                self.unwanted.append(element.phrase)
+            return
+        self.scores[element.key] = chance
+        nothing = self.none_of_these and chances[-1] > rival
+        if options[best] != NOTHING and not nothing:
+            self.winners.append(options[best])
+        if chance < 0.5:
+            instead = "nothing of the kind" if nothing else f"rather {options[best]} ({rival:.2f})"
+            self.reasons[element.key] = f"{element.phrase} ({chance:.2f}): {instead}"
+        if best and rival >= self.unwanted_at and options[best] != NOTHING:
+            self.unwanted.append(f"{options[best]} instead of {element.phrase}")
+
+
+class _Towers:
+    """A loaded open_clip model: images and texts to unit vectors."""
+
+    def __init__(self, model: str, pretrained: str | None, device: str, dtype: str) -> None:
+        import open_clip
+        import torch
+
+        precision = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}[dtype]
+        with quiet():
+            self.model, self.preprocess = open_clip.create_model_from_pretrained(
+                model, pretrained, precision=precision, device=device
+            )
+            self.tokenizer = open_clip.get_tokenizer(model)
+        self.model.eval()
+        self.device, self.dtype = device, getattr(torch, dtype)
+        self.scale = self.model.logit_scale.exp().item()
+        bias = getattr(self.model, "logit_bias", None)
+        self.biased = bias is not None
+        self.bias = bias.item() if self.biased else 0.0
+
+    def encode_images(self, images: Sequence[Image]) -> list[np.ndarray]:
+        """Return one unit vector (float32) per image."""
+        import torch
+
+        pixels = torch.stack([self.preprocess(as_rgb(image)) for image in images])
+        with torch.inference_mode():
+            features = self.model.encode_image(pixels.to(self.device, self.dtype), normalize=True)
+        return list(features.float().cpu().numpy())
+
+    def encode_texts(self, texts: Sequence[str], template: str) -> list[np.ndarray]:
+        """Return one unit vector (float32) per text put into `template`."""
+        import torch
+
+        tokens = self.tokenizer([template.format(text) for text in texts]).to(self.device)
+        with torch.inference_mode():
+            features = self.model.encode_text(tokens, normalize=True)
+        return list(features.float().cpu().numpy())
+
+    def cut_off(self, text: str) -> str:
+        """Return the words at the end of `text` that do not fit into the model's context; "" where all do."""
+        words = text.split()
+        low, high = 0, len(words)
+        while low < high:  # the longest beginning that fits
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self._fits(" ".join(words[:middle])) else (low, middle - 1)
+        return " ".join(words[low:])
+
+    def _fits(self, text: str) -> bool:
+        limit = self.tokenizer.context_length
+        if hasattr(self.tokenizer, "tokenizer"):
+            return len(self.tokenizer.tokenizer(text).input_ids) <= limit
+        return len(self.tokenizer.encode(text)) + 2 <= limit  # and the start and end tokens
+
+
+def _sigmoid(logit: float) -> float:
+    return softmax([logit, 0.0])[0]
+
+
+KNOWN: Mapping[str, ContrastiveJudge] = {
+    judge.name: judge
+    for judge in (
+        ContrastiveJudge(
+            "mini-clip",
+            f"{LOCAL}{MINI_WEIGHTS / 'clip'}",
+            device="cpu",  # small enough, and its verdicts are then the same with and without a GPU
+            none_of_these=True,
+            artifacts={"a shapeless blob": "clean shapes"},
+        ),
+        ContrastiveJudge("CLIP-L14", "ViT-L-14", "openai"),
+        ContrastiveJudge("CLIP-H14", "ViT-H-14", "laion2b_s32b_b79k"),
+        ContrastiveJudge("SigLIP2", "ViT-SO400M-16-SigLIP2-384", "webli"),
+        ContrastiveJudge("MobileCLIP2", "MobileCLIP2-S4", "dfndr2b"),
+    )
+}
+
+
+def from_address(address: str) -> ContrastiveJudge | None:
+    """Return the judge for "open_clip:NAME/TAG", "local-dir:PATH", "hf-hub:OWNER/NAME", a folder or a hub id of a CLIP.
+
+    None where the address is of no such form, so that another family may take it.
+    """
+    if address.startswith("open_clip:"):
+        model, _, tag = address.removeprefix("open_clip:").partition("/")
+        return ContrastiveJudge(address.removeprefix("open_clip:"), model, tag or None)
+    folder = Path(address.removeprefix(LOCAL))
+    if address.startswith(LOCAL) or (folder / "open_clip_config.json").is_file():
+        return ContrastiveJudge(folder.resolve().name, f"{LOCAL}{folder}")
+    hub = address.removeprefix(HUB)
+    if address.startswith(HUB) or (hub.count("/") == 1 and not folder.exists() and "clip" in hub.lower()):
+        return ContrastiveJudge(hub.split("/")[-1], f"{HUB}{hub}")
+    return None
