@@ -1,0 +1,102 @@
+"""complete_prompts: what is added, the fidelity gate, failed model calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+import pytest
+
+import forgekit as fk
+from forgekit.completion import WORDINGS, complete_by_rules, complete_by_template, tagged_prompts
+from forgekit.errors import ItemError, ParameterError
+
+
+@dataclass
+class ScriptedModel:
+    """Answers with what the script says, one answer a request, and keeps the requests."""
+
+    answers: list
+    name: str = "scripted"
+    requests: list[str] = field(default_factory=list)
+
+    def generate(self, requests):
+        self.requests += requests
+        return [self.answers.pop(0) for _ in requests]
+
+
+@pytest.fixture
+def one_scene(store):
+    fk.import_prompts(store, pd.DataFrame({"text": ["two green triangles"]}))
+    return store
+
+
+def prompt_of(store) -> dict:
+    return store.rows("select prompt_text, status, base_parameters from prompts")[0]
+
+
+def test_rules_add_background_and_style_and_the_generators_parameters(one_scene):
+    report = fk.complete_prompts(one_scene, seed=7)
+    assert (report.done, report.failed) == (1, 0)
+    prompt = prompt_of(one_scene)
+    assert prompt["prompt_text"] == "two green triangles on a white background, flat design"
+    assert prompt["status"] == "completed"
+    assert prompt["base_parameters"]["seed"] == 7
+    assert prompt["base_parameters"]["num_inference_steps"] > 0
+
+
+def test_rules_leave_out_what_does_not_fit():
+    elements = fk.scene.parse("a red circle")
+    mini = WORDINGS["mini"]
+    assert complete_by_rules("a red circle", elements, mini, lambda text: len(text) < 35) == (
+        "a red circle on a white background"
+    )
+    assert complete_by_rules("a red circle", elements, mini, lambda text: False) == "a red circle"
+
+
+def test_what_the_scene_says_itself_is_not_said_again():
+    text = "a blue star on a black background, line art"
+    assert complete_by_rules(text, fk.scene.parse(text), WORDINGS["mini"], lambda _: True) == text
+
+
+def test_a_template_surrounds_the_scene():
+    assert complete_by_template("oil painting of {scene}", "a red circle.") == "oil painting of a red circle"
+    with pytest.raises(ParameterError, match=r"\{scene\}"):
+        complete_by_template("oil painting", "a red circle")
+
+
+def test_an_unfaithful_completion_is_refused_and_the_next_try_is_told_why(one_scene):
+    model = ScriptedModel(
+        ["<PROMPT>three green triangles</PROMPT>", "<PROMPT>two green triangles, flat design</PROMPT>"]
+    )
+    fk.complete_prompts(one_scene, language_model=model)
+    assert prompt_of(one_scene)["prompt_text"] == "two green triangles, flat design"
+    assert "count of triangle changed" in model.requests[1]
+    assert "three green triangles" in model.requests[1]
+    assert one_scene.rows("select count(*) as n from api_logs where stage = 'complete' and ok") == [{"n": 2}]
+
+
+def test_after_the_last_refusal_the_scenes_own_text_stands(one_scene):
+    model = ScriptedModel(["<PROMPT>a cat</PROMPT>"] * 2)
+    report = fk.complete_prompts(one_scene, language_model=model, attempts=2)
+    assert prompt_of(one_scene)["prompt_text"] == "two green triangles"
+    assert report.details["kept as they were"] == 1
+
+
+def test_a_failed_model_call_is_incomplete_and_tried_again_on_the_next_run(one_scene):
+    model = ScriptedModel([ItemError("the endpoint is down"), "<PROMPT>two green triangles, line art</PROMPT>"])
+    report = fk.complete_prompts(one_scene, language_model=model)
+    assert list(report.failures.values()) == ["the endpoint is down"]
+    assert prompt_of(one_scene)["status"] == "incomplete"
+    fk.complete_prompts(one_scene, language_model=model)
+    assert prompt_of(one_scene)["status"] == "completed"
+
+
+def test_answers_are_read_with_and_without_tags_and_duplicates_drop_out():
+    assert tagged_prompts("Sure! <PROMPT> a  cat </PROMPT> or <prompt>a cat</prompt>") == ["a cat"]
+    assert tagged_prompts('"a cat"') == ["a cat"]
+
+
+def test_completing_twice_changes_nothing(one_scene):
+    fk.complete_prompts(one_scene)
+    assert fk.complete_prompts(one_scene).done == 0
