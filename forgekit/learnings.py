@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
     from forgekit.store import Store
 
+# The model behind the draws: changes scatter around a mean per detail, those around one per action, those around a prior.
 PRIOR_CHANGE = 0.02  # what an untried action is expected to gain
-PRIOR_WEIGHT = 1.0  # … with the weight of this many trials
-CHANGE_STD = 0.15  # how far a change of one version (4 images or so) scatters around its action's mean
+ACTION_STD = 0.10  # how far the means of actions lie from the prior
+DETAIL_STD = 0.15  # how far the means of details ("scarlet -> red") lie from their action's
+CHANGE_STD = 0.15  # how far the change of one version (4 images or so) lies from its detail's mean
 Z_95 = 1.96
 
 # Only what another experiment or an earlier scene has finished counts; the order makes runs repeatable.
@@ -53,21 +55,21 @@ class Memory:
     by_detail: dict[tuple[str, str, str], tuple[int, float]] = field(default_factory=dict)
 
     def draw(self, candidate: Candidate, rng: random.Random) -> float:
-        """Draw the gain to expect of a candidate (Thompson sampling on a normal with a normal prior).
+        """Draw the gain to expect of a candidate from its posterior (Thompson sampling).
 
-        What is known of the very replacement counts before what is known of the action as such, and
-        that before the prior; each level serves the next one as its prior (partial pooling).
+        A hierarchical normal model: what is known of an action is the prior for each of its details.
         """
-        mean, weight = PRIOR_CHANGE, PRIOR_WEIGHT
-        levels = (
-            self.by_action.get((candidate.kind, candidate.action), (0, 0.0)),
-            self.by_detail.get((candidate.kind, candidate.action, candidate.detail), (0, 0.0)),
-        )
-        for tried, total in levels:
-            mean = (weight * mean + total) / (weight + tried)
-            weight = PRIOR_WEIGHT + min(tried, 10)  # evidence on others never weighs like evidence on the thing itself
-        own_trials = levels[1][0]
-        return rng.gauss(mean, CHANGE_STD / (PRIOR_WEIGHT + levels[0][0] / 4 + own_trials) ** 0.5)
+        tried, total = self.by_action.get((candidate.kind, candidate.action), (0, 0.0))
+        mean, variance = _posterior(PRIOR_CHANGE, ACTION_STD**2, tried, total, DETAIL_STD**2 + CHANGE_STD**2)
+        tried, total = self.by_detail.get((candidate.kind, candidate.action, candidate.detail), (0, 0.0))
+        mean, variance = _posterior(mean, variance + DETAIL_STD**2, tried, total, CHANGE_STD**2)
+        return rng.gauss(mean, variance**0.5)
+
+
+def _posterior(mean: float, variance: float, n: int, total: float, noise: float) -> tuple[float, float]:
+    """Update a normal prior with `n` observations of sum `total` and noise variance `noise`."""
+    precision = 1 / variance + n / noise
+    return (mean / variance + total / noise) / precision, 1 / precision
 
 
 def remember(store: Store, *, model: str, experiment: str | None = None) -> Memory:
