@@ -136,7 +136,14 @@ class _Writer:
         question = f"{verb} the {noun} {value}?"
         if item["name"] in self.shared:
             question = f"{'Are' if count == 'some' else verb} there {phrase}?"
-        others = list(self.other_values(kind, value))
+        # A value that another object of this name is to have shows on a faithful image, too.
+        asked = {
+            self.lexicon.concept(a["value"], kind)
+            for o in self.objects
+            if o["name"] == item["name"]
+            for a in o["attributes"]
+        }
+        others = [other for other in self.other_values(kind, value) if other not in asked]
         contrasts = tuple(noun_phrase(f"{other} {item['name']}", count, self.lexicon) for other in others)
         return Element(f"{kind}:{index}", kind, value, phrase, question, "yes", contrasts[:MAX_CONTRASTS], (index,))
 
@@ -242,14 +249,16 @@ class _Writer:
         return "Are", noun_phrase(words, "some", self.lexicon)
 
     def siblings(self, name: str) -> list[str]:
-        """Return other things of the same kind, none of them a synonym; figures stand beside figures."""
+        """Return other things of the same kind that the scene does not ask for; figures stand beside figures."""
         figure = self.lexicon.concept(name, "figure")
+        asked = {self.lexicon.concept(item["name"], "figure") for item in self.objects}
+        asked |= {self.lexicon.concept(item["name"], "object") for item in self.objects}
         if figure in self.lexicon.concepts["figure"]:
-            return [other for other in self.lexicon.siblings["figure"] if other != figure][:MAX_CONTRASTS]
+            return [other for other in self.lexicon.siblings["figure"] if other not in asked][:MAX_CONTRASTS]
         concept = self.lexicon.concept(name, "object")
         for group in self.lexicon.siblings.values():
             if concept in group or name in group:
-                return [other for other in group if other not in (concept, name)][:6]
+                return [other for other in group if other not in {*asked, name}][:6]
         return []
 
     def other_values(self, kind: str, value: str) -> Iterator[str]:
