@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import zipfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -106,20 +105,18 @@ def _unique_names(names: list[str]) -> list[str]:
 def read_excel(path: Path) -> Iterator[Block]:
     """Read the first sheet of a workbook that is not empty, as values: a formula counts by the value stored with it."""
     import openpyxl
-    from openpyxl.utils.exceptions import InvalidFileException
 
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, OSError, ValueError, EOFError) as error:
-        raise SourceError(
-            f"{path} is no Excel workbook that can be read ({error}); save it as .xlsx or .csv"
-        ) from error
-    try:
-        yield from _sheet_blocks(path, book)
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, SyntaxError) as error:
-        raise SourceError(f"{path} is damaged ({error}); save it again as .xlsx or .csv") from error
-    finally:
-        book.close()
+        try:
+            yield from _sheet_blocks(path, book)
+        finally:
+            book.close()
+    except SourceError:
+        raise
+    except Exception as error:  # a damaged workbook fails anywhere in zip, XML or openpyxl itself
+        reason = str(error) or type(error).__name__
+        raise SourceError(f"{path} is no Excel workbook that can be read ({reason}); save it as .xlsx or .csv") from error
 
 
 def _sheet_blocks(path: Path, book: Any) -> Iterator[Block]:
