@@ -100,7 +100,7 @@ class LanguageModel(Protocol):
 
 
 ROLES: dict[str, tuple[type, tuple[str, ...]]] = {
-    "image_generator": (ImageGenerator, ("forgekit.models.diffusion",)),
+    "image_generator": (ImageGenerator, ("forgekit.models.generators",)),
     "vision_model": (
         VisionModel,
         ("forgekit.models.contrastive", "forgekit.models.vqa", "forgekit.models.detector"),
