@@ -26,6 +26,7 @@ class StageReport:
     failures: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     details: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> int:
@@ -34,7 +35,8 @@ class StageReport:
 
     def count(self, detail: str, n: int = 1) -> None:
         """Add `n` to a named detail, such as "rewrite"."""
-        self.details[detail] = self.details.get(detail, 0) + n
+        if n:
+            self.details[detail] = self.details.get(detail, 0) + n
 
     def __str__(self) -> str:
         counts = f"{self.stage}: {self.done} done, {self.skipped} skipped, {self.failed} failed, {self.seconds:.1f} s"
@@ -43,7 +45,7 @@ class StageReport:
         lines += [f"  {item}: {reason}" for item, reason in list(self.failures.items())[:SHOWN_FAILURES]]
         if self.failed > SHOWN_FAILURES:
             lines.append(f"  … and {self.failed - SHOWN_FAILURES} more")
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
     __repr__ = __str__
 
