@@ -37,7 +37,15 @@ def test_mixed_line_ends_and_a_missing_last_one_give_the_same_lines(tmp_path):
 
 
 def test_texts_stay_as_they_stand_with_edge_blanks_tabs_nbsp_quotes_and_emoji(tmp_path):
-    lines = ["  a cat ", "a\tdog", "a\u00a0bird", "a “curly” fish", "a 🐸 frog\u2028here", '"quoted', "a cow --ar 16:9::2"]
+    lines = [
+        "  a cat ",
+        "a\tdog",
+        "a\u00a0bird",
+        "a “curly” fish",
+        "a 🐸 frog\u2028here",
+        '"quoted',
+        "a cow --ar 16:9::2",
+    ]
     assert texts(write(tmp_path / "p.txt", "\n".join(lines))) == lines
 
 
@@ -73,7 +81,9 @@ def test_a_folder_of_lists_is_one_text_a_line_with_the_file_as_category(tmp_path
 
 
 def test_quotation_marks_in_a_tsv_are_text_where_the_rows_fit_that_way(tmp_path):
-    path = write(tmp_path / "p.tsv", 'Prompt\tCategory\n"G I G G L E" in paint\tArt\na 5" nail\tThings\n"open\tThings\n')
+    path = write(
+        tmp_path / "p.tsv", 'Prompt\tCategory\n"G I G G L E" in paint\tArt\na 5" nail\tThings\n"open\tThings\n'
+    )
     assert texts(path) == ['"G I G G L E" in paint', 'a 5" nail', '"open']
 
 
@@ -103,7 +113,18 @@ def test_empty_texts_and_spreadsheet_errors_are_bad_rows(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["Prompt", "Prompts", "prompt", "prompt_en", "text", "caption", "short_description", "meta_prompt", "Input.caption"]
+    "name",
+    [
+        "Prompt",
+        "Prompts",
+        "prompt",
+        "prompt_en",
+        "text",
+        "caption",
+        "short_description",
+        "meta_prompt",
+        "Input.caption",
+    ],
 )
 def test_each_known_name_of_the_text_column_is_found(tmp_path, name):
     assert texts(write(tmp_path / "p.csv", f",{name},score\n0,a cat,99\n")) == ["a cat"]
@@ -171,7 +192,9 @@ def test_every_kind_of_json_root_gives_its_texts(tmp_path, root):
 
 
 def test_json_lines_named_json_are_read_and_broken_lines_are_bad(tmp_path):
-    rows = read(write(tmp_path / "p.json", '{"text": "a cat"}\n{"text": "a d\n[1]\n\n{"text": ["a"]}\n{"text": "a \\ud800"}\n'))
+    rows = read(
+        write(tmp_path / "p.json", '{"text": "a cat"}\n{"text": "a d\n[1]\n\n{"text": ["a"]}\n{"text": "a \\ud800"}\n')
+    )
     assert rows.frame[["text", "row"]].values.tolist() == [["a cat", 1]]
     assert [bad.row for bad in rows.bad] == [2, 3, 5, 6] and rows.blank == 1
 
@@ -210,7 +233,10 @@ def test_a_picture_of_comfyui_is_followed_from_the_sampler_to_its_text(tmp_path)
         "2": {"class_type": "CLIPTextEncode", "inputs": {"text": ["6", 0], "clip": ["1", 1]}},
         "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "ugly", "clip": ["1", 1]}},
         "4": {"class_type": "FluxGuidance", "inputs": {"conditioning": ["2", 0]}},
-        "5": {"class_type": "KSampler", "inputs": {"positive": ["4", 0], "negative": ["3", 0], "seed": 3, "steps": 4, "cfg": 1}},
+        "5": {
+            "class_type": "KSampler",
+            "inputs": {"positive": ["4", 0], "negative": ["3", 0], "seed": 3, "steps": 4, "cfg": 1},
+        },
         "6": {"class_type": "PrimitiveString", "inputs": {"value": "a cat"}},
     }
     row = read(picture(tmp_path / "p.png", prompt=json.dumps(graph))).frame.iloc[0]
@@ -232,7 +258,11 @@ def test_pictures_of_invokeai_and_our_own_give_their_prompt(tmp_path, key, chunk
 
 
 def test_pictures_without_prompt_or_damaged_are_bad_rows_of_their_folder(tmp_path):
-    picture(tmp_path / "a.png"), picture(tmp_path / "b.png", parameters="a cat"), write(tmp_path / "c.png", b"\x89PNG no")
+    (
+        picture(tmp_path / "a.png"),
+        picture(tmp_path / "b.png", parameters="a cat"),
+        write(tmp_path / "c.png", b"\x89PNG no"),
+    )
     picture(tmp_path / "d.png", prompt="{broken")
     rows = read(tmp_path)
     assert rows.frame["text"].tolist() == ["a cat"]
@@ -329,8 +359,22 @@ def test_dsg_rows_become_one_prompt_with_its_question_graph(tmp_path):
 
 def test_tifa_and_geneval2_keep_their_questions(tmp_path):
     tifa = [
-        {"id": "d_1", "caption": "a cat", "question": "is this a cat?", "choices": ["yes", "no"], "answer": "yes", "element_type": "animal"},
-        {"id": "d_1", "caption": "a cat", "question": "what is it?", "choices": ["cat", "dog"], "answer": "cat", "element_type": "animal"},
+        {
+            "id": "d_1",
+            "caption": "a cat",
+            "question": "is this a cat?",
+            "choices": ["yes", "no"],
+            "answer": "yes",
+            "element_type": "animal",
+        },
+        {
+            "id": "d_1",
+            "caption": "a cat",
+            "question": "what is it?",
+            "choices": ["cat", "dog"],
+            "answer": "cat",
+            "element_type": "animal",
+        },
     ]
     frame = read(write(tmp_path / "tifa_v1.0_question_answers.json", json.dumps(tifa)), format="tifa").frame
     assert [q["answer"] for q in frame["elements"][0]["questions"]] == ["yes", "cat"] and len(frame) == 1
@@ -340,7 +384,10 @@ def test_tifa_and_geneval2_keep_their_questions(tmp_path):
 
 
 def test_genai_bench_takes_its_skills_from_the_file_beside(tmp_path):
-    write(tmp_path / "genai_image.json", json.dumps({"00000": {"id": "00000", "prompt": "a cat", "prompt in Chinese": "猫"}}))
+    write(
+        tmp_path / "genai_image.json",
+        json.dumps({"00000": {"id": "00000", "prompt": "a cat", "prompt in Chinese": "猫"}}),
+    )
     write(tmp_path / "genai_skills.json", json.dumps({"basic": {"scene": ["00000"]}, "advanced": {"counting": []}}))
     row = read(tmp_path, format="genai-bench").frame.iloc[0]
     assert (row["text"], row["id"], row["category"]) == ("a cat", "00000", "scene")

@@ -12,6 +12,7 @@ from forgekit.scene.tagging import Token, tag_words
 STATIC_VERBS = frozenset(
     "be sit stand lie lay hang rest lean place locate position set perch situate mount stack nestle suspend put park arrange show see float display".split()
 )
+MEDIA = frozenset("photo photograph painting illustration drawing sketch render rendering portrait".split())
 AUXILIARIES = {"has": "have", "have": "have", "having": "have", "had": "have", "do": "do", "does": "do", "did": "do"}
 SHARED_PLACES = frozenset({"on", "inside", "in front of", "behind"})  # "a cat and a dog on a bed": both are
 AGENT_VERBS = frozenset(
@@ -135,6 +136,7 @@ class _Parse:
             return phrase.after
         if self._is_made_of(phrase):
             return phrase.after
+        self._split_medium(phrase, following)
         if noun in ("background", "backdrop") or phrase.name.endswith(" background"):
             return self._on_background(phrase, of)
         if noun == "style":
@@ -146,7 +148,7 @@ class _Parse:
                 return self._on_noun_phrase(inner)
             if inner and phrase.name in ("line", "number", "lot"):  # "the lines of the sculpture"
                 return phrase.after + 1
-        if self._is_abstract(phrase):
+        if self._is_abstract(phrase, of):
             if not of:
                 self._close_link(object_lost=True)
             else:
@@ -197,6 +199,14 @@ class _Parse:
             self.styles.append(style)
         self.negated = False
         return True
+
+    def _split_medium(self, phrase: NounPhrase, following: Token | None) -> None:
+        """Take "disney graveyard photo" for a photo of a disney graveyard."""
+        *before, head = phrase.name.split()
+        alone = not self.objects and not self.link and (following is None or following.tag == "X")
+        if before and alone and head in MEDIA and phrase.name not in self.lexicon.concepts["style"]:
+            self.styles.append(head)
+            phrase.name = " ".join(before)
 
     def _is_medium(self, phrase: NounPhrase, following: Token | None) -> bool:
         """Say whether the phrase is a medium set off at the end: "…, ink sketch"."""
@@ -254,17 +264,16 @@ class _Parse:
         inner.determiner = outer.determiner
         inner.start = outer.start
 
-    def _is_abstract(self, phrase: NounPhrase) -> bool:
+    def _is_abstract(self, phrase: NounPhrase, of: bool) -> bool:
         skip = self.lexicon.grammar["skip"]
         noun = phrase.head.noun
-        if phrase.head.word in _split(skip["mood"]) and not phrase.determiner and not self.link:
+        if phrase.head.word in _split(skip["mood"]) and not (phrase.determiner or of or self.link):
             return phrase.count is None
         if noun in _split(self.lexicon.grammar["hint"]["determined"]):
             return not phrase.attributes and " " not in phrase.name
-        if noun in _split(
-            skip["compound_abstract" if " " in phrase.name else "abstract"]
-        ) or phrase.head.word in _split(skip["abstract"]):
-            return phrase.count is None
+        words = _split(skip["compound_abstract" if " " in phrase.name else "abstract"])
+        if noun in words or phrase.head.word in words:
+            return True
         return noun.endswith(tuple(skip["suffixes"])) and noun not in _split(skip["seen"])
 
     def _negate(self, phrase: NounPhrase) -> None:
@@ -277,7 +286,8 @@ class _Parse:
         if count is None:
             count = "some" if phrase.plural else 1
         attributes = [{"kind": kind, "value": value} for kind, value in phrase.attributes]
-        if phrase.determiner == "the" and (known := self._spoken_of(phrase, attributes)) is not None:
+        bare = not phrase.determiner and phrase.count is None and not phrase.plural and not attributes
+        if (phrase.determiner == "the" or bare) and (known := self._spoken_of(phrase, attributes)) is not None:
             return known
         item = {"name": phrase.name, "count": count, "attributes": attributes, "span": [phrase.start, phrase.end]}
         self.objects.append(item)
@@ -312,13 +322,19 @@ class _Parse:
             self.linked = "verb" if link.verb and not link.predicate else "prep"
             self.link = link if predicate == "between" else None
             return
-        if self.group and not self.fresh and self.linked == "verb":
+        if self.group and not self.fresh and self.linked:
             for relation in [r for r in self.relations if r["object"] == self.group[-1]]:
+                if self.linked == "prep" and relation["predicate"] != "with":
+                    continue
                 self._add_relation(relation["subject"], relation["predicate"], index, "")
         if self.leading and not self.group:
             self._add_relation(index, self.leading[0], self.leading[1], "")
             self.leading = None
         self.group = [*self.group, index]
+
+    def _worn(self, subject: int, item: int) -> bool:
+        worn = _split(self.lexicon.grammar["hint"]["worn"])
+        return self.objects[item]["name"].split()[-1] in worn and self._animate(subject)
 
     def _figures(self, *indexes: int) -> bool:
         return all(("figure", self.objects[index]["name"]) in self.lexicon.meanings for index in indexes)
@@ -326,6 +342,8 @@ class _Parse:
     def _add_relation(self, subject: int, predicate: str, item: int | None, verb: str) -> None:
         if subject == item:
             return
+        if predicate == "inside" and item is not None and self._worn(subject, item):
+            predicate = "wear"
         relation = {"subject": subject, "predicate": predicate, "object": item}
         if verb not in ("", "be") and item is not None and predicate in self.spatial:
             relation["verb"] = verb
@@ -357,6 +375,8 @@ class _Parse:
             return
         if token.tag in "GE" and previous is not None and previous.tag == "N" and self.group:
             subjects = self._agent(verb)
+            if not self.subjects and not self.linked:
+                self.subjects = list(self.group)
         elif self.finite and previous is not None and previous.tag == "N" and self.fresh_subject:
             subjects = self.group[-1:]
             self.subjects = subjects
@@ -386,9 +406,10 @@ class _Parse:
 
     def _animate(self, index: int) -> bool:
         name = self.objects[index]["name"].split()[-1]
-        return any(
-            name in self.lexicon.siblings.get(kind, ()) for kind in ("person", "animal", "bird")
-        ) or name.endswith(("er", "or", "ist"))
+        concept = self.lexicon.concept(name, "object")
+        if any(concept in self.lexicon.siblings.get(kind, ()) for kind in ("person", "worker", "animal", "bird")):
+            return True
+        return name in _split(self.lexicon.grammar["hint"]["people"]) or name.endswith(("person", "man", "er", "ist"))
 
     def _on_preposition(self, token: Token, index: int) -> None:
         if self.link and self.link.verb and not self.link.predicate:

@@ -14,7 +14,7 @@ from forgekit.scene.lexicon import Entry, Lexicon, Phrase
 from forgekit.scene.vocabulary import entry_of, phrases_from
 
 TOKEN = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]")
-QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”|‘([^’]+)’|(?<!\w)\'([^\']+)\'(?!\w)|「([^」]+)」')
+QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”|‘([^’]+)’|(?<!\w)\'((?:[^\']|(?<=\w)\'(?=\w))+)\'(?!\w)|「([^」]+)」')
 WORDLIKE = re.compile(r"(?!(.)\1)(?=.*[aeiouy]).{3}")
 PUNCTUATION = Entry("X")
 POSSESSIVE = Entry("I")
@@ -249,6 +249,8 @@ def _settle(
     tags, entry = token.entry.tags, token.entry
     if token.word in ("that", "which") and following and _is_finite(following[0]):
         return "O"
+    if tags == "G" and before and before.word in _PLACING and _noun_follows(following, lexicon):
+        return "J"  # "in shining armor", but "by holding hands"
     if len(tags) == 1:
         return tags
     if tags == "BN":  # "a can of soda", "she can"
@@ -280,7 +282,7 @@ def _settle(
         if before.word == "to" and "V" in tags and (entry.hint == "verb" or "N" not in tags):
             return "V"
         if "G" in tags and not (entry.hint in ("noun", "compound") and "N" in tags):
-            return "J" if noun_follows and before.word in _PLACING else "G"  # "in shining armor", "by holding hands"
+            return "J" if noun_follows and before.word in _PLACING else "G"
         return _inside_phrase(tags, noun_follows, entry, following)
     if previous in "VGE" and "G" in tags and "N" not in tags:
         return "J" if "J" in tags and previous != "G" else "G"
@@ -308,7 +310,9 @@ def _lists_adjectives(entry: Entry, following: list[Token]) -> bool:
     joint, after = following[0].word, following[1].entry
     if joint == "and" and entry.kind == "color":
         return entry.hint != "thing" or "J" in after.tags
-    return joint == "," and bool(set("JE") & set(after.tags)) and (entry.hint != "thing" or "N" not in after.tags)
+    plain = "N" not in after.tags or bool(after.kind)  # "a silver, square sink", not "an orange, broken egg"
+    adjective = bool(entry.kind) and (entry.hint != "thing" or plain)
+    return joint == "," and adjective and bool(set("JE") & set(after.tags))
 
 
 def _after_noun(token: Token, before: Token, following: list[Token], number: str) -> str:

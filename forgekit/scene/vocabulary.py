@@ -58,6 +58,8 @@ def _fill_phrases(lexicon: Lexicon) -> None:
     for predicate, wordings in lexicon.grammar["relation"].items():
         for wording in wordings:
             add(wording, "K" if predicate == "without" else "P", predicate)
+    for text in lexicon.grammar["filler"]["words"]:
+        add(text, "X", "")
     for text in lexicon.grammar["compounds"]["words"]:
         add(text, "N", text)
     for kind, table in lexicon.concepts.items():

@@ -7,4 +7,14 @@ from forgekit.sources.reading import FORMATS, read, read_chunks
 from forgekit.sources.rows import BadRow, SourceRows
 from forgekit.sources.templates import expand, expand_rows, is_template
 
-__all__ = ["BENCHMARK_NAMES", "FORMATS", "BadRow", "SourceRows", "expand", "expand_rows", "is_template", "read", "read_chunks"]
+__all__ = [
+    "BENCHMARK_NAMES",
+    "FORMATS",
+    "BadRow",
+    "SourceRows",
+    "expand",
+    "expand_rows",
+    "is_template",
+    "read",
+    "read_chunks",
+]

@@ -46,9 +46,16 @@ BENCHMARKS = {
         ("dsg-1k-anns.csv", "*dsg*.csv"), "text", "item_id", ("@source",), ground_truth.from_dsg, group="item_id"
     ),
     "tifa": Benchmark(
-        ("*question_answers*.json", "*text_inputs*.json"), "caption", "id", ("@source",), ground_truth.from_tifa, group="id"
+        ("*question_answers*.json", "*text_inputs*.json"),
+        "caption",
+        "id",
+        ("@source",),
+        ground_truth.from_tifa,
+        group="id",
     ),
-    "genai-bench": Benchmark(("genai_image.json", "genai_bench*.json", "*.json"), "prompt", "id", category=("@skills",)),
+    "genai-bench": Benchmark(
+        ("genai_image.json", "genai_bench*.json", "*.json"), "prompt", "id", category=("@skills",)
+    ),
     "hpsv2": Benchmark(("*.json",), "text", category=("@stem",)),
     "gecko": Benchmark(("prompts.csv", "*.csv"), "prompt", "prompt_id", ("prompt_type", "dataset_id")),
     "unigenbench": Benchmark(("test_prompts_en.csv", "test_prompts*.csv"), "prompt_en", "index", ("@dimensions",)),
@@ -56,7 +63,10 @@ BENCHMARKS = {
         ("*t2i*final*.json", "*.json", "*.jsonl"), "prompt", category=("task_type",), elements=ground_truth.from_t2i_r1
     ),
     "diffusiondb": Benchmark(
-        ("metadata*.parquet", "*.parquet"), "prompt", "image_name", parameters=("seed", "step", "cfg", "width", "height")
+        ("metadata*.parquet", "*.parquet"),
+        "prompt",
+        "image_name",
+        parameters=("seed", "step", "cfg", "width", "height"),
     ),
 }
 NAMES = tuple(BENCHMARKS)
@@ -102,7 +112,9 @@ def _mapped(name: str, benchmark: Benchmark, file: Path, block: Block, *, severa
     if text not in columns:
         if not columns:
             return block
-        raise SourceError(f"{file} is not {name} as we know it: no column {benchmark.text!r}, only {', '.join(columns)}")
+        raise SourceError(
+            f"{file} is not {name} as we know it: no column {benchmark.text!r}, only {', '.join(columns)}"
+        )
     if benchmark.group and benchmark.group in columns:
         return _grouped(benchmark, block)
     result: dict[str, list[Any]] = {"text": columns[text]}
@@ -110,7 +122,9 @@ def _mapped(name: str, benchmark: Benchmark, file: Path, block: Block, *, severa
         result["id"] = columns[benchmark.id]
     if benchmark.category:
         parts = [_category(part, file, columns, count) for part in benchmark.category]
-        result["category"] = [" / ".join(str(p) for p in row if p not in (None, "")) for row in zip(*parts, strict=True)]
+        result["category"] = [
+            " / ".join(str(p) for p in row if p not in (None, "")) for row in zip(*parts, strict=True)
+        ]
     if benchmark.parameters:
         named = {RENAMED.get(p, p): columns[p] for p in benchmark.parameters if p in columns}
         result["parameters"] = [dict(zip(named, row, strict=True)) for row in zip(*named.values(), strict=True)]

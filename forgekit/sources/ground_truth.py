@@ -45,7 +45,9 @@ def from_geneval(record: Record) -> dict[str, Any] | None:
         index = add_object(document, item["class"], int(item.get("count", 1)), color=item.get("color"))
         if item.get("position"):
             where, target = item["position"]
-            document["relations"].append({"subject": index, "predicate": RELATIONS.get(where, where), "object": int(target)})
+            document["relations"].append(
+                {"subject": index, "predicate": RELATIONS.get(where, where), "object": int(target)}
+            )
     included = {item["class"] for item in record["include"]}
     document["negations"] = [
         {"name": item["class"], "attributes": [], "span": None}
@@ -81,7 +83,13 @@ def from_geneval2(record: Record) -> dict[str, Any] | None:
         return None
     skills = record.get("skills") or []
     questions = [
-        {"id": number, "question": question, "answer": answer, "kind": skills[number] if number < len(skills) else None, "after": []}
+        {
+            "id": number,
+            "question": question,
+            "answer": answer,
+            "kind": skills[number] if number < len(skills) else None,
+            "after": [],
+        }
         for number, (question, answer) in enumerate(record["vqa_list"])
     ]
     return {**parse(record["prompt"]), "questions": questions, "source": "annotation"}

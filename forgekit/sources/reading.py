@@ -166,7 +166,7 @@ def _text_column(block: Block, wanted: str | int | None, source: str) -> str | N
         raise SourceError(f"{source} has no rows")
     raise SourceError(
         f"no column of {source} is known to hold the texts; it has: {', '.join(names[:30])}. Give text_column=…"
-        ' (a number, from 0, where there is no header)'
+        " (a number, from 0, where there is no header)"
     )
 
 
@@ -209,7 +209,9 @@ def _rows(
             for i, reason in reasons.items()
         ]
         data = {name: [v for i, v in enumerate(values) if i not in reasons] for name, values in data.items()}
-    frame = pd.DataFrame({name: pd.Series(values, dtype=int if name == "row" else object) for name, values in data.items()})
+    frame = pd.DataFrame(
+        {name: pd.Series(values, dtype=int if name == "row" else object) for name, values in data.items()}
+    )
     return SourceRows(frame, sorted(bad, key=lambda row: (row.file, row.row)), format, text_column, block.blank)
 
 

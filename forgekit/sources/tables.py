@@ -116,7 +116,9 @@ def read_excel(path: Path) -> Iterator[Block]:
         raise
     except Exception as error:  # a damaged workbook fails anywhere in zip, XML or openpyxl itself
         reason = str(error) or type(error).__name__
-        raise SourceError(f"{path} is no Excel workbook that can be read ({reason}); save it as .xlsx or .csv") from error
+        raise SourceError(
+            f"{path} is no Excel workbook that can be read ({reason}); save it as .xlsx or .csv"
+        ) from error
 
 
 def _sheet_blocks(path: Path, book: Any) -> Iterator[Block]:

@@ -32,7 +32,11 @@ AMOUNT = re.compile(r"^\s*(?P<low>\d+)(?:-(?P<high>\d+))?\$\$(?:(?P<separator>[^
 
 
 def expand(
-    template: str, *, n: int | None = None, seed: int = 0, wildcards: str | Path | Mapping[str, Sequence[str]] | None = None
+    template: str,
+    *,
+    n: int | None = None,
+    seed: int = 0,
+    wildcards: str | Path | Mapping[str, Sequence[str]] | None = None,
 ) -> list[str]:
     """Return all expansions of `template`, or `n` different ones drawn by `seed`, in the order drawn.
 
@@ -56,7 +60,11 @@ def expand(
 
 
 def expand_rows(
-    frame: pd.DataFrame, *, n: int | None = None, seed: int = 0, wildcards: str | Path | Mapping[str, Sequence[str]] | None = None
+    frame: pd.DataFrame,
+    *,
+    n: int | None = None,
+    seed: int = 0,
+    wildcards: str | Path | Mapping[str, Sequence[str]] | None = None,
 ) -> pd.DataFrame:
     """Expand the column "text" of `read`'s rows: a row for each expansion, its template kept in the column "template".
 

@@ -1,0 +1,190 @@
+"""What the parser reads out of texts, each worked out by hand."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from forgekit.mini import world
+from forgekit.mini.captions import CANONICAL, GENERATOR, JUDGE, caption
+from forgekit.scene import default_lexicon, parse
+
+
+def objects(text: str) -> list[str]:
+    """Every object as "count attributes name", in order."""
+    found = parse(text)["objects"]
+    return [" ".join([str(o["count"]), *(a["value"] for a in o["attributes"]), o["name"]]) for o in found]
+
+
+def relations(text: str) -> list[tuple[str, str, str | None]]:
+    document = parse(text)
+    names = [o["name"] for o in document["objects"]]
+    return [
+        (names[r["subject"]], r["predicate"], None if r["object"] is None else names[r["object"]])
+        for r in document["relations"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a photo of a bench", ["1 bench"]),
+        ("two pink hearts", ["2 pink heart"]),
+        ("three benchs and four persons", ["3 bench", "4 person"]),
+        ("a photo of three skises and a scissors", ["3 skis", "1 scissors"]),
+        ("several mice, many children and some knifes", ["several mouse", "many child", "some knife"]),
+        ("a photo of an orange orange and an orange", ["1 orange orange", "1 orange"]),
+        ("a traffic light, a teddy bear and three wine glasses", ["1 traffic light", "1 teddy bear", "3 wine glass"]),
+        ("a wooden coffee table", ["1 wooden coffee table"]),
+        ("a light blue and white striped umbrella", ["1 light blue white striped umbrella"]),
+        ("The crisp, golden leaves", ["some crisp golden leaf"]),
+        ("a black and green cat", ["1 black green cat"]),
+        ("a dozen red roses", ["12 red rose"]),
+        ("a pair of scissors and a pair of red boots", ["1 scissors", "2 red boot"]),
+        ("a piece of paper", ["1 paper"]),
+        ("a group of five children", ["5 child"]),
+        ("a herd of elephants", ["herd elephant"]),
+        ("a heart made of wood", ["1 wood heart"]),
+        ("a circle that is red and two dots that are navy", ["1 red circle", "2 navy dot"]),
+        ("the wall was round and blue", ["1 round blue wall"]),
+        ("a rubber duck", ["1 rubber duck"]),
+        ("a man's hat", ["1 man", "1 hat"]),
+        ("a dog that is not black", ["1 dog"]),
+        ("a knight in shining armor", ["1 knight", "1 shining armor"]),
+        ("a diamond cufflink and a pokemon", ["1 diamond cufflink", "1 pokemon"]),
+        ("An empty parking lot features white trees", ["1 empty parking lot", "some white tree"]),
+        ("A person is looking at a rainbow and marveling at its beauty.", ["1 person", "1 rainbow"]),
+        ("The square ottoman was a stylish addition to the den.", ["1 square ottoman", "1 den"]),
+    ],
+)
+def test_objects_have_number_attributes_and_a_singular_name(text, expected):
+    assert objects(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a cat to the left of a dog", [("cat", "left of", "dog")]),
+        ("a cat on the right of a dog", [("cat", "right of", "dog")]),
+        ("a phone on the top of a man", [("phone", "above", "man")]),
+        ("a boy on the bottom of a bee", [("boy", "below", "bee")]),
+        ("a vase hidden by a candle", [("vase", "behind", "candle")]),
+        ("The pillow was on top of the chair.", [("pillow", "on", "chair")]),
+        ("a red disc on top of a blue square", [("disc", "above", "square")]),
+        ("a cat near a table", [("cat", "next to", "table")]),
+        ("two cats and a dog sitting on a bench", [("cat", "on", "bench"), ("dog", "on", "bench")]),
+        ("a cat and a dog on a bed", [("cat", "on", "bed"), ("dog", "on", "bed")]),
+        ("a woman holding a black umbrella", [("woman", "hold", "umbrella")]),
+        ("A dog is running.", [("dog", "run", None)]),
+        ("a man in a blue suit", [("man", "wear", "suit")]),
+        ("In front of a house, a cat sleeps.", [("cat", "in front of", "house"), ("cat", "sleep", None)]),
+        ("an infant on a bed wearing glasses", [("infant", "on", "bed"), ("infant", "wear", "glasses")]),
+        ("A surfer carrying a board walks on a beach", [("surfer", "carry", "board"), ("surfer", "on", "beach")]),
+        (
+            "A room with a sink, a tub and a towel",
+            [("room", "with", "sink"), ("room", "with", "tub"), ("room", "with", "towel")],
+        ),
+        ("a ball between a cat and a dog", [("ball", "between", "cat"), ("ball", "between", "dog")]),
+        (
+            "A rider stands next to his cycle while a light hangs above the street.",
+            [("rider", "next to", "cycle"), ("light", "above", "street")],
+        ),
+        (
+            "A sloth stands on grass. The sloth is holding a book. It is wearing a hat.",
+            [("sloth", "on", "grass"), ("sloth", "hold", "book"), ("sloth", "wear", "hat")],
+        ),
+    ],
+)
+def test_relations_run_from_subject_to_object(text, expected):
+    assert relations(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "background", "style"),
+    [
+        ("a red circle on a yellow background", "yellow", None),
+        ("watercolor of a cat", None, "watercolor"),
+        ("two stars, flat design", None, "flat design"),
+        ("a cat in the style of Van Gogh", None, "van gogh"),
+        ("a cat against a background of snowy mountains", "snowy mountain", None),
+        ("an oil painting of a cat, black background", "black", "oil painting"),
+        ("a photo of a cat", None, "photo"),
+        ("an image of a cat", None, None),
+        ("a painting on a wall", None, None),
+        ("A sloth on grass. ink sketch.", None, "ink sketch"),
+    ],
+)
+def test_background_and_style_are_no_objects(text, background, style):
+    document = parse(text)
+    assert (document["background"], document["style"]) == (background, style)
+    assert not {"background", "style", "photo", "image"} & {o["name"] for o in document["objects"]}
+
+
+@pytest.mark.parametrize(
+    "text", ["a street, no people", "a street without any people", "a street with no people on it"]
+)
+def test_what_must_be_absent_is_a_negation_and_no_object(text):
+    document = parse(text)
+    assert [item["name"] for item in document["negations"]] == ["person"]
+    assert [o["name"] for o in document["objects"]] == ["street"]
+
+
+@pytest.mark.parametrize("quotes", ['""', "“”", "''"])
+def test_quoted_text_is_to_be_rendered_and_not_parsed(quotes):
+    document = parse(f"a sign that says {quotes[0]}a red Dog's house{quotes[1]} near a man's door")
+    assert document["rendered_text"] == ["a red Dog's house"]
+    assert [o["name"] for o in document["objects"]] == ["sign", "man", "door"]
+
+
+def test_a_text_that_is_one_quotation_is_a_scene():
+    assert objects('"a cat"') == ["1 cat"]
+
+
+def test_spans_point_into_the_text_as_it_stands():
+    text = "A  Big red CAT, on two\u00a0blue rugs"
+    assert [text[slice(*o["span"])] for o in parse(text)["objects"]] == ["A  Big red CAT", "two\u00a0blue rugs"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "...", "of the and", "\ud800", "🐸", "1" * 500, "a " * 5000, "'" * 99, "猫", "\0", "very"]
+)
+def test_any_text_gives_a_document(text):
+    assert set(parse(text)) == {"objects", "relations", "background", "style", "rendered_text", "negations"}
+
+
+@pytest.mark.parametrize("grammar", [CANONICAL, GENERATOR, JUDGE, replace(JUDGE, variants=0.4)])
+def test_every_caption_of_the_mini_world_gives_its_scene(grammar):
+    rng = random.Random(1)
+    for _ in range(750):
+        scene = world.sample_scene(rng)
+        text = caption(scene, rng, grammar)
+        assert_asks_for(parse(text), world.elements(scene), text)
+
+
+def assert_asks_for(found: dict, truth: dict, text: str) -> None:
+    """Compare by concept; a caption may leave out sizes, the background and the flat style."""
+    lexicon = default_lexicon()
+
+    def things(document: dict) -> list[tuple]:
+        return [
+            (lexicon.concept(o["name"], "figure"), o["count"], lexicon.concept(color["value"], "color"))
+            for o in document["objects"]
+            for color in o["attributes"]
+            if color["kind"] == "color"
+        ]
+
+    def placed(document: dict) -> list[tuple]:
+        names = things(document)
+        turned = {"right of": "left of", "below": "above"}
+        ends = [(r["subject"], r["predicate"], r["object"]) for r in document["relations"]]
+        ends = [(o, turned[p], s) if p in turned else (s, p, o) for s, p, o in ends]
+        return [(names[s], p, names[o]) for s, p, o in ends]
+
+    assert sorted(things(found)) == sorted(things(truth)) and len(found["objects"]) == len(truth["objects"]), text
+    assert placed(found) == placed(truth), text
+    if found["background"] or "background" in text:
+        assert lexicon.concept(found["background"], "color") == truth["background"], text
+    assert lexicon.concept(found["style"] or "flat", "style") == truth["style"], text
+    assert bool(found["negations"]) == bool({"no", "without"} & set(text.split())), text
