@@ -18,7 +18,7 @@ from pathlib import Path
 
 from forgekit.store import Store, open_store
 
-QUESTIONS = ("adherence", "distributions", "by_element_kind", "version_deltas", "judge_agreement")
+QUESTIONS = ("adherence", "distributions")
 JUDGES = 4
 SEEDS = 50
 ITERATIONS = 5

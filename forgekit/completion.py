@@ -36,7 +36,9 @@ WORDINGS = {"mini": Wording(background="on a white background", style="flat desi
 DEFAULT_WORDING = Wording(style="photograph", composition="sharp focus, natural light")
 
 
-def complete_by_rules(scene_text: str, elements: Mapping[str, Any], wording: Wording, fits: Callable[[str], bool]) -> str:
+def complete_by_rules(
+    scene_text: str, elements: Mapping[str, Any], wording: Wording, fits: Callable[[str], bool]
+) -> str:
     """Append what the scene leaves open, as far as it fits the generator's text limit.
 
     The scene's own words stay as they stand. A background goes to the sentence, the rest is set off by commas.

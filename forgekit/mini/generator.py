@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderTiny, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from safetensors.torch import load_file
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
@@ -103,11 +104,22 @@ class MiniFlux(nn.Module):
         )[0]
 
 
+def load_exported(model: MiniFlux, folder: Path) -> None:
+    """Load the weights that `export` wrote to `folder`."""
+    parts = {
+        "text_encoder": (model.clip, "model"),
+        "text_encoder_2": (model.t5, "model"),
+        "transformer": (model.transformer, "diffusion_pytorch_model"),
+    }
+    for name, (module, file) in parts.items():
+        load_grown(module, {k: v.float() for k, v in load_file(folder / name / f"{file}.safetensors").items()})
+
+
 def load_grown(module: nn.Module, state: dict[str, Tensor]) -> None:
     """Load weights made with a shorter vocabulary: words appended since keep their fresh embeddings."""
     grown = {}
     for name, fresh in module.state_dict().items():
-        old = state[name]
+        old = state.get(name, fresh)  # tied weights are stored once
         grown[name] = old if old.shape == fresh.shape else torch.cat([old, fresh[len(old) :]])
     module.load_state_dict(grown)
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from forgekit.mini.captions import NUMBERS, RARE, RELATION_WORDS, SYNONYMS
+from forgekit.mini.captions import JUDGE, NUMBERS, RARE, RELATION_WORDS, SYNONYMS, Grammar, caption
 from forgekit.mini.render import CELLS, PALETTE, cell_labels, render
 from forgekit.mini.statements import COUNTS, STYLE_PHRASES
 from forgekit.mini.world import CANVAS, CHANGES, SHAPES, WorldScene, changed, sample_scene
@@ -26,6 +26,10 @@ FUNCTION_WORDS = (
     "background design illustration art line outline flat one two three four five six "
     "empty shapeless blob clean shapes"
 )
+
+COMPLETE = Grammar(rare=15.0, omissions=0.0, unknown=0.0)  # says all but a white background and the flat style
+# Changes whose complete caption is false of the picture before the change; the others may leave the change unsaid.
+TELLING = frozenset({"object", "color", "count", "relation", "size", "swapped", "extra"})
 
 
 def world_words(extra: Iterable[str] = ()) -> list[str]:
@@ -70,6 +74,17 @@ def sample_pairs(n: int, rng: random.Random) -> tuple[list[WorldScene], list[str
             scenes += [scene, other]
             kinds.append(kind)
     return scenes, kinds
+
+
+def pair_caption(before: WorldScene, after: WorldScene, kind: str, rng: random.Random) -> tuple[str, float, float]:
+    """Return a caption of one of two pictures and its truth of both: 1, 0, or nan where it may leave the change unsaid.
+
+    `kind` says what was changed between them.
+    """
+    unsaid = kind == "extra" and after.relation  # such a caption names the two related objects only
+    if kind in TELLING and not unsaid and rng.random() < 0.5:
+        return caption(after, rng, COMPLETE), 0.0, 1.0
+    return caption(before, rng, JUDGE), 1.0, float("nan")
 
 
 @dataclass

@@ -97,7 +97,7 @@ def _objects(logits: Tensor) -> list[SeenObject]:
 def connected(classes: Tensor) -> list[Tensor]:
     """Return the patches of touching cells (diagonals touch) of one class above 0: each (cells, 2), row and column."""
     own = 1.0 + torch.arange(CELLS * CELLS).reshape(CELLS, CELLS)
-    planes = functional.one_hot(classes.long())[..., 1:].permute(2, 0, 1).float()
+    planes = functional.one_hot(classes.long(), COLOR_CLASSES)[..., 1:].permute(2, 0, 1).float()
     labels = planes * own
     while True:
         spread = functional.max_pool2d(labels[None], 3, 1, 1)[0] * planes

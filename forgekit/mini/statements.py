@@ -256,10 +256,10 @@ def phrase(statement: Statement, rng: random.Random) -> str:
     if statement.kind == "empty":
         return "an empty background"
     if statement.kind == "background":
-        text = _article(f"{_word(value, rng)} background")
+        text = with_article(f"{choose_word(value, rng)} background")
         return rng.choice((text, text, f"on {text}"))
     if statement.kind == "style":
-        words = STYLE_PHRASES.get(value) or (value, _article(value), f"{value} style")
+        words = STYLE_PHRASES.get(value) or (value, with_article(value), f"{value} style")
         return rng.choice(words)
     if statement.kind == "count":
         text = noun(statement.look, rng, count=value)
@@ -279,20 +279,22 @@ def phrase(statement: Statement, rng: random.Random) -> str:
 
 def noun(look: Look, rng: random.Random, count: int | None = None) -> str:
     """Return "a small red circle" or, with a count, "two small red circles"."""
-    shape = _word(look.shape, rng)
+    shape = choose_word(look.shape, rng)
     if count not in (None, 1):
         shape += "es" if shape.endswith(("x", "s")) else "s"
-    words = [_word(look.size, rng), _word(look.color, rng), shape]
+    words = [choose_word(look.size, rng), choose_word(look.color, rng), shape]
     text = " ".join(w for w in words if w)
-    return _article(text) if count is None else f"{COUNTS[count]} {text}"
+    return with_article(text) if count is None else f"{COUNTS[count]} {text}"
 
 
-def _word(concept: str | None, rng: random.Random) -> str:
+def choose_word(concept: str | None, rng: random.Random) -> str:
+    """Return one of the words for `concept`, "" for None; rare words are as likely as common ones."""
     if concept is None:
         return ""
     words = dict(SYNONYMS.get(concept, {concept: 100})) | dict.fromkeys(RARE.get(concept, ()), RARE_WEIGHT)
     return rng.choices(list(words), list(words.values()))[0]
 
 
-def _article(words: str) -> str:
+def with_article(words: str) -> str:
+    """Put "a" or "an" before `words`."""
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"

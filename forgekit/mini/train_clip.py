@@ -19,8 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from forgekit.mini.captions import JUDGE, Grammar, caption
-from forgekit.mini.judge_training import Camera, DenseHead, Trainer, sample_pairs, word_tokenizer, world_words
+from forgekit.mini.judge_training import (
+    Camera,
+    DenseHead,
+    Trainer,
+    pair_caption,
+    sample_pairs,
+    word_tokenizer,
+    world_words,
+)
 from forgekit.mini.render import render
 from forgekit.mini.statements import Facts, Statement, contrasts, phrase, true_statement
 from forgekit.mini.world import WorldScene, sample_scene
@@ -28,9 +35,6 @@ from forgekit.mini.world import WorldScene, sample_scene
 SPECIALS = ("<pad>", "<eos>", "<unk>")
 CONTEXT = 40  # tokens
 SHAPES_FIRST = 0.25  # of the training: dense labels alone, which cost no text and teach shapes several times faster
-COMPLETE = Grammar(rare=15.0, omissions=0.0, unknown=0.0)  # says all but a white background and the flat style
-# Changes whose full caption is false of the picture before the change; the others may leave the change unsaid.
-TELLING = frozenset({"object", "color", "count", "relation", "size", "swapped", "extra"})
 MODEL = {
     "embed_dim": 192,
     "init_logit_bias": -4.0,
@@ -80,15 +84,8 @@ def make_batch(n: int, rng: random.Random) -> Batch:
     texts = [phrase(s, rng) for s in statements]
     truth = [facts.truth(s) for s in statements]
     for i, kind in enumerate(kinds):
-        before, after = 2 * i, 2 * i + 1
         row = np.zeros(len(scenes))
-        unsaid = kind == "extra" and scenes[after].relation  # such a caption names the two related objects only
-        if kind in TELLING and not unsaid and rng.random() < 0.5:
-            row[after] = 1.0
-            text = caption(scenes[after], rng, COMPLETE)
-        else:
-            row[before], row[after] = 1.0, np.nan
-            text = caption(scenes[before], rng, JUDGE)
+        text, row[2 * i], row[2 * i + 1] = pair_caption(*scenes[2 * i : 2 * i + 2], kind, rng)
         texts.append(text)
         truth.append(row)
     return Batch(scenes, texts, torch.from_numpy(np.stack(truth)).float(), groups)

@@ -19,7 +19,7 @@ from diffusers import AutoencoderTiny
 from torch import Tensor, nn
 
 from forgekit.mini.captions import caption
-from forgekit.mini.generator import TEXT_TOKENS, TOKENS, WEIGHTS, WIDTH, MiniFlux, export, pack, tokenizer, unpack
+from forgekit.mini.generator import TEXT_TOKENS, TOKENS, WEIGHTS, WIDTH, MiniFlux, export, load_exported, pack, tokenizer, unpack
 from forgekit.mini.latent_reader import COLOR_CLASSES, SHAPE_CLASSES, LatentReader, cell_loss, train_latent_reader
 from forgekit.mini.muon import Muon
 from forgekit.mini.pool import Batch, ScenePool
@@ -42,7 +42,7 @@ class Recipe:
     read_weight: float = 0.2
     time_mean: float = 0.2  # of the logit-normal time distribution; larger is noisier
     time_scale: float = 1.1
-    ema: float = 0.998
+    ema: float = 0.997
     pool: int = 6000
     seed: int = 2
 
@@ -150,8 +150,11 @@ def _split(model: MiniFlux) -> tuple[list[Tensor], list[Tensor]]:
     return [named[n] for n in named if n in inside], [named[n] for n in named if n not in inside]
 
 
-def train(recipe: Recipe, work: Path, vae: AutoencoderTiny) -> MiniFlux:
-    """Train until `recipe.samples` are seen, from the checkpoint in `work` if there is one; return the average."""
+def train(recipe: Recipe, work: Path, vae: AutoencoderTiny, *, start: Path | None = None) -> MiniFlux:
+    """Train until `recipe.samples` are seen, from the checkpoint in `work` if there is one; return the average.
+
+    Without a checkpoint, weights come from the diffusers folder `start` if one is given, else from chance.
+    """
     pool = ScenePool(vae, size=recipe.pool, seed=recipe.seed)
     eye = work / "latent_reader.pt"
     if not eye.exists():
@@ -162,6 +165,9 @@ def train(recipe: Recipe, work: Path, vae: AutoencoderTiny) -> MiniFlux:
     checkpoint = work / "generator.pt"
     if checkpoint.exists():
         trainer.load(checkpoint)
+    elif start:
+        load_exported(trainer.model, start)
+        trainer.average.load_state_dict(trainer.model.state_dict())
     means: dict[str, float] = {}
     started, first = time.perf_counter(), trainer.seen
     while trainer.seen < recipe.samples:
@@ -185,15 +191,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder of checkpoints")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="diffusers folder to write")
+    parser.add_argument("--start", type=Path, help="diffusers folder whose weights to train on (default: from nothing)")
     parser.add_argument("--threads", type=int, default=1)
-    for name, kind in (("samples", int), ("decay", int), ("rate", float), ("time_mean", float), ("seed", int)):
+    for name, kind in (("samples", int), ("decay", int), ("batch", int), ("rate", float), ("time_mean", float), ("seed", int)):
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=getattr(Recipe, name))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
     vae = load_or_train(options.work / "autoencoder")
-    chosen = {name: getattr(options, name) for name in ("samples", "decay", "rate", "time_mean", "seed")}
-    export(train(Recipe(**chosen), options.work, vae), vae, options.out)
+    chosen = {name: getattr(options, name) for name in ("samples", "decay", "batch", "rate", "time_mean", "seed")}
+    export(train(Recipe(**chosen), options.work, vae, start=options.start), vae, options.out)
 
 
 if __name__ == "__main__":

@@ -31,8 +31,10 @@ CHANGES = ("object", "color", "count", "relation", "style", "background", "size"
 
 _RADII = {"": (10.0, 12.5), "small": (6.5, 8.0), "large": (15.0, 18.0)}  # pixels, before `_RADIUS_SCALE`
 _RADIUS_SCALE = {1: 1.15, 2: 1.0, 3: 0.8}  # by the number of objects
-_GRID = 8  # pixels: one image token of the generator
+_GRID = 16  # pixels: two image tokens of the generator
+_GRID_RADII = {"": 11.25, "small": 7.25, "large": 15.0}  # two large ones fit side by side
 _CLEARANCE = 1.12  # least distance of two centres, in sums of radii
+_GRID_CLEARANCE = 1.05
 _ATTEMPTS = 200
 
 
@@ -78,9 +80,9 @@ class WorldScene:
 def sample_scene(rng: random.Random, *, grid: bool = False) -> WorldScene:
     """Draw a scene of one to three objects; the same state of `rng` gives the same scene.
 
-    With `grid`, centres lie on multiples of 8 pixels and each size has one radius. Shapes then meet the generator's
-    8-pixel image tokens in few ways, so that it learns to draw them from far fewer pictures; judges learn from free
-    positions, which contain these.
+    With `grid`, centres lie on multiples of 16 pixels (nine places) and each size has one radius. Shapes then meet the
+    generator's 8-pixel image tokens in one way only, and where a caption leaves the place open there are few to choose
+    from, so that it learns to draw from far fewer pictures; judges learn from free positions, which contain these.
     """
     while True:
         n = rng.choices((1, 2, 3), (0.3, 0.5, 0.2))[0]
@@ -115,7 +117,8 @@ def _place(
 ) -> tuple[WorldObject, ...] | None:
     for _ in range(_ATTEMPTS):
         placed = tuple(_put(o, _RADIUS_SCALE[len(objects)], rng, grid=grid) for o in objects)
-        apart = all(_apart(a, b) for i, a in enumerate(placed) for b in placed[:i])
+        clearance = _GRID_CLEARANCE if grid else _CLEARANCE
+        apart = all(_apart(a, b, clearance) for i, a in enumerate(placed) for b in placed[:i])
         if apart and (relation is None or _relation_of(*placed) == relation):
             return placed
     return None
@@ -124,8 +127,8 @@ def _place(
 def _put(thing: WorldObject, scale: float, rng: random.Random, *, grid: bool) -> WorldObject:
     low, high = _RADII[thing.size]
     if grid:
-        r = (low + high) / 2 * scale
-        first, last = math.ceil((r + 2) / _GRID), math.floor((CANVAS - r - 2) / _GRID)
+        r = _GRID_RADII[thing.size] * scale
+        first, last = math.ceil((r + 1) / _GRID), math.floor((CANVAS - r - 1) / _GRID)
         cx, cy = (float(_GRID * rng.randint(first, last)) for _ in "xy")
     else:
         r = rng.uniform(low, high) * scale
@@ -133,8 +136,8 @@ def _put(thing: WorldObject, scale: float, rng: random.Random, *, grid: bool) ->
     return replace(thing, cx=cx, cy=cy, r=r)
 
 
-def _apart(a: WorldObject, b: WorldObject) -> bool:
-    return math.hypot(a.cx - b.cx, a.cy - b.cy) > (a.r + b.r) * _CLEARANCE
+def _apart(a: WorldObject, b: WorldObject, clearance: float = _CLEARANCE) -> bool:
+    return math.hypot(a.cx - b.cx, a.cy - b.cy) > (a.r + b.r) * clearance
 
 
 def _relation_of(a: WorldObject, b: WorldObject) -> str | None:

@@ -117,6 +117,13 @@ class DiffusionGenerator:
             arguments.setdefault("negative_prompt", "")  # without one, FLUX ignores true_cfg_scale in its turn
         return arguments
 
+    def fits(self, prompt: str) -> bool:
+        """Whether the text encoders read the prompt to its end; True where the tokenizers are not at hand."""
+        try:
+            return self.prompt_tokens(prompt) <= self.max_prompt_tokens
+        except UnknownModelError:  # what is cut off is recorded when the prompt is drawn
+            return True
+
     def prompt_tokens(self, text: str) -> int:
         """Return the number of tokens of `text` in the encoder that reads most of it; loads tokenizers only."""
         return len(self._main_reader.spans(text))

@@ -20,8 +20,7 @@ from (
 
 -- One row per (image, vision model, judge key) with a verdict: Soft-TIFA (GenEval 2) as arithmetic mean over elements,
 -- and as geometric mean, which one missing element sinks. Null unless every element that the judge can see has a score.
--- What this says is kept in two columns of the table as well, where it is read ten million rows at a time.
--- (So the documents are read inside `coalesce`, only where a column is null.)
+-- What this says is kept in two columns of the table as well; documents are read only where those are null.
 create or replace view image_scores as
 select
     id as evaluation_id,
@@ -31,19 +30,28 @@ select
     vision_model,
     judge_key,
     len(json_keys(element_scores)) as elements,
-    coalesce(
-        soft_tifa_am,
-        case when not list_contains(json_type(element_scores, '$.*'), 'NULL')
-            then list_avg(cast(element_scores -> '$.*' as double[])) end
-    ) as soft_tifa_am,
-    coalesce(
-        soft_tifa_gm,
-        case when not list_contains(json_type(element_scores, '$.*'), 'NULL')
-            then exp(list_avg([ln(greatest(p, 1e-6)) for p in cast(element_scores -> '$.*' as double[])])) end
-    ) as soft_tifa_gm,
+    soft_tifa_am,
+    soft_tifa_gm,
     created_at
 from image_evaluations
-where element_scores is not null;
+where soft_tifa_gm is not null
+union all
+select
+    id as evaluation_id,
+    image_id,
+    prompt_id,
+    scene_hash,
+    vision_model,
+    judge_key,
+    len(json_keys(element_scores)) as elements,
+    case when not list_contains(json_type(element_scores, '$.*'), 'NULL')
+        then list_avg(cast(element_scores -> '$.*' as double[])) end as soft_tifa_am,
+    case when not list_contains(json_type(element_scores, '$.*'), 'NULL')
+        then exp(list_avg([ln(greatest(p, 1e-6)) for p in cast(element_scores -> '$.*' as double[])])) end as soft_tifa_gm,
+    created_at
+from image_evaluations
+where soft_tifa_gm is null
+  and element_scores is not null;
 
 -- One row per (prompt version, vision model, judge key).
 create or replace view prompt_scores as

@@ -1,0 +1,326 @@
+"""What MLflow is to show of the store: one `Run` per (prompt version, vision model), as plain values and files.
+
+Nothing here talks to MLflow. The same store gives the same runs, byte by byte, so a mirror can be compared and rebuilt.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from forgekit.ids import content_hash, content_id
+from forgekit.store import Store
+
+FORMAT = 1  # raise it when runs change their form: they are then written again
+QUANTILES = range(0, 101, 10)
+BINS = 20
+TABLE = "images.json"
+
+# One row per run there should be. `content` differs whenever anything that the run shows has changed.
+DUE = """
+with drawn as (
+    select prompt_id, count(*) as images from generated_images group by prompt_id
+)
+select
+    s.experiment,
+    cast(s.prompt_id as varchar) as prompt_id,
+    s.vision_model,
+    md5(concat_ws(
+        '|', $format, p.prompt_text, p.base_parameters, p.parent_prompt_id, s.judge_key, s.mean_score, s.judged_at, d.images
+    )) as content
+from current_scores s
+join prompts p on p.id = s.prompt_id
+join drawn d on d.prompt_id = s.prompt_id
+where $experiment is null or s.experiment = $experiment
+order by s.experiment, p.generation_iteration, p.created_at, p.id, s.vision_model
+"""
+
+# `step` numbers the seeds of a scene in the order in which they were first drawn, so that a step is the same seed in
+# all versions, and stays it when more seeds are drawn.
+RUNS = """
+with wanted as (
+    select unnest($prompt_ids::uuid[]) as prompt_id, unnest($vision_models::varchar[]) as vision_model
+),
+scores as (
+    select s.*, e.scene_text
+    from current_scores s
+    join wanted w using (prompt_id, vision_model)
+    join scenes e using (scene_hash)
+),
+seeds as (
+    select
+        experiment,
+        scene_hash,
+        seed,
+        row_number() over (partition by experiment, scene_hash order by first_drawn, try_cast(seed as bigint), seed) - 1 as step
+    from (
+        select p.experiment, p.scene_hash, g.generation_metadata ->> '$.seed' as seed, min(g.created_at) as first_drawn
+        from generated_images g
+        join prompts p on p.id = g.prompt_id
+        where p.scene_hash in (select scene_hash from scores)
+        group by all
+    )
+),
+images as (
+    select
+        s.prompt_id,
+        s.vision_model,
+        list({
+            'id': cast(g.id as varchar),
+            'path': g.image_path,
+            'seed': d.seed,
+            'step': d.step,
+            'score': e.soft_tifa_gm,
+            'failed': cast(e.adherence_analysis -> '$.missing_elements' as varchar[]),
+            'error': e.error
+        } order by d.step, g.id) as images
+    from scores s
+    join generated_images g on g.prompt_id = s.prompt_id
+    join seeds d
+        on d.experiment = s.experiment
+        and d.scene_hash = s.scene_hash
+        and d.seed = g.generation_metadata ->> '$.seed'
+    left join image_evaluations e
+        on e.image_id = g.id
+        and e.vision_model = s.vision_model
+        and e.judge_key = s.judge_key
+    group by all
+),
+by_kind as (
+    select e.prompt_id, e.vision_model, e.kind, avg(e.score) as score
+    from element_scores e
+    join scores s
+        on s.prompt_id = e.prompt_id
+        and s.vision_model = e.vision_model
+        and s.judge_key = e.judge_key
+    group by all
+),
+kinds as (
+    select prompt_id, vision_model, list({'kind': kind, 'score': score} order by kind) as kinds from by_kind group by all
+)
+select
+    s.experiment,
+    s.scene_hash,
+    s.scene_text,
+    s.prompt_id,
+    s.parent_prompt_id,
+    s.model,
+    s.generation_iteration as iteration,
+    p.prompt_text,
+    p.base_parameters,
+    s.vision_model,
+    s.judge_key,
+    s.mean_score,
+    s.min_score,
+    s.max_score,
+    s.std_score,
+    s.mean_am,
+    c.change,
+    i.images,
+    k.kinds,
+    epoch_ms(p.created_at) as created_ms,
+    epoch_ms(s.judged_at) as judged_ms
+from scores s
+join prompts p on p.id = s.prompt_id
+join images i on i.prompt_id = s.prompt_id and i.vision_model = s.vision_model
+left join kinds k on k.prompt_id = s.prompt_id and k.vision_model = s.vision_model
+left join version_changes c
+    on c.prompt_id = s.prompt_id
+    and c.vision_model = s.vision_model
+    and c.judge_key = s.judge_key
+order by p.generation_iteration, p.created_at, p.id, s.vision_model
+"""
+
+
+@dataclass(frozen=True)
+class Due:
+    """A run that MLflow should have. `identity` names it for ever, `content` what is in it now."""
+
+    study: str
+    prompt_id: str
+    vision_model: str
+    content: str
+
+    @property
+    def identity(self) -> str:
+        """Return the id that the run carries as a tag, whatever MLflow calls it."""
+        return content_id("mlflow run", prompt=self.prompt_id, vision_model=self.vision_model)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as plain values. `metrics` are (name, value, step); times are milliseconds since 1970."""
+
+    identity: str
+    name: str
+    tags: dict[str, str]
+    params: dict[str, str]
+    metrics: list[tuple[str, float, int]]
+    start_ms: int
+    end_ms: int
+    row: dict[str, Any] = field(default_factory=dict)
+
+    def write_files(self, store_folder: Path, folder: Path) -> None:
+        """Write the run's artifacts into `folder`: images by seed, the table over them, histogram and prompt text."""
+        (folder / "images").mkdir(parents=True)
+        cells = {image["id"]: self._write_image(store_folder, folder, image) for image in self.row["images"]}
+        rows = [
+            [image["seed"], cells[image["id"]], image["score"], ", ".join(image["failed"] or []), image["error"]]
+            for image in self.row["images"]
+        ]
+        table = {"columns": ["seed", "image", "score", "failed", "error"], "data": [row for row in rows if row[1]]}
+        (folder / TABLE).write_text(json.dumps(table))
+        (folder / "prompt.txt").write_text(self.row["prompt_text"])
+        (folder / "histogram.svg").write_text(histogram_svg(_scores(self.row), self.name))
+
+    def _write_image(self, store_folder: Path, folder: Path, image: dict[str, Any]) -> dict[str, str] | None:
+        """Write one image and its preview where MLflow's image grid looks for them; None where the file is gone.
+
+        `log_image` and `log_table` would each encode every picture twice. These are the names that `log_image` gives.
+        """
+        source = store_folder / image["path"]
+        if not source.exists():
+            return None
+        stem = f"images/image+step+{image['step']}+timestamp+{self.start_ms}+{image['id']}"
+        (folder / f"{stem}.png").write_bytes(source.read_bytes())
+        (folder / f"{stem}+compressed.webp").write_bytes(_preview(source))
+        return {"type": "image", "filepath": f"{stem}.png", "compressed_filepath": f"{stem}+compressed.webp"}
+
+
+def study_of(experiment: str) -> str:
+    """Return the MLflow experiment of a forgekit experiment: "colours/refine" is an arm of the study "colours"."""
+    return experiment.partition("/")[0]
+
+
+def due_runs(store: Store, experiment: str | None = None) -> list[Due]:
+    """Return the runs that there should be, parent versions before their children."""
+    rows = store.rows(DUE, experiment=experiment, format=FORMAT)
+    return [Due(study_of(row["experiment"]), row["prompt_id"], row["vision_model"], row["content"]) for row in rows]
+
+
+def read_runs(store: Store, due: Sequence[Due]) -> Iterator[Run]:
+    """Yield the runs of `due` as the store has them now."""
+    by_key = {(run.prompt_id, run.vision_model): run for run in due}
+    prompt_ids, vision_models = [run.prompt_id for run in due], [run.vision_model for run in due]
+    for row in store.rows(RUNS, prompt_ids=prompt_ids, vision_models=vision_models):
+        yield _run(row, by_key[row["prompt_id"], row["vision_model"]])
+
+
+def registry_name(run: Run) -> str:
+    """Return the name in the prompt registry under which the versions of a scene follow each other."""
+    row = run.row
+    chain = content_hash([row["experiment"], row["model"], row["scene_hash"]])[:8]
+    return f"{slug(row['experiment'])}.{slug(row['scene_text'])}.{chain}"
+
+
+def slug(text: str, length: int = 40) -> str:
+    """Return `text` as letters, digits and dashes, cut at a word: "a-red-circle-on-a"."""
+    words = re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-")
+    return words if len(words) <= length else words[: length + 1].rpartition("-")[0] or words[:length]
+
+
+def histogram_svg(scores: Sequence[float], title: str) -> str:
+    """Return the distribution of scores in [0, 1] as a small SVG: 20 bars, median marked."""
+    counts, _ = np.histogram(scores, bins=BINS, range=(0, 1))
+    unit = 150 / max(1, counts.max())
+    bars = "".join(
+        f'<rect x="{40 + 20 * i}" y="{190 - unit * n:.1f}" width="18" height="{unit * n:.1f}" fill="#0072B2"/>'
+        for i, n in enumerate(counts)
+    )
+    ticks = "".join(f'<text x="{40 + 40 * i}" y="210" text-anchor="middle">{i / 10:g}</text>' for i in range(0, 11, 2))
+    median = 40 + 400 * float(np.median(scores)) if len(scores) else -10
+    safe = title.replace("&", "&amp;").replace("<", "&lt;")
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="460" height="240" font-family="sans-serif" font-size="12">'
+        f'<rect width="460" height="240" fill="white"/><text x="40" y="24">{safe}</text>{bars}'
+        f'<line x1="{median:.1f}" x2="{median:.1f}" y1="36" y2="190" stroke="#D55E00" stroke-width="2"/>'
+        f'<line x1="40" x2="440" y1="190" y2="190" stroke="black"/>{ticks}'
+        f'<text x="240" y="230" text-anchor="middle">score of an image; most in one bar: {counts.max()}</text></svg>'
+    )
+
+
+def _run(row: dict[str, Any], due: Due) -> Run:
+    scene = slug(row["scene_text"])
+    facts = {
+        "vision_model": row["vision_model"],
+        "prompt_version": str(row["iteration"]),
+        "generator": row["model"],
+        "experiment": row["experiment"],
+        "scene": scene,
+    }
+    tags = {
+        **facts,
+        "scene_hash": row["scene_hash"],
+        "prompt_id": row["prompt_id"],
+        "forgekit.identity": due.identity,
+        "forgekit.content": due.content,
+        "mlflow.note.content": _note(row),
+        "mlflow.loggedImages": "True",
+        "mlflow.loggedArtifacts": json.dumps([{"path": TABLE, "type": "table"}]),
+        "mlflow.source.name": "forgekit",
+        "mlflow.source.type": "LOCAL",
+    }
+    if row["parent_prompt_id"]:
+        tags["parent_prompt_id"] = row["parent_prompt_id"]
+    params = {**facts, "judge_key": row["judge_key"][:12]}
+    params |= {f"draw.{name}": str(value) for name, value in sorted(row["base_parameters"].items())}
+    name = f"{scene} v{row['iteration']} · {row['vision_model']}"
+    return Run(due.identity, name, tags, params, _metrics(row), row["created_ms"], row["judged_ms"], row)
+
+
+def _metrics(row: dict[str, Any]) -> list[tuple[str, float, int]]:
+    scores = _scores(row)
+    named = {
+        "score/mean": row["mean_score"],
+        "score/min": row["min_score"],
+        "score/max": row["max_score"],
+        "score/std": row["std_score"],
+        "score/arithmetic_mean": row["mean_am"],
+        "score/change_from_parent": row["change"],
+        "images/drawn": len(row["images"]),
+        "images/without_verdict": len(row["images"]) - len(scores),
+        **{f"element/{kind['kind']}": kind["score"] for kind in row["kinds"] or []},
+    }
+    metrics = [(name, float(value), 0) for name, value in named.items() if value is not None]
+    if scores:
+        metrics += [("dist/quantile", float(np.quantile(scores, q / 100)), q) for q in QUANTILES]
+        shares = np.histogram(scores, bins=BINS, range=(0, 1))[0] / len(scores)
+        metrics += [("dist/histogram", float(share), step) for step, share in enumerate(shares)]
+    return metrics
+
+
+def _note(row: dict[str, Any]) -> str:
+    """Return the description that the run's page shows, with a link to the runs of the parent version."""
+    quoted = row["prompt_text"].replace("\n", "\n> ")
+    note = f"**Prompt**\n\n> {quoted}\n\n**Scene**\n\n> {row['scene_text']}"
+    if row["parent_prompt_id"]:
+        search = quote(f"tags.prompt_id = '{row['parent_prompt_id']}'")
+        note += f"\n\n[Runs of the parent version](#/experiments/{{experiment_id}}/runs?searchFilter={search})"
+    return note
+
+
+def _scores(row: dict[str, Any]) -> list[float]:
+    return [image["score"] for image in row["images"] if image["score"] is not None]
+
+
+@lru_cache(maxsize=128)
+def _preview(file: Path) -> bytes:
+    """Return the image as MLflow's grid shows it: WebP, the longer side 256 pixels. Judges of one version share it."""
+    import io
+
+    from PIL import Image
+
+    with Image.open(file) as image:
+        scale = 256 / max(image.size)
+        picture = image.convert("RGB").resize([max(1, round(scale * side)) for side in image.size])
+    buffer = io.BytesIO()
+    picture.save(buffer, format="WEBP", method=0)
+    return buffer.getvalue()
