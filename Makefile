@@ -4,35 +4,52 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STORE  ?= data/forge.duckdb
 READY  := $(VENV)/.ready
+MLFLOW_DB = $(abspath $(dir $(STORE)))/mlflow.db
 
-# Nothing calls home, and two threads do not fight over two cores.
+# Nothing calls home.
 export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = 1
 export HF_HUB_DISABLE_TELEMETRY = 1
 export HF_HUB_OFFLINE ?= 1
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION ?= false
 
-.PHONY: loop test check lab ui clean
+.PHONY: help loop test check test-browser lab ui tour clean
 
-loop: $(READY)  ## the whole loop on data/prompts/starter.csv, into experiments/loop/
-	$(BIN)/python -m forgekit.cli loop --store $(STORE)
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+loop: $(READY)  ## draw, judge and refine data/prompts/starter.csv; the executed notebook goes to experiments/loop/
+	mkdir -p experiments/loop $(dir $(STORE))
+	$(BIN)/papermill notebooks/02_loop.ipynb experiments/loop/02_loop.ipynb --kernel python3 --no-progress-bar \
+		--log-level WARNING --stdout-file /dev/stdout -p store $(STORE)
+	@$(BIN)/forgekit adherence --store $(STORE) --experiment first-look
+	@echo "Read experiments/loop/02_loop.ipynb (make lab), or look at the runs in MLflow (make ui)."
 
 test: $(READY)  ## the whole suite
 	$(BIN)/python -m pytest
 
-check: $(READY)  ## lint, format, tests
+check: $(READY)  ## lint, format, then the whole suite
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
+
+test-browser: $(READY)  ## what a person sees in MLflow and JupyterLab (needs Debian's chromium)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[browser]'
+	$(BIN)/python -m pytest tests/browser
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=.
 
 ui: $(READY)  ## the MLflow UI on this project's store
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/data/mlflow.db
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(MLFLOW_DB)
+
+tour: $(READY)  ## execute notebooks/00_tour.ipynb on a new store and keep its pictures
+	rm -rf data/tour && mkdir -p data/tour
+	$(BIN)/jupyter execute --inplace --kernel_name=python3 notebooks/00_tour.ipynb
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[lab,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[lab,test]'
 	touch $@
 
 clean:  ## everything that `make` made; the store in data/ stays

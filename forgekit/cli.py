@@ -27,6 +27,7 @@ STAGES = {
     "refine": "forgekit.stages.refining:refine_prompts",
     "track": "forgekit.tracking:track",
     "check": "forgekit.integrity:check",
+    "adherence": "forgekit.trends:adherence",
 }
 WATCHABLE = {"complete", "generate", "evaluate", "refine", "track"}
 
