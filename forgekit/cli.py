@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from types import UnionType
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from forgekit.errors import ForgekitError
@@ -95,16 +96,17 @@ def _summary(function: Callable[..., Any]) -> str:
 
 def _add_options(parser: argparse.ArgumentParser, function: Callable[..., Any]) -> None:
     parser.add_argument("--store", default=DEFAULT_STORE, help=f"the store's file (default: {DEFAULT_STORE})")
-    hints = get_type_hints(function)
+    hints, explained = _option_hints(function), _explained(function)
     for parameter in list(inspect.signature(function).parameters.values())[1:]:
-        hint = hints[parameter.name]
+        said = explained.get(parameter.name, "").replace("%", "%%") or None
         if parameter.kind is not parameter.KEYWORD_ONLY:
-            parser.add_argument(parameter.name, metavar=parameter.name.upper())
-        elif hint is bool:
-            parser.add_argument(_flag(parameter.name), action="store_true", default=parameter.default)
+            parser.add_argument(parameter.name, metavar=parameter.name.upper(), help=said)
+        elif hints[parameter.name] is bool:
+            parser.add_argument(_flag(parameter.name), action="store_true", default=parameter.default, help=said)
         else:
-            parse, metavar = _reader(hint)
-            help_text = f"default: {parameter.default}".replace("%", "%%")
+            parse, metavar = _reader(hints[parameter.name])
+            default = f"default: {parameter.default}".replace("%", "%%")
+            help_text = f"{said} ({default})" if said else default
             parser.add_argument(
                 _flag(parameter.name), type=parse, metavar=metavar, default=parameter.default, help=help_text
             )
@@ -114,6 +116,29 @@ def _add_options(parser: argparse.ArgumentParser, function: Callable[..., Any]) 
         )
 
 
+def _option_hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the types of the keyword-only parameters; the others may name types that are not imported at run time."""
+    parameters = inspect.signature(function).parameters.values()
+    wanted = {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return get_type_hints(SimpleNamespace(__annotations__=wanted), globalns=function.__globals__)
+
+
+def _explained(function: Callable[..., Any]) -> dict[str, str]:
+    """Return what the docstring's "Args:" section says of each parameter."""
+    _, _, section = inspect.getdoc(function).partition("\nArgs:\n")
+    section = section.partition("\n\n")[0]
+    entries = re.findall(r"^    (\w+): (.+?)(?=^    \w|\Z)", section, re.MULTILINE | re.DOTALL)
+    return {name: " ".join(text.split()).rstrip(".") for name, text in entries}
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """Read "a=b,c=d"."""
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not all(name.strip() and value.strip() for name, _, value in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE,NAME=VALUE")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
@@ -121,12 +146,16 @@ def _flag(name: str) -> str:
 def _reader(hint: Any) -> tuple[Callable[[str], Any], str]:
     """Return how a value of this type is read from the command line, and how the help names it."""
     kinds = set(get_args(hint)) if isinstance(hint, UnionType) or get_origin(hint) is not None else {hint}
+    if any(get_origin(kind) is Mapping for kind in {hint, *kinds}):
+        return _pairs, "NAME=VALUE,…"
     if any(
         get_origin(kind) is not None or kind in (list, tuple)
         for kind in {hint, *kinds}
         if not isinstance(kind, UnionType)
     ):
         return lambda text: [part.strip() for part in text.split(",") if part.strip()], "A,B,…"
+    if {int, str} <= kinds:
+        return lambda text: int(text) if text.isdigit() else text, "TEXT|N"
     if int in kinds:
         return int, "N"
     if float in kinds:

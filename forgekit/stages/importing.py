@@ -30,7 +30,7 @@ def import_prompts(
     model: str = "mini",
     experiment: str = "main",
     format: str | None = None,
-    text_column: str | None = None,
+    text_column: str | int | None = None,
     columns: Mapping[str, str] | None = None,
     expand: int | None = None,
     wildcards: str | Path | None = None,
