@@ -5,12 +5,12 @@ from __future__ import annotations
 from forgekit.scene.describing import describe, describe_object
 from forgekit.scene.element import Element, Scene
 from forgekit.scene.elements import list_elements
-from forgekit.scene.fidelity import compare
+from forgekit.scene.fidelity import align, compare
 from forgekit.scene.lexicon import Lexicon, default_lexicon, load_lexicon, synonyms
 from forgekit.scene.parsing import parse
 from forgekit.scene.text import normalise, scene_hash
 
 __all__ = [
-    "Element", "Lexicon", "Scene", "compare", "default_lexicon", "describe", "describe_object", "list_elements", "load_lexicon", "normalise", "parse",
+    "Element", "Lexicon", "Scene", "align", "compare", "default_lexicon", "describe", "describe_object", "list_elements", "load_lexicon", "normalise", "parse",
     "scene_hash", "synonyms",
 ]  # fmt: skip

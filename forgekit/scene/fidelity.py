@@ -24,6 +24,11 @@ def compare(wanted: dict[str, Any], got: dict[str, Any], *, lexicon: Lexicon | N
     return _Comparison(wanted, got, lexicon or default_lexicon()).reasons()
 
 
+def align(wanted: dict[str, Any], got: dict[str, Any], *, lexicon: Lexicon | None = None) -> dict[int, int]:
+    """Return which object of `got` is which object of `wanted`, by index; objects that were lost are left out."""
+    return dict(_Comparison(wanted, got, lexicon or default_lexicon()).pairs)
+
+
 class _Comparison:
     """Aligns the objects of two scenes and collects what differs."""
 
