@@ -124,6 +124,13 @@ def _place(
     return None
 
 
+def placed_again(scene: WorldScene, rng: random.Random) -> WorldScene:
+    """Return `scene` with its objects at other places: looks, sizes and the relation stay."""
+    while not (placed := _place(scene.objects, scene.relation, rng, grid=False)):
+        pass
+    return replace(scene, objects=placed)
+
+
 def _put(thing: WorldObject, scale: float, rng: random.Random, *, grid: bool) -> WorldObject:
     low, high = _RADII[thing.size]
     if grid:
