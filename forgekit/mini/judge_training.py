@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from forgekit.mini.captions import JUDGE, NUMBERS, RARE, RELATION_WORDS, SYNONYMS, Grammar, caption
+from forgekit.mini.muon import Muon
 from forgekit.mini.render import CELLS, PALETTE, cell_labels, render
 from forgekit.mini.statements import COUNTS, STYLE_PHRASES
 from forgekit.mini.world import CANVAS, CHANGES, SHAPES, WorldScene, changed, sample_scene
@@ -126,7 +127,7 @@ class Camera:
         distance = torch.hypot(dx * self.rng.uniform(0.8, 1.6), dy) - 0.8 * r
         if self.rng.random() < 0.5:
             ragged = torch.randn(1, 1, 16, 16, generator=self.generator)
-            distance = distance + 3 * F.interpolate(ragged, size=(CANVAS, CANVAS), mode="bicubic")[0, 0]
+            distance = distance + 3 * functional.interpolate(ragged, size=(CANVAS, CANVAS), mode="bicubic")[0, 0]
         else:
             angle = self.rng.uniform(0, 6.28)
             slope = torch.tensor([angle]).cos() * dx + torch.tensor([angle]).sin() * dy
@@ -138,7 +139,7 @@ class Camera:
 
     def _blur(self, pictures: Tensor) -> Tensor:
         chosen = torch.rand(len(pictures), 1, 1, 1, generator=self.generator) < 0.25
-        soft = F.avg_pool2d(F.pad(pictures, (1, 1, 1, 1), mode="replicate"), 3, 1)
+        soft = functional.avg_pool2d(functional.pad(pictures, (1, 1, 1, 1), mode="replicate"), 3, 1)
         return torch.where(chosen, soft, pictures)
 
     def _recode(self, pictures: Tensor) -> Tensor:
@@ -178,40 +179,9 @@ class DenseHead(nn.Module):
         shapes, colors = (labels.long() for labels in cell_labels(scenes))
         g, c = self.grid, self.cells
         cells = self.linear(tokens).view(-1, g, g, c, c, 19).permute(0, 5, 1, 3, 2, 4).reshape(-1, 19, CELLS, CELLS)
-        loss = F.cross_entropy(cells[:, :8], shapes) + 0.5 * F.cross_entropy(cells[:, 8:], colors)
+        loss = functional.cross_entropy(cells[:, :8], shapes) + 0.5 * functional.cross_entropy(cells[:, 8:], colors)
         painted = shapes > 0
         return loss, (cells[:, :8].argmax(1) == shapes)[painted].float().mean().item()
-
-
-class Muon(torch.optim.Optimizer):
-    """Momentum orthogonalised by Newton-Schulz (Jordan et al. 2024), in float32.
-
-    torch.optim.Muon iterates in bfloat16, which processors without bf16 units run ten times slower.
-    """
-
-    def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float = 0.02, momentum: float = 0.95) -> None:
-        """Take matrices only; steps are scaled to the usual size of AdamW's (Moonlight, Liu et al. 2025)."""
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:
-        """Update every matrix that has a gradient."""
-        for group in self.param_groups:
-            for p in (p for p in group["params"] if p.grad is not None):
-                buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
-                buffer.lerp_(p.grad, 1 - group["momentum"])
-                update = _orthogonal(p.grad.lerp(buffer, group["momentum"]))
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(update, alpha=-0.2 * group["lr"] * max(p.shape) ** 0.5)
-
-
-def _orthogonal(matrix: Tensor) -> Tensor:
-    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    x = x / (x.norm() + 1e-7)
-    for _ in range(5):
-        gram = x @ x.T
-        x = 3.4445 * x + (-4.775 * gram + 2.0315 * gram @ gram) @ x
-    return x.T if matrix.shape[0] > matrix.shape[1] else x
 
 
 class Trainer:
@@ -226,7 +196,7 @@ class Trainer:
         chosen = {id(p) for p in matrices}
         others = [p for module in modules for p in module.parameters() if id(p) not in chosen]
         adam = torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
-        self.modules, self.optimizers = modules, (Muon(matrices, rate), adam)
+        self.modules, self.optimizers = modules, (Muon(matrices, lr=rate, weight_decay=0.02), adam)
         self.samples, self.rate, self.seen, self.steps = samples, rate, 0, 0
 
     def resume(self, path: Path) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from forgekit.mini.judge_training import (
     Camera,
@@ -108,16 +108,18 @@ def loss_of(logits: Tensor, batch: Batch) -> tuple[Tensor, float]:
     known, true = ~batch.truth.isnan(), batch.truth == 1
     false = known & ~true
     weight = true / true.sum(1, keepdim=True).clamp(min=1) + false / false.sum(1, keepdim=True).clamp(min=1)
-    pairs = F.binary_cross_entropy_with_logits(logits, true.float(), weight=weight, reduction="sum") / len(logits)
+    pairs = functional.binary_cross_entropy_with_logits(logits, true.float(), weight=weight, reduction="sum") / len(
+        logits
+    )
     widest = max(len(texts) for _, texts in batch.groups)
     table = torch.tensor([texts + [-1] * (widest - len(texts)) for _, texts in batch.groups])
     pictures = torch.tensor([picture for picture, _ in batch.groups])
     options = logits[table, pictures[:, None]].masked_fill(table < 0, -1e4)
-    groups = F.cross_entropy(options, torch.zeros(len(options), dtype=torch.long))
+    groups = functional.cross_entropy(options, torch.zeros(len(options), dtype=torch.long))
     first, second = batch.truth[:, 0::2], batch.truth[:, 1::2]
     differ = (first - second).abs() == 1  # false where one is in doubt
     margin = (logits[:, 0::2] - logits[:, 1::2])[differ] * (first - second)[differ]
-    twins = F.softplus(-margin).mean() if differ.any() else logits.new_zeros(())
+    twins = functional.softplus(-margin).mean() if differ.any() else logits.new_zeros(())
     return pairs + groups + twins, (options.argmax(1) == 0).float().mean().item()
 
 
@@ -187,7 +189,10 @@ def train(out: Path, *, work: Path, samples: int, autoencoder: Path | None, pair
         pictures = camera.draw(batch.scenes)
         add_blemishes(batch, camera.blobbed)
         image, tokens = model.visual(pictures * 2 - 1)
-        image, text = F.normalize(image, dim=-1), F.normalize(encode(model, tokenizer, batch.texts), dim=-1)
+        image, text = (
+            functional.normalize(image, dim=-1),
+            functional.normalize(encode(model, tokenizer, batch.texts), dim=-1),
+        )
         logits = model.logit_scale.exp().clamp(max=100) * text @ image.T + model.logit_bias
         contrast, right = loss_of(logits, batch)
         dense, seen = head.loss(tokens, batch.scenes)

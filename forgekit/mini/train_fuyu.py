@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from forgekit.mini.judge_training import Camera, DenseHead, Trainer, pair_caption, sample_pairs, world_words
 from forgekit.mini.questions import (
@@ -191,7 +191,7 @@ def answer_loss(model: Any, image: Tensor, packed: Packed) -> tuple[Tensor, Tens
     logits, targets = model.lm_head(states[:, prefix:][asked]), packed.targets[asked]
     first = packed.tokens[asked] == ANSWER
     right = (logits.argmax(-1) == targets)[first].float().mean().item()
-    losses = F.cross_entropy(logits, targets, reduction="none")
+    losses = functional.cross_entropy(logits, targets, reduction="none")
     return losses[first].mean() + 0.3 * losses[~first].mean().nan_to_num(), states[:, :prefix], right
 
 
