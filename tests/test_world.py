@@ -61,9 +61,9 @@ def test_a_relation_says_where_the_first_object_lies():
         assert across and (sign < 0) == (scene.relation in ("left", "above"))
 
 
-def test_grid_scenes_keep_centres_on_multiples_of_eight_and_few_radii():
+def test_grid_scenes_keep_centres_on_nine_places_and_few_radii():
     objects = [o for s in scenes(300, grid=True) for o in s.objects]
-    assert all(o.cx % 8 == 0 and o.cy % 8 == 0 for o in objects)
+    assert {(o.cx, o.cy) for o in objects} == {(x, y) for x in (16, 32, 48) for y in (16, 32, 48)}
     assert len({round(o.r, 3) for o in objects}) == 7  # three sizes alone or in pairs, one size in threes
 
 
