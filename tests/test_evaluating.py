@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pandas as pd
 import pytest
-from conftest import FakeJudge
+from conftest import SCENES, FakeJudge
+from PIL import Image
 
 import forgekit as fk
 from forgekit.errors import ItemError, ParameterError
@@ -81,6 +85,82 @@ def test_the_two_documents_of_the_seed_have_their_fields(generated):
         "text_match_score", "missing_elements", "unwanted_elements", "style_deviation",
     }  # fmt: skip
     assert row["adherence_analysis"]["missing_elements"]
+
+
+def repaint(store, image_id: str, color: str) -> None:
+    """Put another picture into the file of an image."""
+    path = store.rows("select image_path from generated_images where id = $id", id=image_id)[0]["image_path"]
+    (store.folder / path).unlink()
+    Image.new("RGB", (8, 8), color).save(store.folder / path)
+
+
+def test_a_picture_that_two_prompts_share_is_judged_once(generated, fake_generator):
+    """The same scenes in another experiment get the same pictures, linked, under rows of their own."""
+    judge = FakeJudge()
+    fk.evaluate_images(generated, vision_models=[judge])
+    fk.import_prompts(generated, pd.DataFrame({"text": SCENES}), model=fake_generator.name, experiment="again")
+    fk.complete_prompts(generated)
+    fk.generate_images(generated, images_per_prompt=2, image_generator=fake_generator)
+    report = fk.evaluate_images(generated, vision_models=[judge])
+    assert judge.judged == 6
+    assert report.details["verdicts of fake-judge used again"] == 6
+    again = "select count(*) as n, avg(adherence_score) as score from generated_images"
+    assert generated.rows(again) == [{"n": 12, "score": pytest.approx(0.5)}]
+    assert fk.check(generated).findings == []
+
+
+def test_a_picture_of_the_same_pixels_is_judged_once_for_one_scene_and_again_for_another(generated):
+    rows = generated.rows(
+        "select i.id, p.scene_hash from generated_images i join prompts p on p.id = i.prompt_id order by 2"
+    )
+    for row in rows:
+        repaint(generated, row["id"], "white")
+    judge = FakeJudge()
+    fk.evaluate_images(generated, vision_models=[judge])
+    assert judge.judged == 3  # six images, one picture, three scenes
+
+
+def test_an_image_file_that_was_replaced_is_judged_anew(generated):
+    judge = FakeJudge()
+    fk.evaluate_images(generated, vision_models=[judge])
+    image = generated.rows("select id from generated_images order by id limit 1")[0]["id"]
+    repaint(generated, image, "purple")
+    fk.evaluate_images(generated, vision_models=[judge], backfill=True)
+    assert judge.judged == 7
+    assert generated.rows("select count(*) as n from image_evaluations") == [{"n": 6}]
+
+
+def test_who_steered_and_who_watched_is_recorded(generated):
+    fk.evaluate_images(generated, vision_models=[FakeJudge(), FakeJudge("watcher"), FakeJudge("third")])
+    roles = generated.rows("select distinct vision_model, role from image_evaluations order by all")
+    assert [tuple(row.values()) for row in roles] == [
+        ("fake-judge", "objective"),
+        ("third", "heldout"),
+        ("watcher", "heldout"),
+    ]
+    details = generated.rows("select evaluation_details as d from generated_images limit 1")[0]["d"]
+    assert (details["vision_model"], details["heldout"]) == ("fake-judge", ["watcher", "third"])
+
+
+def test_what_a_tokenizer_cut_off_is_in_the_row_and_in_the_report(generated):
+    class ShortSighted(FakeJudge):
+        def judge(self, images, scenes):
+            verdicts = super().judge(images, scenes)
+            return [replace(v, metrics={"truncated_words": 2}, reasons={"text": "not read: a b"}) for v in verdicts]
+
+    report = fk.evaluate_images(generated, vision_models=[ShortSighted()])
+    assert report.details["texts cut short by fake-judge"] == 6
+    output = generated.rows("select model_output as o from image_evaluations limit 1")[0]["o"]
+    assert output["metrics"] == {"truncated_words": 2}
+    assert output["reasons"] == {"text": "not read: a b"}
+
+
+def test_a_judge_without_weights_leaves_its_verdicts_out_and_the_others_go_on(generated):
+    missing = fk.load_model("vision_model", "local-dir:/nowhere/at-all")
+    report = fk.evaluate_images(generated, vision_models=[FakeJudge(), missing])
+    assert generated.rows("select count(*) as n from image_evaluations where error is null") == [{"n": 6}]
+    assert report.done == 3
+    assert all("no weights could be loaded" in reason for reason in report.failures.values())
 
 
 def test_two_judges_of_one_name_are_refused(generated):
