@@ -30,15 +30,16 @@ FILL = (
     "insert into scenes (scene_hash, scene_text) select sha256('scene' || i), 'scene ' || i from range($scenes) t(i)",
     f"""
     insert into prompts
-        (id, scene_hash, model, prompt_text, base_parameters, generation_iteration, status, current_score)
+        (id, scene_hash, model, prompt_text, base_parameters, generation_iteration, status, best_image_id, current_score)
     select {PROMPT.format(number="i")}, sha256('scene' || i // {ITERATIONS}), 'mini', 'a prompt', '{{}}',
-        i % {ITERATIONS}, 'archived', least(1, 0.4 + 0.1 * (i % {ITERATIONS}) + 0.1 * random())
+        i % {ITERATIONS}, 'archived', {IMAGE.format(number=f"i * {SEEDS}")},
+        least(1, 0.4 + 0.1 * (i % {ITERATIONS}) + 0.1 * random())
     from range($scenes * {ITERATIONS}) t(i)
     """,
     f"""
-    insert into generated_images (id, prompt_id, image_path, generation_metadata)
+    insert into generated_images (id, prompt_id, image_path, generation_metadata, evaluation_details)
     select {IMAGE.format(number="i")}, {PROMPT.format(number=f"i // {SEEDS}")}, 'images/' || i || '.png',
-        '{{"seed": ' || i % {SEEDS} || '}}'
+        '{{"seed": ' || i % {SEEDS} || '}}', '{{"vision_model": "judge-0"}}'
     from range($start * {SEEDS}, $stop * {SEEDS}) t(i)
     """,
     f"""
