@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,7 @@ def _strip(groups: Sequence[pd.DataFrame], names: Sequence[object], columns: int
         left = number * width + MARGIN
         draw.multiline_text((left, MARGIN), "\n".join(heading), fill=INK, font=_font(), spacing=LINE - TEXT)
         with ThreadPoolExecutor() as pool:  # decoding happens outside the interpreter's lock
-            images = pool.map(_thumbnail, group["file"])
+            images = pool.map(thumbnail, group["file"])
         for index, (image, (_, picture)) in enumerate(zip(images, group.iterrows(), strict=True)):
             x = left + index % columns * (CELL + MARGIN)
             y = top + MARGIN + index // columns * step
@@ -107,7 +108,7 @@ def _write_label(draw: ImageDraw.ImageDraw, x: int, y: int, picture: pd.Series) 
         )
 
 
-def _thumbnail(file: str) -> Image.Image:
+def thumbnail(file: str) -> Image.Image:
     """Return the image with its longer side at CELL pixels, or a grey field where it cannot be read."""
     try:
         with Image.open(file) as image:
@@ -123,5 +124,6 @@ def _thumbnail(file: str) -> Image.Image:
         return field
 
 
+@cache
 def _font() -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", TEXT)

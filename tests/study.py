@@ -95,8 +95,12 @@ def _fill_scene(
                 "error_patterns": {"error_patterns": {"failed_terms": ["red"]}},
                 "actions": {
                     "decision": "rewrite" if rewritten else "accept",
+                    "reason": "color:0 fails most" if rewritten else "it reached the target",
+                    "objective": judges[0],
                     "action": "repeat_color" if rewritten else None,
                     "element": "color:0" if rewritten else None,
+                    "kind": "color" if rewritten else None,
+                    "detail": "vivid" if rewritten else None,
                     "child_prompt_id": _version_id(scene_hash, experiment, iteration + 1) if rewritten else None,
                 },
                 "status": "superseded" if rewritten else "active",

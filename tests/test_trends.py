@@ -219,3 +219,52 @@ def test_questions_about_an_empty_store_have_their_columns_and_no_rows(store: St
         table = question(store)
         assert len(table) == 0
         assert len(table.columns) > 5
+
+
+def test_a_call_for_two_experiments_is_shared_out_by_their_images(store: Store) -> None:
+    add_version(store, "a", 0, {"j": [one(0.5)] * 3}, experiment="x")
+    add_version(store, "a", 0, {"j": [one(0.5)]}, experiment="y")
+    images = [row["id"] for row in store.rows("select id from generated_images")]
+    call = {"id": content_id("call"), "stage": "evaluate", "endpoint": "j", "duration_ms": 8000.0, "ok": True}
+    with store.transaction() as con:
+        insert_rows(con, "api_logs", [{**call, "request": {"images": images}}])
+    table = trends.cost(store).set_index("experiment")
+    assert table["seconds"].to_dict() == pytest.approx({"x": 6.0, "y": 2.0})
+    assert table["items"].to_dict() == {"x": 3, "y": 1}
+    assert trends.cost(store, experiment="y")["seconds"].tolist() == pytest.approx([2.0])
+
+
+def test_words_that_fail_together_are_told_as_well(finished: Store) -> None:
+    table = trends.failing_together(finished, by="term", vision_model="mini-clip")
+    assert {"term", "other", "lift"} <= set(table.columns)
+    assert (table["both_failed"] <= table[["failed", "other_failed"]].min(axis=1)).all()
+    with pytest.raises(ParameterError, match="'kind' or 'term'"):
+        trends.failing_together(finished, by="word")
+
+
+def test_scenes_are_listed_by_what_they_gained(store: Store) -> None:
+    for scene, scores in {"a": (0.5, 0.4), "b": (0.2, 0.6), "c": (0.9,)}.items():
+        for iteration, score in enumerate(scores):
+            add_version(store, scene, iteration, {"j": [one(score)]})
+    table = trends.scenes(store)
+    assert table["scene_text"].tolist() == ["b", "a", "c"]
+    assert table["gain"].tolist() == pytest.approx([0.4, 0.0, 0.0])
+    assert table["versions"].tolist() == [2, 2, 1]
+
+
+def test_a_version_has_the_mean_score_of_each_element_the_worst_first(store: Store) -> None:
+    prompt = add_version(store, "a", 0, {"j": [{"object:0": 0.9, "color:0": 0.2}, {"object:0": 0.7, "color:0": 0.4}]})
+    table = trends.version_elements(store, prompt)
+    assert table["element"].tolist() == ["color:0", "object:0"]
+    assert table["score"].tolist() == pytest.approx([0.3, 0.8])
+    assert table["min_score"].tolist() == pytest.approx([0.2, 0.7])
+
+
+def test_a_decision_comes_with_the_change_it_made_by_both_kinds_of_judge(finished: Store) -> None:
+    scene = finished.rows("select scene_hash from prompts where generation_iteration = 2")[0]["scene_hash"]
+    table = trends.decisions(finished, scene)
+    assert table["decision"].tolist() == ["rewrite", "rewrite", "accept"]
+    deltas = finished.df(
+        "select change from version_changes where scene_hash = $s and vision_model = 'mini-clip' order by all", s=scene
+    )
+    assert sorted(table["objective_change"].dropna()) == pytest.approx(deltas["change"].tolist())

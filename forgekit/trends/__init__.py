@@ -9,6 +9,7 @@ from forgekit.trends.costs import cost
 from forgekit.trends.iterations import adherence, by_element_kind, by_term, distributions
 from forgekit.trends.judges import failing_together, judge_agreement, judge_pairs
 from forgekit.trends.pictures import before_after, pictures
+from forgekit.trends.scenes import decisions, scenes, version_elements
 from forgekit.trends.versions import bootstrap_interval, lineage, version_deltas
 
 __all__ = [
@@ -18,11 +19,14 @@ __all__ = [
     "by_element_kind",
     "by_term",
     "cost",
+    "decisions",
     "distributions",
     "failing_together",
     "judge_agreement",
     "judge_pairs",
     "lineage",
     "pictures",
+    "scenes",
     "version_deltas",
+    "version_elements",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forgekit.store import Store
-from forgekit.trends.scores import FAILED_BELOW, SCORES
+from forgekit.trends.scores import FAILED_BELOW, NO_TERMS, SCORES, TERMS, scene_terms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,12 +91,7 @@ seen as (
         and s.judge_key = e.judge_key
     where e.score is not null
 ),
-terms as (
-    select
-        unnest($scenes::varchar[]) as scene_hash,
-        unnest($elements::varchar[]) as element,
-        unnest($terms::varchar[]) as term
-),
+{TERMS},
 named as (
     select s.prompt_id, s.vision_model, coalesce(t.term, s.kind) as label, s.score
     from seen s
@@ -156,24 +151,16 @@ def by_element_kind(store: Store, *, experiment: str | None = None, vision_model
     Columns: `scenes` that ask for the kind, `score` (mean probability over elements and images), `failure_rate`
     (share of them below 0.5).
     """
-    return _by_element(store, "kind", experiment, vision_model, [])
+    return _by_element(store, "kind", experiment, vision_model, NO_TERMS)
 
 
 def by_term(store: Store, *, experiment: str | None = None, vision_model: str | None = None) -> pd.DataFrame:
     """Return the same as `by_element_kind` per word of the scene texts: "scarlet", "disc", "to the left of"."""
-    from forgekit.scene import list_elements
-
-    scenes = store.rows("select scene_hash, elements from scenes where elements is not null order by scene_hash")
-    terms = [
-        (row["scene_hash"], element.key, element.term) for row in scenes for element in list_elements(row["elements"])
-    ]
-    return _by_element(store, "term", experiment, vision_model, terms)
+    return _by_element(store, "term", experiment, vision_model, scene_terms(store))
 
 
 def _by_element(
-    store: Store, by: str, experiment: str | None, vision_model: str | None, terms: list[tuple[str, str, str]]
+    store: Store, by: str, experiment: str | None, vision_model: str | None, terms: dict[str, list[str]]
 ) -> pd.DataFrame:
-    scenes, elements, words = (list(column) for column in zip(*terms, strict=True)) if terms else ([], [], [])
-    narrowed = {"experiment": experiment, "vision_model": vision_model}
-    table = store.df(BY_ELEMENT, by=by, scenes=scenes, elements=elements, terms=words, **narrowed)
+    table = store.df(BY_ELEMENT, by=by, experiment=experiment, vision_model=vision_model, **terms)
     return table.rename(columns={"label": by})

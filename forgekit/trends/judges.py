@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from forgekit.errors import ParameterError
 from forgekit.store import Store
-from forgekit.trends.scores import FAILED_BELOW, SCORES
+from forgekit.trends.scores import FAILED_BELOW, NO_TERMS, SCORES, TERMS, scene_terms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,28 +52,34 @@ group by all
 order by all
 """
 
-# A kind fails in an image where any of its elements does.
+# A kind, or a term, fails in an image where any of its elements does.
 FAILING_TOGETHER = f"""
 with {IMAGES},
-kinds as (
-    select e.evaluation_id, e.vision_model, e.kind, cast(min(e.score) < {FAILED_BELOW} as integer) as failed
+{TERMS},
+named as (
+    select
+        e.evaluation_id,
+        e.vision_model,
+        case $by when 'kind' then e.kind else t.term end as label,
+        cast(min(e.score) < {FAILED_BELOW} as integer) as failed
     from element_scores e
     join images i using (evaluation_id)
+    left join terms t on t.scene_hash = e.scene_hash and t.element = e.element
     group by all
 )
 select
     a.vision_model,
-    a.kind,
-    b.kind as other,
+    a.label,
+    b.label as other,
     count(*) as images,
     avg(a.failed) as failed,
     avg(b.failed) as other_failed,
     avg(a.failed * b.failed) as both_failed,
     avg(a.failed * b.failed) / nullif(avg(a.failed) * avg(b.failed), 0) as lift
-from kinds a
-join kinds b on b.evaluation_id = a.evaluation_id and b.kind > a.kind
+from named a
+join named b on b.evaluation_id = a.evaluation_id and b.label > a.label
 group by all
-order by a.vision_model, lift desc nulls last, a.kind, other
+order by a.vision_model, lift desc nulls last, both_failed desc, a.label, other
 """
 
 SCORE_PAIRS = f"""
@@ -106,10 +113,24 @@ def judge_pairs(store: Store, judge: str, other: str, *, experiment: str | None 
     return store.df(SCORE_PAIRS, judge=judge, other=other, experiment=experiment, vision_model=None)
 
 
-def failing_together(store: Store, *, experiment: str | None = None, vision_model: str | None = None) -> pd.DataFrame:
-    """Return which kinds of elements fail together: one row per (vision model, kind, other kind), highest lift first.
+def failing_together(
+    store: Store,
+    *,
+    by: Literal["kind", "term"] = "kind",
+    experiment: str | None = None,
+    vision_model: str | None = None,
+) -> pd.DataFrame:
+    """Return what fails together: one row per (vision model, kind, other kind), highest lift first.
 
-    Columns: `images` that are asked for both, the shares of them in which each and both failed, and `lift`, how many
-    times more often both fail than if they failed independently (null where one never fails).
+    `by` "term" takes the words of the scene texts instead of the kinds of elements. Columns: `images` that are asked
+    for both, the shares of them in which each and both failed, and `lift`, how many times more often both fail than if
+    they failed independently (null where one never fails).
+
+    Raises:
+        ParameterError: `by` is neither "kind" nor "term".
     """
-    return store.df(FAILING_TOGETHER, experiment=experiment, vision_model=vision_model)
+    if by not in ("kind", "term"):
+        raise ParameterError(f"by={by!r}: give 'kind' or 'term'")
+    terms = scene_terms(store) if by == "term" else NO_TERMS
+    table = store.df(FAILING_TOGETHER, by=by, experiment=experiment, vision_model=vision_model, **terms)
+    return table.rename(columns={"label": by})
