@@ -29,7 +29,7 @@ _FUNCTIONS = {
     "check": "forgekit.integrity",
     "ForgekitError": "forgekit.errors",
 }
-_MODULES = ("ids", "learnings", "plots", "scene", "sheets", "tracking", "trends")
+_MODULES = ("ids", "judging", "learnings", "plots", "scene", "sheets", "tracking", "trends")
 
 __all__ = ["__version__", *_FUNCTIONS, *_MODULES]
 

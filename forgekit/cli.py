@@ -29,6 +29,9 @@ STAGES = {
     "track": "forgekit.tracking:track",
     "check": "forgekit.integrity:check",
     "adherence": "forgekit.trends:adherence",
+    "judge-test": "forgekit.judging:judge_test",
+    "calibrate": "forgekit.judging:calibrate",
+    "import-ratings": "forgekit.judging:import_ratings",
 }
 WATCHABLE = {"complete", "generate", "evaluate", "refine", "track"}
 
@@ -53,10 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = vars(parser.parse_args(argv))
     function = functions[options.pop("command")]
     try:
-        store = open_store(options.pop("store"))
+        given = [open_store(options.pop("store"))] if "store" in options else []
         if options.pop("watch", False):
-            return _watch(function, store, options)
-        result = function(store, **options)
+            return _watch(function, *given, options)
+        result = function(*given, **options)
     except ForgekitError as error:
         print(f"forgekit {name}: {error}", file=sys.stderr)
         return 2
@@ -95,9 +98,11 @@ def _summary(function: Callable[..., Any]) -> str:
 
 
 def _add_options(parser: argparse.ArgumentParser, function: Callable[..., Any]) -> None:
-    parser.add_argument("--store", default=DEFAULT_STORE, help=f"the store's file (default: {DEFAULT_STORE})")
+    parameters = dict(inspect.signature(function).parameters)
+    if parameters.pop("store", None):
+        parser.add_argument("--store", default=DEFAULT_STORE, help=f"the store's file (default: {DEFAULT_STORE})")
     hints, explained = _option_hints(function), _explained(function)
-    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+    for parameter in parameters.values():
         said = explained.get(parameter.name, "").replace("%", "%%") or None
         if parameter.kind is not parameter.KEYWORD_ONLY:
             parser.add_argument(parameter.name, metavar=parameter.name.upper(), help=said)

@@ -1,0 +1,62 @@
+"""How far judges agree about the same pictures of error graphs; `trends.judge_agreement` does the same for a store."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from forgekit.trends.scores import FAILED_BELOW
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WHOLE_TEXT = " (whole text)"
+
+
+def agreement(table: pd.DataFrame) -> pd.DataFrame:
+    """Return how far judges agree: one row per pair, over the pictures that both have scored (`score_graphs`).
+
+    A judge's score of the whole text takes part beside that of its elements, as "NAME (whole text)". Columns as of
+    `trends.judge_agreement`: `images`, `pearson` and `spearman` (null where one gives all pictures one score),
+    `same_verdict` (share of pictures that both put on the same side of 0.5), `mean_difference`.
+    """
+    import pandas as pd
+
+    opinions = _opinions(table)
+    rows = []
+    for judge, other in combinations(opinions.columns, 2):
+        both = opinions[[judge, other]].dropna()
+        ranks = both.rank()
+        rows.append(
+            {
+                "judge": judge,
+                "other": other,
+                "images": len(both),
+                "pearson": both[judge].corr(both[other]),
+                "spearman": ranks[judge].corr(ranks[other]),
+                "same_verdict": ((both[judge] >= FAILED_BELOW) == (both[other] >= FAILED_BELOW)).mean(),
+                "mean_difference": (both[judge] - both[other]).mean(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def disagreements(table: pd.DataFrame, judge: str, other: str) -> pd.DataFrame:
+    """Return pictures by how much two judges disagree, most first: columns as of `trends.judge_pairs`, plus `errors`.
+
+    `plots.judges` draws them; `file` is added by `write_pictures`.
+    """
+    opinions = _opinions(table)[[judge, other]].dropna().rename(columns={judge: "x", other: "y"}).reset_index()
+    known = table.drop_duplicates("image_path")[["image_path", "scene_text", "errors", "error"]]
+    pairs = opinions.merge(known, on="image_path").assign(judge=judge, other=other)
+    gap = (pairs["x"] - pairs["y"]).abs()
+    return pairs.loc[gap.sort_values(ascending=False, kind="stable").index].reset_index(drop=True)
+
+
+def _opinions(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per picture and one column per judge and kind of score."""
+    import pandas as pd
+
+    texts = table.assign(judge=table["judge"] + WHOLE_TEXT, score=table["text_score"])
+    both = pd.concat([table, texts])[["image_path", "judge", "score"]]
+    return both.astype({"score": float}).pivot(index="image_path", columns="judge", values="score")

@@ -1,0 +1,127 @@
+"""What judges say about the pictures of error graphs, as tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forgekit.errors import ForgekitError, ItemError
+from forgekit.models import Judgement, VisionModel
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from PIL.Image import Image
+
+    from forgekit.mini.error_graphs import ErrorGraph
+
+GRAPHS_AT_ONCE = 32
+LEAST = 1e-6  # an element's probability counts as at least this, as in sql/views.sql
+
+
+def image_score(scores: Mapping[str, float | None]) -> float | None:
+    """Return the geometric mean of element probabilities, as the view `image_scores` has it; None if one is missing."""
+    values = list(scores.values())
+    if not values or any(value is None for value in values):
+        return None
+    return math.exp(sum(math.log(max(value, LEAST)) for value in values) / len(values))
+
+
+def score_graphs(
+    judges: Sequence[VisionModel], graphs: Sequence[ErrorGraph], *, seed: int = 0
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Have each judge judge every picture of the graphs.
+
+    Returns:
+        One row per (judge, picture): `judge`, `graph`, `drawing`, `errors` (0 to 3), `error` (the kind that came last,
+        None for the correct picture), `image_path` (as `write_pictures` names it), `scene_text`, `score` (geometric
+        mean of the elements), `text_score` (the whole text), `element_scores`, `truths`, `reason` (why there is no
+        score). And the judges that could not judge at all, by name, with the reason; they have no rows.
+    """
+    import pandas as pd
+    from tqdm import tqdm
+
+    rows: list[dict[str, Any]] = []
+    failures: dict[str, str] = {}
+    for judge in judges:
+        starts = range(0, len(graphs), GRAPHS_AT_ONCE)
+        for start in tqdm(starts, desc=judge.name, unit="batch", leave=False, disable=None):
+            part = list(_pictures(graphs[start : start + GRAPHS_AT_ONCE], start, seed))
+            try:
+                verdicts = judge.judge([image for image, _, _ in part], [graph.scene for _, graph, _ in part])
+            except ForgekitError as error:
+                failures[judge.name] = str(error)
+                break
+            rows += [
+                {"judge": judge.name, **told, **_said(verdict)}
+                for (_, _, told), verdict in zip(part, verdicts, strict=True)
+            ]
+    return pd.DataFrame([row for row in rows if row["judge"] not in failures]), failures
+
+
+def element_scores(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per (judge, picture, scored element): `judge`, `kind`, `element`, `score`, `truth` (is it shown)."""
+    import pandas as pd
+
+    rows = [
+        {"judge": row.judge, "kind": key.split(":")[0], "element": key, "score": score, "truth": row.truths[key]}
+        for row in table.itertuples()
+        if row.element_scores
+        for key, score in row.element_scores.items()
+        if score is not None
+    ]
+    return pd.DataFrame(rows, columns=["judge", "kind", "element", "score", "truth"])
+
+
+def write_pictures(graphs: Sequence[ErrorGraph], folder: str | Path, *, seed: int = 0) -> pd.DataFrame:
+    """Write the pictures as PNG files; return one row each, with `file` and labels for `sheets.contact_sheet`."""
+    import pandas as pd
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for image, graph, told in _pictures(graphs, 0, seed):
+        file = folder / told["image_path"]
+        image.save(file)
+        failed = list(graph.errors[: told["errors"]])
+        rows.append(
+            {**told, "file": str(file), "prompt_text": graph.scene.text, "seed": told["drawing"], "failed": failed}
+        )
+    return pd.DataFrame(rows)
+
+
+def _pictures(
+    graphs: Sequence[ErrorGraph], first: int, seed: int
+) -> Iterator[tuple[Image, ErrorGraph, dict[str, Any]]]:
+    """Yield each picture with its graph and what is known of it; `first` is the number of the first graph."""
+    from forgekit.mini.error_graphs import draw
+
+    for number, graph in enumerate(graphs, first):
+        for drawing, images in enumerate(draw(graph, seed=seed + number)):
+            for errors, image in enumerate(images):
+                yield (
+                    image,
+                    graph,
+                    {
+                        "graph": number,
+                        "drawing": drawing,
+                        "errors": errors,
+                        "error": graph.errors[errors - 1] if errors else None,
+                        "image_path": f"{number:04d}-{drawing}-{errors}.png",
+                        "scene_text": graph.scene.text,
+                        "truths": graph.truths[errors],
+                    },
+                )
+
+
+def _said(verdict: Judgement | ItemError) -> dict[str, Any]:
+    if isinstance(verdict, ItemError):
+        return {"score": None, "text_score": None, "element_scores": None, "reason": verdict.reason}
+    score = image_score(verdict.element_scores)
+    return {
+        "score": score,
+        "text_score": verdict.text_match_score,
+        "element_scores": dict(verdict.element_scores),
+        "reason": "; ".join(verdict.reasons.values()) if score is None else None,
+    }
