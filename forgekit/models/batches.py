@@ -1,4 +1,4 @@
-"""What the three families of judges share: where they run, batches that survive full memory, weight identity."""
+"""What the judges share: where they run, batches that survive full memory, weight identity, phrases of one meaning."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from forgekit.errors import ItemError, UnknownModelError
 from forgekit.models.loading import fingerprint, free_memory, is_out_of_memory
+from forgekit.scene import default_lexicon
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 
 MINI_WEIGHTS = Path(__file__).parents[1] / "mini" / "weights"
 REFUSALS = (RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, OSError)  # what models raise at an input
+
+MEANING_KINDS = ("figure", "object", "color", "size")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -137,3 +140,17 @@ def softmax(logits: Sequence[float]) -> list[float]:
     top = max(logits)
     powers = [math.exp(logit - top) for logit in logits]
     return [power / sum(powers) for power in powers]
+
+
+def meaning(phrase: str) -> tuple[str, ...]:
+    """Return the concepts of a phrase, so that "some azure discs" and "a blue circle" are the same."""
+    lexicon = default_lexicon()
+
+    def concept(word: str) -> str:
+        for form in (word, word.removesuffix("s"), word.removesuffix("es")):
+            for kind in MEANING_KINDS:
+                if (kind, form) in lexicon.meanings:
+                    return lexicon.meanings[kind, form]
+        return word
+
+    return tuple(concept(word) for word in phrase.split() if word not in ("a", "an", "the", "some"))

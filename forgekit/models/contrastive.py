@@ -18,13 +18,14 @@ from forgekit.models.batches import (
     distinct_images,
     identity,
     in_batches,
+    meaning,
     placement,
     shown,
     softmax,
     weights_needed,
 )
 from forgekit.models.loading import quiet
-from forgekit.scene import Element, Scene, default_lexicon, list_elements
+from forgekit.scene import Element, Scene, list_elements
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 CLIPSCORE_WEIGHT = 2.5  # Hessel et al. 2021, CLIPScore
 NOTHING = "an empty background"  # what a phrase without contrasts is compared with
-MEANING_KINDS = ("figure", "object", "color", "size")
 LOCAL = "local-dir:"
 HUB = "hf-hub:"
 
@@ -163,28 +163,14 @@ class _Plan:
     @classmethod
     def of(cls, scene: Scene, artifacts: Mapping[str, str]) -> _Plan:
         elements = list_elements(scene.elements)
-        asked = {_meaning(e.phrase) for e in elements if e.expected == "yes"}
+        asked = {meaning(e.phrase) for e in elements if e.expected == "yes"}
         options = []
         for element in elements:
-            contrasts = tuple(c for c in element.contrasts if _meaning(c) not in asked)
+            contrasts = tuple(c for c in element.contrasts if meaning(c) not in asked)
             options.append((element, contrasts or (NOTHING,)))
         texts = [scene.text, *artifacts, *artifacts.values()]
         texts += [text for element, contrasts in options for text in (element.phrase, *contrasts)]
         return cls(scene.text, options, list(dict.fromkeys(texts)))
-
-
-def _meaning(phrase: str) -> tuple[str, ...]:
-    """Return the concepts of a phrase, so that "some azure discs" and "a blue circle" are the same."""
-    lexicon = default_lexicon()
-
-    def concept(word: str) -> str:
-        for form in (word, word.removesuffix("s"), word.removesuffix("es")):
-            for kind in MEANING_KINDS:
-                if (kind, form) in lexicon.meanings:
-                    return lexicon.meanings[kind, form]
-        return word
-
-    return tuple(concept(word) for word in phrase.split() if word not in ("a", "an", "the", "some"))
 
 
 class _Reading:

@@ -1,0 +1,173 @@
+"""What a detector is to look for in the image of a scene: phrases, which of them exclude each other, and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from forgekit.models.batches import meaning
+from forgekit.scene import Element, Scene, default_lexicon, list_elements
+from forgekit.scene.elements import NOTHING
+from forgekit.scene.wording import described, noun_phrase, number_word
+
+DIRECTIONS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}  # y points down
+SEVERAL = 2  # "many cats" are at least so many
+
+
+@dataclass(frozen=True)
+class Check:
+    """One element as a question to a detector.
+
+    `rule` is "there" (at least `count` boxes of `phrase`), "exactly", "absent", or "relation" (`phrase` lies in the
+    direction `predicate` of `other`). `expected` says the same for people.
+    """
+
+    element: Element
+    rule: str
+    phrase: str
+    expected: str
+    count: int = 1
+    predicate: str = ""
+    other: str = ""
+    other_count: int = 1
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """The phrases to be detected for it."""
+        return (self.phrase, self.other) if self.other else (self.phrase,)
+
+
+@dataclass(frozen=True)
+class Sought:
+    """Checks of one scene. `rivals` maps a phrase to those that cannot be true of the same thing.
+
+    `objects` holds (full phrase, plain phrase) of each object asked for, `extras` things that are not.
+    """
+
+    checks: Sequence[Check]
+    rivals: Mapping[str, Sequence[str]]
+    objects: Sequence[tuple[str, str]]
+    extras: Sequence[str]
+
+    @property
+    def phrases(self) -> list[str]:
+        """Every phrase that a score is needed for, once."""
+        wanted = [phrase for check in self.checks for phrase in check.phrases]
+        wanted += [phrase for pair in self.objects for phrase in pair] + list(self.extras)
+        wanted += [rival for phrase in wanted for rival in self.rivals.get(phrase, ())]
+        return list(dict.fromkeys(wanted))
+
+    @classmethod
+    def of(cls, scene: Scene, attributes: Sequence[str], *, rivals: bool) -> Sought:
+        """Plan the checks of a scene. `attributes` are the kinds of attribute that may be part of phrases."""
+        return _Planner(scene.elements, tuple(attributes)).plan(rivals=rivals)
+
+
+class _Planner:
+    """Turns elements into checks."""
+
+    def __init__(self, scene: dict[str, Any], attributes: tuple[str, ...]) -> None:
+        self.scene, self.attributes, self.lexicon = scene, attributes, default_lexicon()
+        self.items = scene["objects"]
+        self.elements = list_elements(scene)
+        # Detectors look for one thing at a time: the same elements in the singular.
+        alone = {**scene, "objects": [{**item, "count": 1} for item in self.items]}
+        self.single = {element.key: element for element in list_elements(alone)}
+        self.plain = [self.single[f"object:{i}"].phrase for i in range(len(self.items))]
+        self.full = [self._one(self._words(item)) for item in self.items]
+        names = [item["name"] for item in self.items]
+        self.shared = {name for name in names if names.count(name) > 1}
+        self.rivals: dict[str, list[str]] = {}
+        self.extras: list[str] = []
+
+    def plan(self, *, rivals: bool) -> Sought:
+        checks = [check for element in self.elements if (check := self._check(element))]
+        if rivals:
+            self._find_rivals()
+        objects = list(dict.fromkeys(zip(self.full, self.plain, strict=True)))
+        return Sought(checks, {p: list(dict.fromkeys(r)) for p, r in self.rivals.items()}, objects, self.extras)
+
+    def _check(self, element: Element) -> Check | None:
+        first = element.objects[0] if element.objects else None
+        if element.kind == "object":
+            return Check(element, "there", element.phrase, element.phrase)
+        if element.kind == "count":
+            item = self.items[first]
+            phrase = self.full[first] if item["name"] in self.shared else self.plain[first]
+            return Check(element, "exactly", phrase, self._several(phrase, item["count"]), item["count"])
+        if element.kind in self.attributes:
+            phrase, count = self.single[element.key].phrase, self._least(first)
+            return Check(element, "there", phrase, self._several(phrase, count), count)
+        if element.kind == "relation" and element.term in DIRECTIONS:
+            second = element.objects[1]
+            one, two = self.full[first], self.full[second]
+            expected = f"{one} {element.term} {two}"
+            counts = self._least(first), self._least(second)
+            return Check(element, "relation", one, expected, counts[0], element.term, two, counts[1])
+        if element.kind == "negation":
+            return Check(element, "absent", element.phrase, f"no {_bare(element.phrase)}")
+        return None
+
+    def _find_rivals(self) -> None:
+        self.extras = [
+            phrase
+            for phrase in dict.fromkeys(c for i in range(len(self.items)) for c in self.single[f"object:{i}"].contrasts)
+            if phrase != NOTHING and meaning(phrase) not in {meaning(p) for p in self.plain}
+        ]
+        for phrase in (*self.plain, *self.extras):
+            self.rivals[phrase] = [p for p in (*self.plain, *self.extras) if meaning(p) != meaning(phrase)]
+        for i, item in enumerate(self.items):
+            elsewhere = [p for p in self.plain if meaning(p) != meaning(self.plain[i])]
+            alike = [p for p, other in zip(self.full, self.items, strict=True) if other["name"] == item["name"]]
+            changed: list[str] = []
+            for element in self.single.values():
+                if element.kind in self.attributes and element.objects == (i,):
+                    contrasts = [c for c in element.contrasts if c != NOTHING]
+                    changed += contrasts
+                    others = [p for p in alike if meaning(p) != meaning(element.phrase) and p != self.full[i]]
+                    self.rivals[element.phrase] = [*contrasts, *others, *elsewhere]
+            others = [p for p in alike if meaning(p) != meaning(self.full[i])]
+            if self.full[i] not in self.rivals:
+                self.rivals[self.full[i]] = [*changed, *others, *elsewhere]
+        for element in self.elements:
+            if element.kind == "negation":
+                self.rivals.setdefault(element.phrase, self._instead_of(element))
+
+    def _instead_of(self, negation: Element) -> list[str]:
+        """Return the asked objects that could be taken for the thing that should be absent.
+
+        "No blue ring" can be mistaken for a red one that is asked for; "no ring" contradicts every ring.
+        """
+        name, own = meaning(negation.term), meaning(negation.phrase)
+        rivals = []
+        for full, plain, item in zip(self.full, self.plain, self.items, strict=True):
+            if meaning(item["name"]) != name:
+                rivals.append(plain)
+            elif own != name and meaning(full) != own:
+                rivals.append(full)
+        return rivals
+
+    def _least(self, index: int) -> int:
+        count = self.items[index]["count"]
+        return count if isinstance(count, int) else SEVERAL
+
+    def _words(self, item: Mapping[str, Any]) -> str:
+        if not any(a["kind"] in self.attributes for a in item["attributes"]):
+            return item["name"]
+        return described(dict(item), only=self.attributes)
+
+    def _one(self, words: str) -> str:
+        return noun_phrase(words, 1, self.lexicon)
+
+    def _several(self, phrase: str, count: int) -> str:
+        return phrase if count == 1 else counted(phrase, count).replace(number_word(count), str(count), 1)
+
+
+def counted(phrase: str, count: int) -> str:
+    """Return "two red circles" for "a red circle" and 2."""
+    return noun_phrase(_bare(phrase), count, default_lexicon())
+
+
+def _bare(phrase: str) -> str:
+    return phrase.removeprefix("an ").removeprefix("a ")
