@@ -26,7 +26,7 @@ def agreement(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for judge, other in combinations(opinions.columns, 2):
         both = opinions[[judge, other]].dropna()
-        ranks = both.rank()
+        ranks = both.round(9).rank()  # equal means of equal numbers differ in the last digits
         rows.append(
             {
                 "judge": judge,

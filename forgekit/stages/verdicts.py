@@ -31,6 +31,7 @@ class Picture:
     prompt_id: str
     scene_hash: str
     scene: Scene
+    elements: Sequence[Element]
     asked: str
     image: Image | ItemError
     content: str | None  # None where the file cannot be read
@@ -42,12 +43,14 @@ class Picture:
 
 def read_pictures(folder: Path, rows: Iterable[Mapping[str, Any]], at_once: int) -> Iterator[list[Picture]]:
     """Read the images of `rows` (image_id, image_path, prompt_id, scene_hash, scene_text, elements), some at a time."""
-    scenes: dict[str, tuple[Scene, str]] = {}
+    scenes: dict[str, tuple[Scene, Sequence[Element], str]] = {}
     pictures: list[Picture] = []
     for row in rows:
         if row["scene_hash"] not in scenes:
             scene = Scene(row["scene_text"], row["elements"] or parse(row["scene_text"]))
-            scenes[row["scene_hash"]] = scene, _asked(scene)
+            elements = list_elements(scene.elements)
+            asked = content_hash([scene.text, [asdict(element) for element in elements]])
+            scenes[row["scene_hash"]] = scene, elements, asked
         image = read_image(folder, row["image_path"])
         content = None if isinstance(image, ItemError) else _content(image)
         ids = (row["image_id"], row["prompt_id"], row["scene_hash"])
@@ -62,7 +65,7 @@ def read_pictures(folder: Path, rows: Iterable[Mapping[str, Any]], at_once: int)
 def evaluation_row(
     picture: Picture, judge: tuple[str, str], role: str, verdict: Judgement | ItemError | Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the `image_evaluations` row of a verdict by `judge` (name, key); a mapping is a stored row to use again."""
+    """Return the `image_evaluations` row of a verdict by `judge` (name, key); a mapping is a row to use again."""
     name, key = judge
     row = {
         "id": content_id("evaluation", image=picture.image_id, vision_model=name, judge_key=key),
@@ -78,12 +81,11 @@ def evaluation_row(
     }
     if isinstance(verdict, ItemError):
         return {**row, "error": verdict.reason}
-    documents = _documents(picture.scene, verdict) if isinstance(verdict, Judgement) else verdict
+    documents = _documents(picture.elements, verdict) if isinstance(verdict, Judgement) else verdict
     return {**row, **{name: documents[name] for name in DOCUMENTS}}
 
 
-def _documents(scene: Scene, verdict: Judgement) -> dict[str, Any]:
-    elements = list_elements(scene.elements)
+def _documents(elements: Sequence[Element], verdict: Judgement) -> dict[str, Any]:
     return {
         "element_scores": dict(verdict.element_scores),
         "model_output": {
@@ -119,7 +121,3 @@ def _confidence(elements: Sequence[Element], scores: Mapping[str, float | None])
 def _content(image: Image) -> str:
     """Hash size and pixels: the same picture in another file, with other metadata, is the same."""
     return hashlib.sha256(f"{image.width}x{image.height} ".encode() + image.tobytes()).hexdigest()
-
-
-def _asked(scene: Scene) -> str:
-    return content_hash([scene.text, [asdict(element) for element in list_elements(scene.elements)]])
