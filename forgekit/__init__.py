@@ -27,6 +27,10 @@ _FUNCTIONS = {
     "load_model": "forgekit.models",
     "track": "forgekit.tracking",
     "check": "forgekit.integrity",
+    "explore": "forgekit.explorer",
+    "run_batch": "forgekit.batch",
+    "export_store": "forgekit.export",
+    "write_report": "forgekit.report",
     "ForgekitError": "forgekit.errors",
 }
 _MODULES = ("ids", "judging", "learnings", "plots", "scene", "sheets", "tracking", "trends")

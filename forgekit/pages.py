@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
 SMALL_FILE = 24_000  # bytes; smaller picture files go into a page as they are, larger ones as thumbnails
 
+MARKS = f"""
+ins {{ color: {GOOD}; background: #e3f1fa; text-decoration: none; font-weight: 600 }}
+del {{ color: {BAD}; background: #fbeade }}
+"""
 STYLE = f"""
 body {{ font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 68rem; margin: 2rem auto; padding: 0 1rem }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums }}
 th, td {{ padding: .25em .8em .25em 0; text-align: left; border-bottom: 1px solid #e8e8e8; vertical-align: top }}
 td.n, th.n {{ text-align: right }}
 img {{ max-width: 100% }}
-ins {{ color: {GOOD}; background: #e3f1fa; text-decoration: none; font-weight: 600 }}
-del {{ color: {BAD}; background: #fbeade }}
+{MARKS}
 h2 {{ margin-top: 2.2em }}
 .finished {{ color: {GOOD} }}
 .failed {{ color: {BAD} }}

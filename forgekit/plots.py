@@ -7,10 +7,13 @@ then asked. Contact sheets are pictures, not axes: see `contact_sheet`.
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
@@ -24,7 +27,17 @@ if TYPE_CHECKING:
 
     from forgekit.store import Store
 
-__all__ = ["adherence", "contact_sheet", "deltas", "distribution", "elements", "judges", "lineage", "pareto"]
+__all__ = [
+    "adherence",
+    "as_png",
+    "contact_sheet",
+    "deltas",
+    "distribution",
+    "elements",
+    "judges",
+    "lineage",
+    "pareto",
+]
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os^Dv<>"
@@ -47,10 +60,15 @@ def adherence(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
 
 
 def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
-    """Draw adherence against the images it took, an arm per line, for the steering judge (`trends.adherence`)."""
+    """Draw adherence against the images it took, an arm per line, for the steering judge (`trends.adherence`).
+
+    The grey steps are the Pareto front: the best adherence that so many images have bought in any arm.
+    """
     table = _table(data, "adherence")
     ax = ax or _axes()
     steering = table[table["steers"]] if table["steers"].any() else table
+    front = steering.dropna(subset="adherence").sort_values(["images", "adherence"])
+    ax.step(front["images"], front["adherence"].cummax(), where="post", color="gray", linewidth=5, alpha=0.25)
     for number, (name, line) in enumerate(_lines(steering)):
         color = COLORS[number % len(COLORS)]
         ax.plot(line["images"], line["adherence"], color=color, marker=MARKERS[number % len(MARKERS)], label=name)
@@ -58,7 +76,12 @@ def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
             ax.annotate(
                 f"{point['iteration']:.0f}", (point["images"], point["adherence"]), (4, 4), textcoords="offset points"
             )
-    ax.set(xlabel="images drawn", ylabel="adherence", ylim=(0, 1), title="What the images bought (numbers: iteration)")
+    ax.set(
+        xlabel="images drawn",
+        ylabel="adherence",
+        ylim=(0, 1),
+        title="What the images bought (numbers: iteration; grey: Pareto front)",
+    )
     return _finish(ax)
 
 
@@ -129,9 +152,12 @@ def judges(data: pd.DataFrame, *, folder: str | None = None, thumbnails: int = 4
     ax = ax or _axes(width=6, height=6)
     ax.plot([0, 1], [0, 1], color="gray", linewidth=0.8)
     ax.scatter(data["x"], data["y"], s=14, color=COLORS[0], alpha=0.4, linewidth=0)
-    for number, (_, row) in enumerate(data.head(thumbnails if folder else 0).iterrows()):
-        corner = (0.12 if row["y"] > row["x"] else 0.88, 0.9 - 0.2 * number)
-        _place_thumbnail(ax, f"{folder}/{row['image_path']}", (row["x"], row["y"]), corner, size=56)
+    shown = data.head(thumbnails if folder else 0)
+    for above, side in shown.groupby(shown["y"] > shown["x"]):  # each in the corner on its side of the diagonal
+        for number, (_, row) in enumerate(side.iterrows()):
+            step = 0.09 + 0.17 * number
+            corner = (step, 0.92) if above else (1 - step, 0.08)
+            _place_thumbnail(ax, f"{folder}/{row['image_path']}", (row["x"], row["y"]), corner, size=56)
     names = dict(zip(("xlabel", "ylabel"), data[["judge", "other"]].iloc[0], strict=True)) if len(data) else {}
     ax.set(**names, xlim=(0, 1), ylim=(0, 1), aspect="equal", title="Two judges, same images")
     return ax
@@ -160,6 +186,17 @@ def lineage(data: pd.DataFrame, *, folder: str | None = None, ax: Axes | None = 
     ax.margins(0.15)
     ax.set(xlabel="iteration", ylabel="score of the version", title="Versions of the scene")
     return ax
+
+
+def as_png(
+    plot: Callable[..., Axes], data: pd.DataFrame | Store, *, width: float = 8.0, height: float = 4.0, dpi: int = 100
+) -> bytes:
+    """Return a plot as PNG bytes, drawn off screen: `as_png(plots.adherence, store)`. Inches and dots per inch."""
+    figure = Figure(figsize=(width, height), layout="constrained")  # not pyplot's: nothing is to appear in a notebook
+    plot(data, ax=figure.subplots())
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
 
 
 def _table(data: pd.DataFrame | Store, question: str) -> pd.DataFrame:

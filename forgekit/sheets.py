@@ -52,7 +52,9 @@ def contact_sheet(
     blocks = list(pictures[block].unique()) if block else [None]
     rows = {key: [_group(group, block, value) for value in blocks] for key, group in pictures.groupby(row, sort=False)}
     most = max(len(group) for groups in rows.values() for group in groups)
-    columns = columns or max(1, min(most, 10 // len(blocks)))
+    if columns is None:
+        lines = -(-most // max(1, 10 // len(blocks)))
+        columns = -(-most // lines)  # six images are two lines of three rather than five and one
     width = columns * (CELL + MARGIN) + MARGIN
     strips = [_strip(groups, blocks, columns, width) for groups in rows.values()]
     sheet = Image.new("RGB", (width * len(blocks), sum(strip.height for strip in strips)), PAPER)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
+import pandas as pd
 import pytest
 import study
 
@@ -74,6 +75,34 @@ def test_the_judge_scatter_has_a_point_per_image_and_the_names_of_both(store: St
     ax = plots.judges(pairs, folder=str(store.folder))
     assert len(ax.collections[0].get_offsets()) == len(pairs)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("mini-clip", "mini-fuyu")
+
+
+def test_the_pareto_front_is_the_best_that_so_many_images_have_bought() -> None:
+    table = pd.DataFrame(
+        {
+            "experiment": ["a", "a", "b"],
+            "model": "mini",
+            "vision_model": "judge",
+            "steers": True,
+            "iteration": [0, 1, 0],
+            "images": [4, 12, 8],
+            "adherence": [0.5, 0.6, 0.8],
+        }
+    )
+    front = plots.pareto(table).get_lines()[0]
+    assert front.get_xdata().tolist() == [4, 8, 12]
+    assert front.get_ydata().tolist() == [0.5, 0.8, 0.8]
+
+
+def test_a_plot_off_screen_leaves_no_figure_open(store: Store) -> None:
+    assert plots.as_png(plots.adherence, store)[:4] == b"\x89PNG"
+    assert plt.get_fignums() == []
+
+
+def test_six_images_are_two_lines_of_three_rather_than_five_and_one(store: Store) -> None:
+    six = trends.pictures(store).head(6).assign(prompt_id="x", moment=["before", "after"] * 3)
+    wide = plots.contact_sheet(pd.concat([six, six]), block="moment")
+    assert 6 * CELL < wide.width < 7 * CELL
 
 
 def test_a_contact_sheet_has_room_for_every_image_side_by_side(store: Store) -> None:

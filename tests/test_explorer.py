@@ -1,0 +1,158 @@
+"""The explorer: what is chosen is what is shown, as widgets and as plain HTML."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import study
+
+from forgekit import trends
+from forgekit.errors import ParameterError
+from forgekit.explorer import build, explore
+from forgekit.pages import bars, marked_diff, page, table
+from forgekit.selection import SCOPES, Selection, show_pictures, show_version
+from forgekit.store import Store, open_store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return study.make(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture
+def longest(store: Store) -> str:
+    """The text of the scene with three versions."""
+    scenes = trends.scenes(store)
+    return scenes.loc[scenes["versions"] == 3, "scene_text"].iloc[0]
+
+
+def widgets_of(box) -> dict[str, object]:
+    """The controls of the explorer by their description."""
+    found, todo = {}, [box]
+    while todo:
+        widget = todo.pop()
+        todo += getattr(widget, "children", ())
+        if getattr(widget, "description", ""):
+            found[widget.description] = widget
+    return found
+
+
+def shown(box) -> str:
+    return "".join(child.value for child in box.children if type(child).__name__ == "HTML")
+
+
+def test_words_that_came_and_went_are_marked_and_text_is_escaped() -> None:
+    marked = marked_diff("a red <b> circle", "a vivid red <b> disc")
+    assert marked == "a <ins>vivid</ins> red &lt;b&gt; <del>circle</del> <ins>disc</ins>"
+    assert marked_diff(None, "a & b") == "a &amp; b"
+
+
+def test_a_bar_without_a_score_says_so_rather_than_0() -> None:
+    assert "no score" in bars({"a disc": None})
+    assert "0.00" not in bars({"a disc": float("nan")})
+
+
+def test_without_a_browser_it_is_plain_html_that_needs_no_network(store: Store, longest: str) -> None:
+    html = explore(store, scene=longest, interactive=False)._repr_mimebundle_()["text/html"]
+    assert html.count("<img") == 4
+    assert re.findall(r'src="(.{10})', html) == ["data:image"] * 4
+    assert "http" not in html
+
+
+def test_it_begins_with_the_best_version_of_the_scene_that_gained_most_by_the_steering_judge(store: Store) -> None:
+    chosen = explore(store, interactive=False).selection
+    assert chosen.scene_hash == trends.scenes(store)["scene_hash"][0]
+    assert chosen.version["current_score"] == chosen.versions["current_score"].max()
+    assert (chosen.vision_model, chosen.judges) == ("mini-clip", ["mini-clip", "mini-fuyu"])
+
+
+def test_a_new_version_shows_the_words_that_were_added(store: Store, longest: str) -> None:
+    chosen = explore(store, scene=longest, interactive=False).selection
+    chosen.prompt_id = chosen.versions["prompt_id"][1]
+    assert "vivid</ins>" in show_version(chosen)
+    chosen.prompt_id = chosen.versions["prompt_id"][0]
+    assert "<ins>" not in show_version(chosen)
+
+
+def test_a_score_range_shows_the_images_in_it_and_no_others(store: Store) -> None:
+    chosen = explore(store, interactive=False).selection
+    chosen.scope, chosen.scores = SCOPES[2], (0.0, 0.5)
+    scores = trends.pictures(store)["score"]
+    html = show_pictures(chosen)
+    assert html.count("<img") == (scores <= 0.5).sum()
+    assert f"{(scores <= 0.5).sum()} of {len(scores)}" in html
+
+
+def test_choosing_another_version_changes_what_is_shown(store: Store, longest: str) -> None:
+    box = build(explore(store, scene=longest, interactive=True).selection)
+    version = widgets_of(box)["version"]
+    first, last = version.options[0][1], version.options[2][1]
+    version.value = first
+    before = shown(box)
+    version.value = last
+    assert "repeat_color" in version.label
+    assert shown(box) != before
+    assert shown(box).count("<ins>") > before.count("<ins>")
+
+
+def test_choosing_another_judge_shows_its_scores(store: Store) -> None:
+    box = build(explore(store, interactive=True).selection)
+    before = shown(box)
+    widgets_of(box)["judge"].value = "mini-fuyu"
+    assert shown(box) != before
+
+
+def test_what_another_process_adds_is_there_when_read_again(tmp_path: Path) -> None:
+    store = study.make(tmp_path)
+    box = build(explore(store, interactive=True).selection)
+    assert widgets_of(box)["experiment"].options == (("main", "main"),)
+    code = f"import study; study.make(__import__('pathlib').Path({str(tmp_path)!r}), experiment='other')"
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=True, env=None)
+    widgets_of(box)["Read again"].click()
+    assert [name for name, _ in widgets_of(box)["experiment"].options] == ["main", "other"]
+    widgets_of(box)["experiment"].value = "other"
+    assert "mini-clip" in shown(box)
+
+
+def test_a_store_that_stays_busy_is_a_message_in_the_page_and_the_widgets_live(tmp_path: Path) -> None:
+    study.make(tmp_path)
+    impatient = open_store(tmp_path / "forge.duckdb", timeout_s=0.2)
+    box = build(explore(impatient, interactive=True).selection)
+    with impatient.transaction():
+        widgets_of(box)["judge"].value = "mini-fuyu"
+        assert "forge.duckdb has been held by" in shown(box)
+    widgets_of(box)["Read again"].click()
+    assert "forge.duckdb has been held by" not in shown(box)
+
+
+def test_unknown_names_and_an_empty_store_are_refused_with_what_would_work(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=r"experiment 'mian'.*Did you mean 'main'"):
+        explore(store, experiment="mian")
+    with pytest.raises(ParameterError, match="evaluate_images"):
+        explore(open_store(tmp_path / "new.duckdb"))
+
+
+def test_a_version_that_is_not_judged_yet_can_be_looked_at(tmp_path: Path) -> None:
+    store = study.make(tmp_path)
+    with store.transaction() as con:
+        con.execute(
+            "delete from image_evaluations where prompt_id in (select id from prompts where generation_iteration = 2)"
+        )
+        con.execute("update prompts set current_score = null, best_image_id = null where generation_iteration = 2")
+    texts = store.rows("select scene_text from scenes join prompts using (scene_hash) where generation_iteration = 2")
+    chosen = Selection.first(store, None, texts[0]["scene_text"], None)
+    chosen.prompt_id = chosen.versions["prompt_id"][2]
+    assert "none yet" in show_version(chosen)
+    assert show_pictures(chosen).count("no score") == 4
+
+
+def test_a_page_escapes_its_title_and_a_table_its_cells() -> None:
+    import pandas as pd
+
+    assert "<title>a &lt; b</title>" in page("a < b", [])
+    html = table(pd.DataFrame({"a": ["<i>"], "b": ["<i>"], "n": [0.456]}), html=["b"])
+    assert "<td>&lt;i&gt;</td><td><i></td><td class=n>0.46</td>" in html
