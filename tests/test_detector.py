@@ -140,9 +140,9 @@ def test_a_place_goes_to_the_object_that_fits_it_best():
 
 def test_geneval_positions_need_distance_and_direction():
     box = np.array(LEFT, dtype=float)
-    assert geneval_position(box, box + [30, 0, 30, 0], (-1, 0), 0.1) == pytest.approx(1 / (1 + np.exp(-5)))
+    assert geneval_position(box, box + np.array([30, 0, 30, 0]), (-1, 0), 0.1) == pytest.approx(1 / (1 + np.exp(-5)))
     # 0.1 of both sizes is 4 pixels: what is moved by less has no direction
-    assert geneval_position(box, box + [3, 3, 3, 3], (-1, 0), 0.1) == pytest.approx(1 / (1 + np.exp(5)))
+    assert geneval_position(box, box + np.array([3, 3, 3, 3]), (-1, 0), 0.1) == pytest.approx(1 / (1 + np.exp(5)))
     # (12 - 4, 12 - 4): the share of either axis is 0.707, so this is left of and above at once
     both = [geneval_position(box, box + 12, way, 0.1) for way in ((-1, 0), (0, -1))]
     assert both == pytest.approx([1 / (1 + np.exp(-(0.5**0.5 - 0.5) / 0.1))] * 2)
@@ -150,10 +150,10 @@ def test_geneval_positions_need_distance_and_direction():
 
 def test_compbench_positions_follow_the_longer_axis_and_punish_overlap():
     box = np.array(LEFT, dtype=float)
-    assert compbench_position(box, box + [30, 10, 30, 10], (-1, 0), 0.1) > 0.9
-    assert compbench_position(box, box + [30, 10, 30, 10], (0, -1), 0.1) < 0.1
+    assert compbench_position(box, box + np.array([30, 10, 30, 10]), (-1, 0), 0.1) > 0.9
+    assert compbench_position(box, box + np.array([30, 10, 30, 10]), (0, -1), 0.1) < 0.1
     # moved by half its width: a third of the union is shared
-    overlapping = compbench_position(box, box + [10, 0, 10, 0], (-1, 0), 0.1)
+    overlapping = compbench_position(box, box + np.array([10, 0, 10, 0]), (-1, 0), 0.1)
     assert overlapping == pytest.approx(0.3 / (1 + np.exp(-5)))
 
 
@@ -216,7 +216,7 @@ def build_grounding(folder):
         backbone_config={"model_type": "swin", **swin, "out_features": ["stage2", "stage3", "stage4"]},
         text_config={"model_type": "bert", **text, "vocab_size": len(vocabulary)},
         d_model=32,
-        **{"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16},
+        **{"encoder_layers": 1, "decoder_layers": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16},
         **{"encoder_attention_heads": 2, "decoder_attention_heads": 2, "num_queries": 12, "max_text_len": 64},
     )
     GroundingDinoForObjectDetection(config).save_pretrained(folder)

@@ -1,8 +1,8 @@
 """Runs a vision-language model of transformers: the odds of its next word after many questions about one image.
 
-All questions of an image share one pass over it: the prompt up to the question is computed once and kept as a key-value
-cache, and every question continues from there. Where that does not give what a pass over the whole prompt gives (checked
-on the first image), each question gets its own pass.
+All questions of an image share one pass over it: the prompt up to the question is computed once and kept as a cache of
+keys and values, and every question continues from there. Where that does not give what a pass over the whole prompt
+gives (checked on the first image), each question gets its own pass.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError
 from forgekit.models.batches import as_rgb
-from forgekit.models.loading import quiet
+from forgekit.models.loading import is_out_of_memory, quiet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -63,7 +63,9 @@ class Answerer:
 
         with torch.inference_mode():
             if not self._shares_passes(images[0]):
-                return [torch.stack([self._whole(i, q) for q in asked]) for i, asked in zip(images, questions, strict=True)]
+                return [
+                    torch.stack([self._whole(i, q) for q in asked]) for i, asked in zip(images, questions, strict=True)
+                ]
             return self._shared(images, questions)
 
     def describe(self, images: Sequence[Image], question: str, max_tokens: int) -> list[str]:
@@ -105,6 +107,8 @@ class Answerer:
                 shared, whole = self._shared([image], [[PROBE, MARKER]])[0][0], self._whole(image, PROBE).cpu()
                 self._shares = bool((shared - whole).abs().max() < TOLERANCE)
             except (_NoPrefixError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+                if is_out_of_memory(error):  # says nothing about the architecture
+                    raise
                 log.warning("no shared pass over an image with this model: %s", error)
                 self._shares = False
         return self._shares
@@ -121,7 +125,8 @@ class Answerer:
             return self._one_by_one(images, questions)
         start, tail = self._question_place(inputs[0]["input_ids"][0].tolist())
         joined = {name: torch.cat([i[name] for i in inputs]) for name in inputs[0]}
-        cut = {n: v[:, :start] if v.ndim == 2 and v.shape[1] == length else v for n, v in joined.items()}
+        like_tokens = joined["input_ids"].shape
+        cut = {n: v[:, :start] if v.shape == like_tokens else v for n, v in joined.items()}
         cache = self.model(**cut, use_cache=True, logits_to_keep=1).past_key_values
         rows = [(i, self._question_ids(q) + tail) for i, asked in enumerate(questions) for q in asked]
         chances = self._continue(cache, rows)
@@ -134,8 +139,8 @@ class Answerer:
     def _continue(self, cache: Any, rows: Sequence[tuple[int, list[int]]]) -> Tensor:
         """Return the next-token probabilities of each row: (an image's place in `cache`, the tokens that follow).
 
-        Rows are filled up on the right. Attention is causal, so what follows a row's last token cannot change it, and no
-        mask is needed.
+        Rows are filled up on the right. Attention is causal, so what follows the last token of a row cannot change it,
+        and no mask is needed.
         """
         import torch
 

@@ -31,7 +31,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Seen:
-    """A box that may be what a phrase says, the chance that it is, and the phrase that fits the place better, if any."""
+    """A box that may be what a phrase says, the chance that it is, and the phrase that fits better there, if any."""
 
     box: np.ndarray
     chance: float

@@ -36,9 +36,9 @@ class VQAJudge:
     numbers. Where the possible answers together have less than `least_mass`, the model did not follow the question, and
     the score is None with that reason.
 
-    `text_match_score` is the same for the whole text (VQAScore, Lin et al. 2024). `metrics` holds `vqa_score`, its plain
-    P(yes); `soft_tifa_am` and `soft_tifa_gm`, arithmetic and geometric means of the plain probabilities of the elements'
-    right answers (GenEval 2); and `answer_mass`, the least share that the possible answers had.
+    `text_match_score` is the same for the whole text (VQAScore, Lin et al. 2024). `metrics` holds `vqa_score`, its
+    plain P(yes); `soft_tifa_am` and `soft_tifa_gm`, arithmetic and geometric means of the plain probabilities of the
+    elements' right answers (GenEval 2); and `answer_mass`, the least share that the possible answers had.
     """
 
     name: str
@@ -60,7 +60,8 @@ class VQAJudge:
         """Refuse templates that hold no place for what they ask about."""
         for field in ("prompt", "whole"):
             if "{}" not in getattr(self, field):
-                raise ParameterError(f"{field}={getattr(self, field)!r} of {self.name}: put {{}} where the text belongs")
+                given = f"{field}={getattr(self, field)!r}"
+                raise ParameterError(f"{given} of {self.name}: put {{}} where the text belongs")
 
     @cached_property
     def judge_key(self) -> str:
@@ -82,8 +83,9 @@ class VQAJudge:
             UnknownModelError: the weights are not there.
             ParameterError: yes and no are not single, distinct tokens of this model.
         """
-        numbers = self._answers[1] if self.count_questions else {}
-        plans = {id(scene): _Plan(scene, self.whole, tuple(numbers)) for scene in scenes}
+        _, numbers = self._answers  # refuses models that cannot answer, before any image
+        asked = tuple(numbers) if self.count_questions else ()
+        plans = {id(scene): _Plan(scene, self.whole, asked) for scene in scenes}
         items = [(image, plans[id(scene)]) for image, scene in zip(images, scenes, strict=True)]
         return in_batches(items, self.batch_size, self._judge_batch)
 
@@ -99,9 +101,7 @@ class VQAJudge:
         yes_no, numbers = self._answers
         scores: dict[str, float | None] = {}
         reasons, unwanted, raw, masses = {}, [], [], []
-        for element, (question, options, right), words in zip(
-            [*plan.elements, None], plan.asked, chances, strict=True
-        ):
+        for element, (question, options, right), words in zip([*plan.elements, None], plan.asked, chances, strict=True):
             answers = {a: float(words[ids].sum()) for a, ids in (numbers if options == "numbers" else yes_no).items()}
             key, mass = element.key if element else "text", sum(answers.values())
             masses.append(mass)
