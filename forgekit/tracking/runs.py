@@ -1,6 +1,6 @@
-"""What MLflow is to show of the store: one `Run` per (prompt version, vision model), as plain values and files.
+"""What MLflow is to show of the store: one `Run` per (prompt version, vision model), as plain values.
 
-Nothing here talks to MLflow. The same store gives the same runs, byte by byte, so a mirror can be compared and rebuilt.
+Nothing here talks to MLflow. The same store gives the same runs, so a mirror can be compared and rebuilt.
 """
 
 from __future__ import annotations
@@ -9,37 +9,53 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
-from forgekit.ids import content_hash, content_id
+from forgekit.ids import content_id
 from forgekit.store import Store
 
-FORMAT = 1  # raise it when runs change their form: they are then written again
+FORMAT = 2  # raise it when runs change their form: they are then written again
 QUANTILES = range(0, 101, 10)
 BINS = 20
-TABLE = "images.json"
+TABLES = ("images.json", "evaluations.json")
+NOTE_LIMIT, PARAM_LIMIT = 7_500, 6_000  # characters; MLflow refuses a tag above 8,000 and a param above 6,000
 
-# One row per run there should be. `content` differs whenever anything that the run shows has changed.
+# One row per run there should be. `content` differs whenever anything that the run shows has changed: the parent's
+# scores are in it because the run shows the change from them.
 DUE = """
 with drawn as (
     select prompt_id, count(*) as images from generated_images group by prompt_id
+),
+scores as (
+    from current_scores
 )
 select
     s.experiment,
     cast(s.prompt_id as varchar) as prompt_id,
     s.vision_model,
     md5(concat_ws(
-        '|', $format, p.prompt_text, p.base_parameters, p.parent_prompt_id, s.judge_key, s.mean_score, s.judged_at, d.images
+        '|',
+        $format,
+        p.prompt_text,
+        p.base_parameters,
+        p.parent_prompt_id,
+        s.judge_key,
+        s.mean_score,
+        s.judged_at,
+        d.images,
+        parent.mean_score,
+        parent.images
     )) as content
-from current_scores s
+from scores s
 join prompts p on p.id = s.prompt_id
 join drawn d on d.prompt_id = s.prompt_id
-where $experiment is null or s.experiment = $experiment
+left join scores parent
+    on parent.prompt_id = p.parent_prompt_id
+    and parent.vision_model = s.vision_model
+    and parent.judge_key = s.judge_key
 order by s.experiment, p.generation_iteration, p.created_at, p.id, s.vision_model
 """
 
@@ -60,7 +76,10 @@ seeds as (
         experiment,
         scene_hash,
         seed,
-        row_number() over (partition by experiment, scene_hash order by first_drawn, try_cast(seed as bigint), seed) - 1 as step
+        row_number() over (
+            partition by experiment, scene_hash
+            order by first_drawn, try_cast(seed as bigint), seed
+        ) - 1 as step
     from (
         select p.experiment, p.scene_hash, g.generation_metadata ->> '$.seed' as seed, min(g.created_at) as first_drawn
         from generated_images g
@@ -78,7 +97,11 @@ images as (
             'path': g.image_path,
             'seed': d.seed,
             'step': d.step,
-            'score': e.soft_tifa_gm,
+            'score': x.soft_tifa_gm,
+            'arithmetic_mean': x.soft_tifa_am,
+            'text_match': try_cast(e.adherence_analysis ->> '$.text_match_score' as double),
+            'description': e.model_output ->> '$.description',
+            'element_scores': cast(e.element_scores as map(varchar, double)),
             'failed': cast(e.adherence_analysis -> '$.missing_elements' as varchar[]),
             'error': e.error
         } order by d.step, g.id) as images
@@ -92,6 +115,7 @@ images as (
         on e.image_id = g.id
         and e.vision_model = s.vision_model
         and e.judge_key = s.judge_key
+    left join image_scores x on x.evaluation_id = e.id
     group by all
 ),
 by_kind as (
@@ -104,7 +128,9 @@ by_kind as (
     group by all
 ),
 kinds as (
-    select prompt_id, vision_model, list({'kind': kind, 'score': score} order by kind) as kinds from by_kind group by all
+    select prompt_id, vision_model, list({'kind': kind, 'score': score} order by kind) as kinds
+    from by_kind
+    group by all
 )
 select
     s.experiment,
@@ -145,6 +171,7 @@ class Due:
     """A run that MLflow should have. `identity` names it for ever, `content` what is in it now."""
 
     study: str
+    experiment: str
     prompt_id: str
     vision_model: str
     content: str
@@ -168,42 +195,19 @@ class Run:
     end_ms: int
     row: dict[str, Any] = field(default_factory=dict)
 
-    def write_files(self, store_folder: Path, folder: Path) -> None:
-        """Write the run's artifacts into `folder`: images by seed, the table over them, histogram and prompt text."""
-        (folder / "images").mkdir(parents=True)
-        cells = {image["id"]: self._write_image(store_folder, folder, image) for image in self.row["images"]}
-        rows = [
-            [image["seed"], cells[image["id"]], image["score"], ", ".join(image["failed"] or []), image["error"]]
-            for image in self.row["images"]
-        ]
-        table = {"columns": ["seed", "image", "score", "failed", "error"], "data": [row for row in rows if row[1]]}
-        (folder / TABLE).write_text(json.dumps(table))
-        (folder / "prompt.txt").write_text(self.row["prompt_text"])
-        (folder / "histogram.svg").write_text(histogram_svg(_scores(self.row), self.name))
-
-    def _write_image(self, store_folder: Path, folder: Path, image: dict[str, Any]) -> dict[str, str] | None:
-        """Write one image and its preview where MLflow's image grid looks for them; None where the file is gone.
-
-        `log_image` and `log_table` would each encode every picture twice. These are the names that `log_image` gives.
-        """
-        source = store_folder / image["path"]
-        if not source.exists():
-            return None
-        stem = f"images/image+step+{image['step']}+timestamp+{self.start_ms}+{image['id']}"
-        (folder / f"{stem}.png").write_bytes(source.read_bytes())
-        (folder / f"{stem}+compressed.webp").write_bytes(_preview(source))
-        return {"type": "image", "filepath": f"{stem}.png", "compressed_filepath": f"{stem}+compressed.webp"}
-
 
 def study_of(experiment: str) -> str:
     """Return the MLflow experiment of a forgekit experiment: "colours/refine" is an arm of the study "colours"."""
     return experiment.partition("/")[0]
 
 
-def due_runs(store: Store, experiment: str | None = None) -> list[Due]:
+def due_runs(store: Store) -> list[Due]:
     """Return the runs that there should be, parent versions before their children."""
-    rows = store.rows(DUE, experiment=experiment, format=FORMAT)
-    return [Due(study_of(row["experiment"]), row["prompt_id"], row["vision_model"], row["content"]) for row in rows]
+    rows = store.rows(DUE, format=FORMAT)
+    return [
+        Due(study_of(row["experiment"]), row["experiment"], row["prompt_id"], row["vision_model"], row["content"])
+        for row in rows
+    ]
 
 
 def read_runs(store: Store, due: Sequence[Due]) -> Iterator[Run]:
@@ -214,41 +218,32 @@ def read_runs(store: Store, due: Sequence[Due]) -> Iterator[Run]:
         yield _run(row, by_key[row["prompt_id"], row["vision_model"]])
 
 
-def registry_name(run: Run) -> str:
-    """Return the name in the prompt registry under which the versions of a scene follow each other."""
-    row = run.row
-    chain = content_hash([row["experiment"], row["model"], row["scene_hash"]])[:8]
-    return f"{slug(row['experiment'])}.{slug(row['scene_text'])}.{chain}"
-
-
 def slug(text: str, length: int = 40) -> str:
-    """Return `text` as letters, digits and dashes, cut at a word: "a-red-circle-on-a"."""
-    words = re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-")
+    """Return `text` as letters a to z, digits and dashes, cut at a word: "a-red-circle-on-a". For files and names.
+
+    Text in a script that has none of those is "x"; whoever needs names that differ adds a hash.
+    """
+    words = re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-") or "x"
     return words if len(words) <= length else words[: length + 1].rpartition("-")[0] or words[:length]
 
 
-def histogram_svg(scores: Sequence[float], title: str) -> str:
-    """Return the distribution of scores in [0, 1] as a small SVG: 20 bars, median marked."""
-    counts, _ = np.histogram(scores, bins=BINS, range=(0, 1))
-    unit = 150 / max(1, counts.max())
-    bars = "".join(
-        f'<rect x="{40 + 20 * i}" y="{190 - unit * n:.1f}" width="18" height="{unit * n:.1f}" fill="#0072B2"/>'
-        for i, n in enumerate(counts)
-    )
-    ticks = "".join(f'<text x="{40 + 40 * i}" y="210" text-anchor="middle">{i / 10:g}</text>' for i in range(0, 11, 2))
-    median = 40 + 400 * float(np.median(scores)) if len(scores) else -10
-    safe = title.replace("&", "&amp;").replace("<", "&lt;")
-    return (
-        '<svg xmlns="http://www.w3.org/2000/svg" width="460" height="240" font-family="sans-serif" font-size="12">'
-        f'<rect width="460" height="240" fill="white"/><text x="40" y="24">{safe}</text>{bars}'
-        f'<line x1="{median:.1f}" x2="{median:.1f}" y1="36" y2="190" stroke="#D55E00" stroke-width="2"/>'
-        f'<line x1="40" x2="440" y1="190" y2="190" stroke="black"/>{ticks}'
-        f'<text x="240" y="230" text-anchor="middle">score of an image; most in one bar: {counts.max()}</text></svg>'
-    )
+def shorten(text: str, length: int) -> str:
+    """Return `text` with at most `length` characters, the last one "…" where something was cut off."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def safe_key(text: str) -> str:
+    """Return `text` as the name of a metric or param: MLflow takes letters, digits and `_ - . / space`."""
+    return shorten(re.sub(r"[^\w\-./ ]", "_", text), 240)
+
+
+def scores_of(row: dict[str, Any]) -> list[float]:
+    """Return the scores of the row's images that have one."""
+    return [image["score"] for image in row["images"] if image["score"] is not None]
 
 
 def _run(row: dict[str, Any], due: Due) -> Run:
-    scene = slug(row["scene_text"])
+    scene = shorten(" ".join(row["scene_text"].split()), 60)
     facts = {
         "vision_model": row["vision_model"],
         "prompt_version": str(row["iteration"]),
@@ -264,20 +259,21 @@ def _run(row: dict[str, Any], due: Due) -> Run:
         "forgekit.content": due.content,
         "mlflow.note.content": _note(row),
         "mlflow.loggedImages": "True",
-        "mlflow.loggedArtifacts": json.dumps([{"path": TABLE, "type": "table"}]),
+        "mlflow.loggedArtifacts": json.dumps([{"path": table, "type": "table"} for table in TABLES]),
         "mlflow.source.name": "forgekit",
         "mlflow.source.type": "LOCAL",
     }
     if row["parent_prompt_id"]:
         tags["parent_prompt_id"] = row["parent_prompt_id"]
     params = {**facts, "judge_key": row["judge_key"][:12]}
-    params |= {f"draw.{name}": str(value) for name, value in sorted(row["base_parameters"].items())}
+    draw = sorted(row["base_parameters"].items())
+    params |= {safe_key(f"draw.{name}"): shorten(str(value), PARAM_LIMIT) for name, value in draw}
     name = f"{scene} v{row['iteration']} · {row['vision_model']}"
     return Run(due.identity, name, tags, params, _metrics(row), row["created_ms"], row["judged_ms"], row)
 
 
 def _metrics(row: dict[str, Any]) -> list[tuple[str, float, int]]:
-    scores = _scores(row)
+    scores = scores_of(row)
     named = {
         "score/mean": row["mean_score"],
         "score/min": row["min_score"],
@@ -287,7 +283,7 @@ def _metrics(row: dict[str, Any]) -> list[tuple[str, float, int]]:
         "score/change_from_parent": row["change"],
         "images/drawn": len(row["images"]),
         "images/without_verdict": len(row["images"]) - len(scores),
-        **{f"element/{kind['kind']}": kind["score"] for kind in row["kinds"] or []},
+        **{safe_key(f"element/{kind['kind']}"): kind["score"] for kind in row["kinds"] or []},
     }
     metrics = [(name, float(value), 0) for name, value in named.items() if value is not None]
     if scores:
@@ -299,28 +295,9 @@ def _metrics(row: dict[str, Any]) -> list[tuple[str, float, int]]:
 
 def _note(row: dict[str, Any]) -> str:
     """Return the description that the run's page shows, with a link to the runs of the parent version."""
-    quoted = row["prompt_text"].replace("\n", "\n> ")
-    note = f"**Prompt**\n\n> {quoted}\n\n**Scene**\n\n> {row['scene_text']}"
+    prompt, scene = (shorten(row[text], NOTE_LIMIT // 2).replace("\n", " ") for text in ("prompt_text", "scene_text"))
+    note = f"**Prompt**\n\n> {prompt}\n\n**Scene**\n\n> {scene}"
     if row["parent_prompt_id"]:
         search = quote(f"tags.prompt_id = '{row['parent_prompt_id']}'")
         note += f"\n\n[Runs of the parent version](#/experiments/{{experiment_id}}/runs?searchFilter={search})"
     return note
-
-
-def _scores(row: dict[str, Any]) -> list[float]:
-    return [image["score"] for image in row["images"] if image["score"] is not None]
-
-
-@lru_cache(maxsize=128)
-def _preview(file: Path) -> bytes:
-    """Return the image as MLflow's grid shows it: WebP, the longer side 256 pixels. Judges of one version share it."""
-    import io
-
-    from PIL import Image
-
-    with Image.open(file) as image:
-        scale = 256 / max(image.size)
-        picture = image.convert("RGB").resize([max(1, round(scale * side)) for side in image.size])
-    buffer = io.BytesIO()
-    picture.save(buffer, format="WEBP", method=0)
-    return buffer.getvalue()

@@ -1,0 +1,110 @@
+"""A study's summary for MLflow: its trend as metrics, and contact sheets of all versions, which the UI's own grid
+(ten runs at most) cannot show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forgekit import trends
+from forgekit.ids import content_hash, content_id
+from forgekit.sheets import contact_sheet
+from forgekit.store import Store
+from forgekit.tracking.runs import FORMAT, Due, Run, safe_key, slug
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHEETS = 60  # scenes with a contact sheet of their own in each arm, the ones that gained most first
+JPEG = {"quality": 85, "optimize": False}
+
+TIMES = """
+select min(epoch_ms(created_at)) as start_ms, max(epoch_ms(last_updated)) as end_ms
+from prompts
+where experiment in (select unnest($experiments::varchar[]))
+"""
+
+
+def summary_content(due: Sequence[Due]) -> str:
+    """Return what changes whenever the summary of a study with these runs has to be written again."""
+    return content_hash([FORMAT, *(run.content for run in due)])
+
+
+def summary_identity(study: str) -> str:
+    """Return the id that the summary carries as a tag, whatever MLflow calls it."""
+    return content_id("mlflow summary", study=study)
+
+
+def read_summary(store: Store, study: str, due: Sequence[Due]) -> Run:
+    """Return the summary of a study that has these runs: one metric per arm and vision model, by iteration."""
+    experiments = sorted({run.experiment for run in due})
+    metrics = [
+        (safe_key(f"adherence/{row.experiment}/{row.vision_model}"), float(row.adherence), int(row.iteration))
+        for name in experiments
+        for row in trends.adherence(store, experiment=name).itertuples()
+        if row.adherence == row.adherence
+    ]
+    tags = {
+        "forgekit.identity": summary_identity(study),
+        "forgekit.content": summary_content(due),
+        "kind": "summary",
+        "mlflow.note.content": f"Adherence of the study **{study}** by iteration. Its artifacts hold contact sheets of "
+        "every version: the scenes before and after, and one sheet per scene in `sheets/`.",
+        "mlflow.source.name": "forgekit",
+        "mlflow.source.type": "LOCAL",
+    }
+    times = store.rows(TIMES, experiments=experiments)[0]
+    return Run(
+        tags["forgekit.identity"],
+        f"{study} · summary",
+        tags,
+        {},
+        metrics,
+        times["start_ms"],
+        times["end_ms"],
+        {"experiments": experiments},
+    )
+
+
+def write_summary(store: Store, summary: Run, folder: Path) -> None:
+    """Write the summary's artifacts into `folder`: the trend as a table and a plot, contact sheets of each arm."""
+    import pandas as pd
+
+    experiments = summary.row["experiments"]
+    trend = pd.concat([trends.adherence(store, experiment=name) for name in experiments], ignore_index=True)
+    trend.to_csv(folder / "adherence.csv", index=False)
+    _write_plot(trend, folder / "adherence.png")
+    for name in experiments:
+        _write_sheets(store, name, folder)
+
+
+def _write_plot(trend: pd.DataFrame, file: Path) -> None:
+    from matplotlib.figure import Figure
+
+    from forgekit import plots
+
+    figure = Figure(figsize=(9, 5), layout="constrained")  # not pyplot's: nothing is to appear in a notebook
+    plots.adherence(trend, ax=figure.subplots())
+    figure.savefig(file, dpi=80)
+
+
+def _write_sheets(store: Store, experiment: str, folder: Path) -> None:
+    """Write one sheet of first and best versions, and one per scene with all its versions."""
+    pictures = trends.pictures(store, experiment=experiment)
+    before_after = trends.before_after(store, experiment=experiment)
+    if pictures.empty or before_after.empty:
+        return
+    means = (
+        before_after.groupby(["scene_hash", "moment"])["score"].mean().unstack().reindex(columns=["before", "after"])
+    )
+    gains = (means["after"] - means["before"]).sort_values(ascending=False, kind="stable")
+    shown = list(gains.index[:SHEETS])
+    arm = slug(experiment)
+    sheets = folder / "sheets" / arm
+    sheets.mkdir(parents=True, exist_ok=True)
+    chosen = before_after[before_after["scene_hash"].isin(shown)]
+    contact_sheet(chosen, row="scene_hash", block="moment").save(folder / f"before-after-{arm}.jpg", **JPEG)
+    for scene_hash, group in pictures[pictures["scene_hash"].isin(shown)].groupby("scene_hash", sort=False):
+        name = f"{slug(group['scene_text'].iloc[0])}-{scene_hash[:6]}.jpg"
+        contact_sheet(group, row="prompt_id").save(sheets / name, **JPEG)
