@@ -7,11 +7,12 @@ for every element of the scene, so an action may be simple-minded but never need
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from forgekit.scene import Element, describe, describe_object, synonyms
+from forgekit.scene import Element, Lexicon, align, default_lexicon, describe, describe_object
 
 GUIDANCE_FACTORS = (1.5, 0.67)  # stronger guidance follows the text more; weaker draws cleaner pictures
 STEPS_FACTOR = 1.5
@@ -34,6 +35,37 @@ class Draft:
     parameters: Mapping[str, Any]
     parsed: Mapping[str, Any]  # the elements of `text` itself, spans included
     wanted: Mapping[str, Any]  # the elements of the scene
+    lexicon: Lexicon = field(default_factory=default_lexicon)
+    unwanted: Sequence[str] = ()  # what a judge saw in the pictures and the scene does not ask for
+
+    @cached_property
+    def places(self) -> dict[int, int]:
+        """Where each object of the scene stands among the objects of the text."""
+        return align(dict(self.wanted), dict(self.parsed), lexicon=self.lexicon)
+
+    def region(self, element: Element) -> tuple[int, int]:
+        """Return start and end of the text about the element's only object; the whole text for other elements."""
+        place = self.places.get(element.objects[0]) if len(element.objects) == 1 else None
+        if place is None:
+            return 0, len(self.text)
+        starts = sorted(item["span"][0] for item in self.parsed["objects"] if item["span"])
+        start = self.parsed["objects"][place]["span"][0]
+        return start, next((other for other in starts if other > start), len(self.text))
+
+    def words_for(self, element: Element) -> list[str]:
+        """Return the element's term and all its synonyms, the term first, then the commonest."""
+        return [element.term, *self.lexicon.synonyms(element.term.lower(), _lexicon_kind(element))]
+
+    def standing(self, element: Element) -> str | None:
+        """Return the word for the element that the text has, or None."""
+        start, end = self.region(element)
+        found = [word for word in self.words_for(element) if _has_word(self.text[start:end], word)]
+        return max(found, key=len) if found else None  # "light blue" before "blue"
+
+    def replaced(self, element: Element, word: str, by: str) -> str:
+        """Return the text with `word` replaced where it speaks of the element."""
+        start, end = self.region(element)
+        return self.text[:start] + _replace_word(self.text[start:end], word, by) + self.text[end:]
 
 
 @dataclass(frozen=True)
@@ -53,28 +85,34 @@ Proposal = tuple[str, str, Mapping[str, Any]]  # detail, text, parameters
 Action = Callable[[Draft, Element], Iterator[Proposal]]
 
 
+def use_plain_word(draft: Draft, element: Element) -> Iterator[Proposal]:
+    """Replace the element's term by the commonest word for what it means: "scarlet" by "red"."""
+    plain, standing = _plain_word(draft, element), draft.standing(element)
+    if plain and standing and standing != plain:
+        yield f"{standing} -> {plain}", draft.replaced(element, standing, plain), draft.parameters
+
+
 def substitute(draft: Draft, element: Element) -> Iterator[Proposal]:
-    """Replace the element's term by a synonym, or by the word that an earlier substitution replaced."""
-    words = [element.term, *synonyms(element.term, element.kind)]
-    standing = next((word for word in words if _has_word(draft.text, word)), None)
-    if standing is None:
-        return
-    for word in words:
-        if word != standing:
-            yield f"{standing} -> {word}", _replace_word(draft.text, standing, word), draft.parameters
+    """Replace the element's term by a less common synonym, or by the word that an earlier substitution replaced."""
+    plain, standing = _plain_word(draft, element), draft.standing(element)
+    for word in draft.words_for(element) if standing else ():
+        if word not in (standing, plain):
+            yield f"{standing} -> {word}", draft.replaced(element, standing, word), draft.parameters
 
 
 def move_first(draft: Draft, element: Element) -> Iterator[Proposal]:
-    """Say the failing object before the others (the first words of a prompt weigh most)."""
-    objects = draft.parsed["objects"]
-    if len(objects) < 2 or not element.objects:
+    """Say the failing object, or the failing style, before all else (the first words of a prompt weigh most)."""
+    objects, style = draft.parsed["objects"], draft.parsed.get("style")
+    if element.kind == "style" and style:
+        yield "to the front", f"{style} of {describe({**draft.parsed, 'style': None})}", draft.parameters
+    if len(objects) < 2 or not element.objects or element.objects[0] not in draft.places:
         return
-    first = element.objects[0]
+    first = draft.places[element.objects[0]]
     if draft.parsed["relations"]:
         relation = draft.parsed["relations"][0]
         if relation["object"] == first and relation["predicate"] in INVERSE:
             yield "to the front", _with_relations(draft, inverted=True), draft.parameters
-    elif first != 0 and first < len(objects):
+    elif first != 0:
         order = [first, *(i for i in range(len(objects)) if i != first)]
         yield "to the front", describe({**draft.parsed, "objects": [objects[i] for i in order]}), draft.parameters
 
@@ -97,8 +135,8 @@ def bind_attribute(draft: Draft, element: Element) -> Iterator[Proposal]:
     """Tie an attribute to its noun by a clause: "a circle that is red"."""
     if element.kind not in ("color", "material", "texture", "size") or not element.objects:
         return
-    index = element.objects[0]
-    if index >= len(draft.parsed["objects"]):
+    index = draft.places.get(element.objects[0])
+    if index is None:
         return
     thing = draft.parsed["objects"][index]
     bound = [a for a in thing["attributes"] if a["kind"] == element.kind]
@@ -120,11 +158,9 @@ def split_sentences(draft: Draft, element: Element) -> Iterator[Proposal]:
 
 def strengthen(draft: Draft, element: Element) -> Iterator[Proposal]:
     """Put an intensifier before the failing term: "bright red", "exactly two"."""
-    word = INTENSIFIERS.get(element.kind)
-    words = [element.term, *synonyms(element.term, element.kind)]
-    standing = next((w for w in words if _has_word(draft.text, w)), None)
+    word, standing = INTENSIFIERS.get(element.kind), draft.standing(element)
     if word and standing and not _has_word(draft.text, f"{word} {standing}"):
-        yield f"{word} {standing}", _replace_word(draft.text, standing, f"{word} {standing}"), draft.parameters
+        yield f"{word} {standing}", draft.replaced(element, standing, f"{word} {standing}"), draft.parameters
 
 
 def simplify(draft: Draft, element: Element) -> Iterator[Proposal]:
@@ -143,7 +179,7 @@ def negate_unwanted(draft: Draft, element: Element) -> Iterator[Proposal]:
     """Name the thing that appears instead in the negative prompt, where the pipeline has one."""
     if "negative_prompt" not in draft.parameters or element.kind not in ("object", "color", "negation"):
         return
-    instead = element.phrase if element.kind == "negation" else next(iter(element.contrasts), "")
+    instead = element.phrase if element.kind == "negation" else next(iter((*draft.unwanted, *element.contrasts)), "")
     standing = draft.parameters["negative_prompt"] or ""
     if instead and instead not in standing:
         text = ", ".join(part for part in (standing, instead) if part)
@@ -172,6 +208,7 @@ def more_steps(draft: Draft, element: Element) -> Iterator[Proposal]:
 ACTIONS: dict[str, Action] = {
     action.__name__: action
     for action in (
+        use_plain_word,
         substitute,
         move_first,
         restate_relation,
@@ -195,6 +232,22 @@ def propose(draft: Draft, element: Element, actions: Mapping[str, Action] = ACTI
         for detail, text, parameters in action(draft, element)
         if text != draft.text or parameters != draft.parameters
     ]
+
+
+def _lexicon_kind(element: Element) -> str:
+    return "color" if element.kind == "background" else element.kind
+
+
+def _plain_word(draft: Draft, element: Element) -> str | None:
+    """Return the concept that the element's term belongs to, where the lexicon knows it."""
+    kind, term, meanings = _lexicon_kind(element), element.term.lower(), draft.lexicon.meanings
+    kinds = [kind]
+    if kind == "object" and all(("figure", item["name"]) in meanings for item in draft.wanted["objects"]):
+        kinds = ["figure", "object"]  # a ball is a circle where there are only figures
+    for each in kinds:
+        if (each, term) in meanings:
+            return draft.lexicon.concept(term, each)
+    return None
 
 
 def _with_relations(draft: Draft, *, inverted: bool) -> str:

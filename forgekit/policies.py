@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
-from forgekit.actions import Candidate, Draft, propose
-from forgekit.errors import ParameterError, did_you_mean
+from forgekit.actions import ACTIONS, Candidate, Draft, propose
+from forgekit.errors import ItemError, ParameterError, did_you_mean
 from forgekit.learnings import Memory
-from forgekit.scene import Element
+from forgekit.scene import Element, parse
+
+if TYPE_CHECKING:
+    from forgekit.models import LanguageModel
 
 PASS_MARK = 0.75  # an element whose mean probability is below this is failing
 WORST = 2  # how many failing elements are worked on at a time
+SURE = 0.75  # how likely a change must be to help before it is made together with others
+PARAPHRASED = 3  # how many rewordings one paraphrase has at most
+COMBINED = "combine"  # the action of a rewrite that makes several changes at once
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A prompt that was drawn and judged: mean score and mean element scores by the objective judge, in [0, 1]."""
+
+    text: str
+    score: float
+    element_scores: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -24,8 +39,23 @@ class Case:
     elements: Sequence[Element]
     element_scores: Mapping[str, float]  # mean over the version's images, by the objective judge
     memory: Memory
-    faithful: Callable[[Candidate], bool]  # the fidelity gate, the token limit, and "not tried before"
+    faithful: Callable[[Candidate], bool]  # passes the fidelity gate and fits the generator's token limit
+    is_new: Callable[[Candidate], bool]  # was not tried before for this scene
     rng: random.Random
+    scene_text: str = ""
+    history: Sequence[Scored] = ()
+    ask: Callable[[LanguageModel, str], str | ItemError] | None = None  # asks a model, and records the call
+
+    def allows(self, candidate: Candidate) -> bool:
+        """Whether the candidate may be tried."""
+        return self.is_new(candidate) and self.faithful(candidate)
+
+    @property
+    def failing(self) -> list[Element]:
+        """The elements below the pass mark, worst first."""
+        scores = self.element_scores
+        below = (e for e in self.elements if scores.get(e.key, 1.0) < PASS_MARK)
+        return sorted(below, key=lambda e: (scores[e.key], e.key))
 
 
 class Policy(Protocol):
@@ -34,49 +64,91 @@ class Policy(Protocol):
     name: str
     uses_memory: bool
     redraws_only: bool  # never rewrites: draws the same text with new seeds until a limit is reached
+    from_first: bool  # rewrites the first version, whatever became of the later ones
 
-    def next_candidate(self, case: Case) -> Candidate | None:
-        """Return a rewrite to try, or None to draw the same text again with new seeds."""
+    def next_candidate(self, case: Case) -> Candidate | ItemError | None:
+        """Return a rewrite to try, None to draw the same text again with new seeds, or why a model failed."""
 
 
 @dataclass(frozen=True)
 class Refine:
-    """Work on the worst elements with the action that past evidence promises most of."""
+    """Work on the worst elements with the action that past evidence promises most of.
+
+    What is known to help is done for all failing elements at once; what is not yet known is tried one
+    change at a time, so that its effect can be told. Where nothing promises a gain the text stays, and
+    the images go into drawing it again.
+    """
 
     name: str = "refine"
     uses_memory: bool = True
     redraws_only: bool = False
+    from_first: bool = False
+    actions: tuple[str, ...] = tuple(ACTIONS)
 
     def next_candidate(self, case: Case) -> Candidate | None:
-        """Return the best promise among the candidates for the failing elements."""
-        failing = sorted(
-            (e for e in case.elements if case.element_scores.get(e.key, 1.0) < PASS_MARK),
-            key=lambda e: (case.element_scores[e.key], e.key),
-        )
-        for start in range(0, len(failing), WORST):
-            candidates = [c for e in failing[start : start + WORST] for c in propose(case.draft, e) if case.faithful(c)]
-            if candidates:
-                return max(candidates, key=lambda candidate: case.memory.draw(candidate, case.rng))
+        """Return all that is known to help, else the best promise among the candidates for the worst elements."""
+        together = self._known_to_help(case)
+        if together is not None:
+            return together
+        for start in range(0, len(case.failing), WORST):
+            candidates = [c for e in case.failing[start : start + WORST] for c in self._propose(case.draft, e)]
+            for candidate in _by_promise(candidates, case):
+                if case.allows(candidate):
+                    return candidate
         return None
+
+    def _known_to_help(self, case: Case) -> Candidate | None:
+        """Make, for each failing element in turn, the change that is surest to help; None where that is but one."""
+        draft, made = case.draft, []
+        for element in case.failing if case.memory.evidence else ():
+            candidates = self._propose(draft, element)
+            chances = case.memory.chances(candidates) if candidates else []
+            sure = [c for c, chance in zip(candidates, chances, strict=True) if chance >= SURE]
+            best = next(filter(case.faithful, _by_promise(sure, case)), None)
+            if best is not None:
+                made.append(best)
+                draft = redrafted(draft, best)
+        if len(made) < 2:
+            return None
+        combined = _combined(made)
+        return combined if case.is_new(combined) else None
+
+    def _propose(self, draft: Draft, element: Element) -> list[Candidate]:
+        return propose(draft, element, {name: ACTIONS[name] for name in self.actions})
 
 
 @dataclass(frozen=True)
 class Paraphrase:
-    """Control: rewrite at random, blind to scores and evidence (only actions that change the words)."""
+    """Control: reword the first version at random, blind to scores and evidence; the best of them is kept."""
 
     name: str = "paraphrase"
     uses_memory: bool = False
     redraws_only: bool = False
+    from_first: bool = True
+    actions: tuple[str, ...] = tuple(ACTIONS)
 
     def next_candidate(self, case: Case) -> Candidate | None:
-        """Return a random rewording of a random element."""
-        candidates = [
-            c
-            for element in case.elements
-            for c in propose(case.draft, element)
-            if c.text != case.draft.text and case.faithful(c)
-        ]
-        return case.rng.choice(candidates) if candidates else None
+        """Return the first version with one to three random rewordings."""
+        for wanted in (case.rng.randint(1, PARAPHRASED), 1):
+            draft, made = case.draft, []
+            while len(made) < wanted and (candidate := self._reworded(case, draft)) is not None:
+                made.append(candidate)
+                draft = redrafted(draft, candidate)
+            if made and case.is_new(combined := _combined(made)):
+                return combined
+        return None
+
+    def _reworded(self, case: Case, draft: Draft) -> Candidate | None:
+        elements = list(case.elements)
+        case.rng.shuffle(elements)
+        for element in elements:
+            proposed = propose(draft, element, {name: ACTIONS[name] for name in self.actions})
+            rewordings = [c for c in proposed if c.text != draft.text and c.parameters == draft.parameters]
+            case.rng.shuffle(rewordings)
+            for candidate in rewordings:
+                if case.faithful(candidate):
+                    return candidate
+        return None
 
 
 @dataclass(frozen=True)
@@ -86,6 +158,7 @@ class Resample:
     name: str = "resample"
     uses_memory: bool = False
     redraws_only: bool = True
+    from_first: bool = False
 
     def next_candidate(self, case: Case) -> Candidate | None:
         """Return no rewrite, ever."""
@@ -98,16 +171,62 @@ POLICIES: dict[str, Policy] = {
 }
 
 
-def load_policy(policy: Policy | str) -> Policy:
-    """Return a policy object as it is, or the known one of that name.
+def load_policy(policy: Policy | str, *, without: Sequence[str] = ()) -> Policy:
+    """Return a policy object as it is, or the known one of that name; "llm:MODEL" asks a language model.
+
+    `without` names actions that the policy is not to use.
 
     Raises:
-        ParameterError: nobody knows the name.
+        ParameterError: nobody knows the name, or an action of `without`.
+        UnknownModelError: nobody knows the language model.
     """
-    if not isinstance(policy, str):
-        return policy
-    if policy in POLICIES:
-        return POLICIES[policy]
+    for name in without:
+        if name not in ACTIONS:
+            raise ParameterError(
+                f"no action is called {name!r}.{did_you_mean(name, ACTIONS)} Known: {', '.join(ACTIONS)}"
+            )
+    if isinstance(policy, str):
+        policy = _named(policy)
+    if without and isinstance(policy, Refine | Paraphrase):
+        return replace(policy, actions=tuple(name for name in policy.actions if name not in without))
+    return policy
+
+
+def _named(name: str) -> Policy:
+    if name in POLICIES:
+        return POLICIES[name]
+    if name.startswith("llm:"):
+        from forgekit.llm_policy import LanguageModelPolicy
+        from forgekit.models import load_model
+
+        return LanguageModelPolicy(load_model("language_model", name.removeprefix("llm:")))
     raise ParameterError(
-        f"no policy is called {policy!r}.{did_you_mean(policy, POLICIES)} Known: {', '.join(POLICIES)}"
+        f"no policy is called {name!r}.{did_you_mean(name, POLICIES)} Known: {', '.join(POLICIES)}, "
+        'or "llm:MODEL" with a language model'
     )
+
+
+def _by_promise(candidates: Sequence[Candidate], case: Case) -> Iterator[Candidate]:
+    """Yield candidates by the change drawn for each from the evidence, best first, as far as it is a gain."""
+    drawn = case.memory.draw(candidates, case.rng)
+    order = sorted(range(len(candidates)), key=lambda i: -drawn[i])
+    return (candidates[i] for i in order if drawn[i] > 0)
+
+
+def _combined(made: Sequence[Candidate]) -> Candidate:
+    """Return several changes, made one after the other, as one candidate: the last text, the first one's element."""
+    if len(made) == 1:
+        return made[0]
+    return replace(
+        made[0],
+        action=COMBINED,
+        detail="; ".join(candidate.detail for candidate in made),
+        text=made[-1].text,
+        parameters=made[-1].parameters,
+    )
+
+
+def redrafted(draft: Draft, candidate: Candidate) -> Draft:
+    """Return the draft as the candidate leaves it."""
+    parsed = draft.parsed if candidate.text == draft.text else parse(candidate.text, lexicon=draft.lexicon)
+    return replace(draft, text=candidate.text, parameters=candidate.parameters, parsed=parsed)

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from forgekit.actions import Candidate, Draft
+from forgekit.errors import ItemError
 from forgekit.ids import canonical_json
 from forgekit.learnings import Memory
-from forgekit.policies import PASS_MARK, Case, Policy
-from forgekit.scene import compare, list_elements, parse
+from forgekit.models import LanguageModel
+from forgekit.policies import PASS_MARK, Case, Policy, Scored
+from forgekit.scene import Lexicon, compare, default_lexicon, list_elements, parse
 
 TOLERANCE = 0.05  # how far a passing element may fall in a rewrite that is kept
-CONFIRMING_SEED = 1000  # added to a prompt's seed to get images that had no part in choosing it
-REDRAWS = 1  # how often a policy that rewrites may draw the same text again before it stops
+CONFIRMING_SEED = 1000  # the chosen prompt is confirmed on seeds from the next multiple of this: the same in every arm
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,16 @@ class Limits:
     max_images: int | None
     patience: int
     confirm: bool
+    max_minutes: float | None = None
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a decision may use besides the record."""
+
+    fits: Callable[[str], bool]  # whether the generator reads a prompt to its end
+    lexicon: Lexicon = field(default_factory=default_lexicon)
+    ask: Callable[[LanguageModel, str], str | ItemError] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,8 +72,12 @@ class Situation:
     change: float | None  # of the score, version minus parent, on the seeds that both have
     elements: Mapping[str, Any]  # what the scene asks for
     attempts: Sequence[Attempt]  # the version itself among them
+    scene_text: str = ""
+    history: Sequence[Version] = ()  # every version of the scene in this arm that was judged, the first one first
+    unwanted: Sequence[str] = ()  # what the judge saw in the version's pictures that the scene does not ask for
+    minutes: float = 0.0  # since the scene was taken up in this arm
     last_decision: str | None = None  # the decision that led to this version
-    redraws: int = 0  # how often this very version was drawn again
+    redraws: Mapping[str, int] = field(default_factory=dict)  # how often each version was drawn again, by its id
     rounds: int = 0  # how many decisions came before this one
 
 
@@ -85,10 +100,13 @@ def decide(
     memory: Memory,
     limits: Limits,
     *,
-    fits: Callable[[str], bool],
+    tools: Tools,
     rng: random.Random,
-) -> Decision:
-    """Decide about one evaluated version. The same situation, evidence and `rng` give the same decision."""
+) -> Decision | ItemError:
+    """Decide about one evaluated version. The same situation, evidence and `rng` give the same decision.
+
+    An ItemError says why no decision could be made: the policy's language model failed.
+    """
     version, parent = situation.version, situation.parent
     if situation.last_decision == "confirm":
         return Decision("accept", "confirmed on fresh seeds", version, True)
@@ -96,18 +114,19 @@ def decide(
     base = version if parent is None or kept else parent
     ending = _ending(situation, base, limits)
     if ending is None:
-        candidate = policy.next_candidate(_case(situation, base, memory, fits, rng))
+        candidate = policy.next_candidate(_case(situation, base, policy, memory, tools, rng))
+        if isinstance(candidate, ItemError):
+            return candidate
         if candidate is not None:
             reason = (
                 f"{candidate.element} scores {base.element_scores.get(candidate.element, 0.0):.2f}: {candidate.detail}"
             )
             return Decision("rewrite", reason, base, kept, candidate, candidate.text, candidate.parameters)
-        if base is version and (policy.redraws_only or situation.redraws < REDRAWS):
-            parameters = {**base.parameters, "seed": base.parameters.get("seed", 0) + 1}
-            return Decision("redraw", "the text stays, new seeds", base, kept, None, base.text, parameters)
-        ending = ("stop", "nothing left to try")
+        parameters = {**base.parameters, "seed": base.parameters.get("seed", 0) + 1}
+        return Decision("redraw", "the text stays, new seeds", base, kept, None, base.text, parameters)
     if limits.confirm:
-        parameters = {**base.parameters, "seed": base.parameters.get("seed", 0) + CONFIRMING_SEED}
+        seed = CONFIRMING_SEED * (1 + base.parameters.get("seed", 0) // CONFIRMING_SEED)
+        parameters = {**base.parameters, "seed": seed}
         return Decision("confirm", ending[1], base, kept, None, base.text, parameters)
     return Decision(*ending, base, kept)
 
@@ -127,29 +146,51 @@ def _is_better(situation: Situation) -> bool:
 def _ending(situation: Situation, base: Version, limits: Limits) -> tuple[str, str] | None:
     """Return "accept" or "stop" with the reason, or None where there is something to do."""
     images = sum(attempt.images for attempt in situation.attempts)
-    tries = sum(attempt.parent_id == base.id for attempt in situation.attempts)
+    redraws = situation.redraws.get(base.id, 0)
+    tries = redraws + sum(attempt.parent_id == base.id for attempt in situation.attempts)
     if base.score >= limits.target:
         return "accept", f"adherence {base.score:.2f} reached the target {limits.target:.2f}"
     if situation.rounds >= limits.max_iterations:
         return "stop", f"{limits.max_iterations} iterations are used up"
     if limits.max_images is not None and images >= limits.max_images:
         return "stop", f"{images} of {limits.max_images} images are drawn"
+    if limits.max_minutes is not None and situation.minutes >= limits.max_minutes:
+        return "stop", f"{limits.max_minutes:g} minutes are over"
     if tries >= limits.patience:
         return "stop", f"{tries} attempts from the best version brought nothing"
     return None
 
 
-def _case(situation: Situation, base: Version, memory: Memory, fits: Callable[[str], bool], rng: random.Random) -> Case:
+def _case(
+    situation: Situation, base: Version, policy: Policy, memory: Memory, tools: Tools, rng: random.Random
+) -> Case:
     tried = {_signature(attempt.text, attempt.parameters) for attempt in situation.attempts}
-    wanted = situation.elements
+    wanted, lexicon = situation.elements, tools.lexicon
+    text = situation.history[0].text if policy.from_first and situation.history else base.text
+
+    def is_new(candidate: Candidate) -> bool:
+        return _signature(candidate.text, candidate.parameters) not in tried
 
     def faithful(candidate: Candidate) -> bool:
-        if _signature(candidate.text, candidate.parameters) in tried or not fits(candidate.text):
+        if not tools.fits(candidate.text):
             return False
-        return candidate.text == base.text or not compare(wanted, parse(candidate.text))
+        return candidate.text == text or not compare(wanted, parse(candidate.text, lexicon=lexicon), lexicon=lexicon)
 
-    draft = Draft(base.text, base.parameters, parse(base.text), wanted)
-    return Case(draft, list_elements(wanted), base.element_scores, memory, faithful, rng)
+    unwanted = situation.unwanted if base is situation.version else ()
+    draft = Draft(text, base.parameters, parse(text, lexicon=lexicon), wanted, lexicon, unwanted)
+    history = [Scored(v.text, v.score, v.element_scores) for v in situation.history]
+    return Case(
+        draft,
+        list_elements(dict(wanted), lexicon=lexicon),
+        base.element_scores,
+        memory,
+        faithful,
+        is_new,
+        rng,
+        situation.scene_text,
+        history,
+        tools.ask,
+    )
 
 
 def _signature(text: str, parameters: Mapping[str, Any]) -> str:

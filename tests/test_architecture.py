@@ -21,7 +21,7 @@ HOMES = {
     "diffusers": ("models/", "mini/"),
     "transformers": ("models/", "mini/"),
     "open_clip": ("models/", "mini/"),
-    "matplotlib": ("plots.py", "sheets.py", "tracking/summary.py", "mini/"),
+    "matplotlib": ("plots.py", "study_report.py", "sheets.py", "tracking/summary.py", "mini/"),
 }
 
 

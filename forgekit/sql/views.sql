@@ -196,8 +196,9 @@ from prompt_learnings l
 join prompts p on p.id = l.prompt_id
 left join version_changes c on c.prompt_id = cast(l.actions ->> '$.child_prompt_id' as uuid);
 
--- Evidence per (generator, element kind, action, what it did): tried, helped, hurt, mean change by both kinds of judge.
-create or replace view action_evidence as
+-- Evidence per (generator, element kind, action, what it did), and, where detail is null, summed up over what it did:
+-- tried, helped, hurt, mean change by both kinds of judge. Of one experiment, or of all of them where `arm` is null.
+create or replace macro evidence_in(arm) as table
 select
     model,
     kind,
@@ -214,4 +215,10 @@ select
 from learning_effects
 where action is not null
   and change is not null
-group by all;
+  and (arm is null or experiment = arm)
+group by grouping sets ((model, kind, action, detail), (model, kind, action));
+
+create or replace view action_evidence as
+select *
+from evidence_in(null)
+where detail is not null;

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from forgekit.errors import ParameterError
+from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_id
 from forgekit.learnings import Memory, remember
-from forgekit.models import load_model
+from forgekit.models import LanguageModel, load_model
 from forgekit.policies import PASS_MARK, Policy, load_policy
-from forgekit.refinement import Attempt, Decision, Limits, Situation, Version, decide
-from forgekit.scene import list_elements
-from forgekit.stages.report import StageReport, running
+from forgekit.refinement import Decision, Limits, Tools, decide
+from forgekit.scene import Lexicon, default_lexicon, list_elements, load_lexicon
+from forgekit.stages.report import StageReport, recorded_call, running
+from forgekit.stages.situations import InHand, gather
 from forgekit.store import Store, insert_rows, update_rows
 
 DUE = """
@@ -27,77 +28,6 @@ where status = 'evaluated'
 order by created_at, id
 """
 
-# The prompts in hand with the judge that steers them: the one that gave their images' scores.
-IN_HAND = """
-select
-    p.*,
-    s.elements,
-    any_value(i.evaluation_details ->> '$.vision_model') as objective,
-    any_value(i.evaluation_details ->> '$.judge_key') as judge_key,
-    min(i.adherence_score) as min_score,
-    max(i.adherence_score) as max_score
-from prompts p
-join scenes s on s.scene_hash = p.scene_hash
-join generated_images i on i.prompt_id = p.id and i.adherence_score is not null
-where p.id in (select unnest($ids::uuid[]))
-group by all
-order by p.created_at, p.id
-"""
-
-# All versions of the same scenes in the same arms, those in hand among them.
-RELATED = """
-select r.id, r.parent_prompt_id, r.scene_hash, r.experiment, r.model, r.prompt_text, r.base_parameters,
-       r.generation_iteration, r.current_score, count(i.id) as images
-from prompts r
-left join generated_images i on i.prompt_id = r.id
-where exists (
-    from prompts p
-    where p.id in (select unnest($ids::uuid[]))
-      and (p.scene_hash, p.experiment, p.model) = (r.scene_hash, r.experiment, r.model)
-)
-group by all
-order by r.generation_iteration, r.id
-"""
-
-LEARNT = """
-select l.id, p.scene_hash, p.experiment, p.model, l.prompt_id, l.actions
-from prompt_learnings l
-join prompts p on p.id = l.prompt_id
-where exists (
-    from prompts h
-    where h.id in (select unnest($ids::uuid[]))
-      and (p.scene_hash, p.experiment, p.model) = (h.scene_hash, h.experiment, h.model)
-)
-order by p.generation_iteration, l.created_at, l.id
-"""
-
-ELEMENT_MEANS = """
-select prompt_id, vision_model, judge_key, element, avg(score) as score
-from element_scores
-where prompt_id in (select unnest($ids::uuid[]))
-group by all
-"""
-
-CHANGES = """
-select prompt_id, vision_model, judge_key, change
-from version_changes
-where prompt_id in (select unnest($ids::uuid[]))
-"""
-
-SEEN = """
-select prompt_id, vision_model, judge_key,
-       list_sort(list_distinct(flatten(list(cast(model_output -> '$.detected_artifacts' as varchar[])))))
-           as artifacts,
-       list_sort(list_distinct(flatten(list(cast(adherence_analysis -> '$.unwanted_elements' as varchar[])))))
-           as unwanted,
-       avg(cast(adherence_analysis ->> '$.style_deviation' as double)) as style_deviation
-from image_evaluations
-where prompt_id in (select unnest($ids::uuid[])) and error is null
-group by all
-"""
-
-Arm = tuple[str, str, str]  # scene_hash, experiment, model
-
 
 def refine_prompts(
     store: Store,
@@ -107,51 +37,88 @@ def refine_prompts(
     experiment: str | None = None,
     max_iterations: int = 8,
     max_images: int | None = None,
+    max_minutes: float | None = None,
     patience: int = 5,
     confirm: bool = False,
+    without_actions: Sequence[str] = (),
+    lexicon: str | None = None,
 ) -> StageReport:
     """Decide for every evaluated prompt: accept it, draw it again, or rewrite it.
 
     A rewrite becomes a new version (next `generation_iteration`, status `completed`). It replaces its
     parent only if, on the same seeds, it is better and no element that passed falls by more than a
     tolerance; else the next attempt starts from the parent again. Each decision is a row of
-    `prompt_learnings`, chained per scene; the effects of rewrites are views over the evidence.
+    `prompt_learnings`, chained per scene; the effects of rewrites are views over the evidence. Where a
+    policy's language model fails, the prompt stays `evaluated` and comes up again on the next call.
 
     Args:
         target: mean adherence, in [0, 1], from which a prompt is accepted.
-        policy: "refine", "refine-without-memory", "paraphrase", "resample", or an object.
+        policy: "refine", "refine-without-memory", "paraphrase", "resample", "llm:MODEL", or an object.
         max_iterations: rounds of rewriting or redrawing after the first drawing.
         max_images: images of a scene, all its versions together, that stop further drawing.
+        max_minutes: time since a scene was imported that stops further drawing.
         patience: attempts from one version without success.
         confirm: draw the chosen prompt once more, on seeds that had no part in choosing it.
+        without_actions: actions that the policy is not to use, such as "more_steps".
+        lexicon: a TOML file with concepts of one's own, in the form of scene/lexicon/concepts.toml.
 
     Raises:
-        ParameterError: an unknown policy, or a target outside [0, 1].
+        ParameterError: an unknown policy or action, a target outside [0, 1], or a lexicon that cannot be read.
     """
     if not 0.0 <= target <= 1.0:
         raise ParameterError(f"target is {target}, it must lie in [0, 1]")
-    chosen = load_policy(policy)
-    limits = Limits(target, max_iterations, max_images, patience, confirm)
+    chosen = load_policy(policy, without=without_actions)
+    words = _lexicon(lexicon)
+    limits = Limits(target, max_iterations, max_images, patience, confirm, max_minutes)
     attempted: list[str] = []
     memories: dict[tuple[str, str], Memory] = {}
     due = len(store.df(DUE, experiment=experiment, attempted=attempted))
     with running("refine", total=due, unit="prompt") as (report, bar):
         while ids := store.claim(DUE, to="evaluated", limit=100, experiment=experiment, attempted=attempted):
             attempted += ids
-            decided = []
-            for prompt, situation, seen in _gather(store, ids):
+            decided, calls = [], []
+            for in_hand in gather(store, ids):
+                prompt = in_hand.prompt
                 arm = (prompt["model"], prompt["experiment"])
                 if arm not in memories:
                     memories[arm] = _memory(store, chosen, *arm)
-                generator = load_model("image_generator", prompt["model"])
+                fits = load_model("image_generator", prompt["model"]).fits
+                tools = Tools(fits, words, partial(_ask, prompt["id"], calls))
                 rng = random.Random(prompt["id"])
-                decision = decide(situation, chosen, memories[arm], limits, fits=generator.fits, rng=rng)
-                decided.append((prompt, situation, seen, decision))
+                decision = decide(in_hand.situation, chosen, memories[arm], limits, tools=tools, rng=rng)
+                if isinstance(decision, ItemError):
+                    report.failures[prompt["id"]] = decision.reason
+                    continue
+                decided.append((in_hand, decision))
                 report.count(decision.decision)
-            _write(store, decided, chosen.name)
+            _write(store, decided, chosen.name, calls, ids)
             report.done += len(decided)
             bar.update(len(ids))
     return report
+
+
+def _lexicon(path: str | None) -> Lexicon:
+    if path is None:
+        return default_lexicon()
+    try:
+        return load_lexicon(path)
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ParameterError(
+            f"lexicon {path!r} cannot be read: {error}. It is a TOML file of tables such as [color] "
+            'with lines such as red = ["scarlet"]'
+        ) from error
+
+
+def _ask(prompt_id: str, calls: list[dict[str, Any]], model: LanguageModel, request: str) -> str | ItemError:
+    """Ask a language model, and note the call."""
+    with recorded_call("refine", model.name, request, prompt_id=prompt_id) as call:
+        answer = model.generate([request])[0]
+        if isinstance(answer, ItemError):
+            call.errors.append(answer.reason)
+        else:
+            call.response = answer
+    calls.append(call.row())
+    return answer
 
 
 def _memory(store: Store, policy: Policy, model: str, experiment: str) -> Memory:
@@ -159,74 +126,37 @@ def _memory(store: Store, policy: Policy, model: str, experiment: str) -> Memory
     return remember(store, model=model, experiment=experiment) if policy.uses_memory else Memory()
 
 
-def _gather(store: Store, ids: Sequence[str]) -> list[tuple[dict[str, Any], Situation, dict[str, Any]]]:
-    """Read the prompts in hand, the situation each is in, and what the objective judge saw, in a few queries."""
-    in_hand = store.rows(IN_HAND, ids=list(ids))
-    related: dict[Arm, dict[str, dict[str, Any]]] = defaultdict(dict)
-    for row in store.rows(RELATED, ids=list(ids)):
-        related[_arm(row)][row["id"]] = row
-    learnt = defaultdict(list)
-    for row in store.rows(LEARNT, ids=list(ids)):
-        learnt[_arm(row)].append(row)
-    families = [*ids, *(row["parent_prompt_id"] for row in in_hand if row["parent_prompt_id"])]
-    means: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
-    for row in store.rows(ELEMENT_MEANS, ids=families):
-        means[row["prompt_id"], row["vision_model"], row["judge_key"]][row["element"]] = row["score"]
-    changes = {
-        (r["prompt_id"], r["vision_model"], r["judge_key"]): r["change"] for r in store.rows(CHANGES, ids=list(ids))
-    }
-    seen = {(r["prompt_id"], r["vision_model"], r["judge_key"]): r for r in store.rows(SEEN, ids=list(ids))}
-
-    gathered = []
-    for prompt in in_hand:
-        judge = (prompt["objective"], prompt["judge_key"])
-        family, learnings = related[_arm(prompt)], learnt[_arm(prompt)]
-        versions = {
-            key: _version(family[key], means[key, *judge]) for key in (prompt["id"], prompt["parent_prompt_id"]) if key
-        }
-        led_here = [row for row in learnings if row["actions"].get("child_prompt_id") == prompt["id"]]
-        situation = Situation(
-            version=versions[prompt["id"]],
-            parent=versions.get(prompt["parent_prompt_id"]),
-            change=changes.get((prompt["id"], *judge)),
-            elements=prompt["elements"],
-            attempts=[
-                Attempt(r["id"], r["parent_prompt_id"], r["prompt_text"], r["base_parameters"], r["images"])
-                for r in family.values()
-            ],
-            last_decision=led_here[-1]["actions"]["decision"] if led_here else None,
-            rounds=len(learnings),
-            redraws=sum(r["prompt_id"] == prompt["id"] and r["actions"]["decision"] == "redraw" for r in learnings),
-        )
-        prompt["led_here"] = led_here[-1]["id"] if led_here else None
-        prompt["last_learning"] = learnings[-1]["id"] if learnings else None
-        gathered.append((prompt, situation, seen[prompt["id"], *judge]))
-    return gathered
-
-
 def _write(
-    store: Store, decided: Sequence[tuple[dict[str, Any], Situation, dict[str, Any], Decision]], policy: str
+    store: Store,
+    decided: Sequence[tuple[InHand, Decision]],
+    policy: str,
+    calls: Sequence[dict[str, Any]],
+    claimed: Sequence[str],
 ) -> None:
-    """Store new versions, learnings and statuses of one batch, in one transaction."""
+    """Store new versions, learnings, statuses and model calls of one batch, in one transaction."""
     children, learnings, redraws, archived, superseded = [], [], [], [], []
-    for prompt, situation, seen, decision in decided:
+    for in_hand, decision in decided:
+        prompt = in_hand.prompt
         child = _child_row(prompt, decision) if decision.decision in ("rewrite", "confirm") else None
         if child:
             children.append(child)
         if decision.decision == "redraw":
-            redraws.append({"id": prompt["id"], "base_parameters": dict(decision.parameters)})
-        else:
+            redraws.append({"id": decision.base.id, "base_parameters": dict(decision.parameters)})
+        if decision.decision != "redraw" or decision.base.id != prompt["id"]:
             archived.append(prompt["id"])
-        if decision.kept is False and prompt["led_here"]:
-            superseded.append({"id": prompt["led_here"], "status": "superseded"})
-        learnings.append(_learning_row(prompt, situation, seen, decision, child, policy))
+        if decision.kept is False and in_hand.led_here:
+            superseded.append({"id": in_hand.led_here, "status": "superseded"})
+        learnings.append(_learning_row(in_hand, decision, child, policy))
+    settled = {in_hand.prompt["id"] for in_hand, _ in decided}
     with store.transaction() as con:
         insert_rows(con, "prompts", children)
         insert_rows(con, "prompt_learnings", learnings)
+        insert_rows(con, "api_logs", calls)
         update_rows(con, "prompt_learnings", superseded)
         update_rows(con, "prompts", redraws)
         store.move_prompts(con, [row["id"] for row in redraws], "needs_refinement")
         store.move_prompts(con, archived, "archived")
+        store.move_prompts(con, [key for key in claimed if key not in settled], "evaluated")  # released, still due
 
 
 def _child_row(prompt: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
@@ -242,68 +172,45 @@ def _child_row(prompt: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
     return {"id": content_id("prompt", **row), **row, "status": "completed"}
 
 
-def _learning_row(
-    prompt: Mapping[str, Any],
-    situation: Situation,
-    seen: Mapping[str, Any],
-    decision: Decision,
-    child: Mapping[str, Any] | None,
-    policy: str,
-) -> dict[str, Any]:
-    scores = situation.version.element_scores
+def _learning_row(in_hand: InHand, decision: Decision, child: Mapping[str, Any] | None, policy: str) -> dict[str, Any]:
+    prompt, version = in_hand.prompt, in_hand.situation.version
+    scores = version.element_scores
     failing = [e for e in list_elements(prompt["elements"]) if scores.get(e.key, 1.0) < PASS_MARK]
-    candidate = decision.candidate
     return {
-        "id": content_id("learning", prompt=prompt["id"], parent=prompt["last_learning"], decision=decision.decision),
+        "id": content_id("learning", prompt=prompt["id"], parent=in_hand.last_learning, decision=decision.decision),
         "prompt_id": prompt["id"],
-        "parent_learning_id": prompt["last_learning"],
+        "parent_learning_id": in_hand.last_learning,
         "adherence_analysis": {
             "element_scores": scores,
             "missing_elements": [e.phrase for e in failing],
-            "unwanted_elements": seen["unwanted"] or [],
-            "style_deviation": seen["style_deviation"],
+            "unwanted_elements": in_hand.situation.unwanted,
+            "style_deviation": in_hand.style_deviation,
         },
         "error_patterns": {
             "error_patterns": {
                 "failed_terms": sorted({e.term for e in failing}),
-                "common_artifacts": seen["artifacts"] or [],
+                "common_artifacts": in_hand.artifacts,
                 "style_violations": [e.phrase for e in failing if e.kind == "style"],
-                "score_distribution": {
-                    "min": prompt["min_score"],
-                    "max": prompt["max_score"],
-                    "avg": situation.version.score,
-                },
+                "score_distribution": {"min": prompt["min_score"], "max": prompt["max_score"], "avg": version.score},
             }
         },
-        "actions": {
-            "policy": policy,
-            "decision": decision.decision,
-            "reason": decision.reason,
-            "objective": prompt["objective"],
-            "base_prompt_id": decision.base.id,
-            "kept": decision.kept,
-            "change": situation.change,
-            "child_prompt_id": child["id"] if child else None,
-            "action": candidate.action if candidate else None,
-            "element": candidate.element if candidate else None,
-            "kind": candidate.kind if candidate else None,
-            "term": candidate.term if candidate else None,
-            "detail": candidate.detail if candidate else None,
-        },
+        "actions": _actions(in_hand, decision, child, policy),
         "status": "active",
     }
 
 
-def _version(row: Mapping[str, Any], element_scores: Mapping[str, float]) -> Version:
-    return Version(
-        row["id"],
-        row["prompt_text"],
-        row["base_parameters"],
-        row["generation_iteration"],
-        row["current_score"] or 0.0,
-        element_scores,
-    )
-
-
-def _arm(row: Mapping[str, Any]) -> Arm:
-    return row["scene_hash"], row["experiment"], row["model"]
+def _actions(in_hand: InHand, decision: Decision, child: Mapping[str, Any] | None, policy: str) -> dict[str, Any]:
+    """What was decided and why; its effect follows from the child's pictures (view `learning_effects`)."""
+    candidate = decision.candidate
+    return {
+        "policy": policy,
+        "decision": decision.decision,
+        "reason": decision.reason,
+        "objective": in_hand.prompt["objective"],
+        "base_prompt_id": decision.base.id,  # the best version so far
+        "best_image_id": in_hand.best_image,  # which may be of another version
+        "kept": decision.kept,
+        "change": in_hand.situation.change,
+        "child_prompt_id": child["id"] if child else None,
+        **{name: getattr(candidate, name, None) for name in ("action", "element", "kind", "term", "detail")},
+    }
