@@ -1,0 +1,171 @@
+"""Batches: a plan is checked before anything runs; what is finished is kept, whatever happens to the rest."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import forgekit as fk
+from forgekit.batch import run_batch
+from forgekit.errors import ParameterError
+from forgekit.plans import read_plan
+from forgekit.store import Store
+
+PARAMETERS = """
+store = "data/forge.duckdb"
+experiment = "main"
+x = 1
+scale = 0.5
+policy = "refine"
+judges = ["a"]
+limit: int | None = None
+folder = "."
+"""
+WORK = """
+import pathlib, time
+pathlib.Path(folder, f"start-{x}-{time.time_ns()}").touch()
+if policy == "fail" and not pathlib.Path(folder, "repaired").exists():
+    raise ValueError("x is cursed")
+print(experiment, store)
+"""
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Path:
+    """A notebook that leaves a file for each time it is executed."""
+    cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(WORK)]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    file = tmp_path / "tiny.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), file)
+    return file
+
+
+def write_plan(notebook: Path, text: str) -> Path:
+    file = notebook.with_name("plan.toml")
+    file.write_text(f'notebook = "{notebook.name}"\n' + text)
+    return file
+
+
+def states(folder: Path) -> dict[int, str]:
+    """What became of each execution, by its x."""
+    found = (json.loads(file.read_text()) for file in folder.glob("*.json"))
+    return {state["parameters"]["x"]: state["status"] for state in found}
+
+
+def starts(folder: Path) -> Counter:
+    return Counter(int(file.name.split("-")[1]) for file in folder.glob("start-*"))
+
+
+def test_a_grid_is_every_combination_and_each_is_an_experiment_of_its_own(notebook: Path) -> None:
+    plan = read_plan(write_plan(notebook, '[parameters]\nlimit = 3\n[grid]\nx = [1, 2]\npolicy = ["a", "b"]\n'))
+    assert [e.values for e in plan.executions] == [{"x": x, "policy": p} for x in (1, 2) for p in "ab"]
+    assert all(e.parameters["limit"] == 3 for e in plan.executions)
+    assert len({plan.experiment(e) for e in plan.executions}) == 4
+    assert plan.experiment(plan.executions[0]).startswith("plan/x-1-policy-a-")
+
+
+def test_an_execution_keeps_its_name_when_the_grid_grows(notebook: Path) -> None:
+    small = read_plan(write_plan(notebook, "[grid]\nx = [2]\n"))
+    large = read_plan(write_plan(notebook, "[grid]\nx = [1, 2, 3]\n"))
+    assert small.executions[0] == large.executions[1]
+
+
+def test_runs_are_taken_one_by_one(notebook: Path) -> None:
+    plan = read_plan(write_plan(notebook, "[[runs]]\nx = 1\nscale = 2\n[[runs]]\nx = 5\n"))
+    assert [e.values for e in plan.executions] == [{"x": 1, "scale": 2}, {"x": 5}]
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        ("[grid]\nxx = [1]\n", r"no parameter 'xx'.*Did you mean 'x'"),
+        ("[grid]\nx = [1.5]\n", "x = 1.5 must be int"),
+        ("[grid]\nx = [true]\n", "x = True must be int"),
+        ('[grid]\nscale = ["1"]\n', "scale = '1' must be float"),
+        ("[grid]\njudges = [[1]]\n", r"judges = \[1\] must be list of str"),
+        ('[grid]\nlimit = ["many"]\n', "limit = 'many' must be int"),
+        ("[grid]\nx = 1\n", r"\[grid\] x must be a list"),
+        ("[grid]\nx = []\n", r"\[grid\] x must be a list"),
+        ("[grid]\nx = [1, 1]\n", "is there 2 times"),
+        ('[grid]\nstore = ["a"]\n', "'store' is set by the batch itself"),
+        ("[gird]\nx = [1]\n", "unknown key 'gird'. Did you mean 'grid'"),
+        ("[parameters]\nx = 1\n", r"give either \[grid\]"),
+        ("[grid\n", "no valid TOML"),
+        ("name = 3\n[grid]\nx = [1]\n", "'name' must be a str"),
+    ],
+)
+def test_a_wrong_plan_is_refused_before_anything_runs(notebook: Path, store: Store, plan: str, said: str) -> None:
+    with pytest.raises(ParameterError, match=said):
+        run_batch(store, write_plan(notebook, plan))
+    assert sorted(file.name for file in notebook.parent.iterdir() if file.is_dir()) == []
+
+
+def test_a_notebook_without_a_parameters_cell_is_refused(notebook: Path, store: Store) -> None:
+    content = nbformat.read(notebook, as_version=4)
+    content.cells[0].metadata.tags = []
+    nbformat.write(content, notebook)
+    with pytest.raises(ParameterError, match="no cell with the tag `parameters`"):
+        run_batch(store, write_plan(notebook, "[grid]\nx = [1]\n"))
+
+
+def test_a_failed_execution_stops_no_other_and_only_it_is_run_again(notebook: Path, store: Store) -> None:
+    folder = notebook.parent
+    cells = '[[runs]]\nx = 1\n[[runs]]\nx = 2\npolicy = "fail"\n[[runs]]\nx = 3\n'
+    plan = write_plan(notebook, f'[parameters]\nfolder = "{folder}"\n' + cells)
+    report = fk.run_batch(store, plan, jobs=2)
+    assert (report.done, report.failed) == (2, 1)
+    failed = next(iter(report.failures))
+    assert report.failures[failed] == "ValueError: x is cursed (cell 3)"
+    assert "x is cursed" in (folder / "plan" / f"{failed}.ipynb").read_text()
+    assert "x is cursed" in (folder / "plan" / f"{failed}.html").read_text()
+    index = (folder / "plan" / "index.html").read_text()
+    assert index.count('class="finished"') == 2
+    assert f'href="{failed}.html"' in index
+    (folder / "repaired").touch()
+    report = fk.run_batch(store, plan)
+    assert (report.done, report.skipped, report.failed) == (1, 2, 0)
+    assert starts(folder) == {1: 1, 2: 2, 3: 1}
+    assert "cursed" not in (folder / "plan" / "summary.csv").read_text()
+
+
+def test_of_twelve_killed_half_way_and_started_again_none_that_was_finished_runs_twice(
+    notebook: Path, store: Store
+) -> None:
+    folder, out = notebook.parent, notebook.parent / "plan"
+    plan = write_plan(notebook, f'[parameters]\nfolder = "{folder}"\n[grid]\nx = {list(range(12))}\n')
+    command = [sys.executable, "-m", "forgekit.cli", "batch", str(plan), "--store", str(store.path), "--jobs", "2"]
+    batch = subprocess.Popen([*command, "--untracked"], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while len(states(out)) < 6 and batch.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    batch.send_signal(signal.SIGKILL)
+    batch.wait()
+    finished = set(states(out))
+    assert 6 <= len(finished) < 12
+    again = subprocess.run([*command, "--untracked"], capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert states(out) == dict.fromkeys(range(12), "finished")
+    times = starts(folder)
+    assert all(times[x] == 1 for x in finished)
+    assert sum(times.values()) <= 12 + 2  # the two at work when the batch was killed
+    assert f"{12 - len(finished)} done, {len(finished)} skipped, 0 failed" in again.stdout
+    assert (out / "index.html").read_text().count('class="finished"') == 12
+
+
+def test_two_batches_in_one_folder_are_refused(notebook: Path, store: Store) -> None:
+    import fcntl
+
+    plan = write_plan(notebook, "[grid]\nx = [1]\n")
+    (notebook.parent / "plan").mkdir()
+    with (notebook.parent / "plan" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ParameterError, match="running in another process"):
+            run_batch(store, plan)
