@@ -95,6 +95,11 @@ def test_boxes_of_one_thing_are_counted_once():
     assert sighting.description() == "a red circle"
 
 
+def test_a_box_without_area_is_one_box():
+    sighting = sight("a red circle", [((5, 5, 5, 5), RED_CIRCLE)])
+    assert sighting.scores["color:0"] == pytest.approx(0.9, abs=0.01)
+
+
 def test_a_relation_needs_both_things_and_the_direction():
     right = sight(TEXTS[0], [(LEFT, RED_CIRCLE), (RIGHT, BLUE_SQUARE)])
     assert right.scores["relation:0"] == pytest.approx(0.9 * 0.9, abs=0.02)
@@ -220,7 +225,7 @@ def build_grounding(folder):
         **{"encoder_attention_heads": 2, "decoder_attention_heads": 2, "num_queries": 12, "max_text_len": 64},
     )
     GroundingDinoForObjectDetection(config).save_pretrained(folder)
-    images = GroundingDinoImageProcessor(size={"height": 64, "width": 64})
+    images = GroundingDinoImageProcessor(size={"height": 128, "width": 128})
     GroundingDinoProcessor(image_processor=images, tokenizer=tokenizer).save_pretrained(folder)
     return folder
 

@@ -8,6 +8,7 @@ gives (checked on the first image), each question gets its own pass.
 from __future__ import annotations
 
 import copy
+import inspect
 import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,8 @@ class Answerer:
         self.model.to(device).eval()
         self.device, self.dtype, self.prompt = device, getattr(torch, dtype), prompt
         self.tokenizer = self.processor.tokenizer
+        accepted = inspect.signature(type(self.model).forward).parameters
+        self._cache = "cache" if "cache" in accepted else "past_key_values"  # the older name
         self._shares: bool | None = None
 
     def answer_ids(self, spellings: Iterable[str]) -> list[int]:
@@ -127,7 +130,7 @@ class Answerer:
         joined = {name: torch.cat([i[name] for i in inputs]) for name in inputs[0]}
         like_tokens = joined["input_ids"].shape
         cut = {n: v[:, :start] if v.shape == like_tokens else v for n, v in joined.items()}
-        cache = self.model(**cut, use_cache=True, logits_to_keep=1).past_key_values
+        cache = getattr(self.model(**cut, use_cache=True, logits_to_keep=1), self._cache)
         rows = [(i, self._question_ids(q) + tail) for i, asked in enumerate(questions) for q in asked]
         chances = self._continue(cache, rows)
         ends = torch.tensor([len(asked) for asked in questions]).cumsum(0).tolist()
@@ -149,7 +152,7 @@ class Answerer:
         tokens = torch.tensor([ids + [ids[-1]] * (longest - len(ids)) for _, ids in rows], device=self.device)
         cache = copy.deepcopy(cache)
         cache.batch_select_indices(places)
-        logits = self.model(input_ids=tokens, past_key_values=cache, use_cache=True).logits
+        logits = self.model(**{"input_ids": tokens, self._cache: cache}, use_cache=True).logits
         last = torch.tensor([len(ids) - 1 for _, ids in rows], device=self.device)
         return logits[torch.arange(len(rows), device=self.device), last].float().softmax(-1).cpu()
 

@@ -46,6 +46,7 @@ class Sighting:
         self.sought, self.proposals, self.rules = sought, proposals, rules
         self.column = {phrase: i for i, phrase in enumerate(sought.phrases)}
         self.same = overlaps(proposals.boxes, proposals.boxes) > rules.overlap
+        np.fill_diagonal(self.same, True)  # a box without area overlaps nothing, not even itself
         odds = np.clip(proposals.scores, 1e-6, 1 - 1e-6)
         self.odds = odds / (1 - odds)
         self.scores: dict[str, float | None] = {}
