@@ -54,8 +54,8 @@ class Measured:
 def held_out_pairs(n: int, seed: int = HELD_OUT_SEED) -> list[tuple[Scene, WorldScene, WorldScene, str]]:
     """Return `n` times a scene text, a world it describes, that world with one thing changed, and the kind of change.
 
-    Texts are plain captions that name everything but a white background and the flat style. Where the change brings in a
-    shape, the text excludes it ("no stars"), so that an extra object is an error and negations are tested both ways.
+    Texts are plain captions that name everything but a white background and the flat style. Where the change brings in
+    a shape, the text excludes it ("no stars"), so that an extra object is an error and negations are tested both ways.
     """
     rng = random.Random(seed)
     pairs: list[tuple[Scene, WorldScene, WorldScene, str]] = []

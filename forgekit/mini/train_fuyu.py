@@ -38,6 +38,9 @@ ANSWER = SPECIALS.index("<0x04>")
 END = SPECIALS.index("|ENDOFTEXT|")
 SHAPES_FIRST = 0.3  # of the training: dense labels alone
 WIDTH, LAYERS, HEADS, INNER = 128, 6, 4, 384
+CONVOLUTIONS = 3  # layers that start as convolutions
+DISTANCES = (1, GRID + 1, GRID, GRID + 2)  # tokens back in reading order, rows closed by a newline: left, above, and beside
+SHARPNESS = 4.5
 
 
 def build_tokenizer() -> Any:
@@ -78,6 +81,10 @@ def build_model(tokenizer: Any) -> tuple[Any, Any]:
         "num_hidden_layers": LAYERS,
         "num_attention_heads": HEADS,
         "max_position_embeddings": 256,
+        "initializer_range": 0.05,
+        # With the big one's settings, 8 of a head's 32 numbers would tell neighbouring tokens apart.
+        "rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": 1.0},
+        "qk_layernorm": False,
         "pad_token_id": SPECIALS.index("<pad>"),
         "bos_token_id": SPECIALS.index("<s>"),
         "eos_token_id": END,
@@ -88,7 +95,29 @@ def build_model(tokenizer: Any) -> tuple[Any, Any]:
     )
     size = {"height": CANVAS, "width": CANVAS}
     images = FuyuImageProcessor(size=size, patch_size={"height": PATCH, "width": PATCH})
-    return FuyuForCausalLM(config), FuyuProcessor(image_processor=images, tokenizer=tokenizer)
+    model = FuyuForCausalLM(config)
+    start_as_convolutions(model.model.language_model.layers[:CONVOLUTIONS], model.model.language_model.rotary_emb)
+    return model, FuyuProcessor(image_processor=images, tokenizer=tokenizer)
+
+
+def start_as_convolutions(layers: Sequence[Any], rotary: Any) -> None:
+    """Let each head of `layers` look at the token a fixed number of places back: left, above and its neighbours.
+
+    Transformers of this size need tens of thousands of pictures to find out which patches lie side by side; heads that
+    start as convolutions (d'Ascoli et al. 2021) know. Only biases are set: rotary positions turn a query and a key of
+    constant values into a preference for one distance. Training may change it.
+    """
+    frequencies = rotary.inv_freq.float()
+    for layer in layers:
+        attention = layer.self_attn
+        weight = attention.query_key_value.weight.view(HEADS, 3, -1, WIDTH)
+        bias = attention.query_key_value.bias.view(HEADS, 3, -1)
+        with torch.no_grad():
+            weight[:, :2] = 0
+            for head, distance in enumerate(DISTANCES):
+                turn = distance * frequencies
+                bias[head, 0] = SHARPNESS * torch.cat([turn.cos(), -turn.sin()])
+                bias[head, 1] = SHARPNESS * torch.cat([torch.ones_like(turn), torch.zeros_like(turn)])
 
 
 def patches(pictures: Tensor) -> Tensor:

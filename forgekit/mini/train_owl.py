@@ -271,7 +271,7 @@ def train(
             logging.info(
                 "%d naming %.3f right %.3f boxes %.3f cells %.3f", trainer.seen, named, right, placed.item(), seen
             )
-        if trainer.steps % 500 == 0:
+        if trainer.steps % 100 == 0:
             export(model, processor, out)
     export(model, processor, out)
 
@@ -281,7 +281,7 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, required=True, help="folder for the finished model")
     parser.add_argument("--work", type=Path, default=Path("/tmp/forgekit-train"), help="folder for the checkpoint")
     parser.add_argument("--start", type=Path, help="folder of mini-clip, whose towers it starts from")
-    parser.add_argument("--samples", type=int, default=60_000)
+    parser.add_argument("--samples", type=int, default=30_000)
     parser.add_argument("--autoencoder", type=Path, help="folder of the generator's autoencoder")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
