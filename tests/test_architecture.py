@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,10 @@ def test_plots_know_no_store():
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_every_module_says_in_its_first_line_which_subject_it_has(path):
     assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_every_data_file_of_the_package_is_installed_with_it():
+    settings = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    installed = {path for pattern in settings["forgekit"] for path in PACKAGE.glob(pattern)}
+    there = {p for p in PACKAGE.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")}
+    assert there - installed == set()
