@@ -7,6 +7,7 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -19,6 +20,7 @@ from forgekit.mini.world import CHANGES, WorldScene, changed, sample_scene
 from forgekit.models import Judgement, VisionModel, load_model
 from forgekit.scene import Scene, list_elements, parse
 
+WEIGHTS = Path(__file__).parent / "weights"
 HELD_OUT_SEED = 30_001  # no training draws its scenes from this seed
 
 

@@ -135,6 +135,11 @@ def shown(address: str) -> str:
     return f"embedded/{Path(address).name}" if MINI_WEIGHTS in Path(address).parents else address
 
 
+def present(address: str) -> bool:
+    """Whether weights that ship in the package are in this copy of it; True for weights from anywhere else."""
+    return MINI_WEIGHTS not in Path(address).parents or Path(address).is_dir()
+
+
 def softmax(logits: Sequence[float]) -> list[float]:
     """Return probabilities in the order of `logits`."""
     top = max(logits)

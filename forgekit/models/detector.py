@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
 from forgekit.models import Judgement
-from forgekit.models.batches import MINI_WEIGHTS, identity, in_batches, placement, shown, weights_needed
+from forgekit.models.batches import MINI_WEIGHTS, identity, in_batches, placement, present, shown, weights_needed
 from forgekit.models.sighting import POSITION_RULES, Rules, Sighting
 from forgekit.models.sought import Sought
 from forgekit.scene import Scene
@@ -164,6 +164,7 @@ KNOWN: Mapping[str, DetectorJudge] = {
         DetectorJudge("Grounding-DINO-tiny", "IDEA-Research/grounding-dino-tiny", threshold=0.3, count_threshold=0.4),
         DetectorJudge("Grounding-DINO", "IDEA-Research/grounding-dino-base", threshold=0.3, count_threshold=0.4),
     )
+    if present(judge.repo)
 }
 _MARKS = ("owlvit", "owl-vit", "owlv2", "grounding-dino", "grounding_dino", "groundingdino")
 

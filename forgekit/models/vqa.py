@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
 from forgekit.models import Judgement
-from forgekit.models.batches import MINI_WEIGHTS, identity, in_batches, placement, shown, weights_needed
+from forgekit.models.batches import MINI_WEIGHTS, identity, in_batches, placement, present, shown, weights_needed
 from forgekit.scene import Element, Scene, list_elements
 
 if TYPE_CHECKING:
@@ -192,6 +192,7 @@ KNOWN: Mapping[str, VQAJudge] = {
         VQAJudge("Qwen2.5-VL-7B", "Qwen/Qwen2.5-VL-7B-Instruct"),
         VQAJudge("SmolVLM", "HuggingFaceTB/SmolVLM2-2.2B-Instruct"),
     )
+    if present(judge.repo)
 }
 
 
