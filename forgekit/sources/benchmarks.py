@@ -1,4 +1,4 @@
-"""Known benchmarks by name: their files, their columns, and what their annotation says. The files themselves are not shipped."""
+"""Known benchmarks by name: their files, columns and annotation. The files themselves are not shipped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from forgekit.sources.tables import read_delimited, read_parquet
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Where a benchmark keeps what. `category` names columns, joined by " / "; "@stem" is the file's name without ending."""
+    """Where a benchmark keeps what. `category` names columns, joined by " / "; "@stem" is the file's bare name."""
 
     files: tuple[str, ...]  # patterns, the first that a folder holds counts
     text: str

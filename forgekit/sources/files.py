@@ -63,7 +63,8 @@ class decoding:  # noqa: N801 - reads as a statement: with decoding(path):
         if isinstance(error, UnicodeError):
             where = f" (byte {error.object[error.start]:#04x})" if isinstance(error, UnicodeDecodeError) else ""
             raise SourceError(
-                f"{self.path} is not valid UTF-8{where}; convert it, e.g. iconv -f WINDOWS-1252 -t UTF-8 '{self.path.name}'"
+                f"{self.path} is not valid UTF-8{where}; "
+                f"convert it, e.g. iconv -f WINDOWS-1252 -t UTF-8 '{self.path.name}'"
             ) from error
 
 
@@ -81,8 +82,8 @@ def read_lines(path: Path) -> Iterator[Block]:
 def read_text_folder(folder: Path) -> Iterator[Block]:
     """Read the .txt files of a folder in the order of their names.
 
-    Where each file has one line that is not blank, a file is one text and its name (without .txt) the id. Otherwise every
-    line is a text, and the file's name is the category.
+    Where each file has one line that is not blank, a file is one text and its name (without .txt) the id.
+    Otherwise every line is a text, and the file's name is the category.
     """
     paths = sorted(folder.rglob("*.txt"))
     if not paths:

@@ -1,7 +1,7 @@
 """What benchmarks say their prompts ask for, in the form of `scenes.elements` (design §4).
 
-Questions that come with a benchmark are kept under "questions": [{"question", "answer", "kind", "id", "after"}], where `after` lists
-the ids of the questions that must hold first (DSG's dependencies).
+Questions that come with a benchmark are kept under "questions": [{"question", "answer", "kind", "id", "after"}],
+where `after` lists the ids of the questions that must hold first (DSG's dependencies).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from forgekit.scene import parse
 
 Record = Mapping[str, Any]
 RELATIONS = {
-    "on the left of": "left of", "on the right of": "right of", "on the top of": "above", "on top of": "on", "on the bottom of": "below",
+    "on the left of": "left of", "on the right of": "right of", "on the top of": "above", "on top of": "on",
+    "on the bottom of": "below",
     "near": "next to", "on side of": "next to", "to the left of": "left of", "to the right of": "right of",
     "under": "below", "over": "above", "beneath": "below", "in": "inside", "beside": "next to",
 }  # fmt: skip
@@ -99,8 +100,8 @@ def from_tifa(records: Sequence[Record]) -> dict[str, Any] | None:
     """Take TIFA's questions of one caption, with their choices."""
     questions = [
         {
-            "id": number, "question": record["question"], "answer": record["answer"], "kind": record.get("element_type"),
-            "choices": record.get("choices"), "after": [],
+            "id": number, "question": record["question"], "answer": record["answer"],
+            "kind": record.get("element_type"), "choices": record.get("choices"), "after": [],
         }
         for number, record in enumerate(records)
         if record.get("question")
@@ -111,7 +112,7 @@ def from_tifa(records: Sequence[Record]) -> dict[str, Any] | None:
 
 
 def from_dsg(records: Sequence[Record]) -> dict[str, Any]:
-    """Take DSG's tuples of one text: entities, attributes, counts, relations, and the questions with their dependencies."""
+    """Take DSG's tuples of one text (entities, attributes, counts, relations) and its questions with dependencies."""
     document = empty()
     entities: dict[str, int] = {}
     questions = []
@@ -127,7 +128,8 @@ def from_dsg(records: Sequence[Record]) -> dict[str, Any]:
         questions.append(
             {
                 "id": int(record["proposition_id"]), "question": record["question_natural_language"], "answer": "yes",
-                "kind": f"{broad}/{detailed}", "after": [int(n) for n in re.findall(r"\d+", str(record["dependency"])) if n != "0"],
+                "kind": f"{broad}/{detailed}",
+                "after": [int(n) for n in re.findall(r"\d+", str(record["dependency"])) if n != "0"],
             }
         )  # fmt: skip
     return {**document, "questions": questions}

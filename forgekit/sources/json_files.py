@@ -13,11 +13,11 @@ from forgekit.sources.files import BLOCK, decoding, open_text, read_whole
 from forgekit.sources.rows import BadRow, Block, excerpt, records_to_columns
 
 
-def read_json_lines(path: Path) -> Iterator[Block]:
+def read_json_lines(path: Path, *, block: int = BLOCK) -> Iterator[Block]:
     """Read one JSON value a line: an object is a record, a string a text. A line that is no JSON is bad."""
     with decoding(path), open_text(path) as file:
         number = 0
-        while lines := list(islice(file, BLOCK)):
+        while lines := list(islice(file, block)):
             yield _parse_lines(lines, number)
             number += len(lines)
 

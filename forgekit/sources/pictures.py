@@ -16,7 +16,7 @@ DREAM = re.compile(r'^"(?P<prompt>.*)"(?P<options>(?:\s+-\w+\s*\S+)*)\s*$', re.D
 
 
 def read_pictures(folder: Path, paths: list[Path]) -> Iterator[Block]:
-    """Read the prompts of PNG files, one row a file, in the order of their names. A file without a prompt is a bad row."""
+    """Read the prompts of PNG files, one row a file, in the order given. A file without a prompt is a bad row."""
     rows, records, bad = [], [], []
     for row, path in enumerate(paths, 1):
         name = str(path.relative_to(folder)) if path != folder else path.name

@@ -25,8 +25,8 @@ SUFFIXES = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet", ".png": "png",
 }  # fmt: skip
 TEXT_NAMES = (
-    "prompt", "prompts", "text", "caption", "captions", "prompt_en", "prompt_text", "scene_text", "scene", "short_description",
-    "meta_prompt", "input.caption", "prompt_zh", "description", "sentence", "instruction",
+    "prompt", "prompts", "text", "caption", "captions", "prompt_en", "prompt_text", "scene_text", "scene",
+    "short_description", "meta_prompt", "input.caption", "prompt_zh", "description", "sentence", "instruction",
 )  # fmt: skip
 ROLES = ("id", "category", "model", "parameters")
 ID_NAMES = ("id", "prompt_id", "item_id", "index", "idx")
@@ -69,10 +69,11 @@ def read_chunks(
 
     Args:
         source: a file, a folder of .txt or .png files, or a DataFrame.
-        format: one of FORMATS or a benchmark (see `benchmarks.NAMES`); told from the name and the content where not given.
-        text_column: the column of the texts; a number (from 0) for a table without header. Told from its name where not given.
-        columns: which columns hold "id", "category", "model", "parameters": {"id": "prompt_id"}. Columns of these names are
-            taken without being named.
+        format: one of FORMATS or a benchmark (see `benchmarks.NAMES`); told from name and content where not given.
+        text_column: the column of the texts; a number (from 0) for a table without header. Told from its name where
+            not given.
+        columns: which columns hold "id", "category", "model", "parameters": {"id": "prompt_id"}. Columns of these
+            names are taken without being named.
 
     Raises:
         SourceError: the source cannot be read, or no text column can be told.
@@ -83,7 +84,7 @@ def read_chunks(
         path = Path(source)
         if not path.exists():
             raise SourceError(f"{path} does not exist")
-        format = format or _format_of(path)
+        format = format or format_of(path)
         if format in benchmarks.NAMES:
             yield from _tabulated(benchmarks.read(format, path), format, "text", {})
             return
@@ -93,7 +94,7 @@ def read_chunks(
     else:
         raise SourceError(f"a {type(source).__name__} is no prompt source; give a path or a DataFrame")
     first = next(blocks, None) or Block([], {})
-    name = _text_column(first, text_column, f"{source}" if isinstance(source, str | Path) else "the DataFrame")
+    name = text_column_of(first, text_column, f"{source}" if isinstance(source, str | Path) else "the DataFrame")
     if name is None:  # one column under no known name: a list of texts without header
         yield from _headless(blocks, first, format)
         return
@@ -107,7 +108,8 @@ def _checked_columns(columns: Mapping[str, str] | None) -> dict[str, str]:
     return dict(columns or {})
 
 
-def _format_of(path: Path) -> str:
+def format_of(path: Path) -> str:
+    """Return the format that a file's or folder's name tells, else its first bytes."""
     if path.is_dir():
         return "folder"
     known = SUFFIXES.get(path.suffix.lower())
@@ -147,7 +149,12 @@ def _blocks_of(path: Path, format: str, text_column: str | int | None) -> Iterat
     return readers[format]()
 
 
-def _text_column(block: Block, wanted: str | int | None, source: str) -> str | None:
+def text_column_of(block: Block, wanted: str | int | None, source: str) -> str | None:
+    """Return the column of the texts, None for a single column under no known name: texts without a header.
+
+    Raises:
+        SourceError: there is none of the wanted name, or none can be told.
+    """
     names = list(block.columns)
     if wanted is not None:
         name = str(wanted)
@@ -186,7 +193,7 @@ def _tabulated(
 ) -> Iterator[SourceRows]:
     """Keep of each block the rows with a usable text, and of its columns those that have a role."""
     for block in blocks:
-        roles = _roles(block, text_column, mapping)
+        roles = columns_of_roles(block, text_column, mapping)
         texts = block.columns.get(text_column) or [None] * len(block.rows)
         reasons = {i: reason for i, text in enumerate(texts) if (reason := why_unusable(text))}
         taken = {role: block.columns[name] for role, name in roles.items()}
@@ -215,7 +222,7 @@ def _rows(
     return SourceRows(frame, sorted(bad, key=lambda row: (row.file, row.row)), format, text_column, block.blank)
 
 
-def _roles(block: Block, text_column: str, mapping: Mapping[str, str]) -> dict[str, str]:
+def columns_of_roles(block: Block, text_column: str, mapping: Mapping[str, str]) -> dict[str, str]:
     """Return which column has which role: as named by the caller, else by the columns' own names."""
     roles = {}
     for role in (*ROLES, "file", "elements"):

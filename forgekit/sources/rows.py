@@ -29,9 +29,9 @@ class BadRow:
 class SourceRows:
     """A source, or one chunk of it.
 
-    `frame` always has the columns text (as it stands) and row (line or row number from 1), and where the source has them file,
-    id, category, model, parameters (dict) and elements (annotation in the form of design §4). `blank` counts empty lines of
-    text files, which are no rows. Every row of the source is in `frame` or in `bad`.
+    `frame` always has the columns text (as it stands) and row (line or row number from 1), and where the source has them
+    file, id, category, model, parameters (dict) and elements (annotation in the form of design §4). `blank` counts empty
+    lines of text files, which are no rows. Every row of the source is in `frame` or in `bad`.
     """
 
     frame: pd.DataFrame

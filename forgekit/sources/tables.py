@@ -22,8 +22,8 @@ SNIFFED_LINES = 200
 def read_delimited(path: Path, delimiter: str, *, header: bool = True) -> Iterator[Block]:
     """Read CSV or TSV. Row numbers are line numbers; a row over several lines has its first.
 
-    Quotation marks are text in a TSV whose rows only fit its header that way. A row with too few or too many cells is bad.
-    Without `header` the columns are named "0", "1", …
+    Quotation marks are text in a TSV whose rows only fit its header that way. A row with too few or too many cells is
+    bad. Without `header` the columns are named "0", "1", …
     """
     with decoding(path), open_text(path, newline="") as file:
         quoting = csv.QUOTE_NONE if delimiter == "\t" and _quotes_are_text(file) else csv.QUOTE_MINIMAL

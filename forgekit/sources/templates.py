@@ -6,8 +6,8 @@
     __colors__              a line of colors.txt in the wildcard folder; __animals/birds__ of animals/birds.txt
     \\{ \\| \\} \\_           the character itself
 
-Choices and wildcard lines may hold templates. Every template stands for a numbered list of expansions, so an expansion depends on
-the template (and its wildcard files), the seed and its number alone, never on other rows or their order.
+Choices and wildcard lines may hold templates. Every template stands for a numbered list of expansions, so an expansion
+depends on the template (and its wildcard files), the seed and its number alone, never on other rows or their order.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def expand(
 ) -> list[str]:
     """Return all expansions of `template`, or `n` different ones drawn by `seed`, in the order drawn.
 
-    Where there are no more than `n`, all are returned in their own order. `wildcards` is a folder of .txt files (a value a
-    line, # begins a comment) or a mapping of names to values.
+    Where there are no more than `n`, all are returned in their own order. `wildcards` is a folder of .txt files (a value
+    a line, # begins a comment) or a mapping of names to values.
 
     Raises:
-        ParameterError: a brace without its other half, an unknown or circular wildcard, more than 100,000 expansions asked for.
+        ParameterError: a brace without its other half, an unknown or circular wildcard, or more than 100,000 expansions.
     """
     try:
         tree = _Parser(template, _Wildcards(wildcards)).parse()

@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError
-from forgekit.ids import content_id
 from forgekit.models import load_model
-from forgekit.scene import scene_hash
-from forgekit.sources import BadRow, expand_rows, read_chunks
+from forgekit.sources import BENCHMARK_NAMES, BadRow, PlainLines, expand_rows, plain_lines, read_chunks
+from forgekit.stages.intake import Commons, chunk_table, find_fresh, first_prompts, insert_fresh, take, take_lines
 from forgekit.stages.report import Call, StageReport, running
 from forgekit.store import Store, insert_rows
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 SHOWN_ROWS = 5
 LISTED_BAD_ROWS = 1000  # in api_logs; the report holds them all
-EXISTING = "select count(*) as n from prompts where id in (select unnest($ids::uuid[]))"
 
 
 def import_prompts(
@@ -42,103 +41,109 @@ def import_prompts(
 
     Texts are kept as they stand. Texts with the same normalised form are one scene; a prompt is
     identified by its scene, model, parameters and experiment, so duplicates are counted and importing
-    again adds nothing. Rows that cannot be used are listed in the report and in `api_logs`.
+    again adds nothing. Rows that cannot be used are listed in the report and in `api_logs`. A scene
+    that no benchmark annotates is parsed by `complete_prompts`, not here.
 
     Args:
-        source: a file or folder of prompts, or a DataFrame; see `forgekit.sources.read_chunks`.
+        source: a file or folder of prompts (from Python also a DataFrame); see `forgekit.sources.read_chunks`.
         model: the image generator for rows that name none.
-        format: the file's format, or a benchmark by name; told from the file where None.
-        text_column: the column of the texts; told from its name where None.
-        columns: which columns hold what: {"id": …, "category": …, "model": …, "parameters": …}.
+        experiment: the arm of a study that the prompts belong to.
+        format: txt, csv, tsv, excel, json, jsonl, parquet, png, folder, or a benchmark by name (partiprompts, geneval,
+            dsg-1k, t2i-compbench, …); told from the file where not given.
+        text_column: the column of the texts, by name, or by number from 0 where there is no header; told from its name
+            where not given.
+        columns: which columns hold what, of id, category, model and parameters, such as id=prompt_id,category=Kind.
         expand: how many expansions of each template (`{a|b}`, `__wildcard__`) to draw by `seed`, 0 for all of
-            them; None takes such texts as they stand.
-        wildcards: the folder of wildcard files.
+            them; such texts are taken as they stand where not given.
+        wildcards: the folder of wildcard files, name.txt for `__name__`.
+        seed: what draws the expansions.
         draft: leave the prompts in status `draft`.
         dry_run: store nothing; the report shows the first rows and what would happen.
 
     Raises:
         SourceError: the source cannot be read, or no text column can be told.
         UnknownModelError: `model` names no image generator.
+        ParameterError: an unknown format or role, or a template that cannot be expanded.
     """
     load_model("image_generator", model)
     if not experiment:
         raise ParameterError('experiment is empty; give it a name such as "main"')
-    gathered = _Gathered(model, experiment, "draft" if draft else "imported")
+    if expand is not None and expand < 0:
+        raise ParameterError(f"expand is {expand}; give how many expansions of each template to draw, 0 for all")
+    origin = _origin(source, format)
+    gathered = _Gathered(Commons(model, experiment), origin)
+    plan = _Plan("draft" if draft else "imported", experiment, dry_run)
     with running("import", total=0, unit="row") as (report, bar):
+        if expand is None and wildcards is None:
+            lines = plain_lines(source, format=format, text_column=text_column, columns=columns)
+            if lines and _store(store, report, gathered, plan, lines):
+                return report
         for chunk in read_chunks(source, format=format, text_column=text_column, columns=columns):
             frame = chunk.frame
             if expand is not None or wildcards is not None:
                 frame = expand_rows(frame, n=expand or None, seed=seed, wildcards=wildcards)
-            gathered.add(frame)
+            gathered.add({name: frame[name].tolist() for name in frame.columns})
             gathered.bad += chunk.bad
             bar.update(chunk.total)
-        name = "a DataFrame" if hasattr(source, "columns") else Path(source).name
-        _store(store, report, gathered, name, dry_run=dry_run)
+        _store(store, report, gathered, plan)
     return report
+
+
+def _origin(source: str | Path | pd.DataFrame, format: str | None) -> dict[str, str]:
+    """Return what `scenes.source` says of all rows: the file's name, and the benchmark where one was named."""
+    origin = {} if hasattr(source, "columns") else {"file": Path(str(source)).name}
+    return {**origin, "benchmark": format} if format in BENCHMARK_NAMES else origin
+
+
+@dataclass(frozen=True)
+class _Plan:
+    status: str
+    experiment: str
+    dry_run: bool
 
 
 @dataclass
 class _Gathered:
-    """The scenes and prompts of a source, each once, as rows for the store."""
+    """The rows of a source as Arrow tables (a million rows must not become a million dicts), and the bad ones."""
 
-    model: str
-    experiment: str
-    status: str
+    commons: Commons
+    origin: dict[str, str]
     rows: int = 0
-    scenes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    prompts: dict[str, dict[str, Any]] = field(default_factory=dict)
     bad: list[BadRow] = field(default_factory=list)
+    tables: list[pa.Table] = field(default_factory=list)
 
-    def add(self, frame: pd.DataFrame) -> None:
-        """Add a chunk of rows; the first of several rows with one normalised text counts."""
-        names = [name for name in frame.columns if name not in ("text", "elements", "parameters", "model")]
-        columns = {name: frame[name].tolist() for name in frame.columns}
-        nothing = [None] * len(frame)
-        notes = zip(*(columns[name] for name in names), strict=True)
-        models, parameters, elements = (columns.get(name, nothing) for name in ("model", "parameters", "elements"))
-        for text, own_model, own, known, note in zip(columns["text"], models, parameters, elements, notes, strict=True):
-            key = scene_hash(text)
-            identity = {"scene_hash": key, "model": own_model or self.model, "experiment": self.experiment}
-            prompt_id = content_id("prompt", **identity, base_parameters=own or {})
-            if key not in self.scenes:
-                source = {name: value for name, value in zip(names, note, strict=True) if value is not None}
-                self.scenes[key] = {
-                    "scene_hash": key,
-                    "scene_text": text,
-                    "first_prompt_id": prompt_id,
-                    "elements": known,
-                    "source": source,
-                }
-            if prompt_id not in self.prompts:
-                self.prompts[prompt_id] = {
-                    "id": prompt_id,
-                    **identity,
-                    "prompt_text": text,
-                    "base_parameters": own or {},
-                    "generation_iteration": 0,
-                    "status": self.status,
-                }
-        self.rows += len(frame)
+    def add(self, columns: Mapping[str, list[Any]]) -> None:
+        """Add a chunk of rows."""
+        self.tables.append(chunk_table(columns, self.rows, self.commons, self.origin))
+        self.rows += len(columns["text"])
 
 
-def _store(store: Store, report: StageReport, gathered: _Gathered, source: str, *, dry_run: bool) -> None:
-    """Write what was gathered in one transaction, or only say what would be written."""
-    prompts = list(gathered.prompts.values())
-    report.failures = {f"{bad.file or 'row'} {bad.row}": f"{bad.reason}: {bad.raw!r}" for bad in gathered.bad}
-    report.count("duplicates in the source", gathered.rows - len(prompts))
-    if dry_run:
-        known = store.rows(EXISTING, ids=list(gathered.prompts))[0]["n"]
-        report.stage = "import (dry run)"
-        report.count("would be new", len(prompts) - known)
-        report.notes += [f"{prompt['model']}: {prompt['prompt_text']!r}" for prompt in prompts[:SHOWN_ROWS]]
-        report.skipped = gathered.rows
-        return
-    call = Call("import", source, {"rows": gathered.rows + len(gathered.bad), "experiment": gathered.experiment})
-    call.errors = [f"row {bad.row}: {bad.reason}" for bad in gathered.bad[:LISTED_BAD_ROWS]]
+def _store(
+    store: Store, report: StageReport, gathered: _Gathered, plan: _Plan, lines: PlainLines | None = None
+) -> bool:
+    """Write all in one transaction, or only say what would be written; False where `lines` cannot be taken so."""
     with store.transaction() as con:
-        insert_rows(con, "scenes", list(gathered.scenes.values()))
-        report.done = insert_rows(con, "prompts", prompts)
-        call.response = {"new_prompts": report.done}
-        insert_rows(con, "api_logs", [call.row()])
-    report.skipped = gathered.rows - report.done
-    report.count("already stored", len(prompts) - report.done)
+        if lines is None:
+            take(con, gathered.tables)
+        elif not take_lines(con, lines, gathered.origin):
+            return False
+        counts = find_fresh(con, gathered.commons)
+        if plan.dry_run:
+            report.stage = "import (dry run)"
+            report.count("would be new", counts["prompts"] - counts["known"])
+            report.notes += [f"{model}: {text!r}" for model, text in first_prompts(con, SHOWN_ROWS)]
+        else:
+            report.done = insert_fresh(con, status=plan.status, experiment=plan.experiment)
+            insert_rows(con, "api_logs", [_log_row(gathered, plan, counts["rows"], report.done)])
+    report.failures = {f"{bad.file or 'row'} {bad.row}": f"{bad.reason}: {bad.raw!r}" for bad in gathered.bad}
+    report.count("duplicates in the source", counts["rows"] - counts["prompts"])
+    report.count("already stored", counts["known"])
+    report.skipped = counts["rows"] - report.done
+    return True
+
+
+def _log_row(gathered: _Gathered, plan: _Plan, rows: int, new: int) -> dict[str, Any]:
+    counts = {"rows": rows + len(gathered.bad), "experiment": plan.experiment}
+    call = Call("import", gathered.origin.get("file", "a DataFrame"), counts, response={"new_prompts": new})
+    call.errors = [f"{bad.file or 'row'} {bad.row}: {bad.reason}" for bad in gathered.bad[:LISTED_BAD_ROWS]]
+    return call.row()

@@ -1,0 +1,215 @@
+"""import_prompts: every row accounted for, once, in one transaction; the hashes in SQL are the ones in Python."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import forgekit as fk
+from forgekit.errors import ForgekitError, ParameterError, SourceError
+from forgekit.ids import content_id
+from forgekit.scene import normalise, scene_hash
+from forgekit.sources import plain_lines
+
+ROOT = Path(__file__).parents[1]
+PROMPTS = "select * exclude (created_at, last_updated) from prompts order by id"
+SCENES = "select * exclude (created_at) from scenes order by scene_hash"
+SAME_SCENE = ["A red  cat.", "a red cat", " a RED\u00a0cat !", "a red cat…", "ａ red cat", "a\tred cat\r"]
+HARD_TEXTS = [
+    *SAME_SCENE, "...", "!", "straße", "STRASSE", "İstanbul", "ﬁne ½ cup", "e\u0301", "é", "~", "a\x1cb", "tab\tand\vfeed\f", "Ǆ ͅ",
+    "a 'quoted' \"text\"", "back\\slash", "100% {a|b}", "猫。", "a cat ;", "a cat ; ,", "x" * 5000, "\u200b", "a\u2028b", "🐸 frog",
+]  # fmt: skip
+
+
+def lines(path: Path, records: list) -> Path:
+    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+def record(store) -> tuple[list, list]:
+    return store.rows(PROMPTS), store.rows(SCENES)
+
+
+def test_hashes_and_ids_are_those_that_python_defines(store):
+    rng = random.Random(3)
+    alphabet = "aB cÄ.,;:! ?\t'\"\\ßé…　Ａ1/-\x1f"
+    texts = HARD_TEXTS + ["".join(rng.choices(alphabet, k=rng.randint(1, 12))) for _ in range(3000)]
+    texts = [text for text in texts if not text.isspace()]
+    parameters = [{"seed": 1, "note": 'ü"'} if i % 3 == 0 else {} for i in range(len(texts))]
+    frame = pd.DataFrame({"text": texts, "parameters": parameters})
+    report = fk.import_prompts(store, frame, experiment='an "arm"')
+    wanted = {
+        content_id("prompt", scene_hash=scene_hash(t), model="mini", experiment='an "arm"', base_parameters=p)
+        for t, p in zip(texts, parameters, strict=True)
+    }
+    assert {row["id"] for row in store.rows("select id from prompts")} == wanted
+    assert {row["scene_hash"] for row in store.rows("select scene_hash from scenes")} == set(map(scene_hash, texts))
+    assert (report.done, report.details["duplicates in the source"]) == (len(wanted), len(texts) - len(wanted))
+    assert fk.check(store).findings == []
+
+
+def test_a_regular_json_lines_file_comes_in_as_row_by_row(tmp_path):
+    records = [{"id": i, "prompt": t, "category": ["x", i]} for i, t in enumerate(HARD_TEXTS)]
+    path = lines(tmp_path / "p.jsonl", [*records, {"id": "007", "prompt": "a cat", "category": None}])
+    assert plain_lines(path, format=None, text_column=None, columns=None) is not None
+    fast, slow = fk.open_store(tmp_path / "fast.duckdb"), fk.open_store(tmp_path / "slow.duckdb")
+    fk.import_prompts(fast, path)
+    (tmp_path / "again").mkdir()
+    blank = tmp_path / "again" / "p.jsonl"
+    blank.write_bytes(path.read_bytes() + b"\n")  # a blank line, so that Python reads it
+    fk.import_prompts(slow, blank)
+    assert record(fast) == record(slow)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"prompt": 5}', '{"prompt": null}', '{"id": 1}', '["a"]', "{bad", '{"prompt": " "}', '{"prompt": "#NAME?"}',
+        '{"prompt": "a\\u0000b"}', '{"prompt": "\\ud800"}', '{"prompt": "\\u00a0"}', "5", '{"prompt": "a", "parameters": 3}',
+    ],
+)  # fmt: skip
+def test_one_bad_line_is_listed_with_its_number_and_the_others_come_in(store, tmp_path, line):
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"prompt": "a cat"}\n' + line + '\n{"prompt": "a dog"}\n')
+    report = fk.import_prompts(store, path)
+    assert (report.done, list(report.failures)) == (2, ["row 2"])
+    [log] = store.rows("select ok, error_context, request from api_logs")
+    assert not log["ok"] and log["error_context"]["errors"][0].startswith("row 2: ") and log["request"]["rows"] == 3
+
+
+def test_texts_with_one_normal_form_are_one_scene_whose_first_text_stands(store):
+    assert len({normalise(text) for text in SAME_SCENE}) == 1
+    report = fk.import_prompts(store, pd.DataFrame({"text": SAME_SCENE}))
+    assert (report.done, report.details["duplicates in the source"]) == (1, 5)
+    assert store.rows("select scene_text from scenes") == [{"scene_text": SAME_SCENE[0]}]
+
+
+def test_importing_again_adds_nothing_and_says_so(store):
+    frame = pd.DataFrame({"text": ["a cat", "a dog"]})
+    fk.import_prompts(store, frame)
+    before = record(store)
+    report = fk.import_prompts(store, frame)
+    assert (report.done, report.skipped, report.details) == (0, 2, {"already stored": 2})
+    assert record(store) == before
+
+
+def test_rows_keep_their_own_model_parameters_and_what_the_source_says_of_them(store, tmp_path):
+    (tmp_path / "p.csv").write_text(
+        'key,prompt,model,parameters,kind\n007,a cat,flux,"{""seed"": 3}",animal\n008,a dog,,,\n'
+    )
+    fk.import_prompts(store, tmp_path / "p.csv", columns={"id": "key", "category": "kind"})
+    cat, dog = store.rows("select p.*, s.source from prompts p join scenes s using (scene_hash) order by prompt_text")
+    assert (cat["model"], cat["base_parameters"], dog["model"], dog["base_parameters"]) == (
+        "flux",
+        {"seed": 3},
+        "mini",
+        {},
+    )
+    assert cat["source"] == {"category": "animal", "file": "p.csv", "id": "007", "row": 2}
+
+
+def test_a_dry_run_shows_the_first_rows_and_stores_nothing(store):
+    fk.import_prompts(store, pd.DataFrame({"text": ["a cat"]}))
+    report = fk.import_prompts(store, pd.DataFrame({"text": ["a dog", "a Cat", "a dog", None]}), dry_run=True)
+    assert report.details == {"would be new": 1, "already stored": 1, "duplicates in the source": 1}
+    assert report.notes == ["mini: 'a dog'", "mini: 'a Cat'"] and report.failed == 1
+    assert store.rows("select count(*) as n from prompts") == [{"n": 1}]
+
+
+def test_templates_are_expanded_by_seed_and_kept_beside_the_text(store):
+    frame = pd.DataFrame({"text": ["a {red|blue|green} cat", "a {big|small} dog"]})
+    report = fk.import_prompts(store, frame, expand=2, seed=4)
+    assert report.done == 4
+    sources = store.rows("select scene_text, source from scenes order by scene_text")
+    assert {row["source"]["template"] for row in sources} == set(frame["text"])
+    assert all("{" not in row["scene_text"] for row in sources)
+    other = fk.import_prompts(store, frame.iloc[::-1], expand=2, seed=4)
+    assert other.done == 0
+
+
+def test_a_benchmarks_annotation_is_the_scenes_elements(store, tmp_path):
+    entry = {"tag": "counting", "include": [{"class": "bench", "count": 2}], "prompt": "a photo of two benches"}
+    fk.import_prompts(store, lines(tmp_path / "m.jsonl", [entry]), format="geneval")
+    [scene] = store.rows("select elements, source from scenes")
+    assert scene["elements"]["objects"][0]["count"] == 2
+    assert (scene["source"]["benchmark"], scene["source"]["category"]) == ("geneval", "counting")
+
+
+def fuzzed(rng: random.Random) -> dict[str, bytes]:
+    """Files broken on purpose, name → content."""
+    csv = "id,prompt\n" + "".join(f"{i},a cat number {i}\n" for i in range(50))
+    jsonl = "".join(json.dumps({"prompt": f"a dog {i}"}) + "\n" for i in range(50))
+    noise = bytes(rng.randrange(256) for _ in range(4000))
+    return {
+        "noise.csv": noise, "noise.json": noise, "noise.jsonl": noise, "noise.txt": noise, "noise.xlsx": noise,
+        "noise.parquet": noise, "noise.png": noise, "noise": noise, "empty.csv": b"", "empty.jsonl": b"", "empty.txt": b"",
+        "nul.csv": csv.replace("number 7", "\0").encode(), "nul.txt": b"a cat\n" + b"b\0c\n" * 3,
+        "latin.csv": csv.replace("cat", "caf\u00e9").encode("latin-1"), "utf16.csv": csv.encode("utf-16-le"),
+        "cut.csv": csv.encode()[:-9] + b'"', "cut.jsonl": jsonl.encode()[:-9], "cut.json": json.dumps([{"prompt": "a"}] * 9).encode()[:-5],
+        "huge.csv": b'id,prompt\n1,"' + b"x" * 300_000 + b'"\n2,a cat\n', "huge.jsonl": b'{"prompt": "' + b"y" * 9_000_000 + b'"}\n',
+        "wide.csv": b",".join(b"c%d" % i for i in range(1_000_000)) + b"\n", "deep.json": b"[" * 100_000,
+        "deep.jsonl": b'{"prompt": "a", "x": ' + b"[" * 100_000 + b"\n",
+        "formula.csv": b"id,prompt\n1,=1+1\n2,#REF!\n3,a cat\n", "cut.parquet": b"PAR1" + noise, "cut.png": b"\x89PNG\r\n\x1a\n" + noise,
+        "cut.xlsx": b"PK\x03\x04" + noise,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(fuzzed(random.Random(5))))
+def test_a_broken_file_is_a_clear_error_or_its_good_rows_and_never_half_an_import(store, tmp_path, name):
+    content = fuzzed(random.Random(5))[name]
+    (tmp_path / name).write_bytes(content)
+    try:
+        report = fk.import_prompts(store, tmp_path / name)
+    except ForgekitError as error:
+        assert name in str(error) or "binary" in str(error)
+        assert store.rows("select count(*) as n from prompts") == [{"n": 0}]
+        return
+    assert store.rows("select count(*) as n from prompts") == [{"n": report.done}]
+    assert report.done + report.skipped + report.failed == content.count(b"\n") - name.endswith("csv") + (
+        not content.endswith(b"\n") and bool(content)
+    )
+
+
+def test_a_formula_counts_as_text_and_a_spreadsheet_error_is_a_bad_row(store, tmp_path):
+    (tmp_path / "f.csv").write_bytes(fuzzed(random.Random(5))["formula.csv"])
+    report = fk.import_prompts(store, tmp_path / "f.csv")
+    assert list(report.failures) == ["row 3"] and report.done == 2
+
+
+def test_a_million_columns_are_refused_by_name(store, tmp_path):
+    (tmp_path / "wide.csv").write_bytes(fuzzed(random.Random(5))["wide.csv"])
+    with pytest.raises(SourceError, match=r"1,000,000 columns"):
+        fk.import_prompts(store, tmp_path / "wide.csv")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"), [({"expand": -1}, "expand is -1"), ({"experiment": ""}, "experiment is empty")]
+)
+def test_bad_options_are_refused_before_anything_is_read(store, options, words):
+    with pytest.raises(ParameterError, match=words):
+        fk.import_prompts(store, "no-such-file.csv", **options)
+
+
+def test_the_command_line_takes_columns_benchmarks_templates_and_a_dry_run(tmp_path):
+    def forgekit(*arguments: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "forgekit.cli", "import", *arguments, "--store", str(tmp_path / "s.duckdb")]
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+    (tmp_path / "wild").mkdir()
+    (tmp_path / "wild" / "colors.txt").write_text("red\nblue\n")
+    (tmp_path / "p.csv").write_text("key,words,kind\n1,a __colors__ cat,pet\n")
+    common = [str(tmp_path / "p.csv"), "--text-column", "words", "--columns", "id=key,category=kind"]
+    dry = forgekit(*common, "--wildcards", str(tmp_path / "wild"), "--dry-run")
+    assert dry.returncode == 0 and "2 would be new" in dry.stdout and "a red cat" in dry.stdout
+    done = forgekit(*common, "--wildcards", str(tmp_path / "wild"), "--expand", "1", "--seed", "3")
+    assert "import: 1 done" in done.stdout, done.stderr
+    [scene] = fk.open_store(tmp_path / "s.duckdb").rows("select source from scenes")
+    assert (scene["source"]["id"], scene["source"]["category"]) == ("1", "pet")
+    wrong = forgekit(*common[:3], "--columns", "id")
+    assert wrong.returncode == 2 and "NAME=VALUE" in wrong.stderr
