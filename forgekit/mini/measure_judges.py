@@ -123,10 +123,9 @@ def table(columns: Sequence[str], rows: Mapping[str, Mapping[str, Tally]]) -> st
 
 def main() -> None:
     """Print the tables that JUDGES.md holds."""
+    embedded = [f"mini-{family}" for family in ("clip", "fuyu", "owl") if (WEIGHTS / family).is_dir()]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "judges", nargs="*", default=["mini-clip", "mini-owl"], help="known names, folders or addresses"
-    )
+    parser.add_argument("judges", nargs="*", default=embedded, help="known names, folders or addresses")
     parser.add_argument("--n", type=int, default=1000, help="pairs of pictures")
     options = parser.parse_args()
     found = {name: measure(load_model("vision_model", name), options.n) for name in options.judges}
