@@ -18,7 +18,7 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from forgekit.sheets import contact_sheet
+from forgekit.sheets import contact_sheet, thumbnail
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,6 +163,20 @@ def judges(data: pd.DataFrame, *, folder: str | None = None, thumbnails: int = 4
     return ax
 
 
+def reliability(data: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw what judges said against what is so, with 90 % intervals (`judging.reliability`); a line per `judge`."""
+    ax = ax or _axes(width=6, height=6)
+    ax.plot([0, 1], [0, 1], color="gray", linewidth=0.8, linestyle="--")
+    curves = data.groupby("judge", sort=False) if "judge" in data else [("judge", data)]
+    for number, (name, curve) in enumerate(curves):
+        errors = [curve["so"] - curve["so_low"], curve["so_high"] - curve["so"]]
+        style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
+        ax.errorbar(curve["said"], curve["so"], yerr=errors, capsize=3, label=name, **style)
+    ax.set(xlabel="probability said", ylabel="share that is so", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    ax.set_title("Reliability")
+    return _finish(ax)
+
+
 def lineage(data: pd.DataFrame, *, folder: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw the life of a scene as a tree (`trends.lineage`): iteration to the right, score upwards, what was done on
     the edges.
@@ -237,10 +251,8 @@ def _whole_ticks(axis: Axis) -> None:
 def _place_thumbnail(
     ax: Axes, file: str, point: tuple[float, float], corner: tuple[float, float], *, size: int
 ) -> None:
-    with Image.open(file) as image:
-        picture = OffsetImage(
-            np.asarray(image.convert("RGB").resize((2 * size, 2 * size), Image.Resampling.BICUBIC)), zoom=0.5
-        )
+    image = thumbnail(file).resize((2 * size, 2 * size), Image.Resampling.BICUBIC)
+    picture = OffsetImage(np.asarray(image), zoom=0.5)
     arrow = {"arrowstyle": "-", "color": "gray"} if corner != point else None
     ax.add_artist(
         AnnotationBbox(picture, point, xybox=corner, boxcoords="data", frameon=True, pad=0.1, arrowprops=arrow)

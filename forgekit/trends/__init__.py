@@ -5,6 +5,7 @@ far by the steering judge, for every judge, so that a held-out judge does not ch
 Finished scenes are carried forward. `experiment` and `vision_model` narrow a question; None means all.
 """
 
+from forgekit.trends.arms import arms
 from forgekit.trends.costs import cost
 from forgekit.trends.iterations import adherence, by_element_kind, by_term, distributions
 from forgekit.trends.judges import failing_together, judge_agreement, judge_pairs
@@ -14,6 +15,7 @@ from forgekit.trends.versions import bootstrap_interval, lineage, version_deltas
 
 __all__ = [
     "adherence",
+    "arms",
     "before_after",
     "bootstrap_interval",
     "by_element_kind",
