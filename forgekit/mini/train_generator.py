@@ -19,15 +19,28 @@ from diffusers import AutoencoderTiny
 from torch import Tensor, nn
 
 from forgekit.mini.captions import caption
-from forgekit.mini.generator import TEXT_TOKENS, TOKENS, WEIGHTS, WIDTH, MiniFlux, export, load_exported, pack, tokenizer, unpack
+from forgekit.mini.generator import (
+    TEXT_TOKENS,
+    TOKENS,
+    WEIGHTS,
+    WIDTH,
+    MiniFlux,
+    export,
+    load_exported,
+    pack,
+    tokenizer,
+    unpack,
+)
 from forgekit.mini.latent_reader import COLOR_CLASSES, SHAPE_CLASSES, LatentReader, cell_loss, train_latent_reader
 from forgekit.mini.muon import Muon
 from forgekit.mini.pool import Batch, ScenePool
+from forgekit.mini.text_binding import BindingHead, teach_binding
 from forgekit.mini.train_autoencoder import load_or_train
 
 UNCONDITIONAL = 0.1  # share of empty captions, for classifier-free guidance
 SHARP = 0.6  # time below which the predicted clean latents are sharp enough to be read
 _LOG_EVERY, _SAVE_EVERY = 20, 200  # steps
+_PARTS = ("model", "average", "head", "binding")
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,8 @@ class Recipe:
     rate: float = 1.5e-3
     map_weight: float = 0.3
     read_weight: float = 0.2
+    bind_weight: float = 0.1
+    captions: int = 200_000  # read by the text encoder alone before the first picture
     time_mean: float = 0.2  # of the logit-normal time distribution; larger is noisier
     time_scale: float = 1.1
     ema: float = 0.997
@@ -61,11 +76,17 @@ class Trainer:
         self.model, self.average = MiniFlux(), MiniFlux().requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         self.head = nn.Linear(WIDTH, 4 * (SHAPE_CLASSES + COLOR_CLASSES))
+        self.binding = BindingHead()
         self.model.transformer.transformer_blocks[-1].register_forward_hook(self._keep_tokens)
         matrices, others = _split(self.model)
         self.optimizers = [
             Muon(matrices, lr=recipe.rate),
-            torch.optim.AdamW([*others, *self.head.parameters()], lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0),
+            torch.optim.AdamW(
+                [*others, *self.head.parameters(), *self.binding.parameters()],
+                lr=recipe.rate,
+                betas=(0.9, 0.98),
+                weight_decay=0,
+            ),
         ]
         self.tokenize, self.rng, self.seen = tokenizer(), random.Random(recipe.seed), 0
 
@@ -73,7 +94,8 @@ class Trainer:
         """Train on one batch and return its losses."""
         rate = self.recipe.rate_at(self.seen)
         losses = self._losses(self.pool.batch(self.recipe.batch))
-        total = losses["flow"] + self.recipe.map_weight * losses["map"] + self.recipe.read_weight * losses["read"]
+        weights = {"map": self.recipe.map_weight, "read": self.recipe.read_weight, "bind": self.recipe.bind_weight}
+        total = losses["flow"] + sum(weight * losses[name] for name, weight in weights.items())
         for optimizer in self.optimizers:
             optimizer.param_groups[0]["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
@@ -91,7 +113,10 @@ class Trainer:
         clean, noise = pack(batch.latents), torch.randn(n, TOKENS, 16)
         t = torch.sigmoid(torch.randn(n) * self.recipe.time_scale + self.recipe.time_mean)
         mixed = torch.lerp(clean, noise, t[:, None, None])
-        velocity = self.model(mixed, t, *self.model.encode(self._ids(texts)))
+        ids = self._ids(texts)
+        text, pooled = self.model.encode(ids)
+        bound, _ = self.binding.loss(text, ids, batch.scenes)
+        velocity = self.model(mixed, t, text, pooled)
         sharp = t < SHARP
         predicted = unpack(mixed - t[:, None, None] * velocity)
         read = cell_loss(self.latent_reader(predicted[sharp]), batch.shapes[sharp], batch.colors[sharp])
@@ -100,6 +125,7 @@ class Trainer:
             "flow": (velocity - (noise - clean)).square().mean(),
             "map": mapped.mean(),
             "read": read.sum() / n,
+            "bind": bound,
         }
 
     def _mapped(self, n: int) -> Tensor:
@@ -122,7 +148,7 @@ class Trainer:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; one cut off half-way never replaces the last good one."""
-        state = {name: getattr(self, name).state_dict() for name in ("model", "average", "head")}
+        state = {name: getattr(self, name).state_dict() for name in _PARTS}
         state |= {"optimizers": [o.state_dict() for o in self.optimizers], "seen": self.seen}
         torch.save(state, path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
@@ -130,7 +156,7 @@ class Trainer:
     def load(self, path: Path) -> None:
         """Go on from a checkpoint."""
         state = torch.load(path)
-        for name in ("model", "average", "head"):
+        for name in _PARTS:
             getattr(self, name).load_state_dict(state[name])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -165,9 +191,12 @@ def train(recipe: Recipe, work: Path, vae: AutoencoderTiny, *, start: Path | Non
     checkpoint = work / "generator.pt"
     if checkpoint.exists():
         trainer.load(checkpoint)
-    elif start:
-        load_exported(trainer.model, start)
+    else:
+        if start:
+            load_exported(trainer.model, start)
+        teach_binding(trainer.model, trainer.binding, recipe.captions, keep=0.3 if start else 0.0)
         trainer.average.load_state_dict(trainer.model.state_dict())
+        trainer.save(checkpoint)
     means: dict[str, float] = {}
     started, first = time.perf_counter(), trainer.seen
     while trainer.seen < recipe.samples:
@@ -193,13 +222,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="diffusers folder to write")
     parser.add_argument("--start", type=Path, help="diffusers folder whose weights to train on (default: from nothing)")
     parser.add_argument("--threads", type=int, default=1)
-    for name, kind in (("samples", int), ("decay", int), ("batch", int), ("rate", float), ("time_mean", float), ("seed", int)):
+    for name, kind in (
+        ("samples", int),
+        ("captions", int),
+        ("decay", int),
+        ("batch", int),
+        ("rate", float),
+        ("time_mean", float),
+        ("seed", int),
+    ):
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=getattr(Recipe, name))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
     vae = load_or_train(options.work / "autoencoder")
-    chosen = {name: getattr(options, name) for name in ("samples", "decay", "batch", "rate", "time_mean", "seed")}
+    chosen = {
+        name: getattr(options, name) for name in ("samples", "captions", "decay", "batch", "rate", "time_mean", "seed")
+    }
     export(train(Recipe(**chosen), options.work, vae, start=options.start), vae, options.out)
 
 
