@@ -102,7 +102,7 @@ def _write_label(draw: ImageDraw.ImageDraw, x: int, y: int, picture: pd.Series) 
     known = score is not None and score == score
     parts = [f"seed {picture['seed']}" if "seed" in picture else "", f"{score:.2f}" if known else "no score"]
     failed = picture.get("failed")
-    failed = [] if failed is None or isinstance(failed, float) else list(failed)
+    failed = list(failed) if hasattr(failed, "__len__") else []  # None, NaN or NA: no verdict
     draw.text((x, y), " · ".join(part for part in parts if part), fill=BAD if failed else GOOD, font=_font())
     if failed:
         draw.text(
