@@ -40,7 +40,7 @@ def read_summary(store: Store, study: str, due: Sequence[Due]) -> Run:
     """Return the summary of a study that has these runs: one metric per arm and vision model, by iteration."""
     experiments = sorted({run.experiment for run in due})
     metrics = [
-        (safe_key(f"adherence/{row.experiment}/{row.vision_model}"), float(row.adherence), int(row.iteration))
+        (safe_key(f"trend/{row.experiment}/{row.vision_model}"), float(row.adherence), int(row.iteration))
         for name in experiments
         for row in trends.adherence(store, experiment=name).itertuples()
         if row.adherence == row.adherence

@@ -1,0 +1,145 @@
+"""Time the MLflow mirror against MLflow's own floor for the same content, and against the loop that it mirrors.
+
+    python benchmarks/tracking.py [--rounds 7] [--versions 4] [--json]
+
+Floor: one run with the same tags, params, metrics, images and table, through MLflow's client in its fastest documented
+way (`create_run`, one `log_batch`, `log_image(synchronous=True)`, `log_dict`, `set_terminated`) on the same kind of
+database. Both sides take turns in one process, so a busy machine slows both; the medians are compared, in wall time
+and in processor time. Making the database and importing MLflow are paid once, before.
+
+Share of the loop: `forgekit.track` on the study's versions (registry, both judges' runs and the summary included),
+against drawing their images with the embedded generator, judging left out, in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+IMAGES, JUDGES = 8, 2
+
+
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds of wall time and of processor time that `work` takes."""
+    wall, processor = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+def floor_run(client, experiment_id: str, run, folder: Path) -> None:
+    """Write what `run` holds with MLflow's own calls."""
+    from mlflow.entities import Metric, Param
+    from PIL import Image
+
+    run_id = client.create_run(experiment_id, run.start_ms, dict(run.tags), run.name).info.run_id
+    metrics = [Metric(name, value, run.end_ms, step) for name, value, step in run.metrics]
+    client.log_batch(run_id, metrics, [Param(name, value) for name, value in run.params.items()])
+    for image in run.row["images"]:
+        with Image.open(folder / image["path"]) as picture:
+            client.log_image(run_id, picture, key="image", step=image["step"], synchronous=True)
+    rows = [[image["seed"], image["score"]] for image in run.row["images"]]
+    client.log_dict(run_id, {"columns": ["seed", "score"], "data": rows}, "evaluations.json")
+    client.log_text(run_id, run.row["prompt_text"], "prompt.txt")
+    client.set_terminated(run_id, "FINISHED", run.end_ms)
+
+
+def compare_with_floor(folder: Path, rounds: int) -> dict[str, float]:
+    """Write the runs of a store by turns through the mirror and through MLflow's client; return the medians."""
+    import study as studies
+
+    from forgekit.tracking.artifacts import write_files
+    from forgekit.tracking.connection import connect, default_uri
+    from forgekit.tracking.runs import due_runs, read_runs
+    from forgekit.tracking.study import Study
+
+    store = studies.make(folder, scenes=rounds + 1, iterations=1, seeds=IMAGES, judges=("judge",))
+    runs = list(read_runs(store, due_runs(store)))
+    connection = connect(store, default_uri(store), folder / "mlflow.db")
+    study = Study.open(connection, "mirror", "benchmark")
+    by_hand = connection.client.create_experiment("floor", artifact_location=(folder / "floor").as_uri())
+    taken: dict[str, list[tuple[float, float]]] = {"mirror": [], "floor": []}
+    for run in runs:
+        files = partial(write_files, run, store.folder)
+        taken["mirror"].append(timed(partial(study.write, run, files, link_prompt=False)))
+        taken["floor"].append(timed(partial(floor_run, connection.client, by_hand, run, store.folder)))
+    wall, processor = (
+        {side: statistics.median(times[kind] for times in turns[1:]) for side, turns in taken.items()}
+        for kind in (0, 1)
+    )
+    return {
+        "metrics": len({name for name, _, _ in runs[0].metrics}),
+        "metric_points": len(runs[0].metrics),
+        "images": IMAGES,
+        "mirror_ms": round(1000 * wall["mirror"], 1),
+        "floor_ms": round(1000 * wall["floor"], 1),
+        "ratio": round(wall["mirror"] / wall["floor"], 3),
+        "ratio_processor": round(processor["mirror"] / processor["floor"], 3),
+    }
+
+
+def share_of_loop(folder: Path, database: Path, versions: int) -> dict[str, float]:
+    """Draw the images of some versions with the embedded generator, mirror as many, and compare."""
+    import study as studies
+
+    import forgekit as fk
+    from forgekit.models import DrawRequest, load_model
+
+    shutil.copy(database, folder / "mlflow.db")
+    store = studies.make(folder, scenes=versions, iterations=1, seeds=IMAGES)
+    generator = load_model("image_generator", "mini")
+    parameters = generator.default_parameters()
+    requests = [DrawRequest("a red circle on a blue square", seed, parameters) for seed in range(IMAGES)]
+    generator.draw(requests[:1])  # weights are loaded once
+    drawing = [timed(partial(generator.draw, requests)) for _ in range(versions)]
+    mirroring = timed(partial(fk.track, store))
+    shares = [mirroring[kind] / (mirroring[kind] + sum(times[kind] for times in drawing)) for kind in (0, 1)]
+    return {
+        "versions": versions,
+        "runs": versions * JUDGES,
+        "draw_s_per_version": round(sum(times[0] for times in drawing) / versions, 2),
+        "mirror_s_per_version": round(mirroring[0] / versions, 3),
+        "share": round(shares[0], 4),
+        "share_processor": round(shares[1], 4),
+    }
+
+
+def main() -> None:
+    """Run both comparisons and print them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--versions", type=int, default=4)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        first, second, empty = (Path(folder) / name for name in ("floor", "loop", "empty"))
+        for place in (first, second, empty):
+            place.mkdir()
+        from mlflow import MlflowClient
+
+        MlflowClient(tracking_uri=f"sqlite:///{empty / 'mlflow.db'}").search_experiments()
+        shutil.copy(empty / "mlflow.db", first / "mlflow.db")
+        results = {
+            "floor": compare_with_floor(first, arguments.rounds),
+            "loop": share_of_loop(second, empty / "mlflow.db", arguments.versions),
+        }
+    if arguments.json:
+        print(json.dumps(results, indent=2))
+    else:
+        for name, figures in results.items():
+            print(f"{name:8}", ", ".join(f"{key} {value}" for key, value in figures.items()))
+
+
+if __name__ == "__main__":
+    main()
