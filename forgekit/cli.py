@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import json
 import re
 import signal
 import sys
@@ -140,6 +141,17 @@ def _explained(function: Callable[..., Any]) -> dict[str, str]:
     return {name: " ".join(text.split()).rstrip(".") for name, text in entries}
 
 
+def _values(text: str) -> dict[str, Any]:
+    """Read pairs whose values are numbers, true, false or null where they look it, and else text."""
+    values: dict[str, Any] = {}
+    for name, value in _pairs(text).items():
+        try:
+            values[name] = json.loads(value)
+        except ValueError:
+            values[name] = value
+    return values
+
+
 def _pairs(text: str) -> dict[str, str]:
     """Read "a=b,c=d"."""
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
@@ -155,8 +167,8 @@ def _flag(name: str) -> str:
 def _reader(hint: Any) -> tuple[Callable[[str], Any], str]:
     """Return how a value of this type is read from the command line, and how the help names it."""
     kinds = set(get_args(hint)) if isinstance(hint, UnionType) or get_origin(hint) is not None else {hint}
-    if any(get_origin(kind) is Mapping for kind in {hint, *kinds}):
-        return _pairs, "NAME=VALUE,…"
+    if mappings := [kind for kind in {hint, *kinds} if get_origin(kind) is Mapping]:
+        return (_values if Any in get_args(mappings[0]) else _pairs), "NAME=VALUE,…"
     if any(
         get_origin(kind) is not None or kind in (list, tuple)
         for kind in {hint, *kinds}

@@ -169,3 +169,9 @@ def test_two_batches_in_one_folder_are_refused(notebook: Path, store: Store) -> 
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(ParameterError, match="running in another process"):
             run_batch(store, plan)
+
+
+def test_the_plan_in_the_repository_fits_the_notebook_it_names() -> None:
+    plan = read_plan(Path(__file__).parents[1] / "experiments" / "guidance.toml")
+    assert plan.notebook.stem == "02_loop"
+    assert len(plan.executions) == 6

@@ -114,6 +114,22 @@ def test_rows_keep_their_own_model_parameters_and_what_the_source_says_of_them(s
     assert cat["source"] == {"category": "animal", "file": "p.csv", "id": "007", "row": 2}
 
 
+@pytest.mark.parametrize("name", ["p.csv", "p.jsonl"])
+def test_the_parameters_of_an_import_are_those_of_every_row_that_says_nothing_else(store, tmp_path, name):
+    frame = pd.DataFrame({"text": ["a cat", "a dog"], "parameters": ['{"seed": 3}', None]})
+    if name == "p.csv":
+        frame.to_csv(tmp_path / name, index=False)
+    else:
+        lines(tmp_path / name, [{"text": "a cat", "parameters": {"seed": 3}}, {"text": "a dog"}])
+    fk.import_prompts(store, tmp_path / name, parameters={"seed": 1, "guidance_scale": 2.5})
+    rows = store.rows("select id, scene_hash, base_parameters from prompts order by prompt_text")
+    assert [row["base_parameters"]["seed"] for row in rows] == [3, 1]
+    assert [row["base_parameters"]["guidance_scale"] for row in rows] == [2.5, 2.5]
+    for row in rows:
+        named = {name: row[name] for name in ("scene_hash", "base_parameters")}
+        assert row["id"] == content_id("prompt", **named, model="mini", experiment="main")
+
+
 def test_a_dry_run_shows_the_first_rows_and_stores_nothing(store):
     fk.import_prompts(store, pd.DataFrame({"text": ["a cat"]}))
     report = fk.import_prompts(store, pd.DataFrame({"text": ["a dog", "a Cat", "a dog", None]}), dry_run=True)

@@ -28,6 +28,7 @@ def import_prompts(
     *,
     model: str = "mini",
     experiment: str = "main",
+    parameters: Mapping[str, Any] | None = None,
     format: str | None = None,
     text_column: str | int | None = None,
     columns: Mapping[str, str] | None = None,
@@ -48,6 +49,7 @@ def import_prompts(
         source: a file or folder of prompts (from Python also a DataFrame); see `forgekit.sources.read_chunks`.
         model: the image generator for rows that name none.
         experiment: the arm of a study that the prompts belong to.
+        parameters: how images are drawn, such as guidance_scale=4.5; what a row says of itself goes before.
         format: txt, csv, tsv, excel, json, jsonl, parquet, png, folder, or a benchmark by name (partiprompts, geneval,
             dsg-1k, t2i-compbench, …); told from the file where not given.
         text_column: the column of the texts, by name, or by number from 0 where there is no header; told from its name
@@ -71,7 +73,7 @@ def import_prompts(
     if expand is not None and expand < 0:
         raise ParameterError(f"expand is {expand}; give how many expansions of each template to draw, 0 for all")
     origin = _origin(source, format)
-    gathered = _Gathered(Commons(model, experiment), origin)
+    gathered = _Gathered(Commons(model, experiment, dict(parameters or {})), origin)
     plan = _Plan("draft" if draft else "imported", experiment, dry_run)
     with running("import", total=0, unit="row") as (report, bar):
         if expand is None and wildcards is None:

@@ -116,6 +116,7 @@ class Commons:
 
     model: str
     experiment: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # of every prompt; a row's own go first
     numbers: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -123,7 +124,8 @@ class Commons:
 
     def number(self, model: Any, parameters: Any) -> int:
         """Return the number of a row's own model and parameters; where it names no model, the import's."""
-        key = (model if isinstance(model, str) and model else self.model, canonical_json(parameters or {}))
+        all_parameters = {**self.parameters, **(parameters or {})}
+        key = (model if isinstance(model, str) and model else self.model, canonical_json(all_parameters))
         return self.numbers.setdefault(key, len(self.numbers))
 
     def table(self) -> pa.Table:
