@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 # The model behind the draws: the mean change of a candidate is the sum of a prior and of one random effect per level.
 # What one candidate teaches therefore counts in part for every other one that shares a level with it.
-PRIOR_CHANGE = 0.02  # what an untried candidate is expected to gain
+PRIOR_CHANGE = 0.01  # what an untried candidate is expected to gain
 LEVELS = {  # standard deviation of the effects of each level
-    "action": 0.08,  # any use_plain_word
-    "kind": 0.06,  # use_plain_word on a colour
-    "outcome": 0.08,  # any replacement by "red"
-    "detail": 0.08,  # "scarlet -> red" for a colour
+    "rewrite": 0.03,  # any rewrite at all
+    "action": 0.06,  # any use_plain_word
+    "kind": 0.03,  # use_plain_word on a colour
+    "outcome": 0.03,  # any replacement by "red"
+    "detail": 0.03,  # "scarlet -> red" for a colour
 }
 CHANGE_STD = 0.2  # how far the change of one version (4 images or so) lies from its candidate's mean
 
@@ -70,7 +71,7 @@ class Memory:
     """Evidence, and what it lets expect of candidates: a normal model with a random effect per level.
 
     The posterior is exact (a Gaussian process whose kernel adds a variance for each level that two
-    candidates share: action; action and element kind; action and outcome; all of it with the term).
+    candidates share: any; action; action and element kind; action and outcome; all of it with the term).
     """
 
     evidence: tuple[Evidence, ...] = ()
@@ -119,7 +120,7 @@ class Memory:
 def _keys(triples: Iterable[tuple[str, str, str]]) -> list[tuple[Any, ...]]:
     """Return the key of each level, in the order of LEVELS, for (kind, action, detail)."""
     return [
-        (action, (action, kind), (action, detail.split(" -> ")[-1]), (action, kind, detail))
+        ((), action, (action, kind), (action, detail.split(" -> ")[-1]), (action, kind, detail))
         for kind, action, detail in triples
     ]
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from forgekit.models import LanguageModel
 
 PASS_MARK = 0.75  # an element whose mean probability is below this is failing
-WORST = 2  # how many failing elements are worked on at a time
-SURE = 0.75  # how likely a change must be to help before it is made together with others
+WORST = 3  # how many failing elements are worked on at a time
+SURE = 0.7  # how likely a change must be to help before it is made together with others
 PARAPHRASED = 3  # how many rewordings one paraphrase has at most
 COMBINED = "combine"  # the action of a rewrite that makes several changes at once
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from zlib import crc32
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -23,7 +24,7 @@ from forgekit.store import Store
 
 @dataclass
 class FakeGenerator:
-    """Paints one flat colour per request, and refuses prompts that contain "refuse"."""
+    """Paints one flat colour per request (another for another prompt), and refuses prompts that contain "refuse"."""
 
     name: str = "conftest:FakeGenerator"  # an address that `load_model` finds
     drawn: list[DrawRequest] = field(default_factory=list)
@@ -42,9 +43,14 @@ class FakeGenerator:
         return [
             ItemError("refused")
             if "refuse" in request.prompt
-            else Drawing(Image.new("RGB", (8, 8), (request.seed % 256, 0, 0)), {"seed": request.seed})
+            else Drawing(Image.new("RGB", (8, 8), _shade(request)), {"seed": request.seed})
             for request in requests
         ]
+
+
+def _shade(request: DrawRequest) -> tuple[int, int, int]:
+    told = crc32(f"{request.prompt}{sorted(request.parameters.items())}".encode())
+    return request.seed % 256, told % 256, told // 256 % 256
 
 
 @dataclass
