@@ -241,7 +241,7 @@ def vqa(folder: Path, images: int, repeats: int) -> dict[str, Any]:
     from forgekit.models.vqa import VQAJudge
 
     export(*build_model(build_tokenizer()), folder / "fuyu")
-    judge = VQAJudge("fuyu", str(folder / "fuyu"), device="cpu", prompt="{}", description="", batch_size=8)
+    judge = VQAJudge("fuyu", str(folder / "fuyu"), device="cpu", prompt="{}", description="", batch_size=32)
     scenes = [Scene(text, parse(text)) for text in LONG_SCENES]
     painter = Painter(64)
     items = [(painter._paint(i), scenes[i % len(scenes)]) for i in range(images)]

@@ -149,6 +149,8 @@ def evaluate_images(
             _finish(store, judges, ids)
             report.done += len(ids)
             bar.update(len(ids))
+            if len(ids) < prompts_per_batch:
+                break  # nothing else was due
         for start in range(0, len(past), prompts_per_batch):
             ids = past[start : start + prompts_per_batch]
             _judge_prompts(store, report, [(judge, HELDOUT) for judge in judges], ids)
