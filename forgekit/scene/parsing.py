@@ -136,6 +136,8 @@ class _Parse:
             return phrase.after
         if self._is_made_of(phrase):
             return phrase.after
+        if self._is_side_of(phrase):
+            return phrase.after
         self._split_medium(phrase, following)
         if noun in ("background", "backdrop") or phrase.name.endswith(" background"):
             return self._on_background(phrase, of)
@@ -193,12 +195,19 @@ class _Parse:
         self.framed = True
         plain = phrase.name in _split(frames["plain"])
         words = [value for _, value in phrase.attributes] + phrase.name.split()
-        known = [" ".join(words[start:]) for start in range(len(words))]
-        style = next((name for name in known if ("style", name) in self.lexicon.meanings), "" if plain else phrase.name)
+        style = self._style_at_the_end(words) or ("" if plain else phrase.name)
         if style:
             self.styles.append(style)
         self.negated = False
         return True
+
+    def _style_at_the_end(self, words: list[str]) -> str:
+        """Return the longest run of style words that ends `words`: "small watercolor sketch" → "watercolor sketch"."""
+        meanings, start = self.lexicon.meanings, len(words)
+        while start and (("style", " ".join(words[start - 1 :])) in meanings or ("style", words[start - 1]) in meanings):
+            start -= 1
+        known = [" ".join(words[at:]) for at in range(start)]
+        return next((name for name in known if ("style", name) in meanings), " ".join(words[start:]))
 
     def _split_medium(self, phrase: NounPhrase, following: Token | None) -> None:
         """Take "disney graveyard photo" for a photo of a disney graveyard."""
@@ -213,6 +222,17 @@ class _Parse:
         alone = not phrase.determiner and not self.link and phrase.count is None and bool(self.objects)
         ends = following is None or following.tag == "X"
         return alone and ends and phrase.head.noun.split()[-1] in _split(self.lexicon.grammar["frame"]["words"])
+
+    def _is_side_of(self, phrase: NounPhrase) -> bool:
+        """Take "a dog with a cat to its left": a place beside the object named before."""
+        link, side = self.link, phrase.head.noun
+        if side not in ("left", "right") or phrase.determiner not in ("its", "his", "her", "their"):
+            return False
+        if link and link.subjects and link.predicate in ("to", "on", "at") and link.subjects[0]:
+            for subject in link.subjects:
+                self._add_relation(subject, f"{side} of", link.subjects[0] - 1, link.verb)
+            self.group, self.linked, self.link = list(link.subjects), "", None
+        return True
 
     def _is_made_of(self, phrase: NounPhrase) -> bool:
         """Take "made of wood": a material of the subject, not another object."""
@@ -370,6 +390,9 @@ class _Parse:
             return
         previous = self.tokens[index - 1] if index else None
         self._close_link()
+        if previous is not None and previous.word == "there":  # "on the right there is a …": nothing said before is meant
+            self.group, self.linked, self.subjects, self.finite = [], "", [], False
+            return
         if previous is not None and previous.word in ("that", "which", "who") and self.group:
             self.link = _Link(self.group[-1:], verb=verb)
             return
@@ -390,7 +413,7 @@ class _Parse:
     @property
     def fresh_subject(self) -> bool:
         """Whether the last object of the group was joined on by "and" and so may be the subject of a new clause."""
-        return len(self.group) > 1 and bool(self.linked)
+        return len(self.group) > 1
 
     def _agent(self, verb: str) -> list[int]:
         nearest = self.group if not self.linked else self.group[-1:]

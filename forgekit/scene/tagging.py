@@ -15,6 +15,7 @@ from forgekit.scene.vocabulary import entry_of, phrases_from
 
 TOKEN = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]")
 QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”|‘([^’]+)’|(?<!\w)\'((?:[^\']|(?<=\w)\'(?=\w))+)\'(?!\w)|「([^」]+)」')
+COUNTED = re.compile(r"(\d{1,2})([a-z]{3,})")  # tags like "2girls"
 WORDLIKE = re.compile(r"(?!(.)\1)(?=.*[aeiouy]).{3}")
 PUNCTUATION = Entry("X")
 POSSESSIVE = Entry("I")
@@ -50,7 +51,7 @@ def tag_words(text: str, lexicon: Lexicon) -> list[Token]:
             token.tag = _settle(
                 token, before, tokens[index + 1 : index + 3], verb_seen, _number(tokens, index), lexicon
             )
-        if token.tag == "X" and token.word in ".;!?":
+        if (token.tag == "X" and token.word in ".;!?") or token.word in ("while", "whereas", "but"):
             verb_seen = False
         elif token.tag in "VB":
             verb_seen = True
@@ -87,6 +88,10 @@ def _tokenise(text: str, lexicon: Lexicon) -> list[Token]:
             tokens.append(Token(word, start, end, PUNCTUATION if word not in "&+" else Entry("C"), "X"))
             continue
         proper = raw[0].isupper() and bool(tokens) and tokens[-1].word not in ".!?:"
+        if parts := _parts_of(word, lexicon):
+            for offset, part in parts:
+                tokens.append(Token(part, start + offset, start + offset + len(part), entry_of(part, lexicon)))
+            continue
         if word.endswith("'s") and word not in lexicon.entries:
             if len(word) > 2:
                 tokens.append(Token(word[:-2], start, end - 2, entry_of(word[:-2], lexicon), proper=proper))
@@ -94,6 +99,17 @@ def _tokenise(text: str, lexicon: Lexicon) -> list[Token]:
             continue
         tokens.append(Token(word, start, end, entry_of(word, lexicon), proper=proper))
     return tokens
+
+
+def _parts_of(word: str, lexicon: Lexicon) -> list[tuple[int, str]]:
+    """Return the words in "black-and-white" and "1girl" with their places, [] for a word that is one."""
+    if "-and-" in word:
+        first, _, second = word.partition("-and-")
+        if entry_of(first, lexicon).kind == "color" == (entry_of(second, lexicon).kind if second else ""):
+            return [(0, first), (len(first) + 1, "and"), (len(first) + 5, second)]
+    if word[0].isdigit() and (match := COUNTED.fullmatch(word)) and "N" in entry_of(match[2], lexicon).tags:
+        return [(0, match[1]), (len(match[1]), match[2])]
+    return []
 
 
 def _join_phrases(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
@@ -150,10 +166,18 @@ def _phrase_fits(phrase: Phrase, before: list[Token], tokens: list[Token], end: 
     closes = (
         following is None or following.entry.tags == "X" or following.word in ("of", "style", "and", "with", "without")
     )
+    if len(phrase.words) > 1 and following is not None and following.word == "of" and not _has_verb(before):
+        return True  # "an isometric 3d render of"
+    if len(before) > 1 and before[-1].word in ("in", "with") and before[-2].entry.verb in ("cover", "fill"):
+        return False  # "covered in graffiti"
     if previous is not None and previous.word in ("a", "an"):
         closes = following is not None and following.word in ("of", "style", "showing", "depicting")
         opens = len(before) == 1 or before[-2].tag in ("X", "Y")
     return opens and closes
+
+
+def _has_verb(tokens: list[Token]) -> bool:
+    return any(set("VB") & set(token.entry.tags) and "N" not in token.entry.tags for token in tokens)
 
 
 def _place_unknown(tokens: list[Token]) -> list[Token]:
@@ -228,6 +252,7 @@ def _noun_follows(following: list[Token], lexicon: Lexicon) -> bool:
         and token.word.endswith("s")
         and token.entry.hint == "verb"
         and not lexicon.is_thing(token.entry.noun)
+        and token.word not in _RATHER_THINGS
     ):  # "the orange sits on …"
         return after not in "DSPRX"
     if tags == "J" or (
@@ -268,7 +293,7 @@ def _settle(
     if previous in "DSQJIK":
         return _inside_phrase(tags, noun_follows, entry, following)
     if previous == "N":
-        return _after_noun(token, before, following, number)
+        return _after_noun(token, before, following, number, verb_seen)
     if previous == "B" and entry.kind and "J" in tags:
         return "J"
     if previous == "B":
@@ -286,7 +311,10 @@ def _settle(
         return _inside_phrase(tags, noun_follows, entry, following)
     if previous in "VGE" and "G" in tags and "N" not in tags:
         return "J" if "J" in tags and previous != "G" else "G"
-    finite = "V" in tags and token.word.endswith("s") and entry.hint == "verb" and verb_seen
+    if previous == "T" and "V" in tags and entry.hint == "verb":  # 'a sign reading "OPEN" glows'
+        return "V"
+    resumes = before is not None and before.word == "," and following and following[0].entry.tags[0] in "DSQ"
+    finite = "V" in tags and token.word.endswith("s") and entry.hint == "verb" and (verb_seen or resumes)
     if finite and (not following or following[0].entry.tags[0] in "DSPRX"):
         return "V"
     if "G" in tags and entry.hint != "noun":
@@ -315,7 +343,7 @@ def _lists_adjectives(entry: Entry, following: list[Token]) -> bool:
     return joint == "," and adjective and bool(set("JE") & set(after.tags))
 
 
-def _after_noun(token: Token, before: Token, following: list[Token], number: str) -> str:
+def _after_noun(token: Token, before: Token, following: list[Token], number: str, verb_seen: bool) -> str:
     tags, entry = token.entry.tags, token.entry
     if "G" in tags:
         return "N" if entry.hint == "noun" else "G"
@@ -324,6 +352,8 @@ def _after_noun(token: Token, before: Token, following: list[Token], number: str
     if "V" in tags and "N" in tags:
         if number == "open":
             return "N"
+        if (not verb_seen or number == "joined") and _third_person(token) and _opens_object(token, before, following, number):
+            return "V"
         plural = number == "joined" or _looks_plural(before)
         agrees = plural != token.word.endswith("s") or token.word in ("lay", "cast")  # past forms
 
@@ -338,11 +368,28 @@ def _after_noun(token: Token, before: Token, following: list[Token], number: str
     return next((tag for tag in "NVJR" if tag in tags), tags[0])
 
 
+def _third_person(token: Token) -> bool:
+    """Say whether a word is the -s form of a verb; "leaves" and "waves" are rather things."""
+    return token.word.endswith("s") and not token.word.endswith(("ss", "us")) and token.word not in _RATHER_THINGS
+
+
+def _opens_object(token: Token, before: Token, following: list[Token], number: str) -> bool:
+    """Say whether an -s form after a noun is the clause's verb, though it agrees with a noun further ahead or none is known.
+
+    "a chair with blue legs stands in …", "a cup sits here, and a notebook lies to …", "a barista steams milk".
+    """
+    after = following[0].entry.tags[0] if following else "X"
+    if token.entry.hint == "verb" and (number == "joined" or _looks_plural(before)):
+        return after in "DSQPR" or (after == "X" and _looks_plural(before))
+    return not _looks_plural(before) and number != "joined" and after in "NJ" and "V" not in following[0].entry.tags
+
+
 def _looks_plural(token: Token) -> bool:
     word = token.word
     return word.split()[-1] != token.noun.split()[-1] or (word.endswith("s") and not word.endswith(("ss", "us")))
 
 
+_RATHER_THINGS = frozenset("leaves waves knives lives shelves glasses cookies flies".split())
 _PLACING = frozenset("in with on of under behind near like above inside between among".split())
 _SHADES = frozenset({"light", "dark", "bright", "pale", "deep"})
 _THING_BEFORE = frozenset(
