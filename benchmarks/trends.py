@@ -30,7 +30,8 @@ FILL = (
     "insert into scenes (scene_hash, scene_text) select sha256('scene' || i), 'scene ' || i from range($scenes) t(i)",
     f"""
     insert into prompts
-        (id, scene_hash, model, prompt_text, base_parameters, generation_iteration, status, best_image_id, current_score)
+        (id, scene_hash, model, prompt_text, base_parameters, generation_iteration, status, best_image_id,
+         current_score)
     select {PROMPT.format(number="i")}, sha256('scene' || i // {ITERATIONS}), 'mini', 'a prompt', '{{}}',
         i % {ITERATIONS}, 'archived', {IMAGE.format(number=f"i * {SEEDS}")},
         least(1, 0.4 + 0.1 * (i % {ITERATIONS}) + 0.1 * random())
@@ -69,15 +70,22 @@ def fill(store: Store, evaluations: int) -> None:
 
 
 def ask(store: Store, question: str) -> dict[str, float]:
-    """Return the seconds of the second of two calls, and the peak memory of this process in GiB."""
+    """Return the seconds of the second of two calls (of the clock, and of all cores together) and the peak memory of
+    this process in GiB.
+    """
     from forgekit import trends
 
     for _ in range(2):
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), time.process_time()
         rows = len(getattr(trends, question)(store))
-        seconds = time.perf_counter() - started
+        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - worked
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {"seconds": round(seconds, 3), "peak_gib": round(peak, 2), "rows": rows}
+    return {
+        "seconds": round(seconds, 3),
+        "cpu_seconds": round(cpu_seconds, 3),
+        "peak_gib": round(peak, 2),
+        "rows": rows,
+    }
 
 
 def contact_sheet(images: int = 500) -> dict[str, float]:
@@ -103,10 +111,16 @@ def contact_sheet(images: int = 500) -> dict[str, float]:
                 "failed": [["a red circle"] * (i % 2) for i in range(images)],
             }
         )
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), time.process_time()
         sheet = plots.contact_sheet(table)
-        seconds = time.perf_counter() - started
-    return {"seconds": round(seconds, 2), "images": images, "width": sheet.width, "height": sheet.height}
+        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - worked
+    return {
+        "seconds": round(seconds, 2),
+        "cpu_seconds": round(cpu_seconds, 2),
+        "images": images,
+        "width": sheet.width,
+        "height": sheet.height,
+    }
 
 
 def main() -> None:
@@ -116,18 +130,24 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=Path(tempfile.gettempdir()) / "forgekit-trends")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--ask", choices=QUESTIONS, help=argparse.SUPPRESS)
+    parser.add_argument("--fill", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     store = open_store(arguments.store / f"{arguments.evaluations}.duckdb")
     if arguments.ask:
         print(json.dumps(ask(store, arguments.ask)))
         return
-    if store.df("select count(*) as n from image_evaluations")["n"][0] == 0:
+    if arguments.fill:
         fill(store, arguments.evaluations)
-    results = {"contact_sheet": contact_sheet()}
+        return
+    if store.df("select count(*) as n from image_evaluations")["n"][0] == 0:
+        # In another process: the peak memory of a process counts that of the one which started it.
+        subprocess.run([sys.executable, *sys.argv, "--fill"], check=True)
+    results = {}
     for question in QUESTIONS:
         command = [sys.executable, *sys.argv, "--ask", question]
         done = subprocess.run(command, capture_output=True, text=True)
         results[question] = json.loads(done.stdout) if done.returncode == 0 else {"error": done.stderr.splitlines()[-1]}
+    results["contact_sheet"] = contact_sheet()
     if arguments.json:
         print(json.dumps(results, indent=2))
     else:

@@ -104,6 +104,7 @@ def distribution(data: pd.DataFrame | Store, *, vision_model: str | None = None,
             ax.fill_between(centers, base, ridge, color=color, alpha=0.35, linewidth=0)
             ax.plot(centers, ridge, color=color, label=name if row["iteration"] == line["iteration"].iloc[0] else None)
             ax.plot([row["q50"]] * 2, [base, base + 0.25], color=color, linewidth=2.5)
+    ax.set_ylim(-0.1, len(iterations) + 0.25 * len(_lines(table)))  # room for the legend above the ridges
     ax.set_yticks(range(len(iterations)), [f"iteration {iteration}" for iteration in iterations])
     ax.set(xlabel="score of an image", xlim=(0, 1), title="Distribution of scores (bar: median)")
     return _finish(ax)

@@ -153,7 +153,11 @@ def _histogram(scores: pd.Series, low: float, high: float) -> str:
         f'opacity="{1 if low <= (i + 0.5) / 20 <= high else 0.25}"><title>{n} images</title></rect>'
         for i, n in enumerate(counts)
     )
-    return f'<svg width="400" height="52" role="img" aria-label="histogram of scores">{bars}</svg>'
+    axis = '<line x1="0" x2="400" y1="50.5" y2="50.5" stroke="#999"/>' + "".join(
+        f'<text x="{400 * at}" y="64" font-size="11" text-anchor="{anchor}">{at:g}</text>'
+        for at, anchor in ((0, "start"), (0.5, "middle"), (1, "end"))
+    )
+    return f'<svg width="400" height="66" role="img" aria-label="histogram of scores">{bars}{axis}</svg>'
 
 
 def _kept(value: str, known: Any) -> str:
