@@ -218,6 +218,15 @@ def transformers_clip(shape: dict[str, Any]) -> tuple[Any, Any]:
     import open_clip
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
 
+    class TensorCLIP(CLIPModel):
+        """torchmetrics 1.9 expects vectors, as transformers before 5 returned them."""
+
+        def get_image_features(self, *arguments: Any, **options: Any) -> Any:
+            return super().get_image_features(*arguments, **options).pooler_output
+
+        def get_text_features(self, *arguments: Any, **options: Any) -> Any:
+            return super().get_text_features(*arguments, **options).pooler_output
+
     known = open_clip.SimpleTokenizer()
     names = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
     vocabulary = {names.get(token, token): i for token, i in known.encoder.items()}
@@ -230,7 +239,7 @@ def transformers_clip(shape: dict[str, Any]) -> tuple[Any, Any]:
         vision_config={**vision, "intermediate_size": 4 * width, "image_size": 224},
         projection_dim=shape["embed"],
     )
-    return CLIPModel(config).eval(), CLIPProcessor(image_processor=CLIPImageProcessor(), tokenizer=tokenizer)
+    return TensorCLIP(config).eval(), CLIPProcessor(image_processor=CLIPImageProcessor(), tokenizer=tokenizer)
 
 
 def vqa(folder: Path, images: int, repeats: int) -> dict[str, Any]:
