@@ -155,10 +155,12 @@ def test_a_judge_blind_to_style_fails_at_that_error_and_no_other(graphs):
 
 
 def test_a_judge_without_weights_is_reported_and_the_others_are_tested():
-    report = judging.judge_test(judges=[FakeJudge(), "local-dir:/nowhere/clip-x"], graphs=2, drawings=1)
+    judges = [FakeJudge(), "local-dir:/nowhere/clip-x", "mini-clop"]
+    report = judging.judge_test(judges=judges, graphs=2, drawings=1)
     assert report.figures["fake-judge"]["ordering"] == 0
     assert "no weights could be loaded" in report.figures["clip-x"]["error"]
-    assert report.failed == 1
+    assert "is called 'mini-clop'" in report.figures["mini-clop"]["error"]
+    assert report.failed == 2
 
 
 def test_the_command_needs_no_store_and_prints_json(capsys):

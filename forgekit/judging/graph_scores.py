@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from forgekit.mini.error_graphs import ErrorGraph
 
 GRAPHS_AT_ONCE = 32
+COLUMNS = [
+    *("judge", "graph", "drawing", "errors", "error", "image_path", "scene_text", "truths"),
+    *("score", "text_score", "element_scores", "reason"),
+]
 LEAST = 1e-6  # an element's probability counts as at least this, as in sql/views.sql
 
 
@@ -57,7 +61,7 @@ def score_graphs(
                 {"judge": judge.name, **told, **_said(verdict)}
                 for (_, _, told), verdict in zip(part, verdicts, strict=True)
             ]
-    return pd.DataFrame([row for row in rows if row["judge"] not in failures]), failures
+    return pd.DataFrame([row for row in rows if row["judge"] not in failures], columns=COLUMNS), failures
 
 
 def element_scores(table: pd.DataFrame) -> pd.DataFrame:

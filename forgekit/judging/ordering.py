@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forgekit.errors import ParameterError
+from forgekit.errors import ParameterError, UnknownModelError
 from forgekit.judging.graph_scores import score_graphs
 from forgekit.models import VisionModel, load_model
 
@@ -68,7 +68,7 @@ def judge_test(
 ) -> JudgeTest:
     """Test judges on semantic error graphs: a correct picture of the mini world, then one, two and three errors.
 
-    A judge that cannot be loaded is reported with its reason, and the others are tested.
+    A judge that is not known or cannot be loaded is reported with its reason, and the others are tested.
 
     Args:
         judges: vision models to test.
@@ -78,20 +78,25 @@ def judge_test(
         json: print the figures as JSON.
 
     Raises:
-        UnknownModelError: a judge that nobody knows.
         ParameterError: `graphs` or `drawings` is below 1, or no judge is given.
     """
     from forgekit.mini.error_graphs import error_graphs
 
-    models = [load_model("vision_model", judge) for judge in judges]
-    if not models:
+    if not judges:
         raise ParameterError("judges=[]: give at least one, such as mini-clip")
+    models, failures = [], {}
+    for judge in judges:
+        try:
+            models.append(load_model("vision_model", judge))
+        except UnknownModelError as error:
+            failures[str(judge)] = str(error)
     made = error_graphs(graphs, drawings=drawings, seed=seed)
-    table, failures = score_graphs(models, made, seed=seed)
-    figures: dict[str, dict[str, Any]] = {}
+    table, more = score_graphs(models, made, seed=seed)
+    failures |= more
+    figures: dict[str, dict[str, Any]] = {name: {"error": reason} for name, reason in failures.items()}
     for model in models:
-        reason = failures.get(model.name)
-        figures[model.name] = {"error": reason} if reason else _figures(table[table["judge"] == model.name])
+        if model.name not in failures:
+            figures[model.name] = _figures(table[table["judge"] == model.name])
     return JudgeTest(figures, table, failures, json)
 
 
