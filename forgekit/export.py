@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from forgekit.errors import ParameterError
 from forgekit.stages.report import StageReport, running
@@ -100,7 +100,7 @@ def export_store(
     store: Store,
     folder: str | Path,
     *,
-    format: Literal["parquet", "imagefolder"] = "parquet",
+    format: str = "parquet",
     experiment: str | None = None,
 ) -> StageReport:
     """Write the record into a new folder, whole or not at all.

@@ -12,6 +12,7 @@ import pytest
 import study
 
 from forgekit import trends
+from forgekit.cli import main
 from forgekit.errors import ParameterError
 from forgekit.export import export_store
 from forgekit.report import write_report
@@ -143,3 +144,10 @@ def test_a_report_survives_a_missing_image_and_an_experiment_without_scores(tmp_
     with pytest.raises(ParameterError, match="no experiment"):
         write_report(store, tmp_path / "none.html", experiment="mian")
     assert not (tmp_path / "none.html").exists()
+
+
+def test_the_command_line_exports_too(store: Store, tmp_path: Path) -> None:
+    command = ["export", str(tmp_path / "out"), "--store", str(store.path), "--format", "imagefolder"]
+    assert main(command) == 0
+    assert (tmp_path / "out" / "metadata.jsonl").exists()
+    assert main(command) == 2  # the folder is there now
