@@ -91,11 +91,18 @@ class Refine:
         if together is not None:
             return together
         for start in range(0, len(case.failing), WORST):
-            candidates = [c for e in case.failing[start : start + WORST] for c in self._propose(case.draft, e)]
-            for candidate in _by_promise(candidates, case):
-                if case.allows(candidate):
-                    return candidate
+            # One candidate for each element and action: else the action with most of them would be chosen most.
+            best = [
+                self._best_of(case, e, action) for e in case.failing[start : start + WORST] for action in self.actions
+            ]
+            chosen = next(_by_promise([candidate for candidate in best if candidate], case), None)
+            if chosen is not None:
+                return chosen
         return None
+
+    def _best_of(self, case: Case, element: Element, action: str) -> Candidate | None:
+        candidates = propose(case.draft, element, {action: ACTIONS[action]})
+        return next(filter(case.allows, _by_promise(candidates, case, floor=float("-inf"))), None)
 
     def _known_to_help(self, case: Case) -> Candidate | None:
         """Make, for each failing element in turn, the change that is surest to help; None where that is but one."""
@@ -134,7 +141,8 @@ class Paraphrase:
             while len(made) < wanted and (candidate := self._reworded(case, draft)) is not None:
                 made.append(candidate)
                 draft = redrafted(draft, candidate)
-            if made and case.is_new(combined := _combined(made)):
+            combined = _combined(made) if made else None
+            if combined is not None and combined.text != case.draft.text and case.is_new(combined):
                 return combined
         return None
 
@@ -206,11 +214,11 @@ def _named(name: str) -> Policy:
     )
 
 
-def _by_promise(candidates: Sequence[Candidate], case: Case) -> Iterator[Candidate]:
-    """Yield candidates by the change drawn for each from the evidence, best first, as far as it is a gain."""
+def _by_promise(candidates: Sequence[Candidate], case: Case, *, floor: float = 0.0) -> Iterator[Candidate]:
+    """Yield candidates by the change drawn for each from the evidence, best first, as far as it is above `floor`."""
     drawn = case.memory.draw(candidates, case.rng)
     order = sorted(range(len(candidates)), key=lambda i: -drawn[i])
-    return (candidates[i] for i in order if drawn[i] > 0)
+    return (candidates[i] for i in order if drawn[i] > floor)
 
 
 def _combined(made: Sequence[Candidate]) -> Candidate:

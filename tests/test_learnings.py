@@ -46,11 +46,11 @@ def test_what_is_expected_after_one_trial_is_the_textbook_posterior():
 
 
 def test_what_helped_is_chosen_more_and_what_hurt_less():
-    memory = Memory((seen(RED, 8, 0.3), seen(RUBY, 8, -0.1)))
+    memory = Memory((seen(RED, 20, 0.3), seen(RUBY, 20, -0.1)))
     assert share_chosen(memory, RED, [RUBY, STEPS]) > 0.85
     assert share_chosen(memory, RUBY, [RED, STEPS]) < 0.03
     assert memory.chances([RED])[0] > 0.99
-    assert memory.chances([RUBY])[0] < 0.2
+    assert memory.chances([RUBY])[0] < 0.5
 
 
 def test_a_lesson_counts_less_the_farther_the_candidate_is_from_it():
@@ -60,16 +60,16 @@ def test_a_lesson_counts_less_the_farther_the_candidate_is_from_it():
         replacing("crimson", "red"),  # the same word put in
         replacing("navy", "blue"),  # the same action on the same kind
         replacing("orb", "circle", kind="object"),  # the same action
-        STEPS,  # nothing in common but that a colour fails, which is no level of its own
+        STEPS,  # only that it is a rewrite
     ]
     gains = [expected(memory, candidate) for candidate in by_distance]
     assert gains == sorted(gains, reverse=True)
-    assert gains[-1] == pytest.approx(PRIOR_CHANGE)
-    assert all(nearer > farther + 0.01 for nearer, farther in pairwise(gains))
+    assert gains[-1] > PRIOR_CHANGE
+    assert all(nearer > farther + 0.005 for nearer, farther in pairwise(gains))
 
 
 def test_what_was_not_tried_stays_open_where_much_was_tried_elsewhere():
     memory = Memory((seen(RED, 100, 0.1),))
     _, covariance = memory.foresee([RED, STEPS])
     assert covariance[0, 0] < 0.03**2
-    assert covariance[1, 1] == pytest.approx(sum(std**2 for std in LEVELS.values()))
+    assert covariance[1, 1] > 0.98 * sum(std**2 for std in LEVELS.values())
