@@ -1,0 +1,211 @@
+"""A study end to end on models whose behaviour is known: who wins, by how much, and that a killed run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import study_models
+
+import forgekit as fk
+from forgekit.errors import ParameterError
+from forgekit.study import Study, load_plan, read_scenes, run_study, study
+from forgekit.study_report import verdicts, write_report
+from forgekit.study_results import results
+
+TESTS = Path(__file__).parent
+COLORS = ("scarlet", "cobalt", "amber")  # words the generator draws wrong; "red", "blue", … it knows
+SHAPES = ("circle", "square")
+SCENES = [f"a {color} {shape}" for shape in SHAPES for color in COLORS]
+PLAN = Study(
+    "words",
+    arms=("resample", "paraphrase", "refine-without-memory", "refine"),
+    model="study_models:Generator",
+    vision_models=("study_models:Steering", "study_models:Watching"),
+    images_per_prompt=2,
+    images_per_scene=8,
+    scenes_per_block=3,
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A store in which the study has run, and what it shows."""
+    store = fk.open_store(tmp_path_factory.mktemp("study") / "forge.duckdb")
+    run_study(store, pd.DataFrame({"text": SCENES, "category": ["one object"] * len(SCENES)}), PLAN)
+    return store, results(store, PLAN)
+
+
+def difference(result, arm, against, judge, part="all"):
+    [row] = [
+        row
+        for row in result["differences"]
+        if (row["arm"], row["against"], row["vision_model"], row["scenes"]) == (arm, against, judge, part)
+    ]
+    return row
+
+
+def test_every_arm_is_confirmed_on_every_scene_within_its_budget(finished):
+    _, result = finished
+    for arm in result["arms"]:
+        assert arm["scenes"] == len(SCENES)
+        assert arm["images"] <= PLAN.images_per_scene * len(SCENES)
+        assert arm["confirming_images"] == PLAN.images_per_prompt * len(SCENES)
+
+
+def test_resampling_cannot_help_where_the_word_is_the_trouble_and_refining_can(finished):
+    _, result = finished
+    for judge in PLAN.vision_models:
+        against_resample = difference(result, "refine", "resample", judge)
+        assert against_resample["mean"] > 0
+        assert against_resample["n"] == len(SCENES)
+    means = {arm["arm"]: arm["means"] for arm in result["arms"]}
+    assert means["resample"][PLAN.vision_models[0]] == pytest.approx((0.05 * 0.95) ** 0.5)  # colour wrong, shape right
+
+
+def test_the_pairs_are_all_arms_by_all_judges_on_all_and_on_the_second_half(finished):
+    _, result = finished
+    assert len(result["differences"]) == 6 * 2 * 2
+    assert {row["n"] for row in result["differences"] if row["scenes"] == "second half"} == {len(SCENES) // 2}
+
+
+def test_the_noise_floor_of_a_generator_without_noise_is_nought(finished):
+    _, result = finished
+    for floor in result["noise_floor"].values():
+        assert (floor["mean"], floor["low"], floor["high"]) == pytest.approx((0, 0, 0))
+
+
+def test_the_transfer_ratio_is_what_the_held_out_judge_keeps_of_the_gain(finished):
+    _, result = finished
+    [row] = [row for row in result["transfer"] if row["against"] == "resample"]
+    steering = difference(result, "refine", "resample", PLAN.vision_models[0])["mean"]
+    watching = difference(result, "refine", "resample", PLAN.vision_models[1])["mean"]
+    assert row["ratio"] == pytest.approx(watching / steering)
+    heldout = difference(result, "refine", "resample", PLAN.vision_models[1])
+    assert (row["warning"] is None) == (heldout["low"] > 0)
+
+
+def test_no_prompt_of_the_study_lost_an_element(finished):
+    assert finished[1]["unfaithful_prompts"] == 0
+
+
+def test_the_same_picture_is_drawn_once_for_all_arms(finished):
+    cost = finished[1]["cost"]
+    assert cost["drawn"] < cost["images"] - 3 * PLAN.images_per_prompt * len(SCENES) + 1  # first versions at the least
+
+
+def test_running_a_finished_study_again_changes_nothing(finished):
+    store, result = finished
+    run_study(store, pd.DataFrame({"text": SCENES, "category": ["one object"] * len(SCENES)}), PLAN)
+    assert results(store, PLAN) == result
+
+
+def test_the_report_has_tables_plots_and_numbers_and_says_what_is_not_shown(finished, tmp_path):
+    store, result = finished
+    report = write_report(store, PLAN, result, tmp_path)
+    assert {path.name for path in report.folder.iterdir()} == {
+        "README.md",
+        "result.json",
+        "best_image.png",
+        "blocks.png",
+        "kinds.png",
+    }
+    assert json.loads((report.folder / "result.json").read_text()) == json.loads(json.dumps(result))
+    readme = (report.folder / "README.md").read_text()
+    assert all(verdict in readme for verdict in verdicts(result))
+    worse = {**result, "differences": [{**row, "low": -0.1} for row in result["differences"]]}
+    assert sum(verdict.startswith("NOT shown") for verdict in verdicts(worse)) >= 3
+
+
+def test_a_killed_study_goes_on_and_ends_where_an_unbroken_one_ends(finished, tmp_path):
+    plan = tmp_path / "words.toml"
+    pd.DataFrame({"text": SCENES, "category": ["one object"] * len(SCENES)}).to_csv(
+        tmp_path / "scenes.csv", index=False
+    )
+    plan.write_text(
+        f"""
+prompts = "{tmp_path}/scenes.csv"
+model = "study_models:Generator"
+vision_models = ["study_models:Steering", "study_models:Watching"]
+images_per_prompt = 2
+images_per_scene = 8
+scenes_per_block = 3
+"""
+    )
+    command = [sys.executable, "-m", "forgekit.cli", "study", "--store", f"{tmp_path}/forge.duckdb"]
+    command += ["--out", f"{tmp_path}/experiments", str(plan)]
+    environment = {**os.environ, "PYTHONPATH": f"{TESTS}:{TESTS.parent}"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    store = fk.open_store(tmp_path / "forge.duckdb")
+    deadline = time.monotonic() + 300
+    while store.rows("select count(*) as n from prompt_learnings")[0]["n"] < 4:
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert store.rows("select count(*) as n from prompts where status <> 'archived'")[0]["n"] > 0
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    [folder] = (tmp_path / "experiments").iterdir()
+    result = json.loads((folder / "result.json").read_text())
+    assert [arm["confirming_images"] for arm in result["arms"]] == [PLAN.images_per_prompt * len(SCENES)] * 4
+    assert result["arms"][0] == {**finished[1]["arms"][0]}  # resample has no chance in it
+
+
+def test_a_plan_with_a_misspelt_key_is_refused(tmp_path):
+    (tmp_path / "plan.toml").write_text("image_per_scene = 8\n")
+    with pytest.raises(ParameterError, match="Did you mean 'images_per_scene'"):
+        load_plan(tmp_path / "plan.toml")
+    with pytest.raises(ParameterError, match="cannot be read"):
+        load_plan(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vision_models": ("study_models:Steering",)}, "held out"),
+        ({"images_per_scene": 7}, "no multiple"),
+        ({"arms": ("refine", "resampel")}, "Did you mean 'resample'"),
+        ({"without_actions": ("more_step",)}, "Did you mean 'more_steps'"),
+    ],
+)
+def test_a_study_that_cannot_be_run_is_refused_before_anything_is_written(store, change, message):
+    with pytest.raises(ParameterError, match=message):
+        run_study(store, pd.DataFrame({"text": SCENES}), Study(**{**vars(PLAN), **change}))
+    assert store.rows("select count(*) as n from prompts") == [{"n": 0}]
+
+
+def test_more_scenes_than_the_file_has_are_refused(tmp_path):
+    (tmp_path / "scenes.csv").write_text("text\na red circle\n")
+    with pytest.raises(ParameterError, match="fewer than scenes=2"):
+        read_scenes(Study("x", prompts=str(tmp_path / "scenes.csv"), scenes=2))
+
+
+def test_a_scene_that_cannot_be_drawn_stays_open_and_the_others_go_on(tmp_path):
+    (tmp_path / "scenes.csv").write_text("text\na scarlet circle\na red heart\n")  # hearts are refused
+    (tmp_path / "plan.toml").write_text(
+        f"""
+prompts = "{tmp_path}/scenes.csv"
+arms = ["resample", "refine"]
+model = "study_models:Generator"
+vision_models = ["study_models:Steering", "study_models:Watching"]
+images_per_prompt = 1
+images_per_scene = 2
+"""
+    )
+    report = study(fk.open_store(tmp_path / "forge.duckdb"), str(tmp_path / "plan.toml"), out=str(tmp_path / "out"))
+    assert "Unfinished: 2 prompts" in (report.folder / "README.md").read_text()
+    result = json.loads((report.folder / "result.json").read_text())
+    assert [arm["confirming_images"] for arm in result["arms"]] == [1, 1]
+
+
+def test_the_fakes_are_found_by_address():
+    assert fk.load_model("image_generator", PLAN.model).name == study_models.Generator().name
