@@ -18,6 +18,14 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SMALL = {
     "02_loop": {"prompts": "small.csv", "iterations": 2, "images_per_prompt": 2},
+    "05_study": {
+        "prompts": "small.csv",
+        "out": "experiments",
+        "scenes": 2,
+        "arms": ["resample", "refine"],
+        "images_per_prompt": 1,
+        "images_per_scene": 2,
+    },
 }
 
 
@@ -27,8 +35,7 @@ def test_the_notebook_runs_from_top_to_bottom(notebook, tmp_path, monkeypatch):
         study.fill(fk.open_store(tmp_path / "store.duckdb"))
     (tmp_path / "small.csv").write_text("text\na red circle\na cobalt sphere\n")
     parameters = {"store": str(tmp_path / "store.duckdb"), **SMALL.get(notebook.stem, {})}
-    if "prompts" in parameters:
-        parameters["prompts"] = str(tmp_path / parameters["prompts"])
+    parameters |= {name: str(tmp_path / parameters[name]) for name in ("prompts", "out") if name in parameters}
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     done = tmp_path / notebook.name
     papermill.execute_notebook(
