@@ -107,7 +107,6 @@ def test_the_table_compares_versions_seed_by_seed(ui, page, screenshots):
     page.get_by_label("Dialog Combobox, selected option: score").click()
     page.get_by_role("option", name="image").click()
     expect(page.locator(PICTURES).first).to_be_visible()
-    narrow_columns(page, 3)  # as a person does: MLflow cuts off the lower half of a picture in a wide column
     wait_for_pictures(page.locator(PICTURES), 3)
     page.screenshot(path=screenshots / "mlflow-by-seed.png")
 
@@ -125,17 +124,6 @@ def versions_of_one_scene(ui: Ui) -> str:
     """The filter for the three versions of the scene that was rewritten twice, as the steering judge saw them."""
     last = next(run for run in ui.runs if run.data.tags["prompt_version"] == "2")
     return f"tags.scene_hash = '{last.data.tags['scene_hash']}' and tags.vision_model = '{study.JUDGES[0]}'"
-
-
-def narrow_columns(page: Page, count: int) -> None:
-    """Drag the right edges of the table's first `count` columns of runs to the left."""
-    for column in range(1, count + 1):
-        edge = page.locator(".ag-header-cell .ag-header-cell-resize").nth(column).bounding_box()
-        x, y = edge["x"] + edge["width"] / 2, edge["y"] + edge["height"] / 2
-        page.mouse.move(x, y)
-        page.mouse.down()
-        page.mouse.move(x - 165, y, steps=4)
-        page.mouse.up()
 
 
 def card_of(page: Page, metric: str) -> Locator:
