@@ -21,7 +21,8 @@ from forgekit.scene.lexicon import default_lexicon
 from forgekit.scene.parsing import parse
 from forgekit.scene.vocabulary import singular
 
-SET = Path("/work/shared/prompts/t2i_r1/geneval_and_t2i_data_final.json")
+SHARED = Path(__file__).parents[2] / "shared" / "prompts"  # beside the checkout
+SET = SHARED / "t2i_r1" / "geneval_and_t2i_data_final.json"
 LOCALITIES = {
     "left of": "left of", "on the left of": "left of", "right of": "right of", "on the right of": "right of",
     "above": "above", "on the top of": "above", "below": "below", "on the bottom of": "below", "on top of": "on",

@@ -54,7 +54,7 @@ from numbered
 """
 IRREGULAR = """
 select count(*) <> $rows
-    or count(*) filter (text is null or common is null or list_contains($refused, trim(text))) > 0
+    or count(*) filter (text is null or common is null or (starts_with(text, '#') and list_contains($refused, trim(text)))) > 0
 from incoming
 """
 NOT_HASHED = "select position, text from incoming where scene_hash is null"
