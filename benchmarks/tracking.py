@@ -7,8 +7,9 @@ way (`create_run`, one `log_batch`, `log_image(synchronous=True)`, `log_dict`, `
 database. Both sides take turns in one process, so a busy machine slows both; the medians are compared, in wall time
 and in processor time. Making the database and importing MLflow are paid once, before.
 
-Share of the loop: `forgekit.track` on the study's versions (registry, both judges' runs and the summary included),
-against drawing their images with the embedded generator, judging left out, in the same run.
+Share of the loop: `forgekit.track` on a study's versions (registry, both judges' runs and the summary included),
+against drawing their images with the embedded generator, judging left out, in the same run. Libraries, weights and the
+database have been loaded by a smaller study before.
 """
 
 from __future__ import annotations
@@ -97,7 +98,9 @@ def share_of_loop(folder: Path, database: Path, versions: int) -> dict[str, floa
     from forgekit.models import DrawRequest, load_model
 
     shutil.copy(database, folder / "mlflow.db")
-    store = studies.make(folder, scenes=versions, iterations=1, seeds=IMAGES)
+    store = studies.make(folder, experiment="warm-up", scenes=1, iterations=1, seeds=1, seed=1)
+    fk.track(store)
+    studies.fill(store, scenes=versions, iterations=1, seeds=IMAGES)
     generator = load_model("image_generator", "mini")
     parameters = generator.default_parameters()
     requests = [DrawRequest("a red circle on a blue square", seed, parameters) for seed in range(IMAGES)]

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from forgekit.tracking.runs import BINS, Run, scores_of
+from forgekit.tracking.runs import BINS, TABLES, Run, scores_of
 
-IMAGES_TABLE, EVALUATIONS_TABLE = "images.json", "evaluations.json"
+IMAGES_TABLE, EVALUATIONS_TABLE = TABLES
 PREVIEW_SIDE = 256  # pixels, as MLflow's own previews
 
 

@@ -203,11 +203,8 @@ def study_of(experiment: str) -> str:
 
 def due_runs(store: Store) -> list[Due]:
     """Return the runs that there should be, parent versions before their children."""
-    rows = store.rows(DUE, format=FORMAT)
-    return [
-        Due(study_of(row["experiment"]), row["experiment"], row["prompt_id"], row["vision_model"], row["content"])
-        for row in rows
-    ]
+    names = ("experiment", "prompt_id", "vision_model", "content")
+    return [Due(study_of(row["experiment"]), *(row[name] for name in names)) for row in store.rows(DUE, format=FORMAT)]
 
 
 def read_runs(store: Store, due: Sequence[Due]) -> Iterator[Run]:
@@ -219,10 +216,7 @@ def read_runs(store: Store, due: Sequence[Due]) -> Iterator[Run]:
 
 
 def slug(text: str, length: int = 40) -> str:
-    """Return `text` as letters a to z, digits and dashes, cut at a word: "a-red-circle-on-a". For files and names.
-
-    Text in a script that has none of those is "x"; whoever needs names that differ adds a hash.
-    """
+    """Return `text` as letters a to z, digits and dashes, cut at a word; "x" where it has none of those."""
     words = re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-") or "x"
     return words if len(words) <= length else words[: length + 1].rpartition("-")[0] or words[:length]
 
@@ -249,10 +243,11 @@ def _run(row: dict[str, Any], due: Due) -> Run:
         "prompt_version": str(row["iteration"]),
         "generator": row["model"],
         "experiment": row["experiment"],
-        "scene": scene,
     }
     tags = {
         **facts,
+        "scene": scene,
+        "judge_key": row["judge_key"],
         "scene_hash": row["scene_hash"],
         "prompt_id": row["prompt_id"],
         "forgekit.identity": due.identity,
@@ -265,7 +260,7 @@ def _run(row: dict[str, Any], due: Due) -> Run:
     }
     if row["parent_prompt_id"]:
         tags["parent_prompt_id"] = row["parent_prompt_id"]
-    params = {**facts, "judge_key": row["judge_key"][:12]}
+    params = dict(facts)  # few: the image grid writes all of them over every picture
     draw = sorted(row["base_parameters"].items())
     params |= {safe_key(f"draw.{name}"): shorten(str(value), PARAM_LIMIT) for name, value in draw}
     name = f"{scene} v{row['iteration']} · {row['vision_model']}"
