@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import difflib
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL.Image import Image
 
+WORDS = re.compile(r"[,.;:!?]+(?=\s|$)|\S+?(?=[,.;:!?]*(?:\s|$))")  # a comma after a word is a word of its own
 SMALL_FILE = 24_000  # bytes; smaller picture files go into a page as they are, larger ones as thumbnails
 
 MARKS = f"""
@@ -94,15 +96,19 @@ def marked_diff(before: str | None, after: str) -> str:
     """
     if before is None:
         return escape(after)
-    old, new = before.split(), after.split()
+    old, new = WORDS.findall(before), WORDS.findall(after)
     parts = []
     for change, i, j, k, m in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        gone, come = escape(" ".join(old[i:j])), escape(" ".join(new[k:m]))
+        gone, come = _joined(old[i:j]), _joined(new[k:m])
         if change == "equal":
             parts.append(come)
             continue
         parts += [f"<del>{gone}</del>"] * bool(gone) + [f"<ins>{come}</ins>"] * bool(come)
-    return " ".join(parts)
+    return re.sub(r" (?=(?:<ins>|<del>)?[,.;:!?])", "", " ".join(parts))
+
+
+def _joined(words: Sequence[str]) -> str:
+    return re.sub(r" (?=[,.;:!?])", "", escape(" ".join(words)))
 
 
 def bars(scores: Mapping[str, float | None], *, failed_below: float = 0.5) -> str:

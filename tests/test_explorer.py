@@ -51,6 +51,11 @@ def test_words_that_came_and_went_are_marked_and_text_is_escaped() -> None:
     assert marked_diff(None, "a & b") == "a &amp; b"
 
 
+def test_a_comma_after_a_word_does_not_make_it_another_word() -> None:
+    assert marked_diff("a large star", "a large star, vivid") == "a large star<ins>, vivid</ins>"
+    assert marked_diff("a star, 3.5 cm", "a star, vivid, 3.5 cm") == "a star, <ins>vivid,</ins> 3.5 cm"
+
+
 def test_a_bar_without_a_score_says_so_rather_than_0() -> None:
     assert "no score" in bars({"a disc": None})
     assert "0.00" not in bars({"a disc": float("nan")})

@@ -1,0 +1,105 @@
+"""The explorer in JupyterLab, in a real browser: a click changes what is shown, also while the store is written."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import Locator, Page, expect
+from servers import ROOT, WAIT_MS, free_port, serving
+
+expect.set_options(timeout=WAIT_MS)
+CELL = 'import forgekit as fk\n\nstore = fk.open_store("forge.duckdb")\nfk.explore(store)'
+FILL = (
+    "import pathlib, sys, study; study.make(pathlib.Path(sys.argv[1]), experiment=sys.argv[2], scenes=6, iterations=3)"
+)
+
+
+def fill(folder: Path, experiment: str) -> None:
+    """Write a finished study into the store, in another process."""
+    subprocess.run([sys.executable, "-c", FILL, str(folder), experiment], cwd=ROOT / "tests", check=True)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A folder with a store and a notebook of one cell, and the address of a JupyterLab on it."""
+    folder = tmp_path_factory.mktemp("lab")
+    fill(folder, "colours/refine")
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    cells = [nbformat.v4.new_code_cell(CELL)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "explore.ipynb")
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"),
+        *(f"--notebook-dir={folder}", "--IdentityProvider.token="),
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    names = ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+    own = {name: str(folder / ".jupyter" / name) for name in names}  # not what this machine's user has set
+    news = Path(own["JUPYTERLAB_SETTINGS_DIR"], "@jupyterlab/apputils-extension/notification.jupyterlab-settings")
+    news.parent.mkdir(parents=True)
+    news.write_text('{"fetchNews": "false"}')  # or it asks, over what is to be seen
+    address = f"http://127.0.0.1:{port}"
+    with serving(command, f"{address}/api", folder / "lab.log", own):
+        yield folder, address
+
+
+def control(page: Page, name: str) -> Locator:
+    return page.locator(".widget-dropdown", has_text=re.compile(f"^{name}")).locator("select")
+
+
+def chosen(select: Locator) -> str:
+    return select.evaluate("select => select.selectedOptions[0].text")
+
+
+def test_choosing_in_the_explorer_changes_what_is_shown(lab: tuple[Path, str], page: Page, screenshots: Path) -> None:
+    folder, address = lab
+    page.goto(f"{address}/lab/tree/explore.ipynb?reset")
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()  # what is run before that is lost
+    page.locator(".jp-Notebook .cm-content").click()
+    page.keyboard.press("Shift+Enter")
+
+    # It opens on the best version of the scene that gained most: words were added to its prompt.
+    shown = page.locator(".widget-html-content")
+    expect(shown.locator("ins").first).to_contain_text("vivid")
+    expect(shown.locator("img")).to_have_count(4)
+    assert chosen(control(page, "experiment")) == "colours/refine"
+    assert chosen(control(page, "judge")) == "mini-clip"
+    page.set_viewport_size({"width": 1300, "height": 1250})
+    page.screenshot(path=screenshots / "explorer.png")
+
+    # The first version has nothing added, and other images.
+    images = shown.locator("img").first.get_attribute("src")
+    control(page, "version").select_option(index=0)
+    expect(shown.locator("ins")).to_have_count(0)
+    expect(shown.locator("img").first).not_to_have_attribute("src", images)
+
+    # Another judge gives other scores.
+    elements = shown.nth(1).inner_text()
+    control(page, "judge").select_option("mini-fuyu")
+    expect(shown.nth(1)).not_to_have_text(elements)
+
+    # Brushing: only images above a score are left of all of the experiment.
+    page.get_by_role("button", name="the experiment").click()
+    counted = page.get_by_text(re.compile(r"with a score from [\d.]+ to 1.00: (\d+) of (\d+)"))
+    expect(counted).to_contain_text("from 0.00")
+    page.locator(".noUi-handle-lower").focus()
+    for _ in range(10):
+        page.keyboard.press("PageUp")
+    expect(counted).not_to_contain_text("from 0.00")
+    low, inside, all_images = re.search(r"from ([\d.]+) to 1.00: (\d+) of (\d+)", counted.inner_text()).groups()
+    assert float(low) > 0.1
+    assert int(inside) < int(all_images)
+    page.screenshot(path=screenshots / "explorer_brushed.png")
+
+    # What another process writes meanwhile is there when it is read again.
+    fill(folder, "colours/resample")
+    page.get_by_role("button", name="Read again").click()
+    control(page, "experiment").select_option("colours/resample")
+    expect(shown.nth(1)).to_contain_text("Scene")
+    assert chosen(control(page, "experiment")) == "colours/resample"
