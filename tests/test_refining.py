@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import pandas as pd
 import pytest
 from conftest import FakeJudge
 
 import forgekit as fk
-from forgekit.errors import ParameterError
+from forgekit.actions import ACTIONS, propose
+from forgekit.errors import ItemError, ParameterError
+from forgekit.llm_policy import LanguageModelPolicy
 
 
 def round_of(store, judge, **options):
@@ -32,7 +37,8 @@ def test_a_rewrite_is_a_new_version_that_asks_for_the_same_elements(completed):
     round_of(completed, FakeJudge(score=0.3))
     versions = completed.rows(
         "select c.*, p.prompt_text as parent_text, p.base_parameters as parent_parameters, p.status as parent_status, "
-        "s.elements from prompts c join prompts p on p.id = c.parent_prompt_id join scenes s on s.scene_hash = c.scene_hash"
+        "s.elements from prompts c join prompts p on p.id = c.parent_prompt_id "
+        "join scenes s on s.scene_hash = c.scene_hash"
     )
     assert len(versions) == 3
     for row in versions:
@@ -94,6 +100,11 @@ def test_refinement_stops_at_the_image_budget_and_says_so(completed):
     assert reasons == {"6 of 6 images are drawn"}
 
 
+def test_refinement_stops_when_the_time_is_over(completed):
+    round_of(completed, FakeJudge(score=0.3), max_minutes=0)
+    assert {row["actions"]["reason"] for row in learnings(completed)} == {"0 minutes are over"}
+
+
 def test_resample_keeps_the_text_and_draws_new_seeds(completed):
     for _ in range(3):
         round_of(completed, FakeJudge(score=0.3), policy="resample", max_images=6)
@@ -143,8 +154,61 @@ def test_what_worked_on_one_scene_is_in_the_evidence_for_the_next(completed):
     assert all("+0.30" in lesson for lesson in fk.learnings.lessons(completed, min_tried=1))
 
 
+@dataclass
+class StaysAfterTheFirst:
+    """Rewrites once, then wants the text drawn again."""
+
+    name: str = "stays"
+    uses_memory: bool = False
+    redraws_only: bool = False
+    from_first: bool = False
+
+    def next_candidate(self, case):
+        elements = [e for e in case.elements if e.kind == "color"]
+        candidate = propose(case.draft, elements[0], {"bind_attribute": ACTIONS["bind_attribute"]})[0]
+        return candidate if case.allows(candidate) else None
+
+
+def test_after_a_rewrite_that_failed_the_parent_is_drawn_again_on_new_seeds(store, fake_generator):
+    fk.import_prompts(store, pd.DataFrame({"text": ["a red circle"]}), model=fake_generator.name)
+    fk.complete_prompts(store)
+    round_of(store, FakeJudge(score=0.6), policy=StaysAfterTheFirst())
+    round_of(store, FakeJudge(score=0.2), policy=StaysAfterTheFirst())
+    parent = store.rows("select id, status from prompts where generation_iteration = 0")[0]
+    assert parent["status"] == "needs_refinement"
+    fk.generate_images(store, images_per_prompt=2)
+    seeds = "select count(distinct generation_metadata ->> '$.seed') as n from generated_images where prompt_id = $id"
+    assert store.rows(seeds, id=parent["id"]) == [{"n": 4}]
+
+
+@dataclass
+class FailingWriter:
+    """A language model that cannot be reached."""
+
+    name: str = "writer"
+
+    def generate(self, requests):
+        return [ItemError("no connection")] * len(requests)
+
+
+def test_where_the_language_model_fails_the_prompt_stays_due_and_the_call_is_on_record(completed):
+    report = round_of(completed, FakeJudge(score=0.3), policy=LanguageModelPolicy(FailingWriter()))
+    assert (report.done, report.failed) == (0, 3)
+    assert set(report.failures.values()) == {"no connection"}
+    assert completed.rows("select distinct status from prompts") == [{"status": "evaluated"}]
+    calls = completed.rows("select ok, error_context from api_logs where stage = 'refine'")
+    assert calls == [{"ok": False, "error_context": {"errors": ["no connection"]}}] * 3
+    assert fk.refine_prompts(completed, policy="refine").done == 3
+
+
 @pytest.mark.parametrize(
-    ("options", "message"), [({"policy": "refin"}, "Did you mean"), ({"target": 1.5}, r"\[0, 1\]")]
+    ("options", "message"),
+    [
+        ({"policy": "refin"}, "Did you mean"),
+        ({"target": 1.5}, r"\[0, 1\]"),
+        ({"without_actions": ["simplfy"]}, "Did you mean 'simplify'"),
+        ({"lexicon": "no-such-file.toml"}, "cannot be read"),
+    ],
 )
 def test_bad_arguments_are_refused(completed, options, message):
     with pytest.raises(ParameterError, match=message):
