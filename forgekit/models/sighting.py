@@ -12,6 +12,7 @@ from forgekit.models.detecting import Proposals
 from forgekit.models.sought import DIRECTIONS, Check, Sought, counted
 
 LIMIT = 0.5  # share of a direction along one axis from which an object lies that way
+SAME_PLACE = 0.5  # intersection over union from which two phrases compete for one place
 SOFTNESS = 0.1  # of the share; how quickly the chance of a direction falls around LIMIT
 COMPBENCH_OVERLAP = 0.1  # T2I-CompBench lets things with a position overlap so much
 
@@ -45,8 +46,9 @@ class Sighting:
         """Take proposals whose columns are `sought.phrases`."""
         self.sought, self.proposals, self.rules = sought, proposals, rules
         self.column = {phrase: i for i, phrase in enumerate(sought.phrases)}
-        self.same = overlaps(proposals.boxes, proposals.boxes) > rules.overlap
-        np.fill_diagonal(self.same, True)  # a box without area overlaps nothing, not even itself
+        shared = overlaps(proposals.boxes, proposals.boxes)
+        np.fill_diagonal(shared, 1.0)  # a box without area overlaps nothing, not even itself
+        self.same, self.rivalling = shared > rules.overlap, shared > SAME_PLACE
         odds = np.clip(proposals.scores, 1e-6, 1 - 1e-6)
         self.odds = odds / (1 - odds)
         self.scores: dict[str, float | None] = {}
@@ -94,7 +96,7 @@ class Sighting:
             columns = [self.column[r] for r in rivals]
             found = []
             for row in self._apart(self.odds[:, self.column[phrase]]):
-                there = self.odds[self.same[row]][:, columns].max(0) if columns else np.zeros(0)
+                there = self.odds[self.rivalling[row]][:, columns].max(0) if columns else np.zeros(0)
                 best = int(there.argmax()) if columns else None
                 rival = there[best] if columns else 0.0
                 own, nothing = self.odds[row, self.column[phrase]], threshold / (1 - threshold)
