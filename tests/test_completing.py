@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pandas as pd
 import pytest
@@ -100,3 +103,56 @@ def test_answers_are_read_with_and_without_tags_and_duplicates_drop_out():
 def test_completing_twice_changes_nothing(one_scene):
     fk.complete_prompts(one_scene)
     assert fk.complete_prompts(one_scene).done == 0
+
+
+class Answering(BaseHTTPRequestHandler):
+    """An OpenAI-compatible endpoint: adds a triangle first, tells the truth once told why, and is down on demand."""
+
+    requests: list[str]
+    down = False
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"][0]["content"]
+        type(self).requests.append(asked)
+        self.send_response(400 if self.down else 200)
+        self.end_headers()
+        prompt = "two green triangles, flat design" if "was refused" in asked else "three green triangles"
+        answer = {"choices": [{"message": {"content": f"<PROMPT>{prompt}</PROMPT>"}}]}
+        self.wfile.write(json.dumps(answer).encode())
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def endpoint():
+    handler = type("Handler", (Answering,), {"requests": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1#tiny", handler
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_endpoint_that_is_down_leaves_the_prompt_incomplete_and_the_next_run_completes_it(one_scene, endpoint):
+    address, handler = endpoint
+    handler.down = True
+    report = fk.complete_prompts(one_scene, language_model=address)
+    assert report.done == 0 and "400" in next(iter(report.failures.values()))
+    assert prompt_of(one_scene)["status"] == "incomplete"
+    handler.down = False
+    assert fk.complete_prompts(one_scene, language_model=address).done == 1
+    prompt = prompt_of(one_scene)
+    assert (prompt["status"], prompt["prompt_text"]) == ("completed", "two green triangles, flat design")
+    assert (
+        "count of triangle changed: 2 to 3" in handler.requests[-1] and "three green triangles" in handler.requests[-1]
+    )
+    calls = one_scene.rows("select ok, endpoint from api_logs where stage = 'complete' order by created_at")
+    assert [call["ok"] for call in calls] == [False, True, True] and {c["endpoint"] for c in calls} == {"tiny"}
+
+
+def test_a_local_model_of_random_weights_cannot_pass_the_gate_and_the_scenes_own_text_stands(one_scene, tiny_model):
+    report = fk.complete_prompts(one_scene, language_model=tiny_model, attempts=2)
+    assert (report.done, report.details) == (1, {"kept as they were": 1})
+    assert prompt_of(one_scene)["prompt_text"] == "two green triangles"
+    assert one_scene.rows("select count(*) as n from api_logs where stage = 'complete'") == [{"n": 2}]
