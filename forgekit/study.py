@@ -51,7 +51,7 @@ class Study:
     arms: Sequence[str] = ("resample", "paraphrase", "refine-without-memory", "refine")
     model: str = "mini"
     parameters: Mapping[str, Any] = field(default_factory=dict)  # of every drawing, such as num_inference_steps
-    vision_models: Sequence[str] = ("mini-clip", "mini-fuyu")
+    vision_models: Sequence[str] = ("mini-owl", "mini-clip")
     images_per_prompt: int = 4
     images_per_scene: int = 24  # the budget of every arm, besides the confirming images
     scenes_per_block: int = 20  # memory carries over from block to block

@@ -18,7 +18,7 @@ from forgekit.models import VisionModel, load_model
 if TYPE_CHECKING:
     import pandas as pd
 
-EMBEDDED = ("mini-clip", "mini-fuyu", "mini-owl")
+EMBEDDED = ("mini-clip", "mini-owl")
 DIGITS = 4
 
 

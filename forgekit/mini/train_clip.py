@@ -159,8 +159,15 @@ def build_model(folder: Path) -> tuple[Any, Any]:
 
 
 def export(model: Any, folder: Path) -> None:
-    """Write the weights in half precision where open_clip looks for them."""
+    """Write the weights in half precision where open_clip looks for them, as a judge of whole images.
+
+    The training reads the image tokens too; `encode_image` must return features alone.
+    """
     from safetensors.torch import save_file
+
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["model_cfg"]["vision_cfg"]["output_tokens"] = False
+    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1))
 
     state = {k: v.half().contiguous() for k, v in model.state_dict().items()}
     save_file(state, folder / "open_clip_model.safetensors")

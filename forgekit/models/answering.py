@@ -75,7 +75,8 @@ class Answerer:
         """Answer `question` about each image in up to `max_tokens` tokens, always taking the likeliest."""
         import torch
 
-        inputs = [self._inputs(image, question) for image in images]
+        with quiet():
+            inputs = [self._inputs(image, question) for image in images]
         lengths = {i["input_ids"].shape[1] for i in inputs}
         if len(lengths) > 1:
             return [text for image in images for text in self.describe([image], question, max_tokens)]
@@ -89,8 +90,7 @@ class Answerer:
         arguments: dict[str, Any] = {"images": as_rgb(image), "text": self._prompt(question), "return_tensors": "pt"}
         if type(self.processor).__name__ == "FuyuProcessor":
             arguments["return_legacy_image_output"] = False
-        with quiet():
-            inputs = self.processor(**arguments)
+        inputs = self.processor(**arguments)
         moved = {name: value.to(self.device) for name, value in inputs.items()}
         return {name: v.to(self.dtype) if v.is_floating_point() else v for name, v in moved.items()}
 
@@ -122,7 +122,8 @@ class Answerer:
         if hasattr(self.model.model, "rope_deltas") and len(images) > 1:
             # These models remember the image's rotary offset between the passes, one image at a time.
             return self._one_by_one(images, questions)
-        inputs = [self._inputs(image, MARKER) for image in images]
+        with quiet():
+            inputs = [self._inputs(image, MARKER) for image in images]
         length = inputs[0]["input_ids"].shape[1]
         if any(i["input_ids"].shape[1] != length for i in inputs):
             return self._one_by_one(images, questions)
@@ -142,8 +143,23 @@ class Answerer:
     def _continue(self, cache: Any, rows: Sequence[tuple[int, list[int]]]) -> Tensor:
         """Return the next-token probabilities of each row: (an image's place in `cache`, the tokens that follow).
 
-        Rows are filled up on the right. Attention is causal, so what follows the last token of a row cannot change it,
-        and no mask is needed.
+        Rows of like length are computed together: the question for a whole text is several times as long as the others.
+        """
+        import torch
+
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i][1]))
+        groups: list[list[int]] = []
+        for i in order:
+            if not groups or len(rows[i][1]) > 2 * len(rows[groups[-1][0]][1]):
+                groups.append([])
+            groups[-1].append(i)
+        chances = torch.cat([self._continue_alike(cache, [rows[i] for i in group]) for group in groups])
+        return chances[torch.tensor(order).argsort()]
+
+    def _continue_alike(self, cache: Any, rows: Sequence[tuple[int, list[int]]]) -> Tensor:
+        """Do the work of `_continue` with all rows filled up on the right to the longest.
+
+        Attention is causal, so what follows the last token of a row cannot change it, and no mask is needed.
         """
         import torch
 
