@@ -121,7 +121,7 @@ def tiny_model(tmp_path_factory) -> str:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-    words = ["<pad>", "</s>", "<unk>", *"a red circle blue square on the left of".split()]
+    words = ["<pad>", "</s>", "<unk>", *["a", "red", "circle", "blue", "square", "on", "the", "left", "of"]]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")

@@ -43,7 +43,18 @@ def test_the_notebook_runs_from_top_to_bottom(notebook, tmp_path, monkeypatch):
         notebook, done, parameters=parameters, kernel_name="python3", cwd=ROOT, progress_bar=False
     )
     again = subprocess.run(
-        [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(done)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--nbval-lax",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--rootdir",
+            str(tmp_path),
+            str(done),
+        ],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -84,9 +84,11 @@ def test_an_error_inside_a_transaction_leaves_nothing_behind(store):
 
 def test_a_status_change_outside_the_table_is_refused_and_says_what_is_allowed(store):
     prompt_id = add_prompt(store)
-    with pytest.raises(StatusError, match="'imported' and cannot become 'evaluated'.*archived, completed|completed"):
-        with store.transaction() as con:
-            store.move_prompts(con, [prompt_id], "evaluated")
+    refused = pytest.raises(
+        StatusError, match="'imported' and cannot become 'evaluated'.*archived, completed|completed"
+    )
+    with refused, store.transaction() as con:
+        store.move_prompts(con, [prompt_id], "evaluated")
     assert store.rows("select status from prompts") == [{"status": "imported"}]
 
 

@@ -81,10 +81,8 @@ class Facts:
         if statement.kind == "relation":
             return self._relation(statement)
         found = self._matches(statement.look).sum(1)
-        if statement.kind == "count":
-            true = found == statement.value
-        else:
-            true = (found == 0) if statement.kind == "negation" else (found > 0)
+        wanted = {"count": found == statement.value, "negation": found == 0}
+        true = wanted.get(statement.kind, found > 0)
         if statement.look.size is None:
             return true.astype(float)
         shapes_there = self._matches(replace(statement.look, size=None)).any(1)

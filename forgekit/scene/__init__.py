@@ -11,6 +11,18 @@ from forgekit.scene.parsing import parse
 from forgekit.scene.text import normalise, scene_hash
 
 __all__ = [
-    "Element", "Lexicon", "Scene", "align", "compare", "default_lexicon", "describe", "describe_object", "list_elements", "load_lexicon", "normalise", "parse",
-    "scene_hash", "synonyms",
-]  # fmt: skip
+    "Element",
+    "Lexicon",
+    "Scene",
+    "align",
+    "compare",
+    "default_lexicon",
+    "describe",
+    "describe_object",
+    "list_elements",
+    "load_lexicon",
+    "normalise",
+    "parse",
+    "scene_hash",
+    "synonyms",
+]

@@ -38,7 +38,19 @@ MAX_CONTRASTS = 10
 NOTHING = "an empty background"
 STYLE_CONTRASTS = ("photo", "watercolor", "line art", "flat", "oil painting", "pencil sketch", "cartoon")
 ADJECTIVE_STYLES = frozenset(
-    "flat realistic photorealistic abstract cubist impressionist surrealist low poly cyberpunk steampunk".split()
+    [
+        "flat",
+        "realistic",
+        "photorealistic",
+        "abstract",
+        "cubist",
+        "impressionist",
+        "surrealist",
+        "low",
+        "poly",
+        "cyberpunk",
+        "steampunk",
+    ]
 )
 RELATION_CONTRASTS = ("left of", "right of", "above", "below")
 

@@ -10,13 +10,63 @@ from forgekit.scene.phrases import NounPhrase, read_noun_phrase
 from forgekit.scene.tagging import Token, tag_words
 
 STATIC_VERBS = frozenset(
-    "be sit stand lie lay hang rest lean place locate position set perch situate mount stack nestle suspend put park arrange show see float display".split()
+    [
+        "be",
+        "sit",
+        "stand",
+        "lie",
+        "lay",
+        "hang",
+        "rest",
+        "lean",
+        "place",
+        "locate",
+        "position",
+        "set",
+        "perch",
+        "situate",
+        "mount",
+        "stack",
+        "nestle",
+        "suspend",
+        "put",
+        "park",
+        "arrange",
+        "show",
+        "see",
+        "float",
+        "display",
+    ]
 )
-MEDIA = frozenset("photo photograph painting illustration drawing sketch render rendering portrait".split())
+MEDIA = frozenset(
+    ["photo", "photograph", "painting", "illustration", "drawing", "sketch", "render", "rendering", "portrait"]
+)
 AUXILIARIES = {"has": "have", "have": "have", "having": "have", "had": "have", "do": "do", "does": "do", "did": "do"}
 SHARED_PLACES = frozenset({"on", "inside", "in front of", "behind"})  # "a cat and a dog on a bed": both are
 AGENT_VERBS = frozenset(
-    "hold wear look ride carry eat drink read play watch talk stare drive walk run write use sing smile kick throw".split()
+    [
+        "hold",
+        "wear",
+        "look",
+        "ride",
+        "carry",
+        "eat",
+        "drink",
+        "read",
+        "play",
+        "watch",
+        "talk",
+        "stare",
+        "drive",
+        "walk",
+        "run",
+        "write",
+        "use",
+        "sing",
+        "smile",
+        "kick",
+        "throw",
+    ]
 )
 
 
@@ -204,7 +254,9 @@ class _Parse:
     def _style_at_the_end(self, words: list[str]) -> str:
         """Return the longest run of style words that ends `words`: "small watercolor sketch" → "watercolor sketch"."""
         meanings, start = self.lexicon.meanings, len(words)
-        while start and (("style", " ".join(words[start - 1 :])) in meanings or ("style", words[start - 1]) in meanings):
+        while start and (
+            ("style", " ".join(words[start - 1 :])) in meanings or ("style", words[start - 1]) in meanings
+        ):
             start -= 1
         known = [" ".join(words[at:]) for at in range(start)]
         return next((name for name in known if ("style", name) in meanings), " ".join(words[start:]))
@@ -278,7 +330,7 @@ class _Parse:
                 inner.count = int(meant) * (outer.count if isinstance(outer.count, int) else 1)
             elif meant and not meant.isdigit():
                 inner.count = meant
-            elif not meant and not inner.plural or meant.isdigit():
+            elif (not meant and not inner.plural) or meant.isdigit():
                 inner.count = 1
         inner.attributes = [*outer.attributes, *inner.attributes]
         inner.determiner = outer.determiner
@@ -390,7 +442,9 @@ class _Parse:
             return
         previous = self.tokens[index - 1] if index else None
         self._close_link()
-        if previous is not None and previous.word == "there":  # "on the right there is a …": nothing said before is meant
+        if (
+            previous is not None and previous.word == "there"
+        ):  # "on the right there is a …": nothing said before is meant
             self.group, self.linked, self.subjects, self.finite = [], "", [], False
             return
         if previous is not None and previous.word in ("that", "which", "who") and self.group:
@@ -484,7 +538,7 @@ class _Parse:
             self.group, self.linked, self.subjects = [], "", []
             self.negated = self.finite = False
             self.leading = None if token.word != ":" else self.leading
-        elif token.word in (",", "and", "but", "&", "plus") and self.link and not (self.link.predicate == "between"):
+        elif token.word in (",", "and", "but", "&", "plus") and self.link and self.link.predicate != "between":
             keep = self.link.verb == "be" and index + 1 < len(self.tokens) and self.tokens[index + 1].tag in "JR"
             if not keep:
                 self._close_link()

@@ -64,9 +64,11 @@ def read_noun_phrase(tokens: list[Token], index: int, lexicon: Lexicon) -> NounP
             attributes.append((token.entry.kind or "other", token.value or token.word))
         elif tag in "EG" and _modifies(tokens, index):
             attributes.append(("state", token.word))
-        elif tag == "R" and index + 1 < size and tokens[index + 1].tag in "JRE":
-            pass
-        elif (token.word in (",", "and", "or", "&") and attributes and _more_attributes(tokens, index)) or tag == "Y":
+        elif (
+            (tag == "R" and index + 1 < size and tokens[index + 1].tag in "JRE")
+            or (token.word in (",", "and", "or", "&") and attributes and _more_attributes(tokens, index))
+            or tag == "Y"
+        ):
             pass
         else:
             break

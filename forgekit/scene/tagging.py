@@ -352,7 +352,11 @@ def _after_noun(token: Token, before: Token, following: list[Token], number: str
     if "V" in tags and "N" in tags:
         if number == "open":
             return "N"
-        if (not verb_seen or number == "joined") and _third_person(token) and _opens_object(token, before, following, number):
+        if (
+            (not verb_seen or number == "joined")
+            and _third_person(token)
+            and _opens_object(token, before, following, number)
+        ):
             return "V"
         plural = number == "joined" or _looks_plural(before)
         agrees = plural != token.word.endswith("s") or token.word in ("lay", "cast")  # past forms
@@ -389,10 +393,43 @@ def _looks_plural(token: Token) -> bool:
     return word.split()[-1] != token.noun.split()[-1] or (word.endswith("s") and not word.endswith(("ss", "us")))
 
 
-_RATHER_THINGS = frozenset("leaves waves knives lives shelves glasses cookies flies".split())
-_PLACING = frozenset("in with on of under behind near like above inside between among".split())
+_RATHER_THINGS = frozenset(["leaves", "waves", "knives", "lives", "shelves", "glasses", "cookies", "flies"])
+_PLACING = frozenset(
+    ["in", "with", "on", "of", "under", "behind", "near", "like", "above", "inside", "between", "among"]
+)
 _SHADES = frozenset({"light", "dark", "bright", "pale", "deep"})
 _THING_BEFORE = frozenset(
-    "tree petal garden bush oil leaf leaves branch juice slice peel pie cake bark blossom flower fillet steak cheese "
-    "soup plant grove field petals trees bushes flowers sauce zest wedge tart".split()
+    [
+        "tree",
+        "petal",
+        "garden",
+        "bush",
+        "oil",
+        "leaf",
+        "leaves",
+        "branch",
+        "juice",
+        "slice",
+        "peel",
+        "pie",
+        "cake",
+        "bark",
+        "blossom",
+        "flower",
+        "fillet",
+        "steak",
+        "cheese",
+        "soup",
+        "plant",
+        "grove",
+        "field",
+        "petals",
+        "trees",
+        "bushes",
+        "flowers",
+        "sauce",
+        "zest",
+        "wedge",
+        "tart",
+    ]
 )

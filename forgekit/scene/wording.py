@@ -33,10 +33,7 @@ def plural(name: str) -> str:
         head, rest = name.split(" of ", 1)
         return f"{plural(head)} of {rest}"
     *before, last = name.split()
-    if last == "person":
-        many = "people"
-    else:
-        many = (getInflection(last, tag="NNS", inflect_oov=True) or (last + "s",))[0]
+    many = "people" if last == "person" else (getInflection(last, tag="NNS", inflect_oov=True) or (last + "s",))[0]
     return " ".join([*before, many])
 
 
