@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ForgekitError as error:
         print(f"forgekit {name}: {error}", file=sys.stderr)
         return 2
-    print(result)
+    print(result.to_string(index=False) if hasattr(result, "to_string") else result)  # a table is shown whole
     return 1 if getattr(result, "failed", 0) else 0
 
 
