@@ -17,7 +17,6 @@ from forgekit.errors import ParameterError
 from forgekit.mini.error_graphs import ERRORS, draw, element_truths, error_graphs
 from forgekit.mini.world import WorldObject, WorldScene
 from forgekit.models import Judgement, load_model
-from forgekit.models.batches import MINI_WEIGHTS
 from forgekit.scene import Scene, parse
 
 SEED = 5
@@ -263,7 +262,6 @@ def test_calibration_without_rated_images_says_what_to_do(generated):
         judging.calibrate(generated, judges=[FakeJudge()], rated_at=0.75)
 
 
-@pytest.mark.skipif(not (MINI_WEIGHTS / "clip").is_dir(), reason="mini-clip has no weights yet")
 def test_mini_clip_orders_error_graphs():
     report = judging.judge_test(judges=[load_model("vision_model", "mini-clip")], graphs=24, drawings=1)
     assert report.figures["mini-clip"]["ordering"] > 0.8
