@@ -30,7 +30,7 @@ CHANGE_STD = 0.2  # how far the change of one version (4 images or so) lies from
 
 # Only finished comparisons count; the order makes runs repeatable.
 EVIDENCE = """
-select kind, action, detail, count(*) as tried, sum(change) as total_change
+select kind, action, detail, count(*) as tried, round(sum(change), 12) as total_change
 from learning_effects
 where model = $model
   and is_objective

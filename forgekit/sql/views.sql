@@ -1,5 +1,10 @@
 -- What follows from the evidence. Views hold no data: a new metric re-scores old images for free.
 
+-- Threads add in any order, so the last bits of a mean differ from call to call; what the MLflow mirror compares and what
+-- a stage decides by must not. Twelve digits are more than any judge knows.
+create or replace macro steady_avg(x) as round(avg(x), 12);
+create or replace macro steady_std(x) as round(stddev_samp(x), 12);
+
 -- One row per (image, vision model, judge key, scene element); the score is null where the judge failed to say.
 create or replace view element_scores as
 select *, split_part(element, ':', 1) as kind
@@ -61,11 +66,11 @@ with scored as (
         vision_model,
         judge_key,
         count(soft_tifa_gm) as images,
-        avg(soft_tifa_gm) as mean_score,
+        steady_avg(soft_tifa_gm) as mean_score,
         min(soft_tifa_gm) as min_score,
         max(soft_tifa_gm) as max_score,
-        stddev_samp(soft_tifa_gm) as std_score,
-        avg(soft_tifa_am) as mean_am,
+        steady_std(soft_tifa_gm) as std_score,
+        steady_avg(soft_tifa_am) as mean_am,
         max(created_at) as judged_at
     from image_scores
     group by all
@@ -155,9 +160,9 @@ select
     child.vision_model,
     child.judge_key,
     count(*) as pairs,
-    avg(parent.soft_tifa_gm) as score_before,
-    avg(child.soft_tifa_gm) as score_after,
-    avg(child.soft_tifa_gm - parent.soft_tifa_gm) as change
+    steady_avg(parent.soft_tifa_gm) as score_before,
+    steady_avg(child.soft_tifa_gm) as score_after,
+    steady_avg(child.soft_tifa_gm - parent.soft_tifa_gm) as change
 from prompts p
 join seeded_scores child on child.prompt_id = p.id
 join seeded_scores parent

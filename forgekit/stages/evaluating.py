@@ -97,7 +97,10 @@ SCORE_PROMPTS = """
 update prompts
 set current_score = scored.mean_score, best_image_id = scored.best_image_id
 from (
-    select prompt_id, avg(adherence_score) as mean_score, arg_max(id, adherence_score) as best_image_id
+    select
+        prompt_id,
+        steady_avg(adherence_score) as mean_score,
+        arg_max(id, (adherence_score, id)) filter (adherence_score is not null) as best_image_id
     from generated_images
     where prompt_id in (select unnest($ids::uuid[]))
     group by prompt_id

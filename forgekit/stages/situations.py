@@ -58,7 +58,7 @@ order by p.generation_iteration, l.created_at, l.id
 """
 
 ELEMENT_MEANS = """
-select prompt_id, vision_model, judge_key, element, avg(score) as score
+select prompt_id, vision_model, judge_key, element, steady_avg(score) as score
 from element_scores
 where prompt_id in (select unnest($ids::uuid[]))
   and score is not null
@@ -77,7 +77,7 @@ select prompt_id, vision_model, judge_key,
            as artifacts,
        list_sort(list_distinct(flatten(list(cast(adherence_analysis -> '$.unwanted_elements' as varchar[])))))
            as unwanted,
-       avg(cast(adherence_analysis ->> '$.style_deviation' as double)) as style_deviation
+       steady_avg(cast(adherence_analysis ->> '$.style_deviation' as double)) as style_deviation
 from image_evaluations
 where prompt_id in (select unnest($ids::uuid[])) and error is null
 group by all

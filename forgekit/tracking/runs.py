@@ -119,7 +119,7 @@ images as (
     group by all
 ),
 by_kind as (
-    select e.prompt_id, e.vision_model, e.kind, avg(e.score) as score
+    select e.prompt_id, e.vision_model, e.kind, steady_avg(e.score) as score
     from element_scores e
     join scores s
         on s.prompt_id = e.prompt_id

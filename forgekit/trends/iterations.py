@@ -19,9 +19,9 @@ counted as (
         s.vision_model,
         c.iteration,
         count(s.mean_score) as scenes,
-        avg(s.mean_score) as adherence,
-        1.96 * stddev_samp(s.mean_score) / sqrt(count(s.mean_score)) as margin,
-        avg(s.max_score) as best_image
+        steady_avg(s.mean_score) as adherence,
+        1.96 * steady_std(s.mean_score) / sqrt(count(s.mean_score)) as margin,
+        steady_avg(s.max_score) as best_image
     from counted_versions c
     join scores s on s.prompt_id = c.prompt_id
     group by all
@@ -60,8 +60,8 @@ select
     i.vision_model,
     c.iteration,
     count(*) as images,
-    avg(i.soft_tifa_gm) as mean,
-    stddev_samp(i.soft_tifa_gm) as std,
+    steady_avg(i.soft_tifa_gm) as mean,
+    steady_std(i.soft_tifa_gm) as std,
     quantile_cont(i.soft_tifa_gm, 0.05) as q05,
     quantile_cont(i.soft_tifa_gm, 0.25) as q25,
     quantile_cont(i.soft_tifa_gm, 0.5) as q50,
