@@ -1,12 +1,13 @@
-"""What the judges' trainers share: words, pictures with blemishes, dense labels, optimiser, checkpoints."""
+"""What the judges' trainers share: words, pairs of scenes, dense labels, optimiser, checkpoints, command line."""
 
 from __future__ import annotations
 
+import argparse
+import copy
 import logging
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from forgekit.mini.camera import Camera
 from forgekit.mini.captions import JUDGE, NUMBERS, RARE, RELATION_WORDS, SYNONYMS, Grammar, caption
 from forgekit.mini.muon import Muon
-from forgekit.mini.render import CELLS, PALETTE, cell_labels, render
+from forgekit.mini.render import CELLS, cell_labels
 from forgekit.mini.statements import COUNTS, STYLE_PHRASES
-from forgekit.mini.world import CANVAS, CHANGES, SHAPES, WorldScene, changed, sample_scene
+from forgekit.mini.world import CHANGES, SHAPES, WorldScene, changed, sample_scene
 
 log = logging.getLogger(__name__)
+
+AUTOENCODER = {"autoencoder": "folder of the generator's autoencoder, whose blur pictures then have"}
 
 FUNCTION_WORDS = (
     "a an the of on in is are that there with and without no not any to image picture photo painting drawing style "
@@ -86,80 +90,6 @@ def pair_caption(before: WorldScene, after: WorldScene, kind: str, rng: random.R
     if kind in TELLING and not unsaid and rng.random() < 0.5:
         return caption(after, rng, COMPLETE), 0.0, 1.0
     return caption(before, rng, JUDGE), 1.0, float("nan")
-
-
-@dataclass
-class Camera:
-    """Draws scenes with the faults of generated pictures, so that judges read those rightly too.
-
-    A share of pictures gets a blob (paint in no known shape, true of nothing), blur, noise, or a passage through the
-    generator's autoencoder with noise on its latents.
-    """
-
-    rng: random.Random
-    generator: torch.Generator
-    autoencoder: Path | None = None
-    blobs: float = 0.2
-    blobbed: list[bool] = field(default_factory=list)  # which pictures of the last batch got a blob
-    _coder: Any = field(default=None, repr=False)
-
-    def draw(self, scenes: Sequence[WorldScene]) -> Tensor:
-        """Return float (n, 3, 64, 64) in [0, 1]."""
-        pictures = render(scenes, self.generator)
-        tried = [self.rng.random() < self.blobs for _ in scenes]
-        self.blobbed = [t and self._add_blob(*pair) for t, *pair in zip(tried, pictures, scenes, strict=True)]
-        pictures = self._blur(pictures)
-        pictures = self._recode(pictures)
-        strength = 0.05 * torch.rand(len(scenes), 1, 1, 1, generator=self.generator)
-        return (pictures + strength * torch.randn(pictures.shape, generator=self.generator)).clamp(0, 1)
-
-    def _add_blob(self, picture: Tensor, scene: WorldScene) -> bool:
-        """Paint a ragged patch or a sliced disc where there is room, and say whether there was."""
-        r = self.rng.uniform(5, 11)
-        for _ in range(20):
-            x, y = (self.rng.uniform(r + 1, CANVAS - r - 1) for _ in "xy")
-            if all((x - o.cx) ** 2 + (y - o.cy) ** 2 > (1.15 * (r + o.r)) ** 2 for o in scene.objects):
-                break
-        else:
-            return False
-        pixel = torch.arange(CANVAS) + 0.5
-        dx, dy = pixel[None, :] - x, pixel[:, None] - y
-        distance = torch.hypot(dx * self.rng.uniform(0.8, 1.6), dy) - 0.8 * r
-        if self.rng.random() < 0.5:
-            ragged = torch.randn(1, 1, 16, 16, generator=self.generator)
-            distance = distance + 3 * functional.interpolate(ragged, size=(CANVAS, CANVAS), mode="bicubic")[0, 0]
-        else:
-            angle = self.rng.uniform(0, 6.28)
-            slope = torch.tensor([angle]).cos() * dx + torch.tensor([angle]).sin() * dy
-            distance = torch.maximum(distance, slope + self.rng.uniform(-0.2, 0.2) * r)
-        paint = PALETTE[self.rng.randrange(len(PALETTE))][:, None, None]
-        cover = self.rng.uniform(0.6, 1.0) * (0.5 - distance).clamp(0, 1)
-        picture.copy_(picture * (1 - cover) + paint * cover)
-        return True
-
-    def _blur(self, pictures: Tensor) -> Tensor:
-        chosen = torch.rand(len(pictures), 1, 1, 1, generator=self.generator) < 0.25
-        soft = functional.avg_pool2d(functional.pad(pictures, (1, 1, 1, 1), mode="replicate"), 3, 1)
-        return torch.where(chosen, soft, pictures)
-
-    def _recode(self, pictures: Tensor) -> Tensor:
-        if self.autoencoder is None:
-            return pictures
-        if self._coder is None:
-            from diffusers import AutoencoderTiny
-
-            self._coder = AutoencoderTiny.from_pretrained(self.autoencoder).eval()
-        chosen = torch.rand(len(pictures), generator=self.generator) < 0.12
-        if not chosen.any():
-            return pictures
-        with torch.no_grad():
-            latents = self._coder.encode(pictures[chosen] * 2 - 1).latents
-            spread = latents.std() * 0.35 * torch.rand(len(latents), 1, 1, 1, generator=self.generator)
-            latents = latents + spread * torch.randn(latents.shape, generator=self.generator)
-            recoded = self._coder.decode(latents).sample.float() / 2 + 0.5
-        pictures = pictures.clone()
-        pictures[chosen] = recoded.clamp(0, 1)
-        return pictures
 
 
 class DenseHead(nn.Module):
@@ -239,3 +169,32 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = self.rate * factor
             optimizer.step()
+
+
+def begin(trainer: Trainer, checkpoint: Path, autoencoder: Path | None, seed: int) -> tuple[random.Random, Camera]:
+    """Go on from `checkpoint` where it exists; return the random state and camera of what comes next."""
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    trainer.resume(checkpoint)
+    rng = random.Random(seed + trainer.seen)
+    return rng, Camera(rng, torch.Generator().manual_seed(seed + trainer.seen), autoencoder)
+
+
+def export_transformers(model: Any, processor: Any, folder: Path) -> None:
+    """Write weights in half precision, tokenizer and image settings where transformers looks for them."""
+    copy.deepcopy(model).half().save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def run_trainer(train: Callable[..., None], purpose: str | None, *, samples: int, paths: dict[str, str]) -> None:
+    """Run `train` with what the command line says; `paths` are the folders that this judge starts from, with help."""
+    parser = argparse.ArgumentParser(description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the finished model")
+    parser.add_argument("--work", type=Path, default=Path("/tmp/forgekit-train"), help="folder for the checkpoint")
+    parser.add_argument("--samples", type=int, default=samples, help=f"pictures in all (default {samples})")
+    parser.add_argument("--threads", type=int, default=1)
+    for name, help_text in paths.items():
+        parser.add_argument(f"--{name}", type=Path, help=help_text)
+    options = vars(parser.parse_args())
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(options.pop("threads"))
+    train(options.pop("out"), **options)

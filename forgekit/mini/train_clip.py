@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import random
@@ -20,10 +19,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from forgekit.mini.judge_training import (
-    Camera,
+    AUTOENCODER,
     DenseHead,
     Trainer,
+    begin,
     pair_caption,
+    run_trainer,
     sample_pairs,
     word_tokenizer,
     world_words,
@@ -176,14 +177,11 @@ def export(model: Any, folder: Path) -> None:
 def train(out: Path, *, work: Path, samples: int, autoencoder: Path | None, pairs: int = 32, seed: int = 0) -> None:
     """Train for `samples` pictures and export to `out`; goes on from the checkpoint in `work` where there is one."""
     torch.manual_seed(seed)
-    work.mkdir(parents=True, exist_ok=True)
     model, tokenizer = build_model(out)
     head = DenseHead(MODEL["vision_cfg"]["width"])
     blocks = [model.visual.transformer, model.transformer]
     trainer = Trainer([model, head], blocks, samples=samples, rate=2e-3)
-    trainer.resume(work / "clip.pt")
-    rng = random.Random(seed + trainer.seen)
-    camera = Camera(rng, torch.Generator().manual_seed(seed + trainer.seen), autoencoder)
+    rng, camera = begin(trainer, work / "clip.pt", autoencoder, seed)
     for _ in trainer.batches(2 * pairs, work / "clip.pt"):
         if trainer.seen < SHAPES_FIRST * samples:
             scenes = [sample_scene(rng) for _ in range(2 * pairs)]
@@ -213,13 +211,4 @@ def train(out: Path, *, work: Path, samples: int, autoencoder: Path | None, pair
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the finished model")
-    parser.add_argument("--work", type=Path, default=Path("/tmp/forgekit-train"), help="folder for the checkpoint")
-    parser.add_argument("--samples", type=int, default=250_000)
-    parser.add_argument("--autoencoder", type=Path, help="folder of the generator's autoencoder")
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(args.threads)
-    train(args.out, work=args.work, samples=args.samples, autoencoder=args.autoencoder)
+    run_trainer(train, __doc__, samples=250_000, paths=AUTOENCODER)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import random
 from collections.abc import Sequence
@@ -17,7 +16,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from forgekit.mini.judge_training import Camera, DenseHead, Trainer, pair_caption, sample_pairs, world_words
+from forgekit.mini.judge_training import (
+    AUTOENCODER,
+    DenseHead,
+    Trainer,
+    begin,
+    export_transformers,
+    pair_caption,
+    run_trainer,
+    sample_pairs,
+    world_words,
+)
 from forgekit.mini.questions import (
     DESCRIBE,
     NUMBER_WORDS,
@@ -237,25 +246,14 @@ def dense_loss(heads: Sequence[DenseHead], states: Tensor, scenes: Sequence[Worl
     return first + second, right
 
 
-def export(model: Any, processor: Any, folder: Path) -> None:
-    """Write weights in half precision, tokenizer and image settings where transformers looks for them."""
-    import copy
-
-    copy.deepcopy(model).half().save_pretrained(folder)
-    processor.save_pretrained(folder)
-
-
 def train(out: Path, *, work: Path, samples: int, autoencoder: Path | None, pairs: int = 16, seed: int = 1) -> None:
     """Train for `samples` pictures and export to `out`; goes on from the checkpoint in `work` where there is one."""
     torch.manual_seed(seed)
-    work.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer()
     model, processor = build_model(tokenizer)
     heads = torch.nn.ModuleList([DenseHead(WIDTH, GRID), DenseHead(WIDTH, GRID)])
     trainer = Trainer([model, heads], [model.model.language_model.layers], samples=samples, rate=2e-3)
-    trainer.resume(work / "fuyu.pt")
-    rng = random.Random(seed + trainer.seen)
-    camera = Camera(rng, torch.Generator().manual_seed(seed + trainer.seen), autoencoder)
+    rng, camera = begin(trainer, work / "fuyu.pt", autoencoder, seed)
     for _ in trainer.batches(2 * pairs, work / "fuyu.pt", every=100):
         if trainer.seen < SHAPES_FIRST * samples:
             scenes = [sample_scene(rng) for _ in range(2 * pairs)]
@@ -275,18 +273,9 @@ def train(out: Path, *, work: Path, samples: int, autoencoder: Path | None, pair
         if trainer.steps % 20 == 0:
             logging.info("%d loss %.3f right %.3f cells %.3f", trainer.seen, loss, right, seen)
         if trainer.steps % 100 == 0:
-            export(model, processor, out)
-    export(model, processor, out)
+            export_transformers(model, processor, out)
+    export_transformers(model, processor, out)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the finished model")
-    parser.add_argument("--work", type=Path, default=Path("/tmp/forgekit-train"), help="folder for the checkpoint")
-    parser.add_argument("--samples", type=int, default=150_000)
-    parser.add_argument("--autoencoder", type=Path, help="folder of the generator's autoencoder")
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(args.threads)
-    train(args.out, work=args.work, samples=args.samples, autoencoder=args.autoencoder)
+    run_trainer(train, __doc__, samples=150_000, paths=AUTOENCODER)

@@ -9,7 +9,6 @@ matching of predictions to objects is needed.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import random
 from collections.abc import Sequence
@@ -21,7 +20,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from forgekit.mini.judge_training import Camera, DenseHead, Trainer, sample_pairs, word_tokenizer, world_words
+from forgekit.mini.judge_training import (
+    AUTOENCODER,
+    DenseHead,
+    Trainer,
+    begin,
+    export_transformers,
+    run_trainer,
+    sample_pairs,
+    word_tokenizer,
+    world_words,
+)
 from forgekit.mini.render import signed_distance
 from forgekit.mini.statements import UNSEEN_COLORS, UNSEEN_SHAPES, Look, noun
 from forgekit.mini.world import CANVAS, COLORS, SHAPES, WorldObject, WorldScene
@@ -231,14 +240,6 @@ def detect(model: Any, tokenizer: Any, pictures: Tensor, texts: Sequence[str]) -
     return logits, model.box_predictor(tokens, features), tokens
 
 
-def export(model: Any, processor: Any, folder: Path) -> None:
-    """Write weights in half precision, tokenizer and image settings where transformers looks for them."""
-    import copy
-
-    copy.deepcopy(model).half().save_pretrained(folder)
-    processor.save_pretrained(folder)
-
-
 def train(
     out: Path, *, work: Path, samples: int, start: Path | None, autoencoder: Path | None, pairs: int = 24, seed: int = 2
 ) -> None:
@@ -247,7 +248,6 @@ def train(
     `start` is the folder of a trained mini-clip; without it the towers start from nothing and need many more samples.
     """
     torch.manual_seed(seed)
-    work.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer()
     model, processor = build_model(tokenizer)
     if start is not None:
@@ -255,9 +255,7 @@ def train(
     head = DenseHead(WIDTH, GRID)
     blocks = [model.owlvit.vision_model.encoder, model.owlvit.text_model.encoder]
     trainer = Trainer([model, head], blocks, samples=samples, rate=1e-3 if start else 2e-3)
-    trainer.resume(work / "owl.pt")
-    rng = random.Random(seed + trainer.seen)
-    camera = Camera(rng, torch.Generator().manual_seed(seed + trainer.seen), autoencoder)
+    rng, camera = begin(trainer, work / "owl.pt", autoencoder, seed)
     for _ in trainer.batches(2 * pairs, work / "owl.pt"):
         scenes, _ = sample_pairs(pairs, rng)
         looks = queries_for(scenes, rng)
@@ -272,19 +270,14 @@ def train(
                 "%d naming %.3f right %.3f boxes %.3f cells %.3f", trainer.seen, named, right, placed.item(), seen
             )
         if trainer.steps % 100 == 0:
-            export(model, processor, out)
-    export(model, processor, out)
+            export_transformers(model, processor, out)
+    export_transformers(model, processor, out)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the finished model")
-    parser.add_argument("--work", type=Path, default=Path("/tmp/forgekit-train"), help="folder for the checkpoint")
-    parser.add_argument("--start", type=Path, help="folder of mini-clip, whose towers it starts from")
-    parser.add_argument("--samples", type=int, default=30_000)
-    parser.add_argument("--autoencoder", type=Path, help="folder of the generator's autoencoder")
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(args.threads)
-    train(args.out, work=args.work, samples=args.samples, start=args.start, autoencoder=args.autoencoder)
+    run_trainer(
+        train,
+        __doc__,
+        samples=30_000,
+        paths={**AUTOENCODER, "start": "folder of mini-clip, whose towers it starts from"},
+    )

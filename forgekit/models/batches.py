@@ -116,6 +116,18 @@ def weights_needed(name: str, address: str, advice: str) -> Iterator[None]:
         raise UnknownModelError(f"{name}: no weights could be loaded from {address!r}: {reason} {advice}") from error
 
 
+def load_transformers(make: Callable[..., Result], judge: Any, template: str) -> Result:
+    """Return `make(repo, revision, device, dtype, template)` for a judge with transformers weights.
+
+    Raises:
+        UnknownModelError: the weights are not there.
+    """
+    device, dtype = placement(judge.device, judge.dtype)
+    advice = f"Fetch them once with `hf download {judge.repo}`, or give the path of a local transformers folder."
+    with weights_needed(judge.name, judge.repo, advice):
+        return make(judge.repo, judge.revision, device, dtype, template)
+
+
 def identity(address: str, revision: str | None, entry: str) -> str | None:
     """Return what tells these weights from others: a hash of local files, or the commit of cached hub files.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
 from forgekit.models import Judgement
-from forgekit.models.batches import MINI_WEIGHTS, identity, in_batches, placement, present, shown, weights_needed
+from forgekit.models.batches import MINI_WEIGHTS, identity, in_batches, load_transformers, present, shown
 from forgekit.models.sighting import POSITION_RULES, Rules, Sighting
 from forgekit.models.sought import Sought
 from forgekit.scene import Scene
@@ -137,10 +137,7 @@ class DetectorJudge:
     def _detector(self) -> Detector:
         from forgekit.models.detecting import Detector
 
-        device, dtype = placement(self.device, self.dtype)
-        advice = f"Fetch them once with `hf download {self.repo}`, or give the path of a local transformers folder."
-        with weights_needed(self.name, self.repo, advice):
-            return Detector(self.repo, self.revision, device, dtype, self.template)
+        return load_transformers(Detector, self, self.template)
 
 
 KNOWN: Mapping[str, DetectorJudge] = {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
 from forgekit.models import Judgement
-from forgekit.models.batches import MINI_WEIGHTS, identity, in_batches, placement, present, shown, weights_needed
+from forgekit.models.batches import MINI_WEIGHTS, identity, in_batches, load_transformers, present, shown
 from forgekit.scene import Element, Scene, list_elements
 
 if TYPE_CHECKING:
@@ -143,10 +143,7 @@ class VQAJudge:
     def _answerer(self) -> Answerer:
         from forgekit.models.answering import Answerer
 
-        device, dtype = placement(self.device, self.dtype)
-        advice = f"Fetch them once with `hf download {self.repo}`, or give the path of a local transformers folder."
-        with weights_needed(self.name, self.repo, advice):
-            return Answerer(self.repo, self.revision, device, dtype, self.prompt)
+        return load_transformers(Answerer, self, self.prompt)
 
     @cached_property
     def _answers(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
