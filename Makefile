@@ -45,7 +45,8 @@ ui: $(READY)  ## the MLflow UI on this project's store
 
 tour: $(READY)  ## execute notebooks/00_tour.ipynb on a new store and keep its pictures
 	rm -rf data/tour && mkdir -p data/tour
-	$(BIN)/jupyter execute --inplace --kernel_name=python3 notebooks/00_tour.ipynb
+	PYTHONWARNINGS=ignore $(BIN)/jupyter execute --inplace --kernel_name=python3 \
+		--NotebookClient.coalesce_streams=True --NotebookClient.record_timing=False notebooks/00_tour.ipynb
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -152,14 +152,15 @@ def evidence(
     """Return one row per (generator, element kind, action, detail): tried, helped, hurt, scenes, mean changes.
 
     `helped` and `hurt` count changes beyond ±0.02; `low` and `high` bound the mean objective change at 95 %
-    (Student's t; null below two trials). With `summed`, rows without a detail sum up each action on a kind.
+    (Student's t, within [-1, 1]; null below two trials). With `summed`, rows without a detail sum up each action on a kind.
     """
     from scipy.stats import t
 
     frame = store.df(COUNTED, model=model, experiment=experiment, min_tried=min_tried, summed=summed)
     tried = frame["tried"].where(frame["tried"] > 1)
     margin = t.ppf(0.975, tried - 1) * frame["objective_std"] / tried**0.5
-    return frame.assign(low=frame["objective_change"] - margin, high=frame["objective_change"] + margin)
+    low, high = frame["objective_change"] - margin, frame["objective_change"] + margin
+    return frame.assign(low=low.clip(lower=-1), high=high.clip(upper=1))  # a change of a score has these limits
 
 
 def lessons(store: Store, *, model: str | None = None, experiment: str | None = None, min_tried: int = 2) -> list[str]:

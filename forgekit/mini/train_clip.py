@@ -204,7 +204,9 @@ def train(out: Path, *, work: Path, samples: int, autoencoder: Path | None, pair
         trainer.update(contrast + 2 * dense)
         if trainer.steps % 20 == 0:
             scale = model.logit_scale.exp().item()
-            logging.info("%d loss %.3f beats %.3f cells %.3f scale %.1f", trainer.seen, contrast, right, seen, scale)
+            logging.info(
+                "%d loss %.3f beats %.3f cells %.3f scale %.1f", trainer.seen, contrast.item(), right, seen, scale
+            )
         if trainer.steps % 500 == 0:
             export(model, out)
     export(model, out)

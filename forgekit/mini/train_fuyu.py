@@ -271,7 +271,7 @@ def train(out: Path, *, work: Path, samples: int, autoencoder: Path | None, pair
         dense, seen = dense_loss(heads, states, scenes)
         trainer.update(3 * loss + dense)
         if trainer.steps % 20 == 0:
-            logging.info("%d loss %.3f right %.3f cells %.3f", trainer.seen, loss, right, seen)
+            logging.info("%d loss %.3f right %.3f cells %.3f", trainer.seen, loss.item(), right, seen)
         if trainer.steps % 100 == 0:
             export_transformers(model, processor, out)
     export_transformers(model, processor, out)
