@@ -37,21 +37,6 @@ BASIC_COLORS = ("red", "blue", "green", "yellow", "purple", "orange", "pink", "b
 MAX_CONTRASTS = 10
 NOTHING = "an empty background"
 STYLE_CONTRASTS = ("photo", "watercolor", "line art", "flat", "oil painting", "pencil sketch", "cartoon")
-ADJECTIVE_STYLES = frozenset(
-    [
-        "flat",
-        "realistic",
-        "photorealistic",
-        "abstract",
-        "cubist",
-        "impressionist",
-        "surrealist",
-        "low",
-        "poly",
-        "cyberpunk",
-        "steampunk",
-    ]
-)
 RELATION_CONTRASTS = ("left of", "right of", "above", "below")
 
 
@@ -84,6 +69,7 @@ class _Writer:
         self.lexicon = lexicon
         self.objects: list[dict[str, Any]] = scene["objects"]
         self.spatial = frozenset(lexicon.grammar["spatial"]["words"])
+        self.adjective_styles = frozenset(lexicon.grammar["style"]["adjective"].split())
         names = [item["name"] for item in self.objects]
         self.shared = {name for name in names if names.count(name) > 1}
 
@@ -223,7 +209,7 @@ class _Writer:
     def style(self, value: str) -> Element:
         family = self.lexicon.concept(value, "style")
         question = (
-            f"Is the image in {value} style?" if family in ADJECTIVE_STYLES else f"Is the image {_a_style(value)}?"
+            f"Is the image in {value} style?" if family in self.adjective_styles else f"Is the image {_a_style(value)}?"
         )
         contrasts = tuple(self.style_phrase(other) for other in STYLE_CONTRASTS if other != family)
         return Element("style", "style", value, self.style_phrase(value), question, "yes", contrasts, ())
@@ -292,7 +278,7 @@ class _Writer:
         )
 
     def style_phrase(self, value: str) -> str:
-        if self.lexicon.concept(value, "style") in ADJECTIVE_STYLES:
+        if self.lexicon.concept(value, "style") in self.adjective_styles:
             return f"a {value} image" if value.split()[-1] in ("style", "design", "art") else f"a {value} style image"
         return _a_style(value)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -118,9 +117,3 @@ def _merge(known: dict[str, Any], more: dict[str, Any]) -> None:
     for concept, words in more.items():
         before = known.get(concept, [])
         known[concept] = words if isinstance(words, str) else list(dict.fromkeys([*words, *before]))
-
-
-def words_of(*texts: str) -> Iterable[str]:
-    """Yield the blank-separated words of `texts`."""
-    for text in texts:
-        yield from text.split()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from forgekit.scene.lexicon import Lexicon
-from forgekit.scene.tagging import Token
-from forgekit.scene.vocabulary import entry_of
+from forgekit.scene.tokens import Token
 
 Attribute = tuple[str, str]  # kind, value
 
@@ -32,63 +31,80 @@ class NounPhrase:
 
 def read_noun_phrase(tokens: list[Token], index: int, lexicon: Lexicon) -> NounPhrase | None:
     """Return the noun phrase that begins at `index`, or None where none does."""
-    first, size = index, len(tokens)
-    determiner, count = "", None
-    attributes: list[Attribute] = []
-    nouns: list[Token] = []
-    while index < size:
+    first, parts = index, _Parts()
+    while index < len(tokens) and parts.take(tokens, index, lexicon):
+        index += 1
+    if not parts.nouns:
+        return None
+    head, name = parts.nouns[-1], parts.name()
+    start = next(t for t in tokens[first:] if t.tag != "X").start
+    return NounPhrase(name, head, start, head.end, index, parts.determiner, parts.count, parts.attributes)
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What a noun phrase has so far."""
+
+    determiner: str = ""
+    count: int | str | None = None
+    attributes: list[Attribute] = field(default_factory=list)
+    nouns: list[Token] = field(default_factory=list)
+
+    def take(self, tokens: list[Token], index: int, lexicon: Lexicon) -> bool:
+        """Take the token at `index`; False where it is no part of the phrase."""
+        token = tokens[index]
+        if token.tag == "N":
+            self.nouns.append(token)
+            return True
+        return self._take_inside(tokens, index) if self.nouns else self._take_before_noun(tokens, index, lexicon)
+
+    def _take_inside(self, tokens: list[Token], index: int) -> bool:
+        token = tokens[index]
+        between = index + 1 < len(tokens) and tokens[index - 1].tag == "N" == tokens[index + 1].tag
+        if token.tag == "J" and between and "N" in token.entry.tags:
+            self.nouns.append(token)
+        elif token.tag in "EG" and _inside(tokens, index, self.determiner):
+            self.attributes.append(("state", f"{self.nouns.pop().word} {token.word}"))
+        else:
+            return False
+        return True
+
+    def _take_before_noun(self, tokens: list[Token], index: int, lexicon: Lexicon) -> bool:
         token = tokens[index]
         tag = token.tag
-        if tag == "N":
-            nouns.append(token)
-        elif nouns:
-            if (
-                tag == "J"
-                and index + 1 < size
-                and tokens[index + 1].tag == "N"
-                and tokens[index - 1].tag == "N"
-                and "N" in token.entry.tags
-            ):
-                nouns.append(token)
-            elif tag in "EG" and token.end - token.start and _inside(tokens, index, determiner):
-                attributes.append(_attribute(nouns.pop(), token))
-            else:
-                break
-        elif tag in "DS" or (tag == "K" and token.word == "no"):
-            if determiner or attributes:
-                break
-            determiner = token.word
+        if tag in "DS" or (tag == "K" and token.word == "no"):
+            if self.determiner or self.attributes:
+                return False
+            self.determiner = token.word
         elif tag == "Q":
-            count = _count(token, lexicon)
+            self.count = _count(token, lexicon)
         elif tag == "J":
-            attributes.append((token.entry.kind or "other", token.value or token.word))
+            self.attributes.append((token.entry.kind or "other", token.value or token.word))
         elif tag in "EG" and _modifies(tokens, index):
-            attributes.append(("state", token.word))
-        elif (
-            (tag == "R" and index + 1 < size and tokens[index + 1].tag in "JRE")
-            or (token.word in (",", "and", "or", "&") and attributes and _more_attributes(tokens, index))
-            or tag == "Y"
-        ):
-            pass
+            self.attributes.append(("state", token.word))
         else:
-            break
-        index += 1
-    if not nouns:
-        return None
-    head = nouns.pop()
-    name = ["glass" if head.word == "glasses" and (nouns or count) else head.noun]
-    for noun in reversed(nouns):
-        kind = noun.entry.kind
-        if kind and len(name) == 1 and kind in ("material", "color", "shape"):
-            attributes.append((kind, noun.word))
-        else:
-            name.insert(0, noun.word)
-    start = next(t for t in tokens[first:] if t.tag != "X").start
-    return NounPhrase(" ".join(name), head, start, head.end, index, determiner, count, attributes)
+            return self._passes_over(tokens, index)
+        return True
 
+    def _passes_over(self, tokens: list[Token], index: int) -> bool:
+        """Say whether the token says nothing itself and the phrase goes on behind it: "very red", "soft, fluffy"."""
+        token = tokens[index]
+        if token.tag == "R":
+            return index + 1 < len(tokens) and tokens[index + 1].tag in "JRE"
+        joint = token.word in (",", "and", "or", "&") and bool(self.attributes)
+        return token.tag == "Y" or (joint and _more_attributes(tokens, index))
 
-def _attribute(noun: Token, participle: Token) -> Attribute:
-    return "state", f"{noun.word} {participle.word}"
+    def name(self) -> str:
+        """Return the noun with the nouns that make a compound with it; colours, materials and shapes become attributes."""
+        *before, head = self.nouns
+        name = ["glass" if head.word == "glasses" and (before or self.count) else head.noun]
+        for noun in reversed(before):
+            kind = noun.entry.kind
+            if kind in ("material", "color", "shape") and len(name) == 1:
+                self.attributes.append((kind, noun.word))
+            else:
+                name.insert(0, noun.word)
+        return " ".join(name)
 
 
 def _inside(tokens: list[Token], index: int, determiner: str) -> bool:
@@ -130,8 +146,3 @@ def _count(token: Token, lexicon: Lexicon) -> int | str | None:
     if token.word.isdigit():
         return int(token.word)
     return lexicon.grammar["count"].get(token.word, token.word)
-
-
-def noun_entry(word: str, lexicon: Lexicon) -> str:
-    """Return the lemma of one noun."""
-    return entry_of(word, lexicon).noun or word

@@ -10,174 +10,32 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from forgekit.scene.lexicon import Entry, Lexicon, Phrase
-from forgekit.scene.vocabulary import entry_of, phrases_from
+from forgekit.scene.lexicon import Entry, Lexicon
+from forgekit.scene.tokens import Token, cut
 
-TOKEN = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]")
-QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”|‘([^’]+)’|(?<!\w)\'((?:[^\']|(?<=\w)\'(?=\w))+)\'(?!\w)|「([^」]+)」')
-COUNTED = re.compile(r"(\d{1,2})([a-z]{3,})")  # tags like "2girls"
 WORDLIKE = re.compile(r"(?!(.)\1)(?=.*[aeiouy]).{3}")
-PUNCTUATION = Entry("X")
-POSSESSIVE = Entry("I")
-TEXT = Entry("T")
-
-
-@dataclass(slots=True)
-class Token:
-    """A word or phrase of the text: lower-case `word`, its class, the value of a phrase, where it stands."""
-
-    word: str
-    start: int
-    end: int
-    entry: Entry
-    tag: str = ""
-    value: str = ""
-    proper: bool = False  # capitalised inside a sentence
-
-    @property
-    def noun(self) -> str:
-        """The lemma as a noun: "mice" → "mouse"."""
-        return self.entry.noun or self.word
+_RATHER_THINGS = frozenset(["leaves", "waves", "knives", "lives", "shelves", "glasses", "cookies", "flies"])
+_PLACING = frozenset(
+    ["in", "with", "on", "of", "under", "behind", "near", "like", "above", "inside", "between", "among"]
+)
+_SHADES = frozenset({"light", "dark", "bright", "pale", "deep"})
 
 
 def tag_words(text: str, lexicon: Lexicon) -> list[Token]:
     """Return the tokens of `text` with their classes settled. Quoted text is one token of class T."""
-    tokens = _join_phrases(_tokenise(text, lexicon), lexicon)
+    tokens = cut(text, lexicon)
     tokens = _place_unknown(tokens)
     verb_seen = False
     for index, token in enumerate(tokens):
         if not token.tag:
             before = tokens[index - 1] if index else None
-            token.tag = _settle(
-                token, before, tokens[index + 1 : index + 3], verb_seen, _number(tokens, index), lexicon
-            )
+            place = _Place(token, before, tokens[index + 1 : index + 3], verb_seen, _number(tokens, index))
+            token.tag = _settle(place, lexicon)
         if (token.tag == "X" and token.word in ".;!?") or token.word in ("while", "whereas", "but"):
             verb_seen = False
         elif token.tag in "VB":
             verb_seen = True
     return tokens
-
-
-def quoted_texts(text: str) -> list[re.Match[str]]:
-    """Return the quotations inside `text`; a quotation that is the whole text is no text to render."""
-    if '"' not in text and "'" not in text and not set("“‘「") & set(text):
-        return []
-    found = list(QUOTED.finditer(text))
-    if len(found) == 1 and found[0].group().strip() == text.strip():
-        return []
-    return found
-
-
-def _tokenise(text: str, lexicon: Lexicon) -> list[Token]:
-    tokens: list[Token] = []
-    quotes = quoted_texts(text)
-    skip_until = -1
-    for match in TOKEN.finditer(text):
-        start, end = match.span()
-        if start < skip_until:
-            continue
-        if quotes and start == quotes[0].start():
-            quote = quotes.pop(0)
-            inner = next(group for group in quote.groups() if group)
-            tokens.append(Token(inner, start, quote.end(), TEXT, "T"))
-            skip_until = quote.end()
-            continue
-        raw = match.group()
-        word = raw.lower().replace("’", "'")
-        if not (word[0].isalnum() or word == "'s"):
-            tokens.append(Token(word, start, end, PUNCTUATION if word not in "&+" else Entry("C"), "X"))
-            continue
-        proper = raw[0].isupper() and bool(tokens) and tokens[-1].word not in ".!?:"
-        if parts := _parts_of(word, lexicon):
-            for offset, part in parts:
-                tokens.append(Token(part, start + offset, start + offset + len(part), entry_of(part, lexicon)))
-            continue
-        if word.endswith("'s") and word not in lexicon.entries:
-            if len(word) > 2:
-                tokens.append(Token(word[:-2], start, end - 2, entry_of(word[:-2], lexicon), proper=proper))
-            tokens.append(Token("'s", end - 2, end, POSSESSIVE, "I"))
-            continue
-        tokens.append(Token(word, start, end, entry_of(word, lexicon), proper=proper))
-    return tokens
-
-
-def _parts_of(word: str, lexicon: Lexicon) -> list[tuple[int, str]]:
-    """Return the words in "black-and-white" and "1girl" with their places, [] for a word that is one."""
-    if "-and-" in word:
-        first, _, second = word.partition("-and-")
-        if entry_of(first, lexicon).kind == "color" == (entry_of(second, lexicon).kind if second else ""):
-            return [(0, first), (len(first) + 1, "and"), (len(first) + 5, second)]
-    if word[0].isdigit() and (match := COUNTED.fullmatch(word)) and "N" in entry_of(match[2], lexicon).tags:
-        return [(0, match[1]), (len(match[1]), match[2])]
-    return []
-
-
-def _join_phrases(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
-    joined: list[Token] = []
-    index = 0
-    while index < len(tokens):
-        token = tokens[index]
-        end = 0
-        for phrase in phrases_from(token.word, lexicon):
-            end = _match(phrase, tokens, index)
-            if end and _phrase_fits(phrase, joined, tokens, end):
-                value = phrase.value.split(":", 1)
-                kind = value[0] if len(value) == 2 and phrase.tag == "J" else ""
-                entry = Entry(phrase.tag, noun=value[-1], kind=kind)
-                last = tokens[end - 1]
-                word = " ".join([*phrase.words[:-1], last.word])
-                joined.append(Token(word, token.start, last.end, entry, phrase.tag, value[-1], token.proper))
-                break
-            end = 0
-        if not end:
-            joined.append(token)
-        index = end or index + 1
-    return joined
-
-
-def _match(phrase: Phrase, tokens: list[Token], index: int) -> int:
-    """Return the index after `phrase` at `index`, passing over unknown words inside it, or 0."""
-    last = len(phrase.words) - 1
-    for position, word in enumerate(phrase.words):
-        while position and index < len(tokens) and tokens[index].entry.tags == "U":
-            index += 1
-        if index == len(tokens):
-            return 0
-        token = tokens[index]
-        if token.word != word and not (position == last and phrase.tag == "N" and _plural_of(token, word)):
-            return 0
-        index += 1
-    return index
-
-
-def _plural_of(token: Token, word: str) -> bool:
-    return token.entry.noun == word or token.word in (word + "s", word + "es")
-
-
-def _phrase_fits(phrase: Phrase, before: list[Token], tokens: list[Token], end: int) -> bool:
-    """A style word counts as style alone in its segment or before "of" / "style"; else it is the noun or adjective it looks like."""
-    if phrase.tag != "Y":
-        return True
-    previous = next((t for t in reversed(before) if t.entry.tags != "U"), None)
-    following = next((t for t in tokens[end:] if t.entry.tags != "U"), None)
-    opens = (
-        previous is None or previous.tag in ("X", "Y") or previous.word in ("in", "and", "a", "an", "style", "as", "of")
-    )
-    closes = (
-        following is None or following.entry.tags == "X" or following.word in ("of", "style", "and", "with", "without")
-    )
-    if len(phrase.words) > 1 and following is not None and following.word == "of" and not _has_verb(before):
-        return True  # "an isometric 3d render of"
-    if len(before) > 1 and before[-1].word in ("in", "with") and before[-2].entry.verb in ("cover", "fill"):
-        return False  # "covered in graffiti"
-    if previous is not None and previous.word in ("a", "an"):
-        closes = following is not None and following.word in ("of", "style", "showing", "depicting")
-        opens = len(before) == 1 or before[-2].tag in ("X", "Y")
-    return opens and closes
-
-
-def _has_verb(tokens: list[Token]) -> bool:
-    return any(set("VB") & set(token.entry.tags) and "N" not in token.entry.tags for token in tokens)
 
 
 def _place_unknown(tokens: list[Token]) -> list[Token]:
@@ -268,10 +126,21 @@ def _is_finite(token: Token) -> bool:
     return bool(set("BV") & set(tags)) and ("N" not in tags or token.word.endswith("s"))
 
 
-def _settle(
-    token: Token, before: Token | None, following: list[Token], verb_seen: bool, number: str, lexicon: Lexicon
-) -> str:
-    tags, entry = token.entry.tags, token.entry
+@dataclass(slots=True)
+class _Place:
+    """A word whose class is still open, and what stands around it."""
+
+    token: Token
+    before: Token | None
+    following: list[Token]  # the next two
+    verb_seen: bool  # in this clause
+    number: str  # see `_number`
+    noun_follows: bool = False
+
+
+def _settle(place: _Place, lexicon: Lexicon) -> str:
+    token, before, following = place.token, place.before, place.following
+    tags = token.entry.tags
     if token.word in ("that", "which") and following and _is_finite(following[0]):
         return "O"
     if tags == "G" and before and before.word in _PLACING and _noun_follows(following, lexicon):
@@ -284,16 +153,21 @@ def _settle(
         return "N" if before and before.tag in "DSQJ" else "C"
     if token.word in _SHADES and following and following[0].entry.kind == "color":  # "a light white bathroom"
         return "J"
+    place.noun_follows = _noun_follows(following, lexicon)
     if tags == "NQ":  # pair, dozen: a count before a noun, a noun before "of"
-        return "Q" if _noun_follows(following, lexicon) else "N"
-    previous = before.tag if before else "X"
-    noun_follows = _noun_follows(following, lexicon)
-    if entry.hint == "compound" and noun_follows and "N" in tags + "N" and previous in "DSQJNXCP":
+        return "Q" if place.noun_follows else "N"
+    return _by_what_stands_before(place, before.tag if before else "X", lexicon)
+
+
+def _by_what_stands_before(place: _Place, previous: str, lexicon: Lexicon) -> str:
+    entry, noun_follows = place.token.entry, place.noun_follows
+    tags = entry.tags
+    if entry.hint == "compound" and noun_follows and previous in "DSQJNXCP":
         return "N"
     if previous in "DSQJIK":
-        return _inside_phrase(tags, noun_follows, entry, following)
+        return _inside_phrase(place, lexicon)
     if previous == "N":
-        return _after_noun(token, before, following, number, verb_seen)
+        return _after_noun(place)
     if previous == "B" and entry.kind and "J" in tags:
         return "J"
     if previous == "B":
@@ -304,28 +178,44 @@ def _settle(
         order = "JNGEV" if noun_follows else "GEJVN" if entry.hint == "verb" else "GEJNV"
         return next((tag for tag in order if tag in tags), tags[0])
     if previous == "P":
-        if before.word == "to" and "V" in tags and (entry.hint == "verb" or "N" not in tags):
-            return "V"
-        if "G" in tags and not (entry.hint in ("noun", "compound") and "N" in tags):
-            return "J" if noun_follows and before.word in _PLACING else "G"
-        return _inside_phrase(tags, noun_follows, entry, following)
+        return _after_preposition(place, lexicon)
     if previous in "VGE" and "G" in tags and "N" not in tags:
         return "J" if "J" in tags and previous != "G" else "G"
     if previous == "T" and "V" in tags and entry.hint == "verb":  # 'a sign reading "OPEN" glows'
         return "V"
-    resumes = before is not None and before.word == "," and following and following[0].entry.tags[0] in "DSQ"
-    finite = "V" in tags and token.word.endswith("s") and entry.hint == "verb" and (verb_seen or resumes)
-    if finite and (not following or following[0].entry.tags[0] in "DSPRX"):
+    return _where_a_clause_begins(place, lexicon)
+
+
+def _after_preposition(place: _Place, lexicon: Lexicon) -> str:
+    entry, before = place.token.entry, place.before
+    if before.word == "to" and "V" in entry.tags and (entry.hint == "verb" or "N" not in entry.tags):
         return "V"
-    if "G" in tags and entry.hint != "noun":
+    if "G" in entry.tags and not (entry.hint in ("noun", "compound") and "N" in entry.tags):
+        return "J" if place.noun_follows and before.word in _PLACING else "G"
+    return _inside_phrase(place, lexicon)
+
+
+def _where_a_clause_begins(place: _Place, lexicon: Lexicon) -> str:
+    token, before, following = place.token, place.before, place.following
+    entry = token.entry
+    resumes = before is not None and before.word == "," and following and following[0].entry.tags[0] in "DSQ"
+    runs_on = place.verb_seen or resumes
+    after = following[0].entry.tags[0] if following else "X"
+    is_verb = "V" in entry.tags and entry.hint == "verb"
+    if is_verb and runs_on and token.word.endswith("s") and after in "DSPRX":
+        return "V"
+    if "G" in entry.tags and entry.hint != "noun":
         return "G"
-    if "V" in tags and entry.hint == "verb" and before is None and following and following[0].entry.tags[0] in "DS":
+    if is_verb and before is None and after in "DS":
         return "V"  # an instruction: "draw a cat"
-    return _inside_phrase(tags, noun_follows, entry, following)
+    return _inside_phrase(place, lexicon)
 
 
-def _inside_phrase(tags: str, noun_follows: bool, entry: Entry, following: list[Token]) -> str:
-    if entry.hint == "thing" and noun_follows and following[0].word in _THING_BEFORE:
+def _inside_phrase(place: _Place, lexicon: Lexicon) -> str:
+    entry, following, noun_follows = place.token.entry, place.following, place.noun_follows
+    tags = entry.tags
+    things = lexicon.grammar["hint"]["thing_before"]
+    if entry.hint == "thing" and noun_follows and following[0].word in things.split():
         return "N"
     order = "JEGNV" if noun_follows else "NJEGV"
     if not noun_follows and len(following) > 1 and _lists_adjectives(entry, following):
@@ -343,33 +233,33 @@ def _lists_adjectives(entry: Entry, following: list[Token]) -> bool:
     return joint == "," and adjective and bool(set("JE") & set(after.tags))
 
 
-def _after_noun(token: Token, before: Token, following: list[Token], number: str, verb_seen: bool) -> str:
-    tags, entry = token.entry.tags, token.entry
+def _after_noun(place: _Place) -> str:
+    entry, following = place.token.entry, place.following
+    tags = entry.tags
     if "G" in tags:
         return "N" if entry.hint == "noun" else "G"
     if "E" in tags:
         return "E"
     if "V" in tags and "N" in tags:
-        if number == "open":
-            return "N"
-        if (
-            (not verb_seen or number == "joined")
-            and _third_person(token)
-            and _opens_object(token, before, following, number)
-        ):
-            return "V"
-        plural = number == "joined" or _looks_plural(before)
-        agrees = plural != token.word.endswith("s") or token.word in ("lay", "cast")  # past forms
-
-        after = following[0].entry.tags[0] if following else "X"
-        if number == "joined" and after in "XC":  # "a vase and a photo frame"
-            agrees = False
-        if agrees and (entry.hint == "verb" or after in "DS"):
-            return "V"
-        return "N"
+        return _verb_or_noun(place)
     if tags == "JN" and (not following or following[0].tag == "X"):  # "keeping the cattle safe"
         return "J"
     return next((tag for tag in "NVJR" if tag in tags), tags[0])
+
+
+def _verb_or_noun(place: _Place) -> str:
+    token, before, following, number = place.token, place.before, place.following, place.number
+    if number == "open":
+        return "N"
+    may_be_verb = (not place.verb_seen or number == "joined") and _third_person(token)
+    if may_be_verb and _opens_object(token, before, following, number):
+        return "V"
+    plural = number == "joined" or _looks_plural(before)
+    agrees = plural != token.word.endswith("s") or token.word in ("lay", "cast")  # past forms
+    after = following[0].entry.tags[0] if following else "X"
+    if number == "joined" and after in "XC":  # "a vase and a photo frame"
+        agrees = False
+    return "V" if agrees and (token.entry.hint == "verb" or after in "DS") else "N"
 
 
 def _third_person(token: Token) -> bool:
@@ -391,45 +281,3 @@ def _opens_object(token: Token, before: Token, following: list[Token], number: s
 def _looks_plural(token: Token) -> bool:
     word = token.word
     return word.split()[-1] != token.noun.split()[-1] or (word.endswith("s") and not word.endswith(("ss", "us")))
-
-
-_RATHER_THINGS = frozenset(["leaves", "waves", "knives", "lives", "shelves", "glasses", "cookies", "flies"])
-_PLACING = frozenset(
-    ["in", "with", "on", "of", "under", "behind", "near", "like", "above", "inside", "between", "among"]
-)
-_SHADES = frozenset({"light", "dark", "bright", "pale", "deep"})
-_THING_BEFORE = frozenset(
-    [
-        "tree",
-        "petal",
-        "garden",
-        "bush",
-        "oil",
-        "leaf",
-        "leaves",
-        "branch",
-        "juice",
-        "slice",
-        "peel",
-        "pie",
-        "cake",
-        "bark",
-        "blossom",
-        "flower",
-        "fillet",
-        "steak",
-        "cheese",
-        "soup",
-        "plant",
-        "grove",
-        "field",
-        "petals",
-        "trees",
-        "bushes",
-        "flowers",
-        "sauce",
-        "zest",
-        "wedge",
-        "tart",
-    ]
-)

@@ -1,0 +1,114 @@
+"""What one pass over a text has found so far, and what it knows of the things found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from forgekit.scene.lexicon import Lexicon
+from forgekit.scene.phrases import NounPhrase
+from forgekit.scene.tagging import tag_words
+
+
+@dataclass
+class Link:
+    """What stands between a subject and the object still to come."""
+
+    subjects: list[int] = field(default_factory=list)
+    predicate: str = ""  # a preposition's canonical relation
+    wording: str = ""  # the preposition as it stands
+    verb: str = ""
+
+
+class Reading:
+    """The document as it grows, and where in the sentence the pass stands. Objects are named by their index."""
+
+    def __init__(self, text: str, lexicon: Lexicon) -> None:
+        self.lexicon = lexicon
+        self.tokens = tag_words(text, lexicon)
+        self.spatial = frozenset(lexicon.grammar["spatial"]["words"])
+        self.static_verbs = split_words(lexicon.grammar["verb"]["static"])
+        self.agent_verbs = split_words(lexicon.grammar["verb"]["agent"])
+        self.objects: list[dict[str, Any]] = []
+        self.relations: list[dict[str, Any]] = []
+        self.negations: list[dict[str, Any]] = []
+        self.rendered: list[str] = []
+        self.styles: list[str] = []
+        self.background: str | None = None
+        self.subjects: list[int] = []  # of the clause
+        self.group: list[int] = []  # the objects named last, joined by "and" or ","
+        self.spoken_of: list[int] = []  # the subjects of the sentence before
+        self.linked = ""  # how the group came: "", "verb" or "prep"
+        self.link: Link | None = None
+        self.leading: tuple[str, int] | None = None  # "In front of a house, …" waits for its subject
+        self.negated = False
+        self.framed = False
+        self.finite = False  # whether the clause has its verb
+        self.fresh = True  # at the start of a clause or list item
+
+    def _add_object(self, phrase: NounPhrase) -> int:
+        count = phrase.count
+        if count is None:
+            count = "some" if phrase.plural else 1
+        attributes = [{"kind": kind, "value": value} for kind, value in phrase.attributes]
+        bare = not phrase.determiner and phrase.count is None and not phrase.plural and not attributes
+        if (phrase.determiner == "the" or bare) and (known := self._spoken_of(phrase, attributes)) is not None:
+            return known
+        item = {"name": phrase.name, "count": count, "attributes": attributes, "span": [phrase.start, phrase.end]}
+        self.objects.append(item)
+        return len(self.objects) - 1
+
+    def _spoken_of(self, phrase: NounPhrase, attributes: list[dict[str, str]]) -> int | None:
+        """Return the object that "the …" means, if one of that name is in the scene and nothing said of both differs."""
+        for index, item in enumerate(self.objects):
+            if item["name"].split()[-1] != phrase.name.split()[-1] or (
+                " " in phrase.name and item["name"] != phrase.name
+            ):
+                continue
+            known = {a["kind"]: a["value"] for a in item["attributes"]}
+            if all(known.get(a["kind"]) == a["value"] for a in attributes):
+                return index
+        return None
+
+    def _negate(self, phrase: NounPhrase) -> None:
+        attributes = [{"kind": kind, "value": value} for kind, value in phrase.attributes]
+        self.negations.append({"name": phrase.name, "attributes": attributes, "span": [phrase.start, phrase.end]})
+        self.link = None
+
+    def _add_relation(self, subject: int, predicate: str, item: int | None, verb: str) -> None:
+        if subject == item:
+            return
+        if predicate == "inside" and item is not None and self._worn(subject, item):
+            predicate = "wear"
+        relation = {"subject": subject, "predicate": predicate, "object": item}
+        if verb not in ("", "be") and item is not None and predicate in self.spatial:
+            relation["verb"] = verb
+        if relation not in self.relations:
+            self.relations.append(relation)
+
+    def _worn(self, subject: int, item: int) -> bool:
+        worn = split_words(self.lexicon.grammar["hint"]["worn"])
+        return self.objects[item]["name"].split()[-1] in worn and self._animate(subject)
+
+    def _figures(self, *indexes: int) -> bool:
+        return all(("figure", self.objects[index]["name"]) in self.lexicon.meanings for index in indexes)
+
+    def _animate(self, index: int) -> bool:
+        name = self.objects[index]["name"].split()[-1]
+        concept = self.lexicon.concept(name, "object")
+        if any(concept in self.lexicon.siblings.get(kind, ()) for kind in ("person", "worker", "animal", "bird")):
+            return True
+        return name in split_words(self.lexicon.grammar["hint"]["people"]) or name.endswith(
+            ("person", "man", "er", "ist")
+        )
+
+
+def split_words(words: str) -> frozenset[str]:
+    """Return the blank-separated words as a set, made once for each text."""
+    found = _SPLIT.get(words)
+    if found is None:
+        found = _SPLIT[words] = frozenset(words.split())
+    return found
+
+
+_SPLIT: dict[str, frozenset[str]] = {}

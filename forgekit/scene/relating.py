@@ -1,0 +1,163 @@
+"""Relations: how verbs, prepositions and breaks tie the objects of a text together."""
+
+from __future__ import annotations
+
+from forgekit.scene.reading import Link, Reading
+from forgekit.scene.tokens import Token
+
+AUXILIARIES = {"has": "have", "have": "have", "having": "have", "had": "have", "do": "do", "does": "do", "did": "do"}
+SHARED_PLACES = frozenset({"on", "inside", "in front of", "behind"})  # "a cat and a dog on a bed": both are
+
+
+class Relating(Reading):
+    """The part of a pass that reads what stands between the objects."""
+
+    def _relate(self, index: int) -> None:
+        """Tie the new object to what went before: by a link, as one more of a list, or as a new subject."""
+        link = self.link
+        if link and (link.predicate or link.verb):
+            if not link.subjects:
+                self.leading = (link.predicate, index) if link.predicate in self.spatial else None
+                self.group, self.linked, self.link = [], "", None
+                return
+            predicate = self._predicate(link)
+            for subject in link.subjects if predicate else ():
+                if link.wording == "on top of" and self._figures(subject, index):
+                    predicate = "above"  # figures lie in a plane: nothing can lie on another
+                self._add_relation(subject, predicate, index, link.verb)
+            self.group = [index]
+            self.linked = "verb" if link.verb and not link.predicate else "prep"
+            self.link = link if predicate == "between" else None
+            return
+        if self.group and not self.fresh and self.linked:
+            for relation in [r for r in self.relations if r["object"] == self.group[-1]]:
+                if self.linked == "prep" and relation["predicate"] != "with":
+                    continue
+                self._add_relation(relation["subject"], relation["predicate"], index, "")
+        if self.leading and not self.group:
+            self._add_relation(index, self.leading[0], self.leading[1], "")
+            self.leading = None
+        self.group = [*self.group, index]
+
+    def _predicate(self, link: Link) -> str:
+        if link.verb in ("", "be"):
+            return link.predicate
+        if not link.predicate:
+            return "with" if link.verb in ("have", "feature", "contain", "include") else link.verb
+        if link.predicate in self.spatial:
+            return link.predicate
+        return f"{link.verb} {link.predicate}" if link.verb not in self.static_verbs else link.predicate
+
+    def _on_verb(self, token: Token, index: int) -> None:
+        verb = token.entry.verb or token.word
+        if token.tag == "B":
+            verb = AUXILIARIES.get(token.word, "be")
+        if self.link and self.link.verb == "be" and not self.link.predicate:
+            self.link.verb = verb  # "is sitting", "has been painted"
+            return
+        previous = self.tokens[index - 1] if index else None
+        self._close_link()
+        if (
+            previous is not None and previous.word == "there"
+        ):  # "on the right there is a …": nothing said before is meant
+            self.group, self.linked, self.subjects, self.finite = [], "", [], False
+            return
+        if previous is not None and previous.word in ("that", "which", "who") and self.group:
+            self.link = Link(self.group[-1:], verb=verb)
+            return
+        if token.tag in "GE" and previous is not None and previous.tag == "N" and self.group:
+            subjects = self._agent(verb)
+            if not self.subjects and not self.linked:
+                self.subjects = list(self.group)
+        elif self.finite and previous is not None and previous.tag == "N" and self.fresh_subject:
+            subjects = self.group[-1:]
+            self.subjects = subjects
+        else:
+            if not self.subjects or not self.linked:
+                self.subjects = self.subjects if self.linked else list(self.group)
+            subjects = self.subjects
+        self.finite = self.finite or (token.tag in "VBE" and bool(subjects))
+        self.link = Link(list(subjects), verb=verb) if subjects else None  # "there is a cat": no subject, no link
+
+    @property
+    def fresh_subject(self) -> bool:
+        """Whether the last object of the group was joined on by "and" and so may be the subject of a new clause."""
+        return len(self.group) > 1
+
+    def _agent(self, verb: str) -> list[int]:
+        nearest = self.group if not self.linked else self.group[-1:]
+        if (
+            verb in self.agent_verbs
+            and self.linked
+            and self.subjects
+            and not self._animate(nearest[-1])
+            and self._animate(self.subjects[0])
+        ):
+            return self.subjects
+        return nearest
+
+    def _on_preposition(self, token: Token, index: int) -> None:
+        if self.link and self.link.verb and not self.link.predicate:
+            self.link.predicate, self.link.wording = token.value or token.word, token.word
+            return
+        previous = self.tokens[index - 1] if index else None
+        if previous is not None and previous.tag == "Y" and not self.objects:  # "watercolor of a cat"
+            return
+        subjects: list[int] = []
+        if self.group:
+            subjects = self.group[-1:]
+            if not self.linked and token.value in SHARED_PLACES:
+                subjects = list(self.group)
+            elif (self.linked == "verb" and token.value in self.spatial) or (
+                previous is not None and previous.tag in "XC"
+            ):
+                subjects = self.subjects or self.group[:1]
+        if not self.subjects and not self.linked:
+            self.subjects = subjects
+        self._link_to(token.value or token.word, subjects, token.word)
+
+    def _link_to(self, predicate: str, subjects: list[int], wording: str = "") -> None:
+        self._close_link()
+        self.link = Link(list(subjects), predicate, wording)
+
+    def _close_link(self) -> None:
+        """End a link that found no object: a verb alone is an action ("a dog is running")."""
+        link, self.link = self.link, None
+        if link and link.verb and link.verb not in self.static_verbs and link.verb not in ("have", "do"):
+            for subject in link.subjects:
+                self._add_relation(subject, link.verb, None, "")
+
+    def _on_pronoun(self, token: Token) -> None:
+        """Let "she", "it", "they" stand for the subject of the sentence before; elsewhere they end a link."""
+        if token.word in ("who", "which", "that", "there", "what"):
+            return
+        self._close_link()
+        if not self.group:
+            self.group, self.linked = list(self.spoken_of), ""
+
+    def _on_adjective(self, index: int) -> int:
+        """Take an adjective without a noun: "a circle that is red", "the wall was round and blue"."""
+        token = self.tokens[index]
+        subjects = self.link.subjects if self.link and self.link.verb == "be" else self.group[-1:]
+        if subjects and not self.negated and token.entry.kind:
+            for subject in subjects:
+                self.objects[subject]["attributes"].append(
+                    {"kind": token.entry.kind, "value": token.value or token.word}
+                )
+        self.negated = False
+        return index + 1
+
+    def _on_break(self, token: Token, index: int) -> None:
+        if token.word in ".;!?:" or token.word in ("while", "whereas", "as"):
+            self._close_link()
+            self.spoken_of = self.subjects or self.group[:1] or self.spoken_of
+            self.group, self.linked, self.subjects = [], "", []
+            self.negated = self.finite = False
+            self.leading = None if token.word != ":" else self.leading
+        elif token.word in (",", "and", "but", "&", "plus") and self.link and self.link.predicate != "between":
+            keep = self.link.verb == "be" and index + 1 < len(self.tokens) and self.tokens[index + 1].tag in "JR"
+            if not keep:
+                self._close_link()
+        if token.word in (",", "but"):
+            self.negated = False
+        self.fresh = False
