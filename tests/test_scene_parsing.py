@@ -57,6 +57,12 @@ def relations(text: str) -> list[tuple[str, str, str | None]]:
         ("An empty parking lot features white trees", ["1 empty parking lot", "some white tree"]),
         ("A person is looking at a rainbow and marveling at its beauty.", ["1 person", "1 rainbow"]),
         ("The square ottoman was a stylish addition to the den.", ["1 square ottoman", "1 den"]),
+        ("A child is watching a bird fly through the sky.", ["1 child", "1 bird", "1 sky"]),
+        ("A girl trying to beat their record.", ["1 girl", "1 record"]),
+        ("someone they're waiting for isn't on the bench", []),
+        ("a room with a white sink and door", ["1 room", "1 white sink", "1 white door"]),
+        ("a red car and driver, a blue cup and milk", ["1 red car", "1 driver", "1 blue cup", "1 milk"]),
+        ("a man whose beard is white", ["1 man", "1 white beard"]),
     ],
 )
 def test_objects_have_number_attributes_and_a_singular_name(text, expected):
@@ -82,6 +88,12 @@ def test_objects_have_number_attributes_and_a_singular_name(text, expected):
         ("In front of a house, a cat sleeps.", [("cat", "in front of", "house"), ("cat", "sleep", None)]),
         ("an infant on a bed wearing glasses", [("infant", "on", "bed"), ("infant", "wear", "glasses")]),
         ("A surfer carrying a board walks on a beach", [("surfer", "carry", "board"), ("surfer", "on", "beach")]),
+        ("The dog's bed. It's a rug where there's a cat on a mat", [("dog", "with", "bed"), ("cat", "on", "mat")]),
+        ("A man whose beard is white holds a lamp.", [("man", "with", "beard"), ("man", "hold", "lamp")]),
+        ("a wall covered in ivy", [("wall", "cover in", "ivy")]),
+        ("a man eating soup and a woman eating rice", [("man", "eat", "soup"), ("woman", "eat", "rice")]),
+        ("a bottle of beer next to an ashtray", [("bottle", "of", "beer"), ("bottle", "next to", "ashtray")]),
+        ("a girl with black hair jumping off a rock", [("girl", "with", "hair"), ("girl", "jump from", "rock")]),
         (
             "A room with a sink, a tub and a towel",
             [("room", "with", "sink"), ("room", "with", "tub"), ("room", "with", "towel")],
@@ -123,7 +135,8 @@ def test_background_and_style_are_no_objects(text, background, style):
 
 
 @pytest.mark.parametrize(
-    "text", ["a street, no people", "a street without any people", "a street with no people on it"]
+    "text",
+    ["a street, no people", "a street without any people", "a street with no people on it", "a street, neither people"],
 )
 def test_what_must_be_absent_is_a_negation_and_no_object(text):
     document = parse(text)

@@ -81,7 +81,8 @@ class Asides(Relating):
         if side not in ("left", "right") or phrase.determiner not in ("its", "his", "her", "their"):
             return False
         if link and link.subjects and link.predicate in ("to", "on", "at") and link.subjects[0]:
-            for subject in link.subjects:
+            placed = {r["subject"] for r in self.relations if r["predicate"] in ("left of", "right of")}
+            for subject in [s for s in link.subjects if s not in placed] or link.subjects:
                 self._add_relation(subject, f"{side} of", link.subjects[0] - 1, link.verb)
             self.group, self.linked, self.link = list(link.subjects), "", None
         return True

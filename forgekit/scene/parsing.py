@@ -107,5 +107,9 @@ class _Parse(Asides):
         if self.link and self.link.verb == "be" and not self.link.predicate and self.link.subjects:
             self._describe(phrase)
             return phrase.after
-        self._relate(self._add_object(phrase))
+        added = self._add_object(phrase)
+        if phrase.determiner == "whose" and self.group:
+            self._own(added)
+        else:
+            self._relate(added)
         return phrase.after

@@ -35,6 +35,8 @@ class Reading:
         self.rendered: list[str] = []
         self.styles: list[str] = []
         self.background: str | None = None
+        self.last: NounPhrase | None = None  # the phrase of the object added last
+        self.owner: int | None = None  # "a man whose beard is white …": whose clause goes on behind the aside
         self.subjects: list[int] = []  # of the clause
         self.group: list[int] = []  # the objects named last, joined by "and" or ","
         self.spoken_of: list[int] = []  # the subjects of the sentence before
@@ -55,8 +57,25 @@ class Reading:
         if (phrase.determiner == "the" or bare) and (known := self._spoken_of(phrase, attributes)) is not None:
             return known
         item = {"name": phrase.name, "count": count, "attributes": attributes, "span": [phrase.start, phrase.end]}
+        if bare:
+            item["attributes"] = self._shared_colors(phrase)
+        self.last = phrase
         self.objects.append(item)
         return len(self.objects) - 1
+
+    def _shared_colors(self, phrase: NounPhrase) -> list[dict[str, str]]:
+        """Return the colours said of two things at once: the door's in "a white sink and door"."""
+        last = self.last
+        if last is None or last.determiner not in ("a", "an") or last.plural:
+            return []
+        joint = [token for token in self.tokens[last.after : last.after + 2]]
+        joined = len(joint) == 2 and joint[0].word in ("and", "&") and joint[1].start == phrase.start
+        other_sort = phrase.head.noun in split_words(self.lexicon.grammar["hint"]["mass"]) or (
+            self._names_living(phrase.name) and not self._names_living(last.name)
+        )
+        if not joined or other_sort:
+            return []
+        return [{"kind": kind, "value": value} for kind, value in last.attributes if kind == "color"]
 
     def _spoken_of(self, phrase: NounPhrase, attributes: list[dict[str, str]]) -> int | None:
         """Return the object that "the …" means, if one of that name is in the scene and nothing said of both differs."""
@@ -90,11 +109,27 @@ class Reading:
         worn = split_words(self.lexicon.grammar["hint"]["worn"])
         return self.objects[item]["name"].split()[-1] in worn and self._animate(subject)
 
+    def _has(self, subject: int, item: int) -> bool:
+        """Say whether a living subject was said to have or wear `item`."""
+        said = [r["predicate"] for r in self.relations if (r["subject"], r["object"]) == (subject, item)]
+        return self._animate(subject) and ("with" in said or "wear" in said)
+
+    def _container(self, item: int) -> int | None:
+        """Return what `item` was said to fill: the bottle in "a bottle of beer next to a jar"."""
+        last = self.relations[-1] if self.relations else None
+        if not last or (last["predicate"], last["object"]) != ("of", item):
+            return None
+        containers = split_words(self.lexicon.grammar["hint"]["container"])
+        return last["subject"] if self.objects[last["subject"]]["name"].split()[-1] in containers else None
+
     def _figures(self, *indexes: int) -> bool:
         return all(("figure", self.objects[index]["name"]) in self.lexicon.meanings for index in indexes)
 
     def _animate(self, index: int) -> bool:
-        name = self.objects[index]["name"].split()[-1]
+        return self._names_living(self.objects[index]["name"])
+
+    def _names_living(self, words: str) -> bool:
+        name = words.split()[-1]
         concept = self.lexicon.concept(name, "object")
         if any(concept in self.lexicon.siblings.get(kind, ()) for kind in ("person", "worker", "animal", "bird")):
             return True

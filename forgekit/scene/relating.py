@@ -6,11 +6,19 @@ from forgekit.scene.reading import Link, Reading
 from forgekit.scene.tokens import Token
 
 AUXILIARIES = {"has": "have", "have": "have", "having": "have", "had": "have", "do": "do", "does": "do", "did": "do"}
+COVERING = frozenset(["cover", "dress", "clothe", "coat", "wrap", "drench", "soak", "reflect"])  # "in" is no place then
 SHARED_PLACES = frozenset({"on", "inside", "in front of", "behind"})  # "a cat and a dog on a bed": both are
 
 
 class Relating(Reading):
     """The part of a pass that reads what stands between the objects."""
+
+    def _own(self, index: int) -> None:
+        """Take "a man whose beard …": the beard is the man's, and the verb behind it is said of the beard."""
+        self.owner = self.group[-1]
+        self._close_link()
+        self._add_relation(self.owner, "with", index, "")
+        self.group, self.subjects, self.linked, self.finite = [index], [], "", False
 
     def _relate(self, index: int) -> None:
         """Tie the new object to what went before: by a link, as one more of a list, or as a new subject."""
@@ -29,9 +37,11 @@ class Relating(Reading):
             self.linked = "verb" if link.verb and not link.predicate else "prep"
             self.link = link if predicate == "between" else None
             return
+        if self.linked == "verb" and self.group and self._begins_clause(index):
+            self.group, self.linked, self.subjects = [], "", []
         if self.group and not self.fresh and self.linked:
             for relation in [r for r in self.relations if r["object"] == self.group[-1]]:
-                if self.linked == "prep" and relation["predicate"] != "with":
+                if self.linked == "prep" and relation["predicate"] not in ("with", "wear"):
                     continue
                 self._add_relation(relation["subject"], relation["predicate"], index, "")
         if self.leading and not self.group:
@@ -39,11 +49,19 @@ class Relating(Reading):
             self.leading = None
         self.group = [*self.group, index]
 
+    def _begins_clause(self, index: int) -> bool:
+        """Say whether a verb of its own follows the object: "a man eating a donut and a woman eating a cake"."""
+        end = self.objects[index]["span"][1]
+        following = next((token for token in self.tokens if token.start >= end), None)
+        return following is not None and following.tag in "VBG" and self._animate(index)
+
     def _predicate(self, link: Link) -> str:
         if link.verb in ("", "be"):
             return link.predicate
         if not link.predicate:
             return "with" if link.verb in ("have", "feature", "contain", "include") else link.verb
+        if link.predicate == "inside" and link.verb in COVERING:
+            return "wear" if link.verb in ("dress", "clothe") else f"{link.verb} in"
         if link.predicate in self.spatial:
             return link.predicate
         return f"{link.verb} {link.predicate}" if link.verb not in self.static_verbs else link.predicate
@@ -52,11 +70,16 @@ class Relating(Reading):
         verb = token.entry.verb or token.word
         if token.tag == "B":
             verb = AUXILIARIES.get(token.word, "be")
-        if self.link and self.link.verb == "be" and not self.link.predicate:
+        described = index > 0 and self.tokens[index - 1].tag == "J" and token.tag == "V"
+        if self.link and self.link.verb == "be" and not self.link.predicate and not described:
             self.link.verb = verb  # "is sitting", "has been painted"
             return
         previous = self.tokens[index - 1] if index else None
         self._close_link()
+        if self.owner is not None and self.finite and token.tag == "V":  # "… whose beard is white holds a lamp"
+            self.link, self.owner = Link([self.owner], verb=verb), None
+            self.subjects = self.link.subjects
+            return
         if (
             previous is not None and previous.word == "there"
         ):  # "on the right there is a …": nothing said before is meant
@@ -87,6 +110,13 @@ class Relating(Reading):
     def _agent(self, verb: str) -> list[int]:
         nearest = self.group if not self.linked else self.group[-1:]
         if (
+            self.linked
+            and self.subjects
+            and self._has(self.subjects[0], nearest[-1])
+            and not self._animate(nearest[-1])
+        ):
+            return self.subjects  # "a girl with black hair jumping"
+        if (
             verb in self.agent_verbs
             and self.linked
             and self.subjects
@@ -108,6 +138,8 @@ class Relating(Reading):
             subjects = self.group[-1:]
             if not self.linked and token.value in SHARED_PLACES:
                 subjects = list(self.group)
+            elif token.value in self.spatial and (whole := self._container(subjects[0])) is not None:
+                subjects = [whole]
             elif (self.linked == "verb" and token.value in self.spatial) or (
                 previous is not None and previous.tag in "XC"
             ):
@@ -153,6 +185,7 @@ class Relating(Reading):
             self.spoken_of = self.subjects or self.group[:1] or self.spoken_of
             self.group, self.linked, self.subjects = [], "", []
             self.negated = self.finite = False
+            self.owner = None
             self.leading = None if token.word != ":" else self.leading
         elif token.word in (",", "and", "but", "&", "plus") and self.link and self.link.predicate != "between":
             keep = self.link.verb == "be" and index + 1 < len(self.tokens) and self.tokens[index + 1].tag in "JR"

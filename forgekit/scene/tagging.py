@@ -7,76 +7,34 @@ T text to be rendered, I the possessive 's, X punctuation, U unknown.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from forgekit.scene.lexicon import Entry, Lexicon
 from forgekit.scene.tokens import Token, cut
+from forgekit.scene.unknown import place_unknown
 
-WORDLIKE = re.compile(r"(?!(.)\1)(?=.*[aeiouy]).{3}")
 _RATHER_THINGS = frozenset(["leaves", "waves", "knives", "lives", "shelves", "glasses", "cookies", "flies"])
 _PLACING = frozenset(
     ["in", "with", "on", "of", "under", "behind", "near", "like", "above", "inside", "between", "among"]
 )
+_SENSING = frozenset(["watch", "see", "hear", "feel", "make", "let", "help", "notice"])
 _SHADES = frozenset({"light", "dark", "bright", "pale", "deep"})
 
 
 def tag_words(text: str, lexicon: Lexicon) -> list[Token]:
     """Return the tokens of `text` with their classes settled. Quoted text is one token of class T."""
-    tokens = cut(text, lexicon)
-    tokens = _place_unknown(tokens)
-    verb_seen = False
+    tokens = place_unknown(cut(text, lexicon))
+    verb_seen = sensed = False
     for index, token in enumerate(tokens):
         if not token.tag:
-            before = tokens[index - 1] if index else None
-            place = _Place(token, before, tokens[index + 1 : index + 3], verb_seen, _number(tokens, index))
+            place = _place(tokens, index, verb_seen, sensed)
             token.tag = _settle(place, lexicon)
         if (token.tag == "X" and token.word in ".;!?") or token.word in ("while", "whereas", "but"):
-            verb_seen = False
-        elif token.tag in "VB":
-            verb_seen = True
+            verb_seen = sensed = False
+        elif token.tag in "VBGE":
+            verb_seen = verb_seen or token.tag in "VB"
+            sensed = token.entry.verb in _SENSING
     return tokens
-
-
-def _place_unknown(tokens: list[Token]) -> list[Token]:
-    """Settle the words that no dictionary has: a describing word before a noun, else a noun ("a diamond cufflink").
-
-    What is no word at all ("zzunknown") is dropped, save where only a noun can stand: "a small red zzunknown".
-    """
-    if not any(token.entry.tags == "U" for token in tokens):
-        return tokens
-    only = not any("N" in token.entry.tags for token in tokens)
-    kept: list[Token] = []
-    for index, token in enumerate(tokens):
-        if token.entry.tags == "U":
-            following = next((t for t in tokens[index + 1 :] if t.entry.tags != "U"), None)
-            described = following is not None and bool(set("NJQ") & set(following.entry.tags))
-            lonely = not described and not (following is not None and following.entry.tags[0] in "DS")
-            if token.proper or only or (lonely and _phrase_is_open(kept)):
-                token.tag = "N"
-            elif not WORDLIKE.match(token.word):
-                continue
-            else:
-                token.tag = "J" if described else "N"
-        kept.append(token)
-    return kept
-
-
-def _phrase_is_open(tokens: list[Token]) -> bool:
-    """Say whether `tokens` end inside a noun phrase that has no noun yet: "a small red", not "that is red"."""
-    last = len(tokens) - 1
-    while last >= 0 and _only_describes(tokens[last]):
-        last -= 1
-    if last < 0:
-        return bool(tokens)
-    if tokens[last].word in ("that", "which"):
-        return False
-    return tokens[last].entry.tags[0] in ("DSQ" if last == len(tokens) - 1 else "DSQPCX")
-
-
-def _only_describes(token: Token) -> bool:
-    entry = token.entry
-    return token.tag in ("", "J") and "J" in entry.tags and ("N" not in entry.tags or entry.hint == "thing")
 
 
 def _number(tokens: list[Token], index: int) -> str:
@@ -134,8 +92,17 @@ class _Place:
     before: Token | None
     following: list[Token]  # the next two
     verb_seen: bool  # in this clause
+    sensed: bool  # that verb is one of perceiving or causing: "watching a bird fly"
     number: str  # see `_number`
+    predicative: bool  # the word before is an adjective said of a subject: "is white …"
     noun_follows: bool = False
+
+
+def _place(tokens: list[Token], index: int, verb_seen: bool, sensed: bool) -> _Place:
+    before = tokens[index - 1] if index else None
+    predicative = index > 1 and before.tag == "J" and tokens[index - 2].tag == "B"
+    number = _number(tokens, index)
+    return _Place(tokens[index], before, tokens[index + 1 : index + 3], verb_seen, sensed, number, predicative)
 
 
 def _settle(place: _Place, lexicon: Lexicon) -> str:
@@ -164,6 +131,14 @@ def _by_what_stands_before(place: _Place, previous: str, lexicon: Lexicon) -> st
     tags = entry.tags
     if entry.hint == "compound" and noun_follows and previous in "DSQJNXCP":
         return "N"
+    if (
+        previous == "J"
+        and place.predicative
+        and _third_person(place.token)
+        and entry.hint == "verb"
+        and not noun_follows
+    ):
+        return "V"  # "a man whose beard is white holds a lamp"
     if previous in "DSQJIK":
         return _inside_phrase(place, lexicon)
     if previous == "N":
@@ -187,8 +162,9 @@ def _by_what_stands_before(place: _Place, previous: str, lexicon: Lexicon) -> st
 
 
 def _after_preposition(place: _Place, lexicon: Lexicon) -> str:
-    entry, before = place.token.entry, place.before
-    if before.word == "to" and "V" in entry.tags and (entry.hint == "verb" or "N" not in entry.tags):
+    entry, before, following = place.token.entry, place.before, place.following
+    takes_object = bool(following) and following[0].entry.tags[0] in "DS"  # "to beat their record"
+    if before.word == "to" and "V" in entry.tags and (entry.hint == "verb" or "N" not in entry.tags or takes_object):
         return "V"
     if "G" in entry.tags and not (entry.hint in ("noun", "compound") and "N" in entry.tags):
         return "J" if place.noun_follows and before.word in _PLACING else "G"
@@ -259,6 +235,8 @@ def _verb_or_noun(place: _Place) -> str:
     after = following[0].entry.tags[0] if following else "X"
     if number == "joined" and after in "XC":  # "a vase and a photo frame"
         agrees = False
+    if place.sensed and token.entry.hint == "verb" and token.word == token.entry.verb:
+        return "V"  # "watching a bird fly through the sky"
     return "V" if agrees and (token.entry.hint == "verb" or after in "DS") else "N"
 
 

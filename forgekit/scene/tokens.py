@@ -11,6 +11,9 @@ from forgekit.scene.vocabulary import entry_of, phrases_from
 TOKEN = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]")
 QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”|‘([^’]+)’|(?<!\w)\'((?:[^\']|(?<=\w)\'(?=\w))+)\'(?!\w)|「([^」]+)」')
 COUNTED = re.compile(r"(\d{1,2})([a-z]{3,})")  # tags like "2girls"
+SHORT_STEMS = {"ca": "can", "wo": "will", "sha": "shall"}
+SHORT_VERBS = {"re": "are", "ve": "have", "ll": "will", "d": "would", "m": "am", "s": "is"}
+PRONOUNS = frozenset(["it", "he", "she", "that", "there", "here", "who", "what", "where"])
 PUNCTUATION = Entry("X")
 POSSESSIVE = Entry("I")
 TEXT = Entry("T")
@@ -69,7 +72,7 @@ def _tokenise(text: str, lexicon: Lexicon) -> list[Token]:
             tokens.append(Token(word, start, end, PUNCTUATION if word not in "&+" else Entry("C"), "X"))
             continue
         proper = raw[0].isupper() and bool(tokens) and tokens[-1].word not in ".!?:"
-        if parts := _parts_of(word, lexicon):
+        if parts := _short_form(word) or _parts_of(word, lexicon):
             for offset, part in parts:
                 tokens.append(Token(part, start + offset, start + offset + len(part), entry_of(part, lexicon)))
             continue
@@ -80,6 +83,17 @@ def _tokenise(text: str, lexicon: Lexicon) -> list[Token]:
             continue
         tokens.append(Token(word, start, end, entry_of(word, lexicon), proper=proper))
     return tokens
+
+
+def _short_form(word: str) -> list[tuple[int, str]]:
+    """Return the words in "isn't", "they're" and "it's" with their places, [] for any other word; "dog's" is no short form."""
+    if word.endswith("n't") and len(word) > 4:
+        stem = word[:-3]
+        return [(0, SHORT_STEMS.get(stem, stem)), (len(stem), "not")]
+    stem, mark, ending = word.rpartition("'")
+    if mark and ending in SHORT_VERBS and (ending != "s" or stem in PRONOUNS):
+        return [(0, stem), (len(stem), SHORT_VERBS[ending])]
+    return []
 
 
 def _parts_of(word: str, lexicon: Lexicon) -> list[tuple[int, str]]:

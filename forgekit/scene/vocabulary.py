@@ -42,10 +42,11 @@ def _fill_closed_classes(lexicon: Lexicon) -> None:
         lexicon.entries[word] = Entry("Q", noun=word)
     for word in lexicon.grammar["quantity"]["words"].split():
         lexicon.entries[word] = Entry("Q")
-    for word in ("no", "without", "none", "never", "nobody"):
+    for word in ("no", "without", "none", "never", "nobody", "neither", "nor"):
         lexicon.entries[word] = Entry("K")
     lexicon.entries["plus"] = Entry("CN", noun="plus")
     lexicon.entries["can"] = Entry("BN", noun="can", verb="can")
+    lexicon.entries["lay"] = Entry("V", verb="lie", hint="verb")  # hardly ever the noun
     for word in ("pair", "trio", "dozen"):
         lexicon.entries[word] = Entry("NQ", noun=word)
 

@@ -1,0 +1,50 @@
+"""Words that no dictionary has: names, rare nouns, misspellings, noise."""
+
+from __future__ import annotations
+
+import re
+
+from forgekit.scene.tokens import Token
+
+WORDLIKE = re.compile(r"(?!(.)\1)(?=.*[aeiouy]).{3}")
+
+
+def place_unknown(tokens: list[Token]) -> list[Token]:
+    """Settle the words that no dictionary has: a describing word before a noun, else a noun ("a diamond cufflink").
+
+    What is no word at all ("zzunknown") is dropped, save where only a noun can stand: "a small red zzunknown".
+    """
+    if not any(token.entry.tags == "U" for token in tokens):
+        return tokens
+    only = not any("N" in token.entry.tags for token in tokens)
+    kept: list[Token] = []
+    for index, token in enumerate(tokens):
+        if token.entry.tags == "U":
+            following = next((t for t in tokens[index + 1 :] if t.entry.tags != "U"), None)
+            described = following is not None and bool(set("NJQ") & set(following.entry.tags))
+            lonely = not described and not (following is not None and following.entry.tags[0] in "DS")
+            if token.proper or only or (lonely and _phrase_is_open(kept)):
+                token.tag = "N"
+            elif not WORDLIKE.match(token.word):
+                continue
+            else:
+                token.tag = "J" if described else "N"
+        kept.append(token)
+    return kept
+
+
+def _phrase_is_open(tokens: list[Token]) -> bool:
+    """Say whether `tokens` end inside a noun phrase that has no noun yet: "a small red", not "that is red"."""
+    last = len(tokens) - 1
+    while last >= 0 and _only_describes(tokens[last]):
+        last -= 1
+    if last < 0:
+        return bool(tokens)
+    if tokens[last].word in ("that", "which"):
+        return False
+    return tokens[last].entry.tags[0] in ("DSQ" if last == len(tokens) - 1 else "DSQPCX")
+
+
+def _only_describes(token: Token) -> bool:
+    entry = token.entry
+    return token.tag in ("", "J") and "J" in entry.tags and ("N" not in entry.tags or entry.hint == "thing")
