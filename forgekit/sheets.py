@@ -113,13 +113,14 @@ def _write_label(draw: ImageDraw.ImageDraw, x: int, y: int, picture: pd.Series) 
 def thumbnail(file: str) -> Image.Image:
     """Return the image with its longer side at CELL pixels, or a grey field where it cannot be read."""
     try:
-        with Image.open(file) as image:
+        with Image.open(file) as stored:
+            image = stored.convert("RGB")  # palettes cannot be averaged
             scale = CELL / max(image.size)
-            if scale < 0.5:
+            if scale <= 0.5:
                 image = image.reduce(int(1 / scale))
                 scale = CELL / max(image.size)
             size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-            return image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+            return image.resize(size, Image.Resampling.BICUBIC)
     except OSError:
         field = Image.new("RGB", (CELL, CELL), EMPTY)
         ImageDraw.Draw(field).text((MARGIN, CELL // 2), "cannot be read", fill=BAD, font=_font())
