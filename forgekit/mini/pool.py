@@ -13,6 +13,8 @@ from forgekit.mini.generator import LATENT_CHANNELS, LATENT_SIDE, encode_picture
 from forgekit.mini.render import CELLS, cell_labels, render
 from forgekit.mini.world import WorldScene, sample_scene
 
+KEPT = {1: 0.25, 2: 1.0, 3: 0.5}  # share of the world's scenes that are trained on, by number of objects
+ALIKE_KEPT = 0.5  # of the scenes of two like objects
 _ENCODED_AT_ONCE = 128
 
 
@@ -27,7 +29,7 @@ class Batch:
 
 
 class ScenePool:
-    """`size` scenes on the generator's grid, one-object scenes somewhat favoured: they are where shapes are learnt."""
+    """`size` scenes on the generator's grid, those of two different objects favoured: binding is what is learnt last."""
 
     def __init__(self, vae: AutoencoderTiny, *, size: int, seed: int) -> None:
         self._vae, self._rng, self._next = vae, random.Random(seed), 0
@@ -58,5 +60,6 @@ class ScenePool:
     def _sample(self) -> WorldScene:
         while True:
             scene = sample_scene(self._rng, grid=True)
-            if len(scene.objects) == 1 or self._rng.random() < 0.6:
+            alike = len(scene.objects) == 2 and scene.objects[0].look == scene.objects[1].look
+            if self._rng.random() < KEPT[len(scene.objects)] * (ALIKE_KEPT if alike else 1.0):
                 return scene

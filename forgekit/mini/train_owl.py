@@ -267,7 +267,12 @@ def train(
         trainer.update(named + placed + dense)
         if trainer.steps % 20 == 0:
             logging.info(
-                "%d naming %.3f right %.3f boxes %.3f cells %.3f", trainer.seen, named.item(), right, placed.item(), seen
+                "%d naming %.3f right %.3f boxes %.3f cells %.3f",
+                trainer.seen,
+                named.item(),
+                right,
+                placed.item(),
+                seen,
             )
         if trainer.steps % 100 == 0:
             export_transformers(model, processor, out)
