@@ -17,6 +17,7 @@ import forgekit as fk
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SMALL = {
+    "00_tour": {"images_per_prompt": 1, "rounds": 1},
     "01_prompts": {"prompts": "small.csv"},
     "02_loop": {"prompts": "small.csv", "iterations": 2, "images_per_prompt": 2},
     "04_vision_models": {"graphs": 6},
