@@ -1,15 +1,15 @@
 """Time the MLflow mirror against MLflow's own floor for the same content, and against the loop that it mirrors.
 
-    python benchmarks/tracking.py [--rounds 7] [--versions 4] [--json]
+    python benchmarks/tracking.py [--rounds 7] [--versions 30] [--json]
 
 Floor: one run with the same tags, params, metrics, images and table, through MLflow's client in its fastest documented
 way (`create_run`, one `log_batch`, `log_image(synchronous=True)`, `log_dict`, `set_terminated`) on the same kind of
 database. Both sides take turns in one process, so a busy machine slows both; the medians are compared, in wall time
 and in processor time. Making the database and importing MLflow are paid once, before.
 
-Share of the loop: `forgekit.track` on a study's versions (registry, both judges' runs and the summary included),
-against drawing their images with the embedded generator, judging left out, in the same run. Libraries, weights and the
-database have been loaded by a smaller study before.
+Share of the loop: `forgekit.track` on as many versions as `make loop` has scenes (registry, both judges' runs and the
+summary included), against drawing and judging their images with the embedded models, three versions of which are
+timed, in the same run. Libraries, weights and the database have been loaded by a smaller study before.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 IMAGES, JUDGES = 8, 2
+TIMED = 3  # versions that are drawn and judged
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
@@ -91,27 +92,39 @@ def compare_with_floor(folder: Path, rounds: int) -> dict[str, float]:
 
 
 def share_of_loop(folder: Path, database: Path, versions: int) -> dict[str, float]:
-    """Draw the images of some versions with the embedded generator, mirror as many, and compare."""
+    """Mirror `versions` prompt versions that two judges have seen, as one iteration of `make loop` leaves them, and
+    compare with drawing and judging as many: TIMED of them are drawn and judged by the embedded models.
+    """
     import study as studies
 
     import forgekit as fk
     from forgekit.models import DrawRequest, load_model
+    from forgekit.scene import Scene, parse
 
     shutil.copy(database, folder / "mlflow.db")
     store = studies.make(folder, experiment="warm-up", scenes=1, iterations=1, seeds=1, seed=1)
     fk.track(store)
     studies.fill(store, scenes=versions, iterations=1, seeds=IMAGES)
     generator = load_model("image_generator", "mini")
-    parameters = generator.default_parameters()
-    requests = [DrawRequest("a red circle on a blue square", seed, parameters) for seed in range(IMAGES)]
-    generator.draw(requests[:1])  # weights are loaded once
-    drawing = [timed(partial(generator.draw, requests)) for _ in range(versions)]
+    judges = [load_model("vision_model", name) for name in ("mini-owl", "mini-clip")]
+    text = "a red circle to the left of a blue square"
+    scene, parameters = Scene(text, parse(text)), generator.default_parameters()
+    requests = [DrawRequest(text, seed, parameters) for seed in range(IMAGES)]
+
+    def draw_and_judge(some: list[DrawRequest]) -> None:
+        images = [drawing.image for drawing in generator.draw(some)]
+        for judge in judges:
+            judge.judge(images, [scene] * len(images))
+
+    draw_and_judge(requests[:1])  # weights are loaded once
+    turns = [timed(partial(draw_and_judge, requests)) for _ in range(TIMED)]
     mirroring = timed(partial(fk.track, store))
-    shares = [mirroring[kind] / (mirroring[kind] + sum(times[kind] for times in drawing)) for kind in (0, 1)]
+    loop = [statistics.median(turn[kind] for turn in turns) * versions for kind in (0, 1)]
+    shares = [mirroring[kind] / (mirroring[kind] + loop[kind]) for kind in (0, 1)]
     return {
         "versions": versions,
         "runs": versions * JUDGES,
-        "draw_s_per_version": round(sum(times[0] for times in drawing) / versions, 2),
+        "draw_and_judge_s_per_version": round(loop[0] / versions, 2),
         "mirror_s_per_version": round(mirroring[0] / versions, 3),
         "share": round(shares[0], 4),
         "share_processor": round(shares[1], 4),
@@ -122,7 +135,7 @@ def main() -> None:
     """Run both comparisons and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--versions", type=int, default=4)
+    parser.add_argument("--versions", type=int, default=30, help="as many as make loop has scenes")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from forgekit.errors import StatusError, StoreError
-from forgekit.ids import canonical_json, content_hash
+from forgekit.ids import content_hash
+from forgekit.rows import fetch_dicts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -237,50 +237,6 @@ def open_store(path: str | Path, *, timeout_s: float = 60.0) -> Store:
     return store
 
 
-def insert_rows(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Insert rows in one batch, leaving alone those whose key is already there; return how many were new.
-
-    Dicts and lists become JSON. All rows have the keys of the first.
-    """
-    if not rows:
-        return 0
-    with _registered(con, rows):
-        return con.execute(f"insert into {table} by name select * from new_rows on conflict do nothing").fetchone()[0]
-
-
-def update_rows(
-    con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, Any]], *, key: str = "id"
-) -> None:
-    """Set the columns of existing rows in one batch; each row names its `key`. Dicts and lists become JSON."""
-    if not rows:
-        return
-    columns = ", ".join(f"{column} = new_rows.{column}" for column in rows[0] if column != key)
-    with _registered(con, rows):
-        con.execute(f"update {table} set {columns} from new_rows where {table}.{key} = new_rows.{key}")
-
-
-@contextmanager
-def _registered(con: duckdb.DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> Iterator[None]:
-    import pyarrow as pa
-
-    con.register(
-        "new_rows", pa.Table.from_pylist([{key: _encode(value) for key, value in row.items()} for row in rows])
-    )
-    try:
-        yield
-    finally:
-        con.unregister("new_rows")
-
-
-def fetch_dicts(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """Return the rows of an executed query as dicts, JSON columns decoded, UUIDs as text."""
-    columns = [(name, str(kind)) for name, kind, *_ in result.description]
-    return [
-        {name: _decode(value, kind) for (name, kind), value in zip(columns, row, strict=True)}
-        for row in result.fetchall()
-    ]
-
-
 def worker_name() -> str:
     """Return the name under which this process claims prompts: host:pid."""
     return f"{socket.gethostname()}:{os.getpid()}"
@@ -299,18 +255,6 @@ def _is_alive(worker: str, age_s: float) -> bool:
     except PermissionError:
         pass  # it lives, and belongs to somebody else
     return age_s < CLAIM_LEASE_S
-
-
-def _encode(value: Any) -> Any:
-    return canonical_json(value) if isinstance(value, dict | list | tuple) else value
-
-
-def _decode(value: Any, kind: str) -> Any:
-    if value is None:
-        return None
-    if kind == "JSON":
-        return json.loads(value)
-    return str(value) if kind == "UUID" else value
 
 
 @cache

@@ -16,7 +16,8 @@ from forgekit.images import encode_png, write_image
 from forgekit.mini.captions import caption
 from forgekit.mini.render import render
 from forgekit.mini.world import WorldScene, changed, elements, sample_scene
-from forgekit.store import Store, insert_rows
+from forgekit.rows import insert_rows
+from forgekit.store import Store
 
 START = datetime(2026, 11, 1, 9, 0)
 JUDGES = ("mini-clip", "mini-fuyu")  # the first steers

@@ -6,8 +6,8 @@ import pytest
 
 import forgekit as fk
 from forgekit.errors import ParameterError, UnknownModelError
+from forgekit.rows import insert_rows, update_rows
 from forgekit.stages.generating import image_seed
-from forgekit.store import insert_rows, update_rows
 
 
 def test_every_completed_prompt_gets_its_images_and_is_generated(completed, fake_generator):

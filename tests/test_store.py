@@ -11,7 +11,8 @@ import pytest
 import forgekit as fk
 from forgekit.errors import StatusError, StoreError
 from forgekit.ids import content_id
-from forgekit.store import RECORD_TABLES, insert_rows, update_rows
+from forgekit.rows import insert_rows, update_rows
+from forgekit.store import RECORD_TABLES
 
 SEED_COLUMNS = {
     "scenes": "scene_hash scene_text first_prompt_id created_at",

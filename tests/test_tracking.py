@@ -27,7 +27,7 @@ from PIL import Image
 import forgekit as fk
 from forgekit import cli
 from forgekit.errors import ParameterError
-from forgekit.store import insert_rows
+from forgekit.rows import insert_rows
 
 IMAGE_NAME = r"images/[\w\-. ]+\+step\+\d+\+timestamp\+\d+\+[0-9a-f-]{36}(\.png|\+compressed\.webp)"
 

@@ -12,7 +12,8 @@ import study
 from forgekit import trends
 from forgekit.errors import ParameterError
 from forgekit.ids import content_hash, content_id
-from forgekit.store import Store, insert_rows, open_store
+from forgekit.rows import insert_rows
+from forgekit.store import Store, open_store
 
 Scores = Mapping[str, Sequence[Mapping[str, float | None]]]  # vision model -> one element_scores document per image
 

@@ -15,7 +15,8 @@ from forgekit.ids import content_id
 from forgekit.judging.graph_scores import score_graphs
 from forgekit.judging.ordering import EMBEDDED
 from forgekit.models import VisionModel, load_model
-from forgekit.store import Store, insert_rows
+from forgekit.rows import insert_rows
+from forgekit.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd

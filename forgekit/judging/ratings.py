@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError, SourceError
 from forgekit.ids import content_id
+from forgekit.rows import insert_rows
 from forgekit.sources.json_files import read_json, read_json_lines
 from forgekit.sources.rows import Block
 from forgekit.sources.tables import read_delimited, read_excel, read_frame, read_parquet
 from forgekit.stages.report import StageReport, running
-from forgekit.store import Store, insert_rows
+from forgekit.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd

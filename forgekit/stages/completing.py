@@ -15,9 +15,10 @@ from forgekit.completion import (
 )
 from forgekit.errors import ForgekitError, ItemError, ParameterError
 from forgekit.models import ImageGenerator, LanguageModel, load_model
+from forgekit.rows import insert_rows, update_rows
 from forgekit.scene import compare, parse
 from forgekit.stages.report import Call, StageReport, recorded_call, running
-from forgekit.store import Store, insert_rows, update_rows
+from forgekit.store import Store
 
 DUE = """
 select p.id, p.scene_hash, p.model, p.prompt_text, p.base_parameters, s.scene_text, s.elements

@@ -7,9 +7,10 @@ from typing import Any
 
 from forgekit.errors import ForgekitError, ItemError, ParameterError
 from forgekit.models import Judgement, VisionModel, load_model
+from forgekit.rows import insert_rows
 from forgekit.stages.report import StageReport, recorded_call, running
 from forgekit.stages.verdicts import HELDOUT, OBJECTIVE, Picture, evaluation_row, read_pictures
-from forgekit.store import Store, insert_rows
+from forgekit.store import Store
 
 IMAGES_AT_ONCE = 128  # pictures in memory
 

@@ -11,8 +11,9 @@ from forgekit.errors import ForgekitError, ItemError, ParameterError
 from forgekit.ids import content_hash, content_id
 from forgekit.images import encode_png, write_image
 from forgekit.models import DrawRequest, ImageGenerator, load_model
+from forgekit.rows import insert_rows
 from forgekit.stages.report import StageReport, recorded_call, running
-from forgekit.store import Store, insert_rows
+from forgekit.store import Store
 
 # Prompts left in `generating` by a worker that died are due again; their stored images are not drawn twice.
 DUE = """

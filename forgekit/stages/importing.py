@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError
 from forgekit.models import load_model
+from forgekit.rows import insert_rows
 from forgekit.sources import BENCHMARK_NAMES, BadRow, PlainLines, expand_rows, plain_lines, read_chunks
 from forgekit.stages.intake import Commons, chunk_table, find_fresh, first_prompts, insert_fresh, take, take_lines
 from forgekit.stages.report import Call, StageReport, running
-from forgekit.store import Store, insert_rows
+from forgekit.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,10 +13,11 @@ from forgekit.learnings import Memory, remember
 from forgekit.models import LanguageModel, load_model
 from forgekit.policies import PASS_MARK, Policy, load_policy
 from forgekit.refinement import Decision, Limits, Tools, decide
+from forgekit.rows import insert_rows, update_rows
 from forgekit.scene import Lexicon, default_lexicon, list_elements, load_lexicon
 from forgekit.stages.report import StageReport, recorded_call, running
 from forgekit.stages.situations import InHand, gather
-from forgekit.store import Store, insert_rows, update_rows
+from forgekit.store import Store
 
 DUE = """
 select id
