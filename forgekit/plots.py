@@ -42,20 +42,21 @@ __all__ = [
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os^Dv<>"
 LINES = ("experiment", "model", "vision_model")
+WHOLE = (-0.02, 1.02)  # limits for [0, 1] that do not cut markers in half
+ON_LINE = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
 
 
 def adherence(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     """Draw adherence by iteration with its 95 % band (`trends.adherence`); held-out judges are dashed."""
     table = _table(data, "adherence")
     ax = ax or _axes()
-    for number, (name, line) in enumerate(_lines(table)):
-        style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
+    for name, line, style in _lines(table):
         steers = bool(line["steers"].iloc[0])
         label = f"{name} (steers)" if steers else f"{name} (held out)"
         ax.plot(line["iteration"], line["adherence"], linestyle="-" if steers else "--", label=label, **style)
         ax.fill_between(line["iteration"], line["low"], line["high"], color=style["color"], alpha=0.12, linewidth=0)
     _whole_ticks(ax.xaxis)
-    ax.set(xlabel="iteration", ylabel="adherence", ylim=(0, 1), title="Adherence, best version so far of each scene")
+    ax.set(xlabel="iteration", ylabel="adherence", ylim=WHOLE, title="Adherence, best version so far of each scene")
     return _finish(ax)
 
 
@@ -69,9 +70,8 @@ def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     steering = table[table["steers"]] if table["steers"].any() else table
     front = steering.dropna(subset="adherence").sort_values(["images", "adherence"])
     ax.step(front["images"], front["adherence"].cummax(), where="post", color="gray", linewidth=5, alpha=0.25)
-    for number, (name, line) in enumerate(_lines(steering)):
-        color = COLORS[number % len(COLORS)]
-        ax.plot(line["images"], line["adherence"], color=color, marker=MARKERS[number % len(MARKERS)], label=name)
+    for name, line, style in _lines(steering, among=table):
+        ax.plot(line["images"], line["adherence"], label=name, **style)
         for _, point in line.iterrows():
             ax.annotate(
                 f"{point['iteration']:.0f}", (point["images"], point["adherence"]), (4, 4), textcoords="offset points"
@@ -79,7 +79,7 @@ def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     ax.set(
         xlabel="images drawn",
         ylabel="adherence",
-        ylim=(0, 1),
+        ylim=WHOLE,
         title="What the images bought (numbers: iteration; grey: Pareto front)",
     )
     return _finish(ax)
@@ -95,16 +95,19 @@ def distribution(data: pd.DataFrame | Store, *, vision_model: str | None = None,
     iterations = sorted(table["iteration"].unique())
     ax = ax or _axes(height=1.2 + 0.9 * len(iterations))
     centers = (np.arange(20) + 0.5) / 20
-    for number, (name, line) in enumerate(_lines(table)):
-        color = COLORS[number % len(COLORS)]
+    lines = _lines(table)
+    for name, line, style in lines:
+        color = style["color"]
         for _, row in line.iterrows():
             base = iterations.index(row["iteration"])
             counts = np.asarray(row["histogram"], dtype=float)
-            ridge = base + 0.9 * np.convolve(counts, [0.25, 0.5, 0.25], mode="same") / max(counts.max(), 1)
+            # Repeating the outer bars keeps the height of those at 0 and 1, where most scores are.
+            smooth = np.convolve(np.pad(counts, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
+            ridge = base + 0.9 * smooth / max(counts.max(), 1)
             ax.fill_between(centers, base, ridge, color=color, alpha=0.35, linewidth=0)
             ax.plot(centers, ridge, color=color, label=name if row["iteration"] == line["iteration"].iloc[0] else None)
             ax.plot([row["q50"]] * 2, [base, base + 0.25], color=color, linewidth=2.5)
-    ax.set_ylim(-0.1, len(iterations) + 0.25 * len(_lines(table)))  # room for the legend above the ridges
+    ax.set_ylim(-0.1, len(iterations) + 0.25 * len(lines))  # room for the legend above the ridges
     ax.set_yticks(range(len(iterations)), [f"iteration {iteration}" for iteration in iterations])
     ax.set(xlabel="score of an image", xlim=(0, 1), title="Distribution of scores (bar: median)")
     return _finish(ax)
@@ -134,13 +137,16 @@ def deltas(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     """Draw what each new version changed, with 95 % intervals over scenes (`trends.version_deltas`)."""
     table = _table(data, "version_deltas")
     ax = ax or _axes()
-    for number, (name, line) in enumerate(_lines(table)):
-        x = line["iteration"] + 0.08 * number
+    lines = _lines(table)
+    for number, (name, line, style) in enumerate(lines):
+        x = line["iteration"] + 0.08 * (number - (len(lines) - 1) / 2)  # side by side around their iteration
         errors = [line["delta"] - line["low"], line["high"] - line["delta"]]
-        style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
         ax.errorbar(x, line["delta"], yerr=errors, linestyle="none", capsize=3, label=name, **style)
     ax.axhline(0, color="gray", linewidth=0.8)
-    _whole_ticks(ax.xaxis)
+    ax.set_xticks(sorted(table["iteration"].unique()))
+    ax.margins(x=0.15)
+    if len(ax.get_xticks()) == 1:
+        ax.set_xlim(ax.get_xticks()[0] - 0.5, ax.get_xticks()[0] + 0.5)
     ax.set(xlabel="iteration", ylabel="change in score, same seeds", title="What a new version changed")
     return _finish(ax)
 
@@ -150,17 +156,17 @@ def judges(data: pd.DataFrame, *, folder: str | None = None, thumbnails: int = 4
 
     `folder` is the store's folder, that image paths are relative to; without it there are no thumbnails.
     """
-    ax = ax or _axes(width=6, height=6)
+    shown = data.head(thumbnails if folder else 0).sort_values("y")  # so that the lines to them do not cross
+    ax = ax or _axes(width=7 if len(shown) else 6, height=6)
     ax.plot([0, 1], [0, 1], color="gray", linewidth=0.8)
     ax.scatter(data["x"], data["y"], s=14, color=COLORS[0], alpha=0.4, linewidth=0)
-    shown = data.head(thumbnails if folder else 0)
-    for above, side in shown.groupby(shown["y"] > shown["x"]):  # each in the corner on its side of the diagonal
-        for number, (_, row) in enumerate(side.iterrows()):
-            step = 0.09 + 0.17 * number
-            corner = (step, 0.92) if above else (1 - step, 0.08)
-            _place_thumbnail(ax, f"{folder}/{row['image_path']}", (row["x"], row["y"]), corner, size=56)
+    column = 0.165 * (min(6, max(1, len(shown))) - 1)  # six fill the height of the axes
+    lowest = np.clip((shown["y"].mean() if len(shown) else 0.5) - column / 2, 0.09, 0.915 - column)
+    for number, (_, row) in enumerate(shown.iterrows()):  # beside the axes: inside they would hide the points they show
+        place = (1.12 + 0.17 * (number // 6), lowest + 0.165 * (number % 6))
+        _place_thumbnail(ax, f"{folder}/{row['image_path']}", (row["x"], row["y"]), place, size=52)
     names = dict(zip(("xlabel", "ylabel"), data[["judge", "other"]].iloc[0], strict=True)) if len(data) else {}
-    ax.set(**names, xlim=(0, 1), ylim=(0, 1), aspect="equal", title="Two judges, same images")
+    ax.set(**names, xlim=WHOLE, ylim=WHOLE, aspect="equal", title="Two judges, same images")
     return ax
 
 
@@ -168,12 +174,12 @@ def reliability(data: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw what judges said against what is so, with 90 % intervals (`judging.reliability`); a line per `judge`."""
     ax = ax or _axes(width=6, height=6)
     ax.plot([0, 1], [0, 1], color="gray", linewidth=0.8, linestyle="--")
-    curves = data.groupby("judge", sort=False) if "judge" in data else [("judge", data)]
+    curves = data.groupby("judge") if "judge" in data else [("judge", data)]
     for number, (name, curve) in enumerate(curves):
         errors = [curve["so"] - curve["so_low"], curve["so_high"] - curve["so"]]
         style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
         ax.errorbar(curve["said"], curve["so"], yerr=errors, capsize=3, label=name, **style)
-    ax.set(xlabel="probability said", ylabel="share that is so", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    ax.set(xlabel="probability said", ylabel="share that is so", xlim=WHOLE, ylim=WHOLE, aspect="equal")
     ax.set_title("Reliability")
     return _finish(ax)
 
@@ -186,17 +192,26 @@ def lineage(data: pd.DataFrame, *, folder: str | None = None, ax: Axes | None = 
     """
     ax = ax or _axes(height=4.5)
     places = {row["prompt_id"]: (row["iteration"], row["current_score"]) for _, row in data.iterrows()}
+    gap = 30 if folder else 5  # points between an arrow and the middle of the thumbnail or dot
     colors = {experiment: COLORS[i % len(COLORS)] for i, experiment in enumerate(data["experiment"].unique())}
     for _, row in data[data["current_score"].notna()].iterrows():
         here, parent = places[row["prompt_id"]], places.get(row["parent_prompt_id"])
         color = colors[row["experiment"]]
         if parent is not None and not np.isnan(parent[1]):
-            ax.annotate("", here, parent, arrowprops={"arrowstyle": "-|>", "color": color, "shrinkB": 22})
+            arrow = {"arrowstyle": "-|>", "color": color, "shrinkA": gap, "shrinkB": gap}
+            ax.annotate("", here, parent, arrowprops=arrow, zorder=1)
             middle = ((here[0] + parent[0]) / 2, (here[1] + parent[1]) / 2)
-            ax.annotate(row["action"] or "", middle, (0, 8), textcoords="offset points", ha="center", fontsize=8)
+            ax.text(
+                *middle,
+                row["action"] if isinstance(row["action"], str) else "",
+                ha="center",
+                va="center",
+                fontsize=8,
+                bbox=ON_LINE,
+            )
         ax.plot(*here, marker="o", color=color)
         if folder and isinstance(row["best_image"], str):
-            _place_thumbnail(ax, f"{folder}/{row['best_image']}", here, here, size=48)
+            _place_thumbnail(ax, f"{folder}/{row['best_image']}", here, None, size=48)
     _whole_ticks(ax.xaxis)
     ax.margins(0.15)
     ax.set(xlabel="iteration", ylabel="score of the version", title="Versions of the scene")
@@ -223,14 +238,20 @@ def _table(data: pd.DataFrame | Store, question: str) -> pd.DataFrame:
     return getattr(trends, question)(data)
 
 
-def _lines(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Split the rows into lines, each named by what sets it apart from the others."""
+def _lines(table: pd.DataFrame, among: pd.DataFrame | None = None) -> list[tuple[str, pd.DataFrame, dict[str, str]]]:
+    """Split the rows into lines, each named by what sets it apart from the others, with its colour and marker.
+
+    Those go by the place in the alphabet `among` all lines, so that a judge looks the same in every plot.
+    """
+    every = sorted((table if among is None else among).groupby(list(LINES)).groups)
     varying = [column for column in LINES if table[column].nunique() > 1] or ["vision_model"]
-    groups = table.groupby(list(LINES), sort=False)
-    return [
-        (" · ".join(str(line[column].iloc[0]) for column in varying), line.sort_values("iteration"))
-        for _, line in groups
-    ]
+    lines = []
+    for key, line in table.groupby(list(LINES), sort=False):
+        number = every.index(key)
+        style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
+        name = " · ".join(str(line[column].iloc[0]) for column in varying)
+        lines.append((name, line.sort_values("iteration"), style))
+    return lines
 
 
 def _axes(*, width: float = 8.0, height: float = 4.0) -> Axes:
@@ -250,11 +271,14 @@ def _whole_ticks(axis: Axis) -> None:
 
 
 def _place_thumbnail(
-    ax: Axes, file: str, point: tuple[float, float], corner: tuple[float, float], *, size: int
+    ax: Axes, file: str, point: tuple[float, float], place: tuple[float, float] | None, *, size: int
 ) -> None:
+    """Draw the image at `place`, in fractions of the axes, with a line to `point`; on the point where that is None."""
     image = thumbnail(file).resize((2 * size, 2 * size), Image.Resampling.BICUBIC)
     picture = OffsetImage(np.asarray(image), zoom=0.5)
-    arrow = {"arrowstyle": "-", "color": "gray"} if corner != point else None
-    ax.add_artist(
-        AnnotationBbox(picture, point, xybox=corner, boxcoords="data", frameon=True, pad=0.1, arrowprops=arrow)
-    )
+    box = {
+        "xybox": place,
+        "boxcoords": "axes fraction",
+        "arrowprops": {"arrowstyle": "-", "color": "gray", "relpos": (0, 0.5)},
+    }
+    ax.add_artist(AnnotationBbox(picture, point, frameon=True, pad=0.1, **(box if place else {})))

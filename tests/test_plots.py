@@ -64,6 +64,35 @@ def test_the_distribution_can_show_one_judge(store: Store) -> None:
     assert plots.distribution(store, vision_model="mini-fuyu").get_legend_handles_labels()[1] == ["mini-fuyu"]
 
 
+def test_a_judge_has_the_same_colour_in_every_plot(store: Store) -> None:
+    steering_second = trends.adherence(store).sort_values("vision_model", ascending=False)
+    for plot, table in ((plots.adherence, steering_second), (plots.distribution, trends.distributions(store))):
+        handles, labels = plot(table).get_legend_handles_labels()
+        colors = {label.split(" ")[0]: handle.get_color() for label, handle in zip(labels, handles, strict=True)}
+        assert colors == {"mini-clip": "#0072B2", "mini-fuyu": "#D55E00"}
+
+
+def test_scores_in_the_outermost_bar_are_drawn_at_their_full_height() -> None:
+    bars = [0] * 19 + [8]  # all eight images between 0.95 and 1
+    row = {"experiment": "a", "model": "mini", "vision_model": "judge", "iteration": 0, "q50": 0.97}
+    ax = plots.distribution(pd.DataFrame([{**row, "histogram": bars}]))
+    assert ax.get_lines()[0].get_ydata()[-1] == pytest.approx(0.9 * 0.75)  # 1/4 goes to the bar beside it
+
+
+def test_what_a_version_changed_stands_at_whole_iterations(store: Store) -> None:
+    ax = plots.deltas(trends.version_deltas(store))
+    assert ax.get_xticks().tolist() == [1, 2]
+    drawn = sorted(x for bars in ax.containers for x in bars.lines[0].get_xdata())
+    assert drawn == pytest.approx([0.96, 1.04, 1.96, 2.04])  # two judges, side by side
+
+
+def test_the_thumbnails_of_two_judges_lie_beside_the_points(store: Store) -> None:
+    ax = plots.judges(trends.judge_pairs(store, "mini-clip", "mini-fuyu"), folder=str(store.folder), thumbnails=3)
+    places = [artist.xybox[0] for artist in ax.artists]
+    assert len(places) == 3
+    assert min(places) > 1
+
+
 def test_the_lineage_writes_what_was_done_on_its_edges(store: Store) -> None:
     scene = store.rows("select scene_hash from prompts where generation_iteration = 2")[0]["scene_hash"]
     ax = plots.lineage(trends.lineage(store, scene), folder=str(store.folder))
