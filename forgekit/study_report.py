@@ -94,8 +94,8 @@ def _readme(study: Study, result: Result, said: Sequence[str], learnt: Sequence[
     parts = [
         f"# {study.question}",
         f"{scenes} scenes of `{study.prompts}`, generator `{study.model}` {dict(study.parameters) or ''}, "
-        f"{study.images_per_prompt} images a version, {study.images_per_scene} a scene and arm. `{steering}` steers, "
-        f"{', '.join(f'`{judge}`' for judge in watching)} only watch. Scores are means over scenes of the chosen "
+        f"{study.images_per_prompt} images a version, {study.images_per_scene} a scene and arm. `{steering}` steers; held "
+        f"out: {', '.join(f'`{judge}`' for judge in watching)}. Scores are means over scenes of the chosen "
         f"prompts on {study.images_per_prompt} fresh seeds each, which had no part in choosing them. Intervals: 95 %, "
         f"bootstrap over scenes; p: Wilcoxon's signed ranks. {cost['images']} images, {cost['drawn']} of them drawn "
         "(the others were pictures that another arm had asked for).",
@@ -183,7 +183,8 @@ def _draw(draw: Callable[[Result, Sequence[Axes]], None], result: Result, path: 
         ax.set_title(f"{judge} ({'steers' if judge == judges[0] else 'held out'})")
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
-    axes[-1].legend(frameon=False)
+    handles, labels = axes[-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.savefig(path, dpi=90)
     plt.close(figure)
 
