@@ -81,10 +81,11 @@ def build(chosen: Selection) -> Any:
     scene = w.Dropdown(description="scene", layout=wide)
     version = w.Dropdown(description="version", layout=wide)
     judge = w.Dropdown(description="judge", layout=wide)
-    scope = w.ToggleButtons(description="images of", options=SCOPES, value=chosen.scope)
+    scope = w.ToggleButtons(options=SCOPES, value=chosen.scope)
     scores = w.FloatRangeSlider(
         description="score", min=0, max=1, step=0.01, value=chosen.scores, continuous_update=False, layout=wide
     )
+    scope_label = w.Label("images of", layout=w.Layout(width="80px", justify_content="flex-end"))  # as the others'
     again = w.Button(description="Read again", tooltip="what other processes have written meanwhile")
     about, images, trouble = w.HTML(), w.HTML(), w.HTML()
     controls = {
@@ -113,7 +114,19 @@ def build(chosen: Selection) -> Any:
         control.observe(redraw, "value")
     again.on_click(lambda _: redraw())
     redraw()
-    return w.VBox([experiment, scene, w.HBox([version, again]), judge, trouble, about, scope, scores, images])
+    return w.VBox(
+        [
+            experiment,
+            scene,
+            w.HBox([version, again]),
+            judge,
+            trouble,
+            about,
+            w.HBox([scope_label, scope]),
+            scores,
+            images,
+        ]
+    )
 
 
 def _redraw(chosen: Selection, controls: dict[Any, str], about: Any, images: Any) -> None:

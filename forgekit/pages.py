@@ -24,18 +24,24 @@ MARKS = f"""
 ins {{ color: {GOOD}; background: #e3f1fa; text-decoration: none; font-weight: 600 }}
 del {{ color: {BAD}; background: #fbeade }}
 """
+TABLES = """
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { padding: .25em .8em .25em 0; text-align: left; border-bottom: 1px solid #e8e8e8; vertical-align: top }
+td.n, th.n { text-align: right }
+"""
 STYLE = f"""
 body {{ font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 68rem; margin: 2rem auto; padding: 0 1rem }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums }}
-th, td {{ padding: .25em .8em .25em 0; text-align: left; border-bottom: 1px solid #e8e8e8; vertical-align: top }}
-td.n, th.n {{ text-align: right }}
-img {{ max-width: 100% }}
+{TABLES}img {{ max-width: 100% }}
 {MARKS}
 h2 {{ margin-top: 2.2em }}
 .finished {{ color: {GOOD} }}
 .failed {{ color: {BAD} }}
 .quiet {{ color: #666 }}
 """
+
+
+# The same within a notebook, which has styles of its own: nested, so that nothing else on the page changes.
+NESTED = f".forgekit {{ line-height: 1.5; p {{ margin: .5em 0 }} {TABLES}{MARKS} }}"
 
 
 def page(title: str, body: Iterable[str]) -> str:
@@ -120,7 +126,7 @@ def bars(scores: Mapping[str, float | None], *, failed_below: float = 0.5) -> st
         bar = f'<div style="width:{120 * score:.0f}px;height:.8em;background:{color}"></div>' if known else ""
         rows.append(
             f"<tr><td>{escape(label)}</td><td class=n>{f'{score:.2f}' if known else 'no score'}</td>"
-            f'<td><div style="width:120px;background:#e8e8e8">{bar}</div></td></tr>'
+            f'<td style="vertical-align:middle"><div style="width:120px;background:#e8e8e8">{bar}</div></td></tr>'
         )
     return f"<table>{''.join(rows)}</table>"
 

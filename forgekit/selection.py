@@ -111,12 +111,12 @@ def show_version(chosen: Selection) -> str:
     decided = decided.drop(columns=["experiment", "model", "prompt_id"]).dropna(axis=1, how="all")
     bars = pages.bars({f"{row.phrase} ({row.kind})": row.score for row in elements.itertuples()})
     return (
-        f"<style>{pages.MARKS}</style>"
+        f'<style>{pages.NESTED}</style><div class="forgekit">'
         f"<p><b>Scene</b> {escape(scene)}</p>"
         f"<p><b>Prompt</b> {pages.marked_diff(chosen.parent_text(), version['prompt_text'])}</p>"
         f"<p><b>Scores</b> {escape(scores) or 'none yet'} &nbsp; <b>Status</b> {escape(version['status'])}</p>"
         f"<p><b>Elements</b>, the worst first, mean over {version['images']} images</p>{bars}"
-        f"<p><b>Lessons</b>: what was decided at each version, and how the score changed</p>{pages.table(decided)}"
+        f"<p><b>Lessons</b>: what was decided at each version, and how the score changed</p>{pages.table(decided)}</div>"
     )
 
 
@@ -140,7 +140,7 @@ def _card(row: Any) -> str:
     missing = row.failed if isinstance(row.failed, Sequence) or hasattr(row.failed, "tolist") else []
     failed = "".join(f'<div style="color:{pages.BAD}">✗ {escape(phrase)}</div>' for phrase in missing)
     image = pages.picture_file(row.file, alt=f"seed {row.seed}").replace("<img", '<img width="150"', 1)
-    label = f"v{row.iteration} · seed {row.seed} · {score}"
+    label = f"v{row.iteration} · {score}<br>seed {row.seed}"
     return f'<div style="width:150px;font-size:12px;line-height:1.3">{image}<div>{label}</div>{failed}</div>'
 
 
