@@ -45,8 +45,10 @@ ui: $(READY)  ## the MLflow UI on this project's store
 
 tour: $(READY)  ## execute notebooks/00_tour.ipynb on a new store and keep its pictures
 	rm -rf data/tour && mkdir -p data/tour
-	PYTHONWARNINGS=ignore $(BIN)/jupyter execute --inplace --kernel_name=python3 \
-		--NotebookClient.coalesce_streams=True --NotebookClient.record_timing=False notebooks/00_tour.ipynb
+	PYTHONWARNINGS=ignore $(BIN)/jupyter execute --inplace --kernel_name=python3 notebooks/00_tour.ipynb
+	@$(BIN)/python -c "import nbformat as f; p = 'notebooks/00_tour.ipynb'; book = f.read(p, 4); \
+		[c.update(outputs=[o for o in c.outputs if o.get('name') != 'stderr']) for c in book.cells if 'outputs' in c]; \
+		f.write(book, p)"  # progress bars are not for keeping
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
