@@ -69,7 +69,7 @@ def ui(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Ui:
     runs = [run for run in client.search_runs([experiment_id]) if "prompt_id" in run.data.tags]
     port = free_port()
     recipe = subprocess.run(
-        ["make", "--dry-run", "--old-file=.venv/.ready", "ui", f"STORE={store.path}"],
+        ["make", "--no-print-directory", "--dry-run", "--old-file=.venv/.ready", "ui", f"STORE={store.path}"],
         cwd=ROOT,
         capture_output=True,
         text=True,
