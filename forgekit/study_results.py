@@ -27,7 +27,7 @@ confirming as (
 
 CONFIRMED = f"""
 with {CONFIRMING}
-select p.experiment[length($prefix) + 1:] as arm, p.scene_hash, s.vision_model, avg(s.soft_tifa_gm) as score
+select p.experiment[length($prefix) + 1:] as arm, p.scene_hash, s.vision_model, steady_avg(s.soft_tifa_gm) as score
 from confirming c
 join prompts p on p.id = c.prompt_id
 join image_scores s on s.prompt_id = p.id
@@ -39,14 +39,14 @@ order by all
 CONFIRMED_KINDS = f"""
 with {CONFIRMING},
 scenes_kinds as (
-    select p.experiment[length($prefix) + 1:] as arm, p.scene_hash, s.vision_model, s.kind, avg(s.score) as score
+    select p.experiment[length($prefix) + 1:] as arm, p.scene_hash, s.vision_model, s.kind, steady_avg(s.score) as score
     from confirming c
     join prompts p on p.id = c.prompt_id
     join element_scores s on s.prompt_id = p.id
     where starts_with(p.experiment, $prefix) and s.score is not null
     group by all
 )
-select arm, vision_model, kind, count(*) as scenes, avg(score) as score
+select arm, vision_model, kind, count(*) as scenes, steady_avg(score) as score
 from scenes_kinds
 group by all
 order by all
@@ -54,7 +54,7 @@ order by all
 
 # The first drawing of the first version in each arm: the same text on other seeds than those confirming `resample`.
 FIRST = """
-select p.experiment[length($prefix) + 1:] as arm, p.scene_hash, s.vision_model, avg(s.soft_tifa_gm) as score
+select p.experiment[length($prefix) + 1:] as arm, p.scene_hash, s.vision_model, steady_avg(s.soft_tifa_gm) as score
 from prompts p
 join image_scores s on s.prompt_id = p.id
 join generated_images i on i.id = s.image_id
@@ -86,12 +86,12 @@ steps as (
     select arm, scene_hash, unnest(range(1, $budget + 1)) as n from (select distinct arm, scene_hash from images)
 ),
 best as (
-    select s.arm, s.scene_hash, s.n, arg_max(i.id, i.adherence_score) as image_id
+    select s.arm, s.scene_hash, s.n, arg_max(i.id, (i.adherence_score, i.id)) as image_id
     from steps s
     join images i on i.arm = s.arm and i.scene_hash = s.scene_hash and i.n <= s.n
     group by all
 )
-select b.arm, s.vision_model, b.n as images, avg(s.soft_tifa_gm) as score
+select b.arm, s.vision_model, b.n as images, steady_avg(s.soft_tifa_gm) as score
 from best b
 join image_scores s on s.image_id = b.image_id
 group by all
