@@ -20,11 +20,6 @@ class Difference:
     p: float
     n: int
 
-    @property
-    def is_positive(self) -> bool:
-        """Whether the whole interval lies above 0."""
-        return self.low > 0
-
 
 def bootstrap_interval(
     values: ArrayLike, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0

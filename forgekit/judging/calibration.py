@@ -123,11 +123,6 @@ def reliability(scores: ArrayLike, truths: ArrayLike, *, bins: int = BINS) -> pd
     return pd.DataFrame(rows, columns=["low", "high", "said", "so", "so_low", "so_high", "n"])
 
 
-def calibration_error(curve: pd.DataFrame) -> float:
-    """Return the expected calibration error of a reliability curve: the mean gap between said and so, by images."""
-    return float(((curve["said"] - curve["so"]).abs() * curve["n"]).sum() / curve["n"].sum())
-
-
 def wilson_low(right: ArrayLike, n: ArrayLike, *, level: float = CONFIDENCE) -> NDArray[np.float64]:
     """Return the lower end of the one-sided Wilson interval (1927) of a share of `right` among `n` > 0."""
     z = NormalDist().inv_cdf(level)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from forgekit.mini.captions import JUDGE, NUMBERS, RELATION_WORDS, caption
+from forgekit.mini.captions import NUMBERS, RELATION_WORDS
 from forgekit.mini.statements import COUNTS, Look, Statement, choose_word, noun, with_article
 from forgekit.mini.world import COLORS, OPPOSITE, SHAPES, WorldScene
 
@@ -50,11 +50,6 @@ def question(statement: Statement, rng: random.Random) -> str:
 def count_question(look: Look, rng: random.Random) -> str:
     """Ask how many objects of this look there are."""
     return f"How many {_several(look, rng)} are there?"
-
-
-def whole_question(scene: WorldScene, rng: random.Random) -> str:
-    """Ask whether the picture shows a caption of `scene`."""
-    return WHOLE.format(caption(scene, rng, JUDGE))
 
 
 def description(scene: WorldScene) -> str:
