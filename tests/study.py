@@ -14,8 +14,9 @@ from PIL import Image
 from forgekit.ids import content_hash, content_id
 from forgekit.images import encode_png, write_image
 from forgekit.mini.captions import caption
+from forgekit.mini.changes import changed
 from forgekit.mini.render import render
-from forgekit.mini.world import WorldScene, changed, elements, sample_scene
+from forgekit.mini.world import WorldScene, elements, sample_scene
 from forgekit.rows import insert_rows
 from forgekit.store import Store
 

@@ -6,17 +6,9 @@ import pytest
 import torch
 
 from forgekit.mini.captions import CANONICAL, GENERATOR, JUDGE, RARE, SYNONYMS, UNKNOWN_WORD, Grammar, caption
+from forgekit.mini.changes import CHANGES, changed
 from forgekit.mini.render import PALETTE, cell_labels, render
-from forgekit.mini.world import (
-    CHANGES,
-    COLORS,
-    SHAPES,
-    WorldObject,
-    WorldScene,
-    changed,
-    elements,
-    sample_scene,
-)
+from forgekit.mini.world import COLORS, SHAPES, WorldObject, WorldScene, elements, sample_scene
 
 RED_CIRCLE = WorldObject("circle", "red", "", 20, 32, 10)
 BLUE_STAR = WorldObject("star", "blue", "", 46, 32, 10)

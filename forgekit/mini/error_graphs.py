@@ -12,15 +12,16 @@ import torch
 
 from forgekit.errors import ParameterError
 from forgekit.mini.captions import CANONICAL, caption
+from forgekit.mini.changes import changed
 from forgekit.mini.render import render
 from forgekit.mini.statements import Facts, Look, Statement
-from forgekit.mini.world import PREDICATES, WorldScene, changed, placed_again, sample_scene
+from forgekit.mini.world import PREDICATES, WorldScene, placed_again, sample_scene
 from forgekit.scene import Element, Scene, list_elements, parse
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-ERRORS = ("dropped", "swapped", "count", "relation", "style", "extra")  # as `world.changed` calls them
+ERRORS = ("dropped", "swapped", "count", "relation", "style", "extra")  # as `changes.changed` calls them
 STEPS = 3  # errors at the end of a graph
 # A number of like objects cannot be had together with two different ones.
 COUNTED = ("count", "style", "extra")

@@ -17,10 +17,11 @@ from torch.nn import functional
 
 from forgekit.mini.camera import Camera
 from forgekit.mini.captions import JUDGE, NUMBERS, RARE, RELATION_WORDS, SYNONYMS, Grammar, caption
+from forgekit.mini.changes import CHANGES, changed
 from forgekit.mini.muon import Muon
 from forgekit.mini.render import CELLS, cell_labels
 from forgekit.mini.statements import COUNTS, STYLE_PHRASES
-from forgekit.mini.world import CHANGES, SHAPES, WorldScene, changed, sample_scene
+from forgekit.mini.world import SHAPES, WorldScene, sample_scene
 
 log = logging.getLogger(__name__)
 

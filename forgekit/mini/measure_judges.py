@@ -14,9 +14,10 @@ from PIL import Image
 
 from forgekit.errors import ForgekitError, ItemError
 from forgekit.mini.captions import CANONICAL, caption
+from forgekit.mini.changes import CHANGES, changed
 from forgekit.mini.error_graphs import element_truths
 from forgekit.mini.render import render
-from forgekit.mini.world import CHANGES, WorldScene, changed, sample_scene
+from forgekit.mini.world import WorldScene, sample_scene
 from forgekit.models import Judgement, VisionModel, load_model
 from forgekit.scene import Scene, list_elements, parse
 

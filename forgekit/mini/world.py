@@ -1,4 +1,4 @@
-"""The mini world's scenes: what is in them, how they are sampled, and how one thing in them is changed."""
+"""The mini world's scenes: what is in them, and how they are sampled."""
 
 from __future__ import annotations
 
@@ -27,15 +27,14 @@ STYLES = ("flat", "line art", "watercolor")
 OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
 RELATIONS = tuple(OPPOSITE)
 PREDICATES = {"left": "left of", "right": "right of", "above": "above", "below": "below"}
-CHANGES = ("object", "color", "count", "relation", "style", "background", "size", "dropped", "extra", "swapped")
 
-_RADII = {"": (10.0, 12.5), "small": (6.5, 8.0), "large": (15.0, 18.0)}  # pixels, before `_RADIUS_SCALE`
-_RADIUS_SCALE = {1: 1.15, 2: 1.0, 3: 0.8}  # by the number of objects
+RADII = {"": (10.0, 12.5), "small": (6.5, 8.0), "large": (15.0, 18.0)}  # pixels, before `RADIUS_SCALE`
+RADIUS_SCALE = {1: 1.15, 2: 1.0, 3: 0.8}  # by the number of objects
 _GRID = 16  # pixels: two image tokens of the generator
 _GRID_RADII = {"": 11.25, "small": 7.25, "large": 15.0}  # two large ones fit side by side
 _CLEARANCE = 1.12  # least distance of two centres, in sums of radii
 _GRID_CLEARANCE = 1.05
-_ATTEMPTS = 200
+ATTEMPTS = 200  # to find a place for something
 
 
 @dataclass(frozen=True)
@@ -115,11 +114,11 @@ def _sample_object(rng: random.Random, background: str) -> WorldObject:
 def _place(
     objects: Sequence[WorldObject], relation: str | None, rng: random.Random, *, grid: bool
 ) -> tuple[WorldObject, ...] | None:
-    for _ in range(_ATTEMPTS):
-        placed = tuple(_put(o, _RADIUS_SCALE[len(objects)], rng, grid=grid) for o in objects)
+    for _ in range(ATTEMPTS):
+        placed = tuple(_put(o, RADIUS_SCALE[len(objects)], rng, grid=grid) for o in objects)
         clearance = _GRID_CLEARANCE if grid else _CLEARANCE
-        apart = all(_apart(a, b, clearance) for i, a in enumerate(placed) for b in placed[:i])
-        if apart and (relation is None or _relation_of(*placed) == relation):
+        free = all(apart(a, b, clearance) for i, a in enumerate(placed) for b in placed[:i])
+        if free and (relation is None or _relation_of(*placed) == relation):
             return placed
     return None
 
@@ -132,7 +131,7 @@ def placed_again(scene: WorldScene, rng: random.Random) -> WorldScene:
 
 
 def _put(thing: WorldObject, scale: float, rng: random.Random, *, grid: bool) -> WorldObject:
-    low, high = _RADII[thing.size]
+    low, high = RADII[thing.size]
     if grid:
         r = _GRID_RADII[thing.size] * scale
         first, last = math.ceil((r + 1) / _GRID), math.floor((CANVAS - r - 1) / _GRID)
@@ -143,7 +142,8 @@ def _put(thing: WorldObject, scale: float, rng: random.Random, *, grid: bool) ->
     return replace(thing, cx=cx, cy=cy, r=r)
 
 
-def _apart(a: WorldObject, b: WorldObject, clearance: float = _CLEARANCE) -> bool:
+def apart(a: WorldObject, b: WorldObject, clearance: float = _CLEARANCE) -> bool:
+    """Say whether two objects keep `clearance` sums of their radii between their centres."""
     return math.hypot(a.cx - b.cx, a.cy - b.cy) > (a.r + b.r) * clearance
 
 
@@ -177,126 +177,3 @@ def elements(scene: WorldScene) -> dict[str, Any]:
         "rendered_text": [],
         "negations": [],
     }
-
-
-def changed(scene: WorldScene, kind: str, rng: random.Random) -> WorldScene | None:
-    """Return `scene` with exactly one thing changed, or None where the scene has no such thing to change.
-
-    Kinds (`CHANGES`): another shape ("object"), color, count, relation (reversed by mirroring), style, background,
-    size, one object "dropped", an "extra" one that looks like no other, and the colors of two objects "swapped".
-
-    Raises:
-        KeyError: `kind` is none of `CHANGES`.
-    """
-    return _CHANGERS[kind](scene, rng)
-
-
-def _change_object(scene: WorldScene, rng: random.Random) -> WorldScene | None:
-    return _change_group(scene, rng, "shape", SHAPES)
-
-
-def _change_color(scene: WorldScene, rng: random.Random) -> WorldScene | None:
-    return _change_group(scene, rng, "color", [c for c in COLORS if c != scene.background])
-
-
-def _change_group(scene: WorldScene, rng: random.Random, field: str, values: Sequence[str]) -> WorldScene | None:
-    """Give one group of like objects another value of `field`, never making it look like another group."""
-    chosen = rng.choice(scene.groups)[0]
-    others = {(o.shape, o.color) for o in scene.objects if o.look != chosen.look}
-    options = [replace(chosen, **{field: value}) for value in values if value != getattr(chosen, field)]
-    new = rng.choice([o for o in options if (o.shape, o.color) not in others])
-    objects = (replace(o, shape=new.shape, color=new.color) if o.look == chosen.look else o for o in scene.objects)
-    return replace(scene, objects=tuple(objects))
-
-
-def _change_count(scene: WorldScene, rng: random.Random) -> WorldScene | None:
-    if len(scene.groups) > 1:
-        return None
-    if len(scene.objects) == 1 or (len(scene.objects) == 2 and rng.random() < 0.5):
-        return _with_object(scene, scene.objects[0], rng)
-    gone = rng.randrange(len(scene.objects))
-    return replace(scene, objects=scene.objects[:gone] + scene.objects[gone + 1 :])
-
-
-def _change_relation(scene: WorldScene, rng: random.Random) -> WorldScene | None:
-    if scene.relation is None:
-        return None
-    if scene.relation in ("left", "right"):
-        objects = tuple(replace(o, cx=CANVAS - o.cx) for o in scene.objects)
-    else:
-        objects = tuple(replace(o, cy=CANVAS - o.cy) for o in scene.objects)
-    return replace(scene, objects=objects, relation=OPPOSITE[scene.relation])
-
-
-def _change_style(scene: WorldScene, rng: random.Random) -> WorldScene | None:
-    return replace(scene, style=rng.choice([s for s in STYLES if s != scene.style]))
-
-
-def _change_background(scene: WorldScene, rng: random.Random) -> WorldScene | None:
-    taken = {scene.background, *(o.color for o in scene.objects)}
-    options = [b for b in BACKGROUNDS if b not in taken]
-    return replace(scene, background=rng.choice(options)) if options else None
-
-
-def _change_size(scene: WorldScene, rng: random.Random) -> WorldScene | None:
-    if len(scene.objects) > 2 or scene.kind == "count":
-        return None  # sizes are not told apart there
-    i = rng.randrange(len(scene.objects))
-    old = scene.objects[i]
-    sizes = [s for s in ("small", "large") if s != old.size]
-    for size in rng.sample(sizes, len(sizes)):
-        r = sum(_RADII[size]) / 2 * _RADIUS_SCALE[len(scene.objects)]
-        new = replace(old, size=size, r=r)
-        others = scene.objects[:i] + scene.objects[i + 1 :]
-        inside = all(r + 1 <= c <= CANVAS - r - 1 for c in (new.cx, new.cy))
-        if inside and all(_apart(new, o) for o in others):
-            return replace(scene, objects=(*scene.objects[:i], new, *scene.objects[i + 1 :]))
-    return None
-
-
-def _drop(scene: WorldScene, rng: random.Random) -> WorldScene | None:
-    if len(scene.groups) < 2:
-        return None
-    gone = rng.randrange(len(scene.objects))
-    return replace(scene, objects=scene.objects[:gone] + scene.objects[gone + 1 :], relation=None)
-
-
-def _add(scene: WorldScene, rng: random.Random) -> WorldScene | None:
-    taken = {(o.shape, o.color) for o in scene.objects}
-    looks = [(s, c) for s in SHAPES for c in COLORS if c != scene.background and (s, c) not in taken]
-    shape, color = rng.choice(looks)
-    return _with_object(scene, WorldObject(shape, color, r=min(o.r for o in scene.objects)), rng)
-
-
-def _with_object(scene: WorldScene, new: WorldObject, rng: random.Random) -> WorldScene | None:
-    """Add an object where there is room for it, or for a smaller one; None where there is not."""
-    for attempt in range(_ATTEMPTS):
-        r = new.r * (1 if attempt < _ATTEMPTS // 2 else 0.75)
-        cx, cy = (rng.uniform(r + 3, CANVAS - r - 3) for _ in "xy")
-        put = replace(new, cx=cx, cy=cy, r=r)
-        if all(_apart(put, o) for o in scene.objects):
-            return replace(scene, objects=(*scene.objects, put))
-    return None
-
-
-def _swap_colors(scene: WorldScene, rng: random.Random) -> WorldScene | None:
-    if len(scene.objects) != 2 or scene.objects[0].shape == scene.objects[1].shape:
-        return None
-    a, b = scene.objects
-    if a.color == b.color:
-        return None
-    return replace(scene, objects=(replace(a, color=b.color), replace(b, color=a.color)))
-
-
-_CHANGERS = {
-    "object": _change_object,
-    "color": _change_color,
-    "count": _change_count,
-    "relation": _change_relation,
-    "style": _change_style,
-    "background": _change_background,
-    "size": _change_size,
-    "dropped": _drop,
-    "extra": _add,
-    "swapped": _swap_colors,
-}
