@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from forgekit.scene.lexicon import Lexicon
@@ -68,7 +69,7 @@ class Reading:
         last = self.last
         if last is None or last.determiner not in ("a", "an") or last.plural:
             return []
-        joint = [token for token in self.tokens[last.after : last.after + 2]]
+        joint = self.tokens[last.after : last.after + 2]
         joined = len(joint) == 2 and joint[0].word in ("and", "&") and joint[1].start == phrase.start
         other_sort = phrase.head.noun in split_words(self.lexicon.grammar["hint"]["mass"]) or (
             self._names_living(phrase.name) and not self._names_living(last.name)
@@ -138,12 +139,7 @@ class Reading:
         )
 
 
+@cache
 def split_words(words: str) -> frozenset[str]:
     """Return the blank-separated words as a set, made once for each text."""
-    found = _SPLIT.get(words)
-    if found is None:
-        found = _SPLIT[words] = frozenset(words.split())
-    return found
-
-
-_SPLIT: dict[str, frozenset[str]] = {}
+    return frozenset(words.split())
