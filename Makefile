@@ -45,10 +45,7 @@ ui: $(READY)  ## the MLflow UI on this project's store
 
 tour: $(READY)  ## execute notebooks/00_tour.ipynb on a new store and keep its pictures
 	rm -rf data/tour && mkdir -p data/tour
-	PYTHONWARNINGS=ignore $(BIN)/jupyter execute --inplace --kernel_name=python3 notebooks/00_tour.ipynb
-	@$(BIN)/python -c "import nbformat as f; p = 'notebooks/00_tour.ipynb'; book = f.read(p, 4); \
-		[c.update(outputs=[o for o in c.outputs if o.get('name') != 'stderr']) for c in book.cells if 'outputs' in c]; \
-		f.write(book, p)"  # progress bars are not for keeping
+	TQDM_DISABLE=1 PYTHONWARNINGS=ignore $(BIN)/jupyter execute --inplace --kernel_name=python3 notebooks/00_tour.ipynb
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

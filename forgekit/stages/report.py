@@ -55,7 +55,8 @@ def running(stage: str, *, total: int, unit: str) -> Iterator[tuple[StageReport,
     """Time a stage and show its progress bar (none where nothing is due)."""
     started = time.monotonic()
     report = StageReport(stage)
-    with tqdm(total=total, desc=stage, unit=unit, disable=total == 0, leave=False) as bar:
+    silent = {"disable": True} if total == 0 else {}  # said only then, so that tqdm's own TQDM_DISABLE holds
+    with tqdm(total=total, desc=stage, unit=unit, leave=False, **silent) as bar:
         yield report, bar
     report.seconds = time.monotonic() - started
 
