@@ -1,7 +1,8 @@
 -- What follows from the evidence. Views hold no data: a new metric re-scores old images for free.
 
 -- Threads add in any order, so the last bits of a mean differ from call to call; what the MLflow mirror compares and what
--- a stage decides by must not. Twelve digits are more than any judge knows.
+-- a stage decides by must not, and equal scores must have equal means: a rank test takes 1e-17 for a change. Twelve
+-- digits are more than any judge knows.
 create or replace macro steady_avg(x) as round(avg(x), 12);
 create or replace macro steady_std(x) as round(stddev_samp(x), 12);
 
