@@ -155,6 +155,16 @@ def test_a_misspelt_table_is_an_error_even_if_a_variable_has_its_name(store):
         store.df("select * from promts")
 
 
+def test_a_steady_mean_does_not_depend_on_the_order_of_its_rows(store):
+    def mean(function, values):
+        return store.rows(f"select {function}(x) as mean from (select unnest($v::double[]) as x)", v=values)[0]["mean"]
+
+    up, down = [0.1, 0.2, 0.3], [0.3, 0.2, 0.1]
+    assert mean("avg", up) != mean("avg", down)  # what it is for
+    assert mean("steady_avg", up) == mean("steady_avg", down) == 0.2
+    assert mean("steady_std", up) == mean("steady_std", down) == 0.1
+
+
 def test_the_store_shows_what_is_in_it(store):
     add_prompt(store)
     assert "1 prompts (1 imported)" in repr(store)
