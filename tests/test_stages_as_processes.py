@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,7 +48,10 @@ GENERATE = ("generate", "--images-per-prompt", "2", "--images-per-batch", "2")
 EVALUATE = ("evaluate", "--vision-models", "mini-clip", "--prompts-per-batch", "1")
 
 
-def prepare(folder: Path) -> Path:
+@pytest.fixture(scope="module")
+def completed(tmp_path_factory) -> Path:
+    """A store of four completed prompts; tests copy it."""
+    folder = tmp_path_factory.mktemp("completed")
     store = folder / "forge.duckdb"
     run(store, "import", scenes_file(folder))
     run(store, "complete")
@@ -55,8 +59,8 @@ def prepare(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> Path:
-    store = prepare(tmp_path_factory.mktemp("undisturbed"))
+def undisturbed(completed, tmp_path_factory) -> Path:
+    store = Path(shutil.copy(completed, tmp_path_factory.mktemp("undisturbed")))
     assert "4 done, 0 skipped, 0 failed" in run(store, *GENERATE)
     assert "4 done" in run(store, *EVALUATE)
     assert "4 done" in run(store, "refine")
@@ -77,8 +81,8 @@ def kill_when(process: subprocess.Popen, ready) -> None:
     process.wait()
 
 
-def test_killing_stages_and_running_them_again_ends_in_the_same_rows(undisturbed, tmp_path):
-    path = prepare(tmp_path)
+def test_killing_stages_and_running_them_again_ends_in_the_same_rows(completed, undisturbed, tmp_path):
+    path = Path(shutil.copy(completed, tmp_path))
     store = fk.open_store(path)
     for stage, table in ((GENERATE, "generated_images"), (EVALUATE, "image_evaluations")):
         process = subprocess.Popen(
@@ -95,8 +99,8 @@ def test_killing_stages_and_running_them_again_ends_in_the_same_rows(undisturbed
     assert store.rows("select count(*) as n from claims") == [{"n": 0}]
 
 
-def test_two_workers_share_the_work_and_draw_nothing_twice(tmp_path):
-    path = prepare(tmp_path)
+def test_two_workers_share_the_work_and_draw_nothing_twice(completed, tmp_path):
+    path = Path(shutil.copy(completed, tmp_path))
     workers = [
         subprocess.Popen(
             command(path, *GENERATE), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -112,8 +116,8 @@ def test_two_workers_share_the_work_and_draw_nothing_twice(tmp_path):
     assert int(drawn[0]["drawn"]) == 8
 
 
-def test_a_watching_stage_takes_up_new_work_and_ends_when_asked(tmp_path):
-    path = prepare(tmp_path)
+def test_a_watching_stage_takes_up_new_work_and_ends_when_asked(completed, tmp_path):
+    path = Path(shutil.copy(completed, tmp_path))
     watcher = subprocess.Popen(
         command(path, *GENERATE, "--watch"),
         env=ENVIRONMENT,
