@@ -41,6 +41,7 @@ lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=.
 
 ui: $(READY)  ## the MLflow UI on this project's store
+	@echo 'In MLflow choose "Model training" at the top left, then the experiment, then the view "by vision model".'
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(MLFLOW_DB)
 
 tour: $(READY)  ## execute notebooks/00_tour.ipynb on a new store and keep its pictures
