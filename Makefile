@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STORE  ?= data/forge.duckdb
 READY  := $(VENV)/.ready
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 MLFLOW_DB = $(abspath $(dir $(STORE)))/mlflow.db
 
 # Nothing calls home.
@@ -26,12 +27,12 @@ loop: $(READY)  ## draw, judge and refine data/prompts/starter.csv; the executed
 	@echo "Read experiments/loop/02_loop.ipynb (make lab), or look at the runs in MLflow (make ui)."
 
 test: $(READY)  ## the whole suite
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: $(READY)  ## lint, format, then the whole suite
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-browser: $(READY)  ## what a person sees in MLflow and JupyterLab (needs Debian's chromium)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[browser]'

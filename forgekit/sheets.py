@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
@@ -22,6 +23,8 @@ MARGIN = 12
 TEXT = 19  # font size; a sheet of eight columns is shown at about half its size in a notebook
 LINE = 25
 LABEL_LINES = 2
+STEP = CELL + LINE * LABEL_LINES + MARGIN  # from one line of images to the next
+WORTH_THREADS = 64  # pictures; starting threads costs more than decoding fewer
 INK, GOOD, BAD, PAPER, EMPTY = "#222222", "#0072B2", "#D55E00", "#FFFFFF", "#E8E8E8"
 
 
@@ -56,11 +59,12 @@ def contact_sheet(
         lines = -(-most // max(1, 10 // len(blocks)))
         columns = -(-most // lines)  # six images are two lines of three rather than five and one
     width = columns * (CELL + MARGIN) + MARGIN
-    strips = [_strip(groups, blocks, columns, width) for groups in rows.values()]
+    strips = [_Strip.plan(groups, blocks, columns, width) for groups in rows.values()]
     sheet = Image.new("RGB", (width * len(blocks), sum(strip.height for strip in strips)), PAPER)
+    images = _thumbnails([file for strip in strips for group in strip.groups for file in group["file"]])
     top = 0
     for strip in strips:
-        sheet.paste(strip, (0, top))
+        strip.draw(sheet, top, images)
         top += strip.height
     return sheet
 
@@ -69,27 +73,54 @@ def _group(rows: pd.DataFrame, block: str | None, value: object) -> pd.DataFrame
     return rows if block is None else rows[rows[block] == value]
 
 
-def _strip(groups: Sequence[pd.DataFrame], names: Sequence[object], columns: int, width: int) -> Image.Image:
-    """Draw one row of the sheet: the blocks side by side, each a heading over its images."""
-    letters = (width - 2 * MARGIN) // (TEXT * 6 // 10)
-    headings = [textwrap.wrap(_heading(group, name), letters)[:3] for group, name in zip(groups, names, strict=True)]
-    top = MARGIN + LINE * max(len(heading) for heading in headings)
-    lines = max(-(-len(group) // columns) for group in groups)
-    step = CELL + LINE * LABEL_LINES + MARGIN
-    strip = Image.new("RGB", (width * len(groups), top + MARGIN + lines * step), PAPER)
-    draw = ImageDraw.Draw(strip)
-    draw.line((MARGIN, 2, strip.width - MARGIN, 2), fill=EMPTY, width=2)
-    for number, (group, heading) in enumerate(zip(groups, headings, strict=True)):
-        left = number * width + MARGIN
-        draw.multiline_text((left, MARGIN), "\n".join(heading), fill=INK, font=_font(), spacing=LINE - TEXT)
-        with ThreadPoolExecutor() as pool:  # decoding happens outside the interpreter's lock
-            images = pool.map(thumbnail, group["file"])
-        for index, (image, (_, picture)) in enumerate(zip(images, group.iterrows(), strict=True)):
-            x = left + index % columns * (CELL + MARGIN)
-            y = top + MARGIN + index // columns * step
-            strip.paste(image, (x + (CELL - image.width) // 2, y + (CELL - image.height) // 2))
-            _write_label(draw, x, y + CELL, picture)
-    return strip
+def _thumbnails(files: Sequence[str]) -> Iterator[Image.Image]:
+    """Yield the thumbnail of each file in turn."""
+    if len(files) < WORTH_THREADS:
+        yield from map(thumbnail, files)
+        return
+    with ThreadPoolExecutor() as pool:  # decoding happens outside the interpreter's lock
+        for start in range(0, len(files), WORTH_THREADS):  # no more than these are held at a time
+            yield from pool.map(thumbnail, files[start : start + WORTH_THREADS])
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """One row of a sheet: blocks side by side, each `width` pixels wide, a heading over its images."""
+
+    groups: Sequence[pd.DataFrame]
+    headings: Sequence[Sequence[str]]
+    columns: int
+    width: int
+
+    @classmethod
+    def plan(cls, groups: Sequence[pd.DataFrame], names: Sequence[object], columns: int, width: int) -> _Strip:
+        letters = (width - 2 * MARGIN) // (TEXT * 6 // 10)
+        headings = [textwrap.wrap(_heading(*block), letters)[:3] for block in zip(groups, names, strict=True)]
+        return cls(groups, headings, columns, width)
+
+    @property
+    def top(self) -> int:
+        """The pixels above the images."""
+        return 2 * MARGIN + LINE * max(len(heading) for heading in self.headings)
+
+    @property
+    def height(self) -> int:
+        return self.top + STEP * max(-(-len(group) // self.columns) for group in self.groups)
+
+    def draw(self, sheet: Image.Image, top: int, images: Iterator[Image.Image]) -> None:
+        """Draw the row from pixel `top` downwards with the next of `images`."""
+        draw = ImageDraw.Draw(sheet)
+        draw.line((MARGIN, top + 2, sheet.width - MARGIN, top + 2), fill=EMPTY, width=2)
+        for number, (group, heading) in enumerate(zip(self.groups, self.headings, strict=True)):
+            left = number * self.width + MARGIN
+            place = (left, top + MARGIN)
+            draw.multiline_text(place, "\n".join(heading), fill=INK, font=_font(), spacing=LINE - TEXT)
+            for index, picture in enumerate(group.to_dict("records")):
+                image = next(images)
+                x = left + index % self.columns * (CELL + MARGIN)
+                y = top + self.top + index // self.columns * STEP
+                sheet.paste(image, (x + (CELL - image.width) // 2, y + (CELL - image.height) // 2))
+                _write_label(draw, x, y + CELL, picture)
 
 
 def _heading(group: pd.DataFrame, name: object) -> str:
@@ -97,7 +128,7 @@ def _heading(group: pd.DataFrame, name: object) -> str:
     return text if name is None else f"{name}: {text or 'no images'}"
 
 
-def _write_label(draw: ImageDraw.ImageDraw, x: int, y: int, picture: pd.Series) -> None:
+def _write_label(draw: ImageDraw.ImageDraw, x: int, y: int, picture: Mapping[str, Any]) -> None:
     score = picture.get("score")
     known = score is not None and score == score
     parts = [f"seed {picture['seed']}" if "seed" in picture else "", f"{score:.2f}" if known else "no score"]
@@ -113,18 +144,28 @@ def _write_label(draw: ImageDraw.ImageDraw, x: int, y: int, picture: pd.Series) 
 def thumbnail(file: str) -> Image.Image:
     """Return the image with its longer side at CELL pixels, or a grey field where it cannot be read."""
     try:
-        with Image.open(file) as stored:
-            image = stored.convert("RGB")  # palettes cannot be averaged
-            scale = CELL / max(image.size)
-            if scale <= 0.5:
-                image = image.reduce(int(1 / scale))
-                scale = CELL / max(image.size)
-            size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-            return image.resize(size, Image.Resampling.BICUBIC)
+        return shrunk(file)
     except OSError:
         field = Image.new("RGB", (CELL, CELL), EMPTY)
         ImageDraw.Draw(field).text((MARGIN, CELL // 2), "cannot be read", fill=BAD, font=_font())
         return field
+
+
+@lru_cache(maxsize=512)  # 0.2 MB each; a mirror shows each of them three times
+def shrunk(file: str | Path) -> Image.Image:
+    """Return the image with its longer side at CELL pixels; it is shared, so do not change it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with Image.open(file) as stored:
+        image = stored.convert("RGB")  # palettes cannot be averaged
+    scale = CELL / max(image.size)
+    if scale <= 0.5:
+        image = image.reduce(int(1 / scale))
+        scale = CELL / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BICUBIC)
 
 
 @cache

@@ -11,6 +11,8 @@ from zlib import crc32
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers fill the cores; torch processes that share cores slow one another
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from PIL import Image
@@ -20,6 +22,13 @@ from forgekit.errors import ItemError
 from forgekit.models import Drawing, DrawRequest, Judgement
 from forgekit.scene import Scene, list_elements
 from forgekit.store import Store
+
+SLOW_FILES = ("test_notebooks.py", "test_stages_as_processes.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the files that take minutes, so that no worker is left with one of them at the end."""
+    items.sort(key=lambda item: item.path.name not in SLOW_FILES)
 
 
 @dataclass

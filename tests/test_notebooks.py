@@ -33,13 +33,12 @@ SMALL = {
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_the_notebook_runs_from_top_to_bottom(notebook, tmp_path, monkeypatch):
+def test_the_notebook_runs_from_top_to_bottom(notebook, tmp_path):
     if notebook.stem == "03_trends":  # it looks at what is there
         study.fill(fk.open_store(tmp_path / "store.duckdb"))
     (tmp_path / "small.csv").write_text("text\na red circle\na cobalt sphere\n")
     parameters = {"store": str(tmp_path / "store.duckdb"), **SMALL.get(notebook.stem, {})}
     parameters |= {name: str(tmp_path / parameters[name]) for name in ("prompts", "out") if name in parameters}
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
     done = tmp_path / notebook.name
     papermill.execute_notebook(
         notebook, done, parameters=parameters, kernel_name="python3", cwd=ROOT, progress_bar=False

@@ -6,9 +6,14 @@ import csv
 from collections import Counter
 from pathlib import Path
 
-from forgekit.mini.study_scenes import CATEGORIES, RARE_WORDS, study_scenes
+import pytest
+
+from forgekit.mini.generator import tokenizer as generator_tokenizer
+from forgekit.mini.measure_judges import WEIGHTS
+from forgekit.mini.study_scenes import CATEGORIES, RARE_WORDS, UNSEEN, study_scenes
 from forgekit.scene import list_elements, parse, scene_hash
 
+UNSEEN_WORDS = tuple(word for words in UNSEEN.values() for word in words)
 FILE = Path(__file__).parents[1] / "data" / "prompts" / "study.csv"
 
 
@@ -25,10 +30,32 @@ def test_there_are_120_different_scenes_of_every_category_evenly_through_the_lis
     assert set(halves[0]) == {category.name for category in CATEGORIES}
 
 
-def test_most_scenes_have_rare_words_and_the_parser_knows_them_all():
+def test_most_scenes_have_hard_words_and_the_parser_knows_them_all():
     rows = study_scenes()
-    rare = [row for row in rows if any(word in row["text"].split() for word in RARE_WORDS)]
-    assert len(rare) > len(rows) // 2
+    hard = {*RARE_WORDS, *UNSEEN_WORDS}
+    assert len([row for row in rows if hard & words_of(row["text"])]) > len(rows) // 2
     kinds = Counter(element.kind for row in rows for element in list_elements(parse(row["text"])))
-    assert min(kinds[kind] for kind in ("object", "color", "relation", "count", "size", "style", "background")) >= 15
+    assert min(kinds[kind] for kind in ("object", "color", "relation", "count", "size", "style", "background")) >= 12
     assert not [element for row in rows for element in list_elements(parse(row["text"])) if element.kind == "other"]
+
+
+def test_unseen_words_are_where_the_category_says_so_and_nowhere_else():
+    for row in study_scenes():
+        unseen = {
+            word for word in words_of(row["text"]) if word in UNSEEN_WORDS or word.removesuffix("s") in UNSEEN_WORDS
+        }
+        assert bool(unseen) == row["category"].startswith("unseen"), row
+
+
+@pytest.mark.parametrize("word", UNSEEN_WORDS)
+def test_the_generator_never_met_an_unseen_word_and_the_judges_read_it_as_the_plain_one(word):
+    from transformers import AutoTokenizer
+
+    plain = next(concept for concept, words in UNSEEN.items() if word in words)
+    assert generator_tokenizer().tokenize(word) == ["<unk>"]
+    for judge in ("clip", "owl"):
+        assert AutoTokenizer.from_pretrained(WEIGHTS / judge).tokenize(f"a {word} thing")[1] == plain
+
+
+def words_of(text: str) -> set[str]:
+    return set(text.replace(",", " ").replace(".", " ").split())

@@ -7,7 +7,7 @@ import copy
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from forgekit.mini.muon import Muon
 from forgekit.mini.render import CELLS, cell_labels
 from forgekit.mini.statements import COUNTS, STYLE_PHRASES
 from forgekit.mini.world import SHAPES, WorldScene, sample_scene
+from forgekit.scene.lexicon import default_lexicon
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +62,34 @@ def word_tokenizer(words: Sequence[str], specials: Sequence[str], ending: str | 
 
     vocabulary = {word: i for i, word in enumerate([*specials, *words])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *lexicon_normalizers(vocabulary)])
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     if ending:
         pieces = [(ending, vocabulary[ending])]
         tokenizer.post_processor = processors.TemplateProcessing(single=f"$A {ending}", special_tokens=pieces)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", **names)
+
+
+def lexicon_normalizers(vocabulary: Collection[str]) -> list[Any]:
+    """Return what makes a judge read words that it was not trained on as the plain word of their concept.
+
+    "sapphire" becomes "blue" and "aquarelle" "watercolor" before a text is cut into words: a judge that passed over
+    them would find any star to be "a sapphire star". The words are those of forgekit's lexicon for the concepts of the
+    mini world; words in `vocabulary` stay.
+    """
+    from tokenizers import Regex, normalizers
+
+    lexicon = default_lexicon()
+    plain = {
+        word: concept
+        for kind in ("figure", "color", "size", "style")
+        for concept, words in lexicon.concepts[kind].items()
+        if concept in SYNONYMS
+        for word in words
+        if not set(word.split()) <= set(vocabulary)
+    }
+    longest_first = sorted(plain, key=lambda word: (-len(word), word))
+    return [normalizers.Replace(Regex(rf"\b{word}(?=(e?s)?\b)"), plain[word]) for word in longest_first]
 
 
 def sample_pairs(n: int, rng: random.Random) -> tuple[list[WorldScene], list[str]]:

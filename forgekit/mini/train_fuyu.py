@@ -22,6 +22,7 @@ from forgekit.mini.judge_training import (
     Trainer,
     begin,
     export_transformers,
+    lexicon_normalizers,
     pair_caption,
     run_trainer,
     sample_pairs,
@@ -45,7 +46,7 @@ GRID = CANVAS // PATCH
 SPECIALS = ("<pad>", "|ENDOFTEXT|", "<unk>", "▁", "|SPEAKER|", "|NEWLINE|", "<s>", "<0x04>")
 ANSWER = SPECIALS.index("<0x04>")
 END = SPECIALS.index("|ENDOFTEXT|")
-SHAPES_FIRST = 0.4  # of the training: dense labels alone, three times cheaper than questions
+SHAPES_FIRST = 0.25  # of the training: dense labels alone, three times cheaper than questions
 WIDTH, LAYERS, HEADS, INNER = 128, 6, 4, 384
 CONVOLUTIONS = 3  # layers that start as convolutions
 DISTANCES = (1, GRID + 1, GRID, GRID + 2)  # tokens back to what lies left, above, above right and above left
@@ -66,6 +67,7 @@ def build_tokenizer() -> Any:
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.Lowercase(),
+            *lexicon_normalizers(vocabulary),
             normalizers.Replace(Regex(r"^\|speaker\|"), "▁|SPEAKER|"),
             normalizers.Replace("|speaker|", "|SPEAKER|"),
             normalizers.Replace("|newline|", "|NEWLINE|"),

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from forgekit.sheets import shrunk
 from forgekit.tracking.runs import BINS, TABLES, Run, scores_of
 
 IMAGES_TABLE, EVALUATIONS_TABLE = TABLES
-PREVIEW_SIDE = 256  # pixels, as MLflow's own previews
 
 
 def write_files(run: Run, store_folder: Path, folder: Path) -> None:
@@ -105,11 +105,6 @@ def _link_or_copy(source: Path, target: Path) -> None:
 @lru_cache(maxsize=256)
 def _preview(file: Path) -> bytes:
     """Return the image as MLflow's grid shows it, its longer side 256 pixels. The judges of a version share it."""
-    from PIL import Image
-
-    with Image.open(file) as image:
-        scale = PREVIEW_SIDE / max(image.size)
-        picture = image.convert("RGB").resize([max(1, round(scale * side)) for side in image.size])
     buffer = io.BytesIO()
-    picture.save(buffer, format="WEBP", method=0)
+    shrunk(str(file)).save(buffer, format="WEBP", method=0)
     return buffer.getvalue()

@@ -53,6 +53,7 @@ def connect(store: Store, uri: str, database: Path | None) -> Connection:
     _ask_for_health(uri)
     if database is not None:
         _use_write_ahead_log(database)
+        _spare_flushes(database)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
     from mlflow import MlflowClient
 
@@ -101,3 +102,21 @@ def _use_write_ahead_log(database: Path) -> None:
     """
     with contextlib.closing(sqlite3.connect(database)) as connection:
         connection.execute("pragma journal_mode = wal")
+
+
+def _spare_flushes(database: Path) -> None:
+    """Have this process's connections to the mirror leave the flush to SQLite's checkpoints.
+
+    A power cut then costs the last runs at most, never the database, and the next `track` writes them again. MLflow's
+    SQLite URI takes no such setting.
+    """
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def on_connect(connection, record) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            file = connection.execute("pragma database_list").fetchone()[2]
+            if Path(file) == database.resolve():
+                connection.execute("pragma synchronous = normal")
+
+    event.listen(Engine, "connect", on_connect)
