@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 PRIOR_CHANGE = 0.01  # what an untried candidate is expected to gain
 LEVELS = {  # standard deviation of the effects of each level
     "rewrite": 0.03,  # any rewrite at all
-    "action": 0.06,  # any use_plain_word
-    "kind": 0.03,  # use_plain_word on a colour
-    "outcome": 0.03,  # any replacement by "red"
-    "detail": 0.03,  # "scarlet -> red" for a colour
+    "action": 0.1,  # any use_plain_word
+    "kind": 0.06,  # use_plain_word on a colour
+    "outcome": 0.04,  # any replacement by "red"
+    "detail": 0.04,  # "scarlet -> red" for a colour
 }
 CHANGE_STD = 0.2  # how far the change of one version (4 images or so) lies from its candidate's mean
 

@@ -21,7 +21,7 @@ COLUMNS = [
     *("judge", "graph", "drawing", "errors", "error", "image_path", "scene_text", "truths"),
     *("score", "text_score", "element_scores", "reason"),
 ]
-LEAST = 1e-6  # an element's probability counts as at least this, as in sql/views.sql
+LEAST = 0.02  # an element's probability counts as at least this, as in sql/views.sql
 
 
 def image_score(scores: Mapping[str, float | None]) -> float | None:

@@ -92,12 +92,17 @@ def lexicon_normalizers(vocabulary: Collection[str]) -> list[Any]:
     return [normalizers.Replace(Regex(rf"\b{word}(?=(e?s)?\b)"), plain[word]) for word in longest_first]
 
 
-def sample_pairs(n: int, rng: random.Random) -> tuple[list[WorldScene], list[str]]:
-    """Return `n` scenes each followed by itself with one thing changed, 2n in all, and the `n` kinds of change."""
+def sample_pairs(n: int, rng: random.Random, *, most: int = 3) -> tuple[list[WorldScene], list[str]]:
+    """Return `n` scenes each followed by itself with one thing changed, 2n in all, and the `n` kinds of change.
+
+    Scenes have at most `most` objects before the change.
+    """
     scenes: list[WorldScene] = []
     kinds: list[str] = []
     while len(kinds) < n:
         scene, kind = sample_scene(rng), rng.choice(CHANGES)
+        if len(scene.objects) > most:
+            continue
         other = changed(scene, kind, rng)
         if other is not None:
             scenes += [scene, other]

@@ -47,6 +47,7 @@ SPECIALS = ("<pad>", "|ENDOFTEXT|", "<unk>", "▁", "|SPEAKER|", "|NEWLINE|", "<
 ANSWER = SPECIALS.index("<0x04>")
 END = SPECIALS.index("|ENDOFTEXT|")
 SHAPES_FIRST = 0.25  # of the training: dense labels alone, three times cheaper than questions
+ONE_OBJECT = 0.45  # until then scenes have one object: where to look is learnt after what a question asks
 WIDTH, LAYERS, HEADS, INNER = 128, 6, 4, 384
 CONVOLUTIONS = 3  # layers that start as convolutions
 DISTANCES = (1, GRID + 1, GRID, GRID + 2)  # tokens back to what lies left, above, above right and above left
@@ -266,7 +267,7 @@ def train(out: Path, *, work: Path, samples: int, autoencoder: Path | None, pair
             if trainer.steps % 20 == 0:
                 logging.info("%d cells %.3f", trainer.seen, seen)
             continue
-        scenes, kinds = sample_pairs(pairs, rng)
+        scenes, kinds = sample_pairs(pairs, rng, most=1 if trainer.seen < ONE_OBJECT * samples else 3)
         exchanges = [e for i, kind in enumerate(kinds) for e in make_exchanges(scenes[2 * i : 2 * i + 2], kind, rng)]
         image = image_prefix(model, camera.draw(scenes))
         loss, states, right = answer_loss(model, image, pack(exchanges, tokenizer, image.shape[1]))

@@ -53,7 +53,7 @@ select
     case when not list_contains(json_type(element_scores, '$.*'), 'NULL')
         then list_avg(cast(element_scores -> '$.*' as double[])) end as soft_tifa_am,
     case when not list_contains(json_type(element_scores, '$.*'), 'NULL')
-        then exp(list_avg([ln(greatest(p, 1e-6)) for p in cast(element_scores -> '$.*' as double[])])) end as soft_tifa_gm,
+        then exp(list_avg([ln(greatest(p, 0.02)) for p in cast(element_scores -> '$.*' as double[])])) end as soft_tifa_gm,
     created_at
 from image_evaluations
 where soft_tifa_gm is null
