@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # The model behind the draws: the mean change of a candidate is the sum of a prior and of one random effect per level.
 # What one candidate teaches therefore counts in part for every other one that shares a level with it.
 PRIOR_CHANGE = 0.01  # what an untried candidate is expected to gain
+PRIOR_CHANGES = {"use_plain_word": 0.05}  # where the first study knows better: docs/refinement.md
 LEVELS = {  # standard deviation of the effects of each level
     "rewrite": 0.03,  # any rewrite at all
     "action": 0.1,  # any use_plain_word
@@ -81,7 +82,7 @@ class Memory:
         import numpy as np
 
         asked = _keys((c.kind, c.action, c.detail) for c in candidates)
-        mean, covariance = np.full(len(candidates), PRIOR_CHANGE), _kernel(asked, asked)
+        mean, covariance = np.array([_prior(c.action) for c in candidates]), _kernel(asked, asked)
         if not self.evidence:
             return mean, covariance
         known, inverse, surprise = self._learnt
@@ -113,8 +114,12 @@ class Memory:
 
         known = _keys((e.kind, e.action, e.detail) for e in self.evidence)
         noise = np.diag([CHANGE_STD**2 / e.tried for e in self.evidence])
-        surprise = np.array([e.total_change / e.tried - PRIOR_CHANGE for e in self.evidence])
+        surprise = np.array([e.total_change / e.tried - _prior(e.action) for e in self.evidence])
         return known, np.linalg.inv(_kernel(known, known) + noise), surprise
+
+
+def _prior(action: str) -> float:
+    return PRIOR_CHANGES.get(action, PRIOR_CHANGE)
 
 
 def _keys(triples: Iterable[tuple[str, str, str]]) -> list[tuple[Any, ...]]:

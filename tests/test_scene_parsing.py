@@ -63,6 +63,9 @@ def relations(text: str) -> list[tuple[str, str, str | None]]:
         ("a room with a white sink and door", ["1 room", "1 white sink", "1 white door"]),
         ("a red car and driver, a blue cup and milk", ["1 red car", "1 driver", "1 blue cup", "1 milk"]),
         ("a man whose beard is white", ["1 man", "1 white beard"]),
+        ("a log, two pans and a dam", ["1 log", "2 pan", "1 dam"]),
+        ("a kettle boils on the stove", ["1 kettle", "1 stove"]),
+        ("a robot painting a portrait", ["1 robot", "1 portrait"]),
     ],
 )
 def test_objects_have_number_attributes_and_a_singular_name(text, expected):
@@ -107,6 +110,13 @@ def test_objects_have_number_attributes_and_a_singular_name(text, expected):
             "A sloth stands on grass. The sloth is holding a book. It is wearing a hat.",
             [("sloth", "on", "grass"), ("sloth", "hold", "book"), ("sloth", "wear", "hat")],
         ),
+        ("a bowl watched by a cat", [("cat", "watch", "bowl")]),
+        ("a house surrounded by children", [("house", "next to", "child")]),
+        (
+            "a spoon inside a jar, and a fork outside it",
+            [("spoon", "inside", "jar"), ("fork", "outside", "jar")],
+        ),
+        ("a girl feeds a goat while a dog sits behind her", [("girl", "feed", "goat"), ("dog", "behind", "girl")]),
     ],
 )
 def test_relations_run_from_subject_to_object(text, expected):

@@ -19,6 +19,7 @@ class Link:
     predicate: str = ""  # a preposition's canonical relation
     wording: str = ""  # the preposition as it stands
     verb: str = ""
+    passive: bool = False  # "watched": what follows "by" did it
 
 
 class Reading:

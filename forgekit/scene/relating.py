@@ -29,6 +29,10 @@ class Relating(Reading):
                 self.group, self.linked, self.link = [], "", None
                 return
             predicate = self._predicate(link)
+            if link.passive and link.wording == "by" and self._animate(index):  # "a bowl watched by a cat"
+                for subject in link.subjects:
+                    self._add_relation(index, link.verb, subject, "")
+                predicate = ""
             for subject in link.subjects if predicate else ():
                 if link.wording == "on top of" and self._figures(subject, index):
                     predicate = "above"  # figures lie in a plane: nothing can lie on another
@@ -73,6 +77,7 @@ class Relating(Reading):
         described = index > 0 and self.tokens[index - 1].tag == "J" and token.tag == "V"
         if self.link and self.link.verb == "be" and not self.link.predicate and not described:
             self.link.verb = verb  # "is sitting", "has been painted"
+            self.link.passive = self._is_passive(token, verb)
             return
         previous = self.tokens[index - 1] if index else None
         self._close_link()
@@ -100,7 +105,11 @@ class Relating(Reading):
                 self.subjects = self.subjects if self.linked else list(self.group)
             subjects = self.subjects
         self.finite = self.finite or (token.tag in "VBE" and bool(subjects))
-        self.link = Link(list(subjects), verb=verb) if subjects else None  # "there is a cat": no subject, no link
+        # "there is a cat": no subject, no link
+        self.link = Link(list(subjects), verb=verb, passive=self._is_passive(token, verb)) if subjects else None
+
+    def _is_passive(self, token: Token, verb: str) -> bool:
+        return token.tag == "E" and verb not in self.static_verbs and verb != "surround"
 
     @property
     def fresh_subject(self) -> bool:
@@ -160,9 +169,21 @@ class Relating(Reading):
                 self._add_relation(subject, link.verb, None, "")
 
     def _on_pronoun(self, token: Token) -> None:
-        """Let "she", "it", "they" stand for the subject of the sentence before; elsewhere they end a link."""
+        """Let "she", "it", "they" stand for the subject of the sentence before, or for what a place is told from.
+
+        "A plate with a fork beside it": the nearest thing before the fork. Elsewhere they end a link.
+        """
         if token.word in ("who", "which", "that", "there", "what"):
             return
+        link = self.link
+        if link and link.subjects and link.predicate in self.spatial and token.word in ("it", "him", "her"):
+            earlier = range(min(link.subjects) - 1, -1, -1)
+            meant = next((i for i in earlier if token.word == "it" or self._animate(i)), None)
+            if meant is not None:
+                for subject in link.subjects:
+                    self._add_relation(subject, link.predicate, meant, link.verb)
+                self.link, self.linked = None, "prep"
+                return
         self._close_link()
         if not self.group:
             self.group, self.linked = list(self.spoken_of), ""

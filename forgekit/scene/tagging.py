@@ -39,7 +39,8 @@ def tag_words(text: str, lexicon: Lexicon) -> list[Token]:
 
 def _number(tokens: list[Token], index: int) -> str:
     """Return "joined" where the nouns before `index` are two things joined by "and", so that a verb after them is plural,
-    and "open" where a count above one still waits for its plural: "three umbrella stands"."""
+    "open" where a count above one still waits for its plural ("three umbrella stands"), and "single" behind "a"."""
+    article = False
     for token in reversed(tokens[:index]):
         if token.word in ("and", "&"):
             return "joined"
@@ -47,8 +48,9 @@ def _number(tokens: list[Token], index: int) -> str:
             before = tokens[index - 1]
             return "open" if before.word == before.entry.noun and before.word not in ("sheep", "fish", "deer") else ""
         if token.tag not in "NJDSEG":
-            return ""
-    return ""
+            break
+        article = article or token.word in ("a", "an")
+    return "single" if article else ""
 
 
 def _noun_follows(following: list[Token], lexicon: Lexicon) -> bool:
@@ -110,6 +112,8 @@ def _settle(place: _Place, lexicon: Lexicon) -> str:
     tags = token.entry.tags
     if token.word in ("that", "which") and following and _is_finite(following[0]):
         return "O"
+    if token.word == "her" and (not following or following[0].entry.tags[0] in "XPC"):
+        return "O"  # "behind her", but "her hat"
     if tags == "G" and before and before.word in _PLACING and _noun_follows(following, lexicon):
         return "J"  # "in shining armor", but "by holding hands"
     if len(tags) == 1:
@@ -212,8 +216,9 @@ def _lists_adjectives(entry: Entry, following: list[Token]) -> bool:
 def _after_noun(place: _Place) -> str:
     entry, following = place.token.entry, place.following
     tags = entry.tags
-    if "G" in tags:
-        return "N" if entry.hint == "noun" else "G"
+    if "G" in tags:  # "oil painting", but "a robot painting a portrait"
+        takes_object = bool(following) and following[0].entry.tags[0] in "DS"
+        return "N" if entry.hint == "noun" and not takes_object else "G"
     if "E" in tags:
         return "E"
     if "V" in tags and "N" in tags:
@@ -227,6 +232,8 @@ def _verb_or_noun(place: _Place) -> str:
     token, before, following, number = place.token, place.before, place.following, place.number
     if number == "open":
         return "N"
+    if number == "single" and _third_person(token) and not _looks_plural(before) and not place.noun_follows:
+        return "V"  # "a kettle boils on …": "a" opens no plural
     may_be_verb = (not place.verb_seen or number == "joined") and _third_person(token)
     if may_be_verb and _opens_object(token, before, following, number):
         return "V"

@@ -135,6 +135,10 @@ def _noun_lemma(word: str, readings: dict[str, tuple[str, ...]], lexicon: Lexico
         return lexicon.irregular[word]
     if word in lexicon.grammar["hint"]["plural"].split():
         return word
+    lacking = lexicon.grammar["hint"]["lacking"].split()
+    for stem in (word, word.removesuffix("s")):
+        if stem in lacking:
+            return stem
     lemmas = readings.get("NOUN", ())
     if not lemmas and (lexicon.is_thing(word) or word in _dictionary()(word + "s").get("NOUN", ())):
         return word  # the dictionary lacks the singular of some nouns: "bar"
