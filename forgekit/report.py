@@ -139,8 +139,7 @@ def _before_after_section(store: Store, names: Sequence[str], scenes: int) -> It
     yield "<h2>Before and after</h2>"
     for name in names:
         pictures = trends.before_after(store, experiment=name)
-        best = trends.scenes(store, experiment=name)["scene_hash"].head(scenes)
-        shown = pictures[pictures["scene_hash"].isin(best)]
+        shown = pictures[pictures["scene_hash"].isin(pictures["scene_hash"].unique()[:scenes])]
         if len(shown):
             yield f"<h3>{escape(name)}: the scenes that gained most</h3>"
             yield pages.picture(contact_sheet(shown, row="scene_hash", block="moment"), alt="images before and after")

@@ -200,6 +200,10 @@ def test_before_and_after_show_the_first_and_the_best_version_of_each_scene(fini
     assert table.groupby("scene_hash")["moment"].value_counts().unique().tolist() == [4]
     means = table.groupby(["scene_hash", "moment"])["score"].mean().unstack()
     assert (means["after"] >= means["before"]).all()
+    gains = (means["after"] - means["before"])[table["scene_hash"].unique()]
+    assert gains.is_monotonic_decreasing
+    assert gains.iloc[0] > gains.iloc[-1]
+    assert table["moment"].unique().tolist() == ["before", "after"]
     assert all(Path(file).exists() for file in table["file"])
 
 

@@ -95,11 +95,7 @@ def _write_sheets(store: Store, experiment: str, folder: Path) -> None:
     before_after = trends.before_after(store, experiment=experiment)
     if pictures.empty or before_after.empty:
         return
-    means = (
-        before_after.groupby(["scene_hash", "moment"])["score"].mean().unstack().reindex(columns=["before", "after"])
-    )
-    gains = (means["after"] - means["before"]).sort_values(ascending=False, kind="stable")
-    shown = list(gains.index[:SHEETS])
+    shown = before_after["scene_hash"].unique()[:SHEETS]
     arm = slug(experiment)
     sheets = folder / "sheets" / arm
     sheets.mkdir(parents=True, exist_ok=True)

@@ -87,12 +87,22 @@ def pictures(
 def before_after(store: Store, *, experiment: str | None = None, vision_model: str | None = None) -> pd.DataFrame:
     """Return the images of each scene's first version and of its best one: `pictures` with a column `moment`.
 
-    `moment` is "before" (those rows come first) or "after". A scene whose first version is its best one has those
-    images under both.
+    In each experiment the scenes whose mean score gained most come first, each with its "before" and then its "after".
+    A scene whose first version is its best one has those images under both.
     """
     moments = store.df(FIRST_AND_BEST, experiment=experiment)
     images = pictures(
         store, experiment=experiment, vision_model=vision_model, prompt_ids=sorted(set(moments["prompt_id"]))
     )
     both = images.merge(moments[["prompt_id", "moment"]], on="prompt_id")
-    return both.sort_values("moment", ascending=False, kind="stable", ignore_index=True)
+    both = both.assign(after=both["moment"] == "after")
+    scene = ["experiment", "model", "scene_hash"]
+    means = both.groupby([*scene, "after"])["score"].mean().unstack().reindex(columns=[False, True])
+    gain = (means[True] - means[False]).rename("gain").reset_index()
+    ranked = both.merge(gain, on=scene).sort_values(
+        ["experiment", "gain", "scene_hash", "model", "after"],
+        ascending=[True, False, True, True, True],
+        kind="stable",
+        ignore_index=True,
+    )
+    return ranked.drop(columns=["after", "gain"])
