@@ -246,10 +246,11 @@ def vqa(folder: Path, images: int, repeats: int) -> dict[str, Any]:
     """Time all questions of an image in one go against one call of the same model per question."""
     import torch
 
-    from forgekit.mini.train_fuyu import build_model, build_tokenizer, export
+    from forgekit.mini.judge_training import export_transformers
+    from forgekit.mini.train_fuyu import build_model, build_tokenizer
     from forgekit.models.vqa import VQAJudge
 
-    export(*build_model(build_tokenizer()), folder / "fuyu")
+    export_transformers(*build_model(build_tokenizer()), folder / "fuyu")
     judge = VQAJudge("fuyu", str(folder / "fuyu"), device="cpu", prompt="{}", description="", batch_size=32)
     scenes = [Scene(text, parse(text)) for text in LONG_SCENES]
     painter = Painter(64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import tomllib
 from pathlib import Path
 
@@ -93,3 +94,15 @@ def test_every_data_file_of_the_package_is_installed_with_it():
     installed = {path for pattern in settings["forgekit"] for path in PACKAGE.glob(pattern)}
     there = {p for p in PACKAGE.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")}
     assert there - installed == set()
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.parent.glob("benchmarks/*.py")), ids=lambda path: path.stem)
+def test_benchmarks_import_only_what_there_is(path):
+    """They run in no test, and many imports stand inside functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and within(node.module, "forgekit"):
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                assert hasattr(module, alias.name) or importlib.util.find_spec(f"{node.module}.{alias.name}"), (
+                    alias.name
+                )

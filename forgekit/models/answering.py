@@ -11,6 +11,7 @@ import copy
 import inspect
 import logging
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError
@@ -132,7 +133,8 @@ class Answerer:
         like_tokens = joined["input_ids"].shape
         cut = {n: v[:, :start] if v.shape == like_tokens else v for n, v in joined.items()}
         cache = getattr(self.model(**cut, use_cache=True, logits_to_keep=1), self._cache)
-        rows = [(i, self._question_ids(q) + tail) for i, asked in enumerate(questions) for q in asked]
+        ids = {q: self._question_ids(q) + tail for q in dict.fromkeys(chain.from_iterable(questions))}
+        rows = [(i, ids[q]) for i, asked in enumerate(questions) for q in asked]
         chances = self._continue(cache, rows)
         ends = torch.tensor([len(asked) for asked in questions]).cumsum(0).tolist()
         return [chances[end - len(asked) : end] for end, asked in zip(ends, questions, strict=True)]
@@ -166,8 +168,7 @@ class Answerer:
         places = torch.tensor([place for place, _ in rows], device=self.device)
         longest = max(len(ids) for _, ids in rows)
         tokens = torch.tensor([ids + [ids[-1]] * (longest - len(ids)) for _, ids in rows], device=self.device)
-        cache = copy.deepcopy(cache)
-        cache.batch_select_indices(places)
+        cache = _selected(cache, places)
         logits = self.model(**{"input_ids": tokens, self._cache: cache}, use_cache=True).logits
         last = torch.tensor([len(ids) - 1 for _, ids in rows], device=self.device)
         return logits[torch.arange(len(rows), device=self.device), last].float().softmax(-1).cpu()
@@ -182,6 +183,17 @@ class Answerer:
             if ids[start : start + len(question)] == question:
                 return start, ids[start + len(question) :]
         raise _NoPrefixError("its tokenizer reads a question differently inside a prompt")
+
+
+def _selected(cache: Any, places: Tensor) -> Any:
+    """Return the cache's images at `places`, leaving `cache` as it is.
+
+    Layers replace their tensors and never write into them, so none need be copied.
+    """
+    chosen = copy.copy(cache)
+    chosen.layers = [copy.copy(layer) for layer in cache.layers]
+    chosen.batch_select_indices(places)
+    return chosen
 
 
 class _NoPrefixError(Exception):
