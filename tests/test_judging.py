@@ -15,6 +15,7 @@ import forgekit as fk
 from forgekit import cli, judging
 from forgekit.errors import ParameterError
 from forgekit.mini.error_graphs import ERRORS, draw, element_truths, error_graphs
+from forgekit.mini.measure_judges import pictures
 from forgekit.mini.world import WorldObject, WorldScene
 from forgekit.models import Judgement, load_model
 from forgekit.scene import Scene, parse
@@ -262,6 +263,21 @@ def test_calibration_without_rated_images_says_what_to_do(generated):
         judging.calibrate(generated, judges=[FakeJudge()], rated_at=0.75)
 
 
-def test_mini_clip_orders_error_graphs():
-    report = judging.judge_test(judges=[load_model("vision_model", "mini-clip")], graphs=24, drawings=1)
-    assert report.figures["mini-clip"]["ordering"] > 0.8
+@pytest.mark.parametrize("name", ["mini-clip", "mini-fuyu", "mini-owl"])
+def test_embedded_judges_order_error_graphs(name):
+    report = judging.judge_test(judges=[load_model("vision_model", name)], graphs=24, drawings=1)
+    assert report.figures[name]["ordering"] > 0.8
+
+
+def test_mini_fuyu_counts_describes_and_answers_in_both_directions():
+    world = WorldScene(
+        (WorldObject("star", "red", "", 20, 20, 9), WorldObject("star", "red", "", 44, 44, 9)), "white", "flat"
+    )
+    text = "two red stars, no circles"
+    (image,) = pictures([world])
+    (verdict,) = load_model("vision_model", "mini-fuyu").judge([image], [Scene(text, parse(text))])
+    assert min(verdict.element_scores.values()) > 0.8
+    assert verdict.description.startswith("two red stars on a white background")
+    wrong = "three blue stars, no stars"
+    (verdict,) = load_model("vision_model", "mini-fuyu").judge([image], [Scene(wrong, parse(wrong))])
+    assert max(verdict.element_scores[key] for key in ("count:0", "color:0", "negation:0")) < 0.2
