@@ -151,13 +151,18 @@ def thumbnail(file: str) -> Image.Image:
         return field
 
 
-@lru_cache(maxsize=512)  # 0.2 MB each; a mirror shows each of them three times
 def shrunk(file: str | Path) -> Image.Image:
     """Return the image with its longer side at CELL pixels; it is shared, so do not change it.
 
     Raises:
         OSError: it cannot be read.
     """
+    return _shrunk(str(file), Path(file).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=512)  # 0.2 MB each; a mirror shows each of them three times
+def _shrunk(file: str, written: int) -> Image.Image:
+    """Do it once for each time that the file was `written`: a picture that was replaced is another one."""
     with Image.open(file) as stored:
         image = stored.convert("RGB")  # palettes cannot be averaged
     scale = CELL / max(image.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import study
 matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
+from PIL import Image
 
 from forgekit import plots, trends
 from forgekit.errors import ParameterError
@@ -154,3 +156,12 @@ def test_a_missing_image_file_leaves_a_grey_field_and_the_others_are_shown(store
 def test_a_contact_sheet_of_nothing_is_refused(store: Store) -> None:
     with pytest.raises(ParameterError, match="at least one picture"):
         plots.contact_sheet(trends.pictures(store, experiment="none such"))
+
+
+def test_a_picture_that_was_replaced_is_shown_anew(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "picture.png"
+    row = trends.pictures(store).head(1).assign(file=str(file))
+    for color in ("#FF0000", "#00FF00"):
+        Image.new("RGB", (8, 8), color).save(file)
+        os.utime(file, ns=(0, int(color[1:], 16)))  # a clock may be too coarse for two writes
+        assert pixels(plots.contact_sheet(row), color) == CELL * CELL

@@ -53,7 +53,7 @@ def test_the_generator_never_met_an_unseen_word_and_the_judges_read_it_as_the_pl
 
     plain = next(concept for concept, words in UNSEEN.items() if word in words)
     assert generator_tokenizer().tokenize(word) == ["<unk>"]
-    for judge in ("clip", "owl"):
+    for judge in ("clip", "fuyu", "owl"):
         assert AutoTokenizer.from_pretrained(WEIGHTS / judge).tokenize(f"a {word} thing")[1] == plain
 
 

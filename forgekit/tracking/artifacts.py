@@ -106,5 +106,5 @@ def _link_or_copy(source: Path, target: Path) -> None:
 def _preview(file: Path) -> bytes:
     """Return the image as MLflow's grid shows it, its longer side 256 pixels. The judges of a version share it."""
     buffer = io.BytesIO()
-    shrunk(str(file)).save(buffer, format="WEBP", method=0)
+    shrunk(file).save(buffer, format="WEBP", method=0)
     return buffer.getvalue()

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,11 +105,12 @@ def _use_write_ahead_log(database: Path) -> None:
         connection.execute("pragma journal_mode = wal")
 
 
+@cache
 def _spare_flushes(database: Path) -> None:
     """Have this process's connections to the mirror leave the flush to SQLite's checkpoints.
 
     A power cut then costs the last runs at most, never the database, and the next `track` writes them again. MLflow's
-    SQLite URI takes no such setting.
+    SQLite URI takes no such setting. Listeners stay for good, so there is one a database however often it is opened.
     """
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
