@@ -7,6 +7,7 @@ browser (papermill, nbconvert) the same cell shows what is chosen as plain HTML.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from html import escape
 from typing import Any
@@ -96,19 +97,24 @@ def build(chosen: Selection) -> Any:
         scope: "scope",
         scores: "scores",
     }
-    busy = [False]  # setting options fires the observers; only what a person does counts
+    # JupyterLab has a widget's messages handled in threads of their own (subshells), so a choice may come while another
+    # is drawn: it waits. What the drawing thread itself sets fires the observers too, but is nobody's choice.
+    drawing, turn = [False], threading.RLock()
 
     def redraw(change: dict[str, Any] | None = None) -> None:
-        if busy[0]:
-            return
-        busy[0] = True
-        try:
-            if change and change["owner"] in controls:
-                setattr(chosen, controls[change["owner"]], change["new"])
-            trouble.value = ""
-            _guarded(trouble, lambda: _redraw(chosen, controls, about, images))
-        finally:
-            busy[0] = False
+        with turn:
+            if drawing[0]:
+                return
+            drawing[0] = True
+            try:
+                if change:
+                    setattr(chosen, controls[change["owner"]], change["new"])
+                trouble.value = ""
+                _guarded(trouble, lambda: _redraw(chosen, controls, about, images))
+                if change:  # the drawing it waited for may have set this control back in the page
+                    change["owner"].send_state()
+            finally:
+                drawing[0] = False
 
     for control in controls:
         control.observe(redraw, "value")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import study
 
-from forgekit import trends
+from forgekit import explorer, trends
 from forgekit.errors import ParameterError
 from forgekit.explorer import build, explore
 from forgekit.pages import bars, marked_diff, page, table
@@ -102,6 +103,36 @@ def test_choosing_another_version_changes_what_is_shown(store: Store, longest: s
     assert "repeat_color" in version.label
     assert shown(box) != before
     assert shown(box).count("<ins>") > before.count("<ins>")
+
+
+def test_a_choice_that_comes_from_another_thread_while_one_is_drawn_is_not_lost(
+    store: Store, longest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = build(explore(store, scene=longest, interactive=True).selection)
+    version = widgets_of(box)["version"]
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(chosen: Selection) -> str:
+        if not begun.is_set():
+            begun.set()
+            assert go_on.wait(60)
+        return show_version(chosen)
+
+    monkeypatch.setattr(explorer, "show_version", slowly)
+    sent = []
+    reading = threading.Thread(target=widgets_of(box)["Read again"].click)
+    reading.start()
+    assert begun.wait(60)
+    monkeypatch.setattr(type(version), "send_state", lambda widget, key=None: sent.append((widget, widget.index)))
+    choosing = threading.Thread(target=version.set_state, args=({"index": 0},))  # as the page does it
+    choosing.start()
+    choosing.join(0.2)  # it waits, or is lost by now
+    go_on.set()
+    reading.join()
+    choosing.join()
+    assert version.index == 0
+    assert "v0" in shown(box)
+    assert sent[-1] == (version, 0)  # the page is told, whatever it was told meanwhile
 
 
 def test_choosing_another_judge_shows_its_scores(store: Store) -> None:
