@@ -34,8 +34,7 @@ check: $(READY)  ## lint, format, then the whole suite
 	$(BIN)/ruff format --check .
 	$(PYTEST)
 
-test-browser: $(READY)  ## what a person sees in MLflow and JupyterLab (needs Debian's chromium)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[browser]'
+test-browser: $(VENV)/.browser  ## what a person sees in MLflow and JupyterLab (needs Debian's chromium)
 	$(BIN)/python -m pytest tests/browser
 
 lab: $(READY)  ## JupyterLab on the notebooks
@@ -52,6 +51,10 @@ tour: $(READY)  ## execute notebooks/00_tour.ipynb on a new store and keep its p
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[lab,test]'
+	touch $@
+
+$(VENV)/.browser: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'
 	touch $@
 
 clean:  ## everything that `make` made; the store in data/ stays
