@@ -18,7 +18,7 @@ import hashlib
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +79,18 @@ def annotated_freely(row: dict[str, Any]) -> dict[str, list[tuple[Any, ...]]]:
     """Return what the gold of a free text says; a count of null is a plural without a number."""
     return {
         "objects": list(dict.fromkeys((Noun(name),) for name, _ in row["objects"])),
-        "counts": [(Noun(name), count) for name, count in row["objects"] if count is not None],
+        "counts": summed(row["objects"]),
         "colors": [(Noun(name), color.split()[-1]) for name, color in row["colors"]],
         "relations": [(Noun(one), predicate, Noun(other)) for one, predicate, other in row["relations"]],
     }
+
+
+def summed(counted: Iterable[tuple[str, Any]]) -> list[tuple[Noun, int]]:
+    """Return how many there are under each name, where all of them are counted: a black cat and a white cat are two."""
+    counts: dict[str, list[Any]] = defaultdict(list)
+    for name, count in counted:
+        counts[name].append(count)
+    return [(Noun(name), sum(n)) for name, n in counts.items() if all(isinstance(count, int) for count in n)]
 
 
 def annotated(row: dict[str, Any]) -> dict[str, list[tuple[Any, ...]]]:
@@ -122,7 +130,7 @@ def parsed(text: str, spatial: Collection[str]) -> dict[str, list[tuple[Any, ...
     objects = elements["objects"]
     return {
         "objects": list(dict.fromkeys((Noun(o["name"]),) for o in objects)),
-        "counts": [(Noun(o["name"]), o["count"]) for o in objects if isinstance(o["count"], int)],
+        "counts": summed((o["name"], o["count"]) for o in objects),
         "colors": [
             (Noun(o["name"]), a["value"].split()[-1]) for o in objects for a in o["attributes"] if a["kind"] == "color"
         ],

@@ -111,7 +111,7 @@ def test_objects_have_number_attributes_and_a_singular_name(text, expected):
             [("sloth", "on", "grass"), ("sloth", "hold", "book"), ("sloth", "wear", "hat")],
         ),
         ("a bowl watched by a cat", [("cat", "watch", "bowl")]),
-        ("a house surrounded by children", [("house", "next to", "child")]),
+        ("a house surrounded by children and dogs", [("child", "around", "house"), ("dog", "around", "house")]),
         (
             "a spoon inside a jar, and a fork outside it",
             [("spoon", "inside", "jar"), ("fork", "outside", "jar")],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from forgekit.scene.phrases import NounPhrase, read_noun_phrase
+from collections.abc import Sequence
+
+from forgekit.scene.phrases import Attribute, NounPhrase, read_noun_phrase
 from forgekit.scene.reading import split_words
 from forgekit.scene.relating import Relating
 from forgekit.scene.tokens import Token
@@ -12,6 +14,11 @@ MEDIA = frozenset(
 )
 
 
+MAKING = frozenset(["make", "build", "carve", "compose", "craft", "form", "sculpt", "paint", "draw", "design", "create"])
+COLORING = frozenset(["color", "colour", "tone", "hue", "shade"])
+TIMES = frozenset(["sunrise", "sunset", "twilight", "dusk", "dawn", "golden hour"])
+
+
 class Asides(Relating):
     """The part of a pass that tells such phrases from objects and reads what they say."""
 
@@ -19,7 +26,7 @@ class Asides(Relating):
         """Take "… is a handy tool": said of the subject, not another object."""
         words = " ".join([*(value for _, value in phrase.attributes), phrase.name])
         for subject in self.link.subjects if self.link else ():
-            self.objects[subject]["attributes"].append({"kind": "other", "value": words})
+            self._attribute(subject, [("other", words)])
         self.group, self.linked, self.link = list(self.subjects), "", None
 
     def _is_frame(self, phrase: NounPhrase, following: Token | None) -> bool:
@@ -36,7 +43,9 @@ class Asides(Relating):
             return False
         if following.value not in ("of", "with") and following.word not in (
             "showing",
+            "shows",
             "depicting",
+            "depicts",
             ":",
             ",",
             "featuring",
@@ -72,7 +81,7 @@ class Asides(Relating):
     def _is_medium(self, phrase: NounPhrase, following: Token | None) -> bool:
         """Say whether the phrase is a medium set off at the end: "…, ink sketch"."""
         alone = not phrase.determiner and not self.link and phrase.count is None and bool(self.objects)
-        ends = following is None or following.tag == "X"
+        ends = following is None or following.tag == "X" or (following.word == "in" and " " in phrase.name)
         return alone and ends and phrase.head.noun.split()[-1] in split_words(self.lexicon.grammar["frame"]["words"])
 
     def _is_side_of(self, phrase: NounPhrase) -> bool:
@@ -88,16 +97,75 @@ class Asides(Relating):
         return True
 
     def _is_made_of(self, phrase: NounPhrase) -> bool:
-        """Take "made of wood": a material of the subject, not another object."""
+        """Take "made of wood": a material of the subject, and its colour, not another object."""
         link = self.link
-        if not (link and link.verb in ("make", "build", "carve") and link.predicate in ("of", "from")):
+        if not (link and link.subjects and link.verb in MAKING and link.predicate in ("of", "from")):
             return False
-        if phrase.head.entry.kind != "material" and " " in phrase.name:
+        if phrase.head.entry.kind != "material" and (" " in phrase.name or phrase.plural):
             return False
+        colors = [value for kind, value in phrase.attributes if kind == "color"]
         for subject in link.subjects:
-            self.objects[subject]["attributes"].append({"kind": "material", "value": phrase.name})
+            self._attribute(subject, [("material", phrase.name), *(("color", color) for color in colors)])
         self.link = None
         return True
+
+    def _is_maker(self, phrase: NounPhrase) -> bool:
+        """Take "by Vincent van Gogh", "designed by …": whose hand it is, not a thing beside the subject."""
+        link = self.link
+        if not (link and link.wording == "by" and (link.verb in MAKING or (not link.verb and self._is_name(phrase)))):
+            return False
+        self.styles.append(f"by {phrase.name}")
+        self.group, self.link = list(link.subjects), None
+        return True
+
+    def _is_name(self, phrase: NounPhrase) -> bool:
+        """Say whether the phrase is a name without a word that names a thing: no "Lake Tahoe"."""
+        words = [token for token in self.tokens if phrase.start <= token.start < phrase.end]
+        ends = words[0], words[-1]
+        return all(token.proper for token in words) and not any(self.lexicon.is_thing(token.noun) for token in ends)
+
+    def _is_likeness(self, phrase: NounPhrase) -> bool:
+        """Take "like cotton candy", "shaped like a star": said of the subject, no thing of its own.
+
+        "Fruits like apples and pears" names things that are there.
+        """
+        link = self.link
+        if not (link and link.predicate == "like" and link.subjects):
+            return False
+        if not link.verb and link.wording == "like" and phrase.plural and not phrase.determiner:
+            return False
+        words = " ".join([*(value for _, value in phrase.attributes), phrase.name])
+        wording = "shaped like" if link.verb == "shape" else link.wording
+        for subject in link.subjects:
+            self._attribute(subject, [("other", f"{wording} {phrase.determiner} {words}".replace("  ", " "))])
+        self.group, self.linked, self.link = list(link.subjects), "", None
+        return True
+
+    def _is_coloring(self, phrase: NounPhrase) -> bool:
+        """Take "a tie in red tones": colours of the subject."""
+        link = self.link
+        colors = [("color", value) for kind, value in phrase.attributes if kind == "color"]
+        if not (link and link.predicate == "inside" and colors and phrase.head.noun in COLORING):
+            return False
+        for subject in link.near or link.subjects:
+            self._attribute(subject, colors)
+        self.link = None
+        return True
+
+    def _kind_of_garment(self, phrase: NounPhrase) -> NounPhrase | None:
+        """Return the hat of "wearing a conductor's hat" as one thing: no conductor need be there."""
+        if phrase.determiner not in ("a", "an") or not (self.link and self.link.subjects):
+            return None
+        owned = read_noun_phrase(self.tokens, phrase.after + 1, self.lexicon)
+        if owned is None or owned.name.split()[-1] not in split_words(self.lexicon.grammar["hint"]["worn"]):
+            return None
+        kind = " ".join([*(value for _, value in phrase.attributes), phrase.name])
+        owned.attributes.insert(0, ("other", f"{kind}'s"))
+        owned.determiner, owned.start = phrase.determiner, phrase.start
+        return owned
+
+    def _attribute(self, subject: int, attributes: Sequence[Attribute]) -> None:
+        self.objects[subject]["attributes"] += [{"kind": kind, "value": value} for kind, value in attributes]
 
     def _on_background(self, phrase: NounPhrase, of: bool) -> int:
         words = [value for _, value in phrase.attributes] + phrase.name.split()[:-1]
@@ -142,6 +210,8 @@ class Asides(Relating):
         noun = phrase.head.noun
         if phrase.head.word in split_words(skip["mood"]) and not (phrase.determiner or of or self.link):
             return phrase.count is None
+        if noun in TIMES and self.link and self.link.predicate in ("at", "during", "in front of"):
+            return True
         if noun in split_words(self.lexicon.grammar["hint"]["determined"]):
             return not phrase.attributes and " " not in phrase.name
         words = split_words(skip["compound_abstract" if " " in phrase.name else "abstract"])

@@ -82,13 +82,22 @@ class _Parse(Asides):
         if self._is_medium(phrase, following):
             self.styles.append(phrase.name)
             return phrase.after
-        if self._is_made_of(phrase) or self._is_side_of(phrase):
+        if any(
+            is_aside(phrase)
+            for is_aside in (self._is_made_of, self._is_maker, self._is_likeness, self._is_coloring, self._is_side_of)
+        ):
             return phrase.after
         self._split_medium(phrase, following)
         if noun in ("background", "backdrop") or phrase.name.endswith(" background"):
             return self._on_background(phrase, of)
         if noun == "style":
             return self._on_style(phrase, of)
+        if of and noun in ("perspective", "viewpoint"):  # "from the perspective of a person": no thing in the picture
+            viewer = read_noun_phrase(self.tokens, phrase.after + 1, self.lexicon)
+            self.link = None
+            return viewer.after if viewer else phrase.after + 1
+        if following is not None and following.tag == "I" and (owned := self._kind_of_garment(phrase)):
+            return self._on_noun_phrase(owned)
         if of and noun in self.lexicon.grammar["partitive"]:
             inner = read_noun_phrase(self.tokens, phrase.after + 1, self.lexicon)
             if inner and inner.determiner not in ("the", "its", "their", "his", "her"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from forgekit.scene.lexicon import Lexicon
 from forgekit.scene.tokens import Token
 
+YEAR = re.compile(r"(18|19|20)\d\d")  # "a red 1997 Ford"
 Attribute = tuple[str, str]  # kind, value
 
 
@@ -35,10 +37,22 @@ def read_noun_phrase(tokens: list[Token], index: int, lexicon: Lexicon) -> NounP
     while index < len(tokens) and parts.take(tokens, index, lexicon):
         index += 1
     if not parts.nouns:
-        return None
+        return _elliptic(tokens, first, index, parts, lexicon)
     head, name = parts.nouns[-1], parts.name()
     start = next(t for t in tokens[first:] if t.tag != "X").start
     return NounPhrase(name, head, start, head.end, index, parts.determiner, parts.count, parts.attributes)
+
+
+def _elliptic(tokens: list[Token], first: int, index: int, parts: _Parts, lexicon: Lexicon) -> NounPhrase | None:
+    """Return the first phrase of "one brown and one white animal", which has its noun from the second; else None."""
+    opened = parts.attributes and (parts.determiner or parts.count)
+    if not opened or index + 1 >= len(tokens) or tokens[index].word != "and" or tokens[index + 1].tag not in "DQ":
+        return None
+    whole = read_noun_phrase(tokens, index + 1, lexicon)
+    if whole is None or not whole.attributes:
+        return None
+    start, end = tokens[first].start, tokens[index - 1].end
+    return NounPhrase(whole.name, whole.head, start, end, index, parts.determiner, parts.count or 1, parts.attributes)
 
 
 @dataclass(slots=True)
@@ -77,7 +91,8 @@ class _Parts:
                 return False
             self.determiner = token.word
         elif tag == "Q":
-            self.count = _count(token, lexicon)
+            if not YEAR.fullmatch(token.word):
+                self.count = _count(token, lexicon)
         elif tag == "J":
             self.attributes.append((token.entry.kind or "other", token.value or token.word))
         elif tag in "EG" and _modifies(tokens, index):

@@ -20,6 +20,13 @@ class Link:
     wording: str = ""  # the preposition as it stands
     verb: str = ""
     passive: bool = False  # "watched": what follows "by" did it
+    quoted: bool = False  # said of quoted text
+    near: list[int] = field(default_factory=list)  # what else may be meant: the comet in "watching a comet in the sky"
+
+    @property
+    def lists(self) -> bool:
+        """Whether several things joined by "and" follow: "between a cat and a dog"."""
+        return self.predicate == "between" or (self.verb == "surround" and self.wording == "by")
 
 
 class Reading:
@@ -48,12 +55,14 @@ class Reading:
         self.negated = False
         self.framed = False
         self.finite = False  # whether the clause has its verb
+        self.points = False  # whether that verb says where its object is: "watching a bird in …", "putting a cup on …"
         self.fresh = True  # at the start of a clause or list item
 
     def _add_object(self, phrase: NounPhrase) -> int:
         count = phrase.count
         if count is None:
-            count = "some" if phrase.plural else 1
+            many = phrase.plural or phrase.head.noun in split_words(self.lexicon.grammar["hint"]["plural"])
+            count = "some" if many and phrase.determiner not in ("a", "an") else 1
         attributes = [{"kind": kind, "value": value} for kind, value in phrase.attributes]
         bare = not phrase.determiner and phrase.count is None and not phrase.plural and not attributes
         if (phrase.determiner == "the" or bare) and (known := self._spoken_of(phrase, attributes)) is not None:
@@ -115,14 +124,6 @@ class Reading:
         """Say whether a living subject was said to have or wear `item`."""
         said = [r["predicate"] for r in self.relations if (r["subject"], r["object"]) == (subject, item)]
         return self._animate(subject) and ("with" in said or "wear" in said)
-
-    def _container(self, item: int) -> int | None:
-        """Return what `item` was said to fill: the bottle in "a bottle of beer next to a jar"."""
-        last = self.relations[-1] if self.relations else None
-        if not last or (last["predicate"], last["object"]) != ("of", item):
-            return None
-        containers = split_words(self.lexicon.grammar["hint"]["container"])
-        return last["subject"] if self.objects[last["subject"]]["name"].split()[-1] in containers else None
 
     def _figures(self, *indexes: int) -> bool:
         return all(("figure", self.objects[index]["name"]) in self.lexicon.meanings for index in indexes)

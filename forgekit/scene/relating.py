@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from forgekit.scene.reading import Link, Reading
+from forgekit.scene.reading import Link, Reading, split_words
 from forgekit.scene.tokens import Token
 
 AUXILIARIES = {"has": "have", "have": "have", "having": "have", "had": "have", "do": "do", "does": "do", "did": "do"}
 COVERING = frozenset(["cover", "dress", "clothe", "coat", "wrap", "drench", "soak", "reflect"])  # "in" is no place then
+SENSING = frozenset(["look", "gaze", "stare", "watch", "see", "observe", "peer", "admire", "view", "point", "show"])
+MOVING = split_words(
+    "put place set lay leave pick lift drop pour hang mount write draw paint carve stick load stack arrange plant pin fix"
+)  # "picks up a stone on the path": the stone is on the path
+CLINGING = frozenset(["hold", "cling", "grab", "grip", "clutch", "hang", "latch"])  # "holds onto a bat" is on nothing
 SHARED_PLACES = frozenset({"on", "inside", "in front of", "behind"})  # "a cat and a dog on a bed": both are
 
 
@@ -25,11 +30,26 @@ class Relating(Reading):
         link = self.link
         if link and (link.predicate or link.verb):
             if not link.subjects:
+                if link.quoted:
+                    self.group, self.linked, self.link = [index], "prep", None
+                    return
                 self.leading = (link.predicate, index) if link.predicate in self.spatial else None
                 self.group, self.linked, self.link = [], "", None
                 return
-            predicate = self._predicate(link)
-            if link.passive and link.wording == "by" and self._animate(index):  # "a bowl watched by a cat"
+            predicate = self._predicate(link, index)
+            if link.predicate == "of" and not link.verb and not self._is_depiction(link.subjects[-1]):
+                for subject in link.subjects:
+                    self._add_relation(subject, "of", index, "")
+                self.link = None  # "a bowl of rice on a table": the talk stays about the bowl
+                return
+            if link.lists and link.verb == "surround":
+                for subject in link.subjects:
+                    self._add_relation(index, "around", subject, "")
+                self.group, self.linked = [index], "prep"
+                return
+            if link.near and self._lies_near(link, index):
+                link.subjects = link.near
+            if link.passive and link.wording == "by" and not self._is_beside(index):  # "a bowl watched by a cat"
                 for subject in link.subjects:
                     self._add_relation(index, link.verb, subject, "")
                 predicate = ""
@@ -38,14 +58,17 @@ class Relating(Reading):
                     predicate = "above"  # figures lie in a plane: nothing can lie on another
                 self._add_relation(subject, predicate, index, link.verb)
             self.group = [index]
-            self.linked = "verb" if link.verb and not link.predicate else "prep"
-            self.link = link if predicate == "between" else None
+            self.linked = "verb" if link.verb and predicate not in self.spatial else "prep"
+            self.points = link.verb in SENSING or link.verb in MOVING
+            self.link = link if link.lists else None
             return
         if self.linked == "verb" and self.group and self._begins_clause(index):
             self.group, self.linked, self.subjects = [], "", []
         if self.group and not self.fresh and self.linked:
+            shares = self._shares_place(index)
             for relation in [r for r in self.relations if r["object"] == self.group[-1]]:
-                if self.linked == "prep" and relation["predicate"] not in ("with", "wear"):
+                has = relation["predicate"] in ("with", "wear")
+                if self.linked == "prep" and not has and not (shares and relation["subject"] in self.subjects):
                     continue
                 self._add_relation(relation["subject"], relation["predicate"], index, "")
         if self.leading and not self.group:
@@ -59,14 +82,48 @@ class Relating(Reading):
         following = next((token for token in self.tokens if token.start >= end), None)
         return following is not None and following.tag in "VBG" and self._animate(index)
 
-    def _predicate(self, link: Link) -> str:
+    def _shares_place(self, index: int) -> bool:
+        """Say whether the object is another end of the relation before: "is next to a fork and a spoon".
+
+        Not in "there is a cat on a mat and a dog", where no verb has the place, nor in "… and a dog is under it".
+        """
+        end = self.objects[index]["span"][1]
+        following = next((token for token in self.tokens if token.start >= end), None)
+        return self.finite and (following is None or following.tag not in "VBG")
+
+    def _is_depiction(self, index: int) -> bool:
+        """Say whether what is "of" the object is the thing to look at: "a poster of a cat sitting on …"."""
+        return self.objects[index]["name"].split()[-1] in split_words(self.lexicon.grammar["frame"]["words"])
+
+    def _lies_near(self, link: Link, index: int) -> bool:
+        """Say whether the thing named last is where the object `index` says, rather than who acts on it.
+
+        "Cutting bread on a board", "watching a comet in the sky", but "eating bread in a park", "reading on a sofa".
+        """
+        hint, name = self.lexicon.grammar["hint"], self.objects[index]["name"].split()[-1]
+        if self.points or name == "sky":
+            return True
+        if self._animate(link.near[0]):
+            return False
+        if link.predicate == "on":
+            return name in split_words(hint["surface"])
+        return link.predicate == "inside" and name in split_words(hint["container"])
+
+    def _is_beside(self, index: int) -> bool:
+        return self.objects[index]["name"].split()[-1] in split_words(self.lexicon.grammar["hint"]["beside"])
+
+    def _predicate(self, link: Link, index: int) -> str:
+        if link.predicate == "at" and (not link.verb or link.verb in self.static_verbs or link.near):
+            return "next to" if self._is_beside(index) else "at"
         if link.verb in ("", "be"):
             return link.predicate
         if not link.predicate:
             return "with" if link.verb in ("have", "feature", "contain", "include") else link.verb
         if link.predicate == "inside" and link.verb in COVERING:
             return "wear" if link.verb in ("dress", "clothe") else f"{link.verb} in"
-        if link.predicate in self.spatial:
+        if link.verb in CLINGING and link.wording == "onto":
+            return f"{link.verb} onto"
+        if link.predicate in self.spatial and not (link.verb in SENSING and link.wording in ("over", "around")):
             return link.predicate
         return f"{link.verb} {link.predicate}" if link.verb not in self.static_verbs else link.predicate
 
@@ -81,6 +138,9 @@ class Relating(Reading):
             return
         previous = self.tokens[index - 1] if index else None
         self._close_link()
+        if previous is not None and previous.tag == "T" and token.tag == "E":  # 'with "OPEN" written on the door'
+            self.link = Link([], verb=verb, quoted=True)
+            return
         if self.owner is not None and self.finite and token.tag == "V":  # "… whose beard is white holds a lamp"
             self.link, self.owner = Link([self.owner], verb=verb), None
             self.subjects = self.link.subjects
@@ -142,29 +202,32 @@ class Relating(Reading):
         previous = self.tokens[index - 1] if index else None
         if previous is not None and previous.tag == "Y" and not self.objects:  # "watercolor of a cat"
             return
-        subjects: list[int] = []
-        if self.group:
-            subjects = self.group[-1:]
-            if not self.linked and token.value in SHARED_PLACES:
-                subjects = list(self.group)
-            elif token.value in self.spatial and (whole := self._container(subjects[0])) is not None:
-                subjects = [whole]
-            elif (self.linked == "verb" and token.value in self.spatial) or (
-                previous is not None and previous.tag in "XC"
-            ):
-                subjects = self.subjects or self.group[:1]
+        subjects, near = self.group[-1:], []
+        places = token.value in self.spatial or token.value == "at"
+        if self.group and not self.linked and token.value in SHARED_PLACES:
+            subjects = list(self.group)
+        elif self.group and self.linked == "verb" and places:
+            subjects, near = self.subjects or self.group[:1], subjects
+        elif self.group and previous is not None and previous.tag in "XC":
+            subjects = self.subjects or self.group[:1]
+        elif self.linked == "prep" and subjects and self.subjects and token.value in SHARED_PLACES and self._is_room(subjects[0]):
+            subjects = self.subjects  # "a sink in a bathroom on a tiled floor"
         if not self.subjects and not self.linked:
             self.subjects = subjects
-        self._link_to(token.value or token.word, subjects, token.word)
+        self._link_to(token.value or token.word, subjects, token.word, near)
 
-    def _link_to(self, predicate: str, subjects: list[int], wording: str = "") -> None:
+    def _is_room(self, index: int) -> bool:
+        return self.objects[index]["name"].split()[-1] in split_words(self.lexicon.grammar["hint"]["room"])
+
+    def _link_to(self, predicate: str, subjects: list[int], wording: str = "", near: list[int] | None = None) -> None:
         self._close_link()
-        self.link = Link(list(subjects), predicate, wording)
+        self.link = Link(list(subjects), predicate, wording, near=near or [])
 
     def _close_link(self) -> None:
         """End a link that found no object: a verb alone is an action ("a dog is running")."""
         link, self.link = self.link, None
-        if link and link.verb and link.verb not in self.static_verbs and link.verb not in ("have", "do"):
+        told = not link or link.lists or not link.verb  # "surrounded by" has had its objects
+        if not told and link.verb not in self.static_verbs and link.verb not in ("have", "do"):
             for subject in link.subjects:
                 self._add_relation(subject, link.verb, None, "")
 
@@ -177,6 +240,8 @@ class Relating(Reading):
             return
         link = self.link
         if link and link.subjects and link.predicate in self.spatial and token.word in ("it", "him", "her"):
+            if link.near and link.near[0] > max(link.subjects):  # "a racket has a ball on it"
+                link.subjects = link.near
             earlier = range(min(link.subjects) - 1, -1, -1)
             meant = next((i for i in earlier if token.word == "it" or self._animate(i)), None)
             if meant is not None:
@@ -208,7 +273,7 @@ class Relating(Reading):
             self.negated = self.finite = False
             self.owner = None
             self.leading = None if token.word != ":" else self.leading
-        elif token.word in (",", "and", "but", "&", "plus") and self.link and self.link.predicate != "between":
+        elif token.word in (",", "and", "but", "&", "plus") and self.link and not self.link.lists:
             keep = self.link.verb == "be" and index + 1 < len(self.tokens) and self.tokens[index + 1].tag in "JR"
             if not keep:
                 self._close_link()

@@ -18,6 +18,7 @@ _PLACING = frozenset(
     ["in", "with", "on", "of", "under", "behind", "near", "like", "above", "inside", "between", "among"]
 )
 _SENSING = frozenset(["watch", "see", "hear", "feel", "make", "let", "help", "notice"])
+_PARTICLES = frozenset(["up", "down", "out", "off", "away", "back"])
 _SHADES = frozenset({"light", "dark", "bright", "pale", "deep"})
 
 
@@ -167,7 +168,8 @@ def _by_what_stands_before(place: _Place, previous: str, lexicon: Lexicon) -> st
 
 def _after_preposition(place: _Place, lexicon: Lexicon) -> str:
     entry, before, following = place.token.entry, place.before, place.following
-    takes_object = bool(following) and following[0].entry.tags[0] in "DS"  # "to beat their record"
+    takes_object = bool(following) and (following[0].entry.tags[0] in "DS" or following[0].word in _PARTICLES)
+    # "to beat their record", "to pick up a stone"
     if before.word == "to" and "V" in entry.tags and (entry.hint == "verb" or "N" not in entry.tags or takes_object):
         return "V"
     if "G" in entry.tags and not (entry.hint in ("noun", "compound") and "N" in entry.tags):
@@ -182,7 +184,7 @@ def _where_a_clause_begins(place: _Place, lexicon: Lexicon) -> str:
     runs_on = place.verb_seen or resumes
     after = following[0].entry.tags[0] if following else "X"
     is_verb = "V" in entry.tags and entry.hint == "verb"
-    if is_verb and runs_on and token.word.endswith("s") and after in "DSPRX":
+    if is_verb and runs_on and _third_person(token) and after in "DSPRX":
         return "V"
     if "G" in entry.tags and entry.hint != "noun":
         return "G"
@@ -234,6 +236,9 @@ def _verb_or_noun(place: _Place) -> str:
         return "N"
     if number == "single" and _third_person(token) and not _looks_plural(before) and not place.noun_follows:
         return "V"  # "a kettle boils on …": "a" opens no plural
+    if token.entry.hint == "verb" and _third_person(token) and _looks_plural(before) and following:
+        if following[0].entry.tags[0] in "DSQ":  # "a tiger who wears shoes holds a sock"
+            return "V"
     may_be_verb = (not place.verb_seen or number == "joined") and _third_person(token)
     if may_be_verb and _opens_object(token, before, following, number):
         return "V"

@@ -14,6 +14,7 @@ COUNTED = re.compile(r"(\d{1,2})([a-z]{3,})")  # tags like "2girls"
 SHORT_STEMS = {"ca": "can", "wo": "will", "sha": "shall"}
 SHORT_VERBS = {"re": "are", "ve": "have", "ll": "will", "d": "would", "m": "am", "s": "is"}
 PRONOUNS = frozenset(["it", "he", "she", "that", "there", "here", "who", "what", "where"])
+ROADS = frozenset(["street", "road", "path", "sidewalk", "track", "river", "hallway", "aisle", "runway", "trail", "alley"])
 PUNCTUATION = Entry("X")
 POSSESSIVE = Entry("I")
 TEXT = Entry("T")
@@ -151,6 +152,8 @@ def _plural_of(token: Token, word: str) -> bool:
 
 def _phrase_fits(phrase: Phrase, before: list[Token], tokens: list[Token], end: int) -> bool:
     """A style word counts as style alone in its segment or before "of" / "style"; else it is the noun or adjective it looks like."""
+    if phrase.words == ("down",):  # "walks down the street", but "sits down"
+        return any(token.entry.noun in ROADS for token in tokens[end : end + 4])
     if phrase.tag != "Y":
         return True
     previous = next((t for t in reversed(before) if t.entry.tags != "U"), None)

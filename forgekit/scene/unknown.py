@@ -22,8 +22,9 @@ def place_unknown(tokens: list[Token]) -> list[Token]:
         if token.entry.tags == "U":
             following = next((t for t in tokens[index + 1 :] if t.entry.tags != "U"), None)
             described = following is not None and bool(set("NJQ") & set(following.entry.tags))
+            acts = not kept and following is not None and "G" in following.entry.tags  # "Gandalf saying …"
             lonely = not described and not (following is not None and following.entry.tags[0] in "DS")
-            if token.proper or only or (lonely and _phrase_is_open(kept)):
+            if token.proper or only or acts or (lonely and _phrase_is_open(kept)):
                 token.tag = "N"
             elif not WORDLIKE.match(token.word):
                 continue

@@ -122,6 +122,8 @@ def _entry_by_form(word: str, lexicon: Lexicon) -> Entry:
         return Entry("J")
     if lexicon.is_thing(word) or word.endswith(("er", "ist", "ette", "let", "ian")):
         return Entry("N", noun=word)
+    if word.endswith("ly") and len(word) > 5:  # "lazily"
+        return Entry("R")
     if word.endswith(("ing", "ed")) and len(word) > 5:  # "flambeing"
         return Entry("G" if word.endswith("ing") else "E", verb=word)
     if word.endswith("s") and lexicon.is_thing(word[:-1]):
