@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forgekit.scene.phrases import Attribute, NounPhrase, read_noun_phrase
-from forgekit.scene.reading import split_words
+from forgekit.scene.reading import MAKING, split_words
 from forgekit.scene.relating import Relating
 from forgekit.scene.tokens import Token
 
@@ -14,8 +14,8 @@ MEDIA = frozenset(
 )
 
 
-MAKING = frozenset(["make", "build", "carve", "compose", "craft", "form", "sculpt", "paint", "draw", "design", "create"])
 COLORING = frozenset(["color", "colour", "tone", "hue", "shade"])
+POSSESSIVES = frozenset(["its", "his", "her", "their"])
 TIMES = frozenset(["sunrise", "sunset", "twilight", "dusk", "dawn", "golden hour"])
 
 
@@ -60,6 +60,11 @@ class Asides(Relating):
         self.negated = False
         return True
 
+    def _is_the_picture(self, phrase: NounPhrase, following: Token | None) -> bool:
+        """Take "The picture is …": said of the whole."""
+        plain = phrase.name in split_words(self.lexicon.grammar["frame"]["plain"])
+        return plain and phrase.determiner == "the" and following is not None and following.tag == "B"
+
     def _style_at_the_end(self, words: list[str]) -> str:
         """Return the longest run of style words that ends `words`: "small watercolor sketch" → "watercolor sketch"."""
         meanings, start = self.lexicon.meanings, len(words)
@@ -80,7 +85,8 @@ class Asides(Relating):
 
     def _is_medium(self, phrase: NounPhrase, following: Token | None) -> bool:
         """Say whether the phrase is a medium set off at the end: "…, ink sketch"."""
-        alone = not phrase.determiner and not self.link and phrase.count is None and bool(self.objects)
+        set_off = bool(self.objects) or any(token.tag == "X" and token.end <= phrase.start for token in self.tokens)
+        alone = not phrase.determiner and not self.link and phrase.count is None and set_off
         ends = following is None or following.tag == "X" or (following.word == "in" and " " in phrase.name)
         return alone and ends and phrase.head.noun.split()[-1] in split_words(self.lexicon.grammar["frame"]["words"])
 
@@ -89,24 +95,27 @@ class Asides(Relating):
         link, side = self.link, phrase.head.noun
         if side not in ("left", "right") or phrase.determiner not in ("its", "his", "her", "their"):
             return False
-        if link and link.subjects and link.predicate in ("to", "on", "at") and link.subjects[0]:
+        beside = (link.near or link.subjects) if link else []
+        if link and link.predicate in ("to", "on", "at") and beside and beside[0]:
             placed = {r["subject"] for r in self.relations if r["predicate"] in ("left of", "right of")}
-            for subject in [s for s in link.subjects if s not in placed] or link.subjects:
-                self._add_relation(subject, f"{side} of", link.subjects[0] - 1, link.verb)
-            self.group, self.linked, self.link = list(link.subjects), "", None
+            for subject in [s for s in beside if s not in placed] or beside:
+                self._add_relation(subject, f"{side} of", beside[0] - 1, link.verb)
+            self.group, self.linked, self.link = list(beside), "", None
         return True
 
     def _is_made_of(self, phrase: NounPhrase) -> bool:
         """Take "made of wood": a material of the subject, and its colour, not another object."""
         link = self.link
-        if not (link and link.subjects and link.verb in MAKING and link.predicate in ("of", "from")):
+        if not (link and link.subjects and link.is_making):
             return False
-        if phrase.head.entry.kind != "material" and (" " in phrase.name or phrase.plural):
+        is_thing = phrase.head.entry.kind != "material" and (" " in phrase.name or phrase.plural)
+        if phrase.determiner or is_thing:
+            self.link = None if link.told else link
             return False
         colors = [value for kind, value in phrase.attributes if kind == "color"]
         for subject in link.subjects:
             self._attribute(subject, [("material", phrase.name), *(("color", color) for color in colors)])
-        self.link = None
+        link.told = True
         return True
 
     def _is_maker(self, phrase: NounPhrase) -> bool:
@@ -192,13 +201,16 @@ class Asides(Relating):
 
     def _merge_partitive(self, outer: NounPhrase, inner: NounPhrase) -> None:
         meant = self.lexicon.grammar["partitive"][outer.head.noun]
-        if inner.count is None:
+        plural_only = inner.head.noun in split_words(self.lexicon.grammar["hint"]["plural"])
+        if inner.count is None and not plural_only:
             if outer.count not in (None, 1) and not meant:
                 inner.count = outer.count
             elif meant.isdigit() and inner.head.word != inner.head.noun:
                 inner.count = int(meant) * (outer.count if isinstance(outer.count, int) else 1)
             elif meant and not meant.isdigit():
                 inner.count = meant
+            elif not meant and not inner.plural and outer.plural:  # "slices of bread"
+                inner.count = "some"
             elif (not meant and not inner.plural) or meant.isdigit():
                 inner.count = 1
         inner.attributes = [*outer.attributes, *inner.attributes]
@@ -210,10 +222,15 @@ class Asides(Relating):
         noun = phrase.head.noun
         if phrase.head.word in split_words(skip["mood"]) and not (phrase.determiner or of or self.link):
             return phrase.count is None
+        if noun in split_words(self.lexicon.grammar["hint"]["game"]) and " " not in phrase.name:
+            return not phrase.determiner
         if noun in TIMES and self.link and self.link.predicate in ("at", "during", "in front of"):
             return True
         if noun in split_words(self.lexicon.grammar["hint"]["determined"]):
-            return not phrase.attributes and " " not in phrase.name
+            # "carries a castle on its back", but "floats on its back"
+            owned = phrase.determiner in POSSESSIVES and noun in split_words(self.lexicon.grammar["hint"]["body"])
+            of_body = owned and self.link is not None and (bool(self.link.near) or not self.link.verb)
+            return not phrase.attributes and " " not in phrase.name and not of_body
         words = split_words(skip["compound_abstract" if " " in phrase.name else "abstract"])
         if noun in words or phrase.head.word in words:
             return True

@@ -77,7 +77,7 @@ class _Parse(Asides):
         following = self.tokens[phrase.after] if phrase.after < len(self.tokens) else None
         of = following is not None and following.value == "of"
         noun = phrase.head.noun
-        if self._is_frame(phrase, following):
+        if self._is_frame(phrase, following) or self._is_the_picture(phrase, following):
             return phrase.after + 1
         if self._is_medium(phrase, following):
             self.styles.append(phrase.name)
@@ -98,7 +98,7 @@ class _Parse(Asides):
             return viewer.after if viewer else phrase.after + 1
         if following is not None and following.tag == "I" and (owned := self._kind_of_garment(phrase)):
             return self._on_noun_phrase(owned)
-        if of and noun in self.lexicon.grammar["partitive"]:
+        if of and noun in self.lexicon.grammar["partitive"] and not (noun == "slice" and phrase.attributes):
             inner = read_noun_phrase(self.tokens, phrase.after + 1, self.lexicon)
             if inner and inner.determiner not in ("the", "its", "their", "his", "her"):
                 self._merge_partitive(phrase, inner)

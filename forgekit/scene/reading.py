@@ -11,6 +11,9 @@ from forgekit.scene.phrases import NounPhrase
 from forgekit.scene.tagging import tag_words
 
 
+MAKING = frozenset(["make", "build", "carve", "compose", "craft", "form", "sculpt", "paint", "draw", "design", "create"])
+
+
 @dataclass
 class Link:
     """What stands between a subject and the object still to come."""
@@ -21,12 +24,18 @@ class Link:
     verb: str = ""
     passive: bool = False  # "watched": what follows "by" did it
     quoted: bool = False  # said of quoted text
+    told: bool = False  # one of the things it lists has been named
     near: list[int] = field(default_factory=list)  # what else may be meant: the comet in "watching a comet in the sky"
 
     @property
     def lists(self) -> bool:
         """Whether several things joined by "and" follow: "between a cat and a dog"."""
-        return self.predicate == "between" or (self.verb == "surround" and self.wording == "by")
+        return self.predicate == "between" or (self.verb == "surround" and self.wording == "by") or self.is_making
+
+    @property
+    def is_making(self) -> bool:
+        """Whether a material follows: "made of wood"."""
+        return self.verb in MAKING and self.predicate in ("of", "from")
 
 
 class Reading:
@@ -55,13 +64,16 @@ class Reading:
         self.negated = False
         self.framed = False
         self.finite = False  # whether the clause has its verb
+        self.pushes = False  # whether that verb moves its object
         self.points = False  # whether that verb says where its object is: "watching a bird in …", "putting a cup on …"
         self.fresh = True  # at the start of a clause or list item
 
     def _add_object(self, phrase: NounPhrase) -> int:
         count = phrase.count
         if count is None:
-            many = phrase.plural or phrase.head.noun in split_words(self.lexicon.grammar["hint"]["plural"])
+            hint, noun = self.lexicon.grammar["hint"], phrase.head.noun
+            many = phrase.plural or noun in split_words(hint["plural"])
+            many = many or (not phrase.determiner and noun in split_words(hint["same_plural"]))
             count = "some" if many and phrase.determiner not in ("a", "an") else 1
         attributes = [{"kind": kind, "value": value} for kind, value in phrase.attributes]
         bare = not phrase.determiner and phrase.count is None and not phrase.plural and not attributes
@@ -118,12 +130,13 @@ class Reading:
 
     def _worn(self, subject: int, item: int) -> bool:
         worn = split_words(self.lexicon.grammar["hint"]["worn"])
-        return self.objects[item]["name"].split()[-1] in worn and self._animate(subject)
+        one, other = (self.objects[index]["name"].split()[-1] for index in (item, subject))
+        return one in worn and other not in worn
 
     def _has(self, subject: int, item: int) -> bool:
-        """Say whether a living subject was said to have or wear `item`."""
+        """Say whether the subject was said to have or wear `item`."""
         said = [r["predicate"] for r in self.relations if (r["subject"], r["object"]) == (subject, item)]
-        return self._animate(subject) and ("with" in said or "wear" in said)
+        return "with" in said or "wear" in said
 
     def _figures(self, *indexes: int) -> bool:
         return all(("figure", self.objects[index]["name"]) in self.lexicon.meanings for index in indexes)
@@ -136,9 +149,10 @@ class Reading:
         concept = self.lexicon.concept(name, "object")
         if any(concept in self.lexicon.siblings.get(kind, ()) for kind in ("person", "worker", "animal", "bird")):
             return True
-        return name in split_words(self.lexicon.grammar["hint"]["people"]) or name.endswith(
-            ("person", "man", "er", "ist")
-        )
+        hint = self.lexicon.grammar["hint"]
+        if name in split_words(hint["people"]):
+            return True
+        return name.endswith(("person", "man", "er", "ist")) and name not in split_words(hint["unliving"])
 
 
 @cache

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from forgekit.scene.reading import Link, Reading, split_words
+from forgekit.scene.reading import MAKING, Link, Reading, split_words
 from forgekit.scene.tokens import Token
 
 AUXILIARIES = {"has": "have", "have": "have", "having": "have", "had": "have", "do": "do", "does": "do", "did": "do"}
-COVERING = frozenset(["cover", "dress", "clothe", "coat", "wrap", "drench", "soak", "reflect"])  # "in" is no place then
+COVERING = frozenset(["cover", "dress", "clothe", "coat", "wrap", "drench", "soak", "reflect", "fill", "top", "decorate"])  # "in" is no place then
 SENSING = frozenset(["look", "gaze", "stare", "watch", "see", "observe", "peer", "admire", "view", "point", "show"])
 MOVING = split_words(
     "put place set lay leave pick lift drop pour hang mount write draw paint carve stick load stack arrange plant pin fix"
 )  # "picks up a stone on the path": the stone is on the path
+PUSHING = frozenset(["push", "roll", "throw", "kick", "drag", "pull", "toss", "hit"])
+SPEAKING = frozenset(["talk", "speak", "sing", "shout", "yell", "scream", "whisper", "rap"])
 CLINGING = frozenset(["hold", "cling", "grab", "grip", "clutch", "hang", "latch"])  # "holds onto a bat" is on nothing
 SHARED_PLACES = frozenset({"on", "inside", "in front of", "behind"})  # "a cat and a dog on a bed": both are
 
@@ -49,6 +51,8 @@ class Relating(Reading):
                 return
             if link.near and self._lies_near(link, index):
                 link.subjects = link.near
+            elif self._is_owned(index) and self.subjects and not self._animate(link.subjects[0]):
+                link.subjects = self.subjects  # "riding past a truck on his bike"
             if link.passive and link.wording == "by" and not self._is_beside(index):  # "a bowl watched by a cat"
                 for subject in link.subjects:
                     self._add_relation(index, link.verb, subject, "")
@@ -59,7 +63,8 @@ class Relating(Reading):
                 self._add_relation(subject, predicate, index, link.verb)
             self.group = [index]
             self.linked = "verb" if link.verb and predicate not in self.spatial else "prep"
-            self.points = link.verb in SENSING or link.verb in MOVING
+            self.points = link.verb in SENSING or (link.verb in MOVING and not link.predicate)
+            self.pushes = link.verb in PUSHING
             self.link = link if link.lists else None
             return
         if self.linked == "verb" and self.group and self._begins_clause(index):
@@ -68,7 +73,7 @@ class Relating(Reading):
             shares = self._shares_place(index)
             for relation in [r for r in self.relations if r["object"] == self.group[-1]]:
                 has = relation["predicate"] in ("with", "wear")
-                if self.linked == "prep" and not has and not (shares and relation["subject"] in self.subjects):
+                if self.linked == "prep" and not has and not (shares and relation["predicate"] in self.spatial):
                     continue
                 self._add_relation(relation["subject"], relation["predicate"], index, "")
         if self.leading and not self.group:
@@ -89,6 +94,10 @@ class Relating(Reading):
         """
         end = self.objects[index]["span"][1]
         following = next((token for token in self.tokens if token.start >= end), None)
+        phrase = self.last
+        if phrase is not None and index == len(self.objects) - 1 and not (phrase.determiner or phrase.count):
+            if not phrase.plural and phrase.head.noun not in split_words(self.lexicon.grammar["hint"]["mass"]):
+                return True  # "a cat next to a blanket and shelf": one article for both
         return self.finite and (following is None or following.tag not in "VBG")
 
     def _is_depiction(self, index: int) -> bool:
@@ -101,18 +110,34 @@ class Relating(Reading):
         "Cutting bread on a board", "watching a comet in the sky", but "eating bread in a park", "reading on a sofa".
         """
         hint, name = self.lexicon.grammar["hint"], self.objects[index]["name"].split()[-1]
-        if self.points or name == "sky":
+        body = split_words(hint["body"])
+        if name == "sky" or name in body or self.objects[link.near[0]]["name"].split()[-1] in body:
             return True
+        if self.linked == "prep":  # "a cake with candles on a table"
+            return False
+        if self.pushes and link.wording in ("into", "onto", "across", "through", "over"):
+            return True
+        if self.points:
+            return link.predicate != "through"
         if self._animate(link.near[0]):
             return False
         if link.predicate == "on":
             return name in split_words(hint["surface"])
         return link.predicate == "inside" and name in split_words(hint["container"])
 
+    def _is_owned(self, index: int) -> bool:
+        """Say whether the object was named as his or hers."""
+        phrase = self.last
+        return phrase is not None and index == len(self.objects) - 1 and phrase.determiner in ("his", "her")
+
     def _is_beside(self, index: int) -> bool:
         return self.objects[index]["name"].split()[-1] in split_words(self.lexicon.grammar["hint"]["beside"])
 
     def _predicate(self, link: Link, index: int) -> str:
+        if link.predicate == "at" and self.objects[index]["name"].split()[-1] in split_words(
+            self.lexicon.grammar["hint"]["within"]
+        ):
+            return "inside"
         if link.predicate == "at" and (not link.verb or link.verb in self.static_verbs or link.near):
             return "next to" if self._is_beside(index) else "at"
         if link.verb in ("", "be"):
@@ -123,6 +148,8 @@ class Relating(Reading):
             return "wear" if link.verb in ("dress", "clothe") else f"{link.verb} in"
         if link.verb in CLINGING and link.wording == "onto":
             return f"{link.verb} onto"
+        if link.verb in SPEAKING and link.wording == "into":
+            return f"{link.verb} into"
         if link.predicate in self.spatial and not (link.verb in SENSING and link.wording in ("over", "around")):
             return link.predicate
         return f"{link.verb} {link.predicate}" if link.verb not in self.static_verbs else link.predicate
@@ -151,7 +178,11 @@ class Relating(Reading):
             self.group, self.linked, self.subjects, self.finite = [], "", [], False
             return
         if previous is not None and previous.word in ("that", "which", "who") and self.group:
+            self.subjects = self.subjects or self.group[-1:]
             self.link = Link(self.group[-1:], verb=verb)
+            return
+        if token.tag == "B" and verb == "be" and self._begins_with_place(index):  # "…, and on the right is a cat"
+            self.group, self.linked, self.subjects = [], "", []
             return
         if token.tag in "GE" and previous is not None and previous.tag == "N" and self.group:
             subjects = self._agent(verb)
@@ -164,9 +195,17 @@ class Relating(Reading):
             if not self.subjects or not self.linked:
                 self.subjects = self.subjects if self.linked else list(self.group)
             subjects = self.subjects
-        self.finite = self.finite or (token.tag in "VBE" and bool(subjects))
+        describes = token.tag == "E" and (verb in MAKING or verb in COVERING)  # "a salad made with sprouts sits …"
+        self.finite = self.finite or (token.tag in "VBE" and bool(subjects) and not describes)
         # "there is a cat": no subject, no link
         self.link = Link(list(subjects), verb=verb, passive=self._is_passive(token, verb)) if subjects else None
+
+    def _begins_with_place(self, index: int) -> bool:
+        """Say whether a preposition begins the clause whose verb stands at `index`, so that its subject follows."""
+        start = index
+        while start and self.tokens[start - 1].tag not in "XCVBGE":
+            start -= 1
+        return start < index and self.tokens[start].tag == "P" and (start == 0 or self.tokens[start - 1].tag in "XC")
 
     def _is_passive(self, token: Token, verb: str) -> bool:
         return token.tag == "E" and verb not in self.static_verbs and verb != "surround"
@@ -183,6 +222,7 @@ class Relating(Reading):
             and self.subjects
             and self._has(self.subjects[0], nearest[-1])
             and not self._animate(nearest[-1])
+            and not self._is_place(self.subjects[0])
         ):
             return self.subjects  # "a girl with black hair jumping"
         if (
@@ -210,11 +250,27 @@ class Relating(Reading):
             subjects, near = self.subjects or self.group[:1], subjects
         elif self.group and previous is not None and previous.tag in "XC":
             subjects = self.subjects or self.group[:1]
-        elif self.linked == "prep" and subjects and self.subjects and token.value in SHARED_PLACES and self._is_room(subjects[0]):
-            subjects = self.subjects  # "a sink in a bathroom on a tiled floor"
+        elif self.linked == "prep" and subjects and places:
+            subjects, near = self._past_what_it_has(subjects, token)
         if not self.subjects and not self.linked:
             self.subjects = subjects
         self._link_to(token.value or token.word, subjects, token.word, near)
+
+    def _past_what_it_has(self, nearest: list[int], token: Token) -> tuple[list[int], list[int]]:
+        """Return what a place behind "X with Y", "X in a shirt" or "X in a room" is told of, and what else it may be.
+
+        "A cake with candles on a plate", but "a room with a bed next to a window".
+        """
+        has = next((r for r in self.relations if r["object"] == nearest[0] and r["predicate"] in ("with", "wear")), None)
+        if has and not (has["predicate"] == "with" and self._is_place(has["subject"])):
+            return [has["subject"]], nearest
+        if self.subjects and token.value in SHARED_PLACES and self._is_room(nearest[0]):
+            return self.subjects, []  # "a sink in a bathroom on a tiled floor"
+        return nearest, []
+
+    def _is_place(self, index: int) -> bool:
+        hint, name = self.lexicon.grammar["hint"], self.objects[index]["name"].split()[-1]
+        return any(name in split_words(hint[kind]) for kind in ("room", "within", "place"))
 
     def _is_room(self, index: int) -> bool:
         return self.objects[index]["name"].split()[-1] in split_words(self.lexicon.grammar["hint"]["room"])

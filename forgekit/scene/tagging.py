@@ -15,9 +15,10 @@ from forgekit.scene.unknown import place_unknown
 
 _RATHER_THINGS = frozenset(["leaves", "waves", "knives", "lives", "shelves", "glasses", "cookies", "flies"])
 _PLACING = frozenset(
-    ["in", "with", "on", "of", "under", "behind", "near", "like", "above", "inside", "between", "among"]
+    "in with on of under behind near like above inside between among over past through across along into onto beside".split()
 )
 _SENSING = frozenset(["watch", "see", "hear", "feel", "make", "let", "help", "notice"])
+_SAME_PLURAL = ("sheep", "fish", "deer", "salmon", "trout")
 _PARTICLES = frozenset(["up", "down", "out", "off", "away", "back"])
 _SHADES = frozenset({"light", "dark", "bright", "pale", "deep"})
 
@@ -47,7 +48,7 @@ def _number(tokens: list[Token], index: int) -> str:
             return "joined"
         if token.tag == "Q" and token.word not in ("one", "1", "single"):
             before = tokens[index - 1]
-            return "open" if before.word == before.entry.noun and before.word not in ("sheep", "fish", "deer") else ""
+            return "open" if before.word == before.entry.noun and not before.word.endswith(_SAME_PLURAL) else ""
         if token.tag not in "NJDSEG":
             break
         article = article or token.word in ("a", "an")
@@ -119,6 +120,8 @@ def _settle(place: _Place, lexicon: Lexicon) -> str:
         return "J"  # "in shining armor", but "by holding hands"
     if len(tags) == 1:
         return tags
+    if tags == "RN":  # "on its back", "looks back"
+        return "N" if before and before.tag in "DSJ" else "R"
     if tags == "BN":  # "a can of soda", "she can"
         return "N" if before and before.tag in "DSQJN" and before.tag != "N" else "B"
     if tags == "CN":  # "a red plus", "a cat plus a dog"
@@ -134,7 +137,8 @@ def _settle(place: _Place, lexicon: Lexicon) -> str:
 def _by_what_stands_before(place: _Place, previous: str, lexicon: Lexicon) -> str:
     entry, noun_follows = place.token.entry, place.noun_follows
     tags = entry.tags
-    if entry.hint == "compound" and noun_follows and previous in "DSQJNXCP":
+    makes_compound = noun_follows and "N" in place.following[0].entry.tags and not place.following[0].entry.kind
+    if entry.hint == "compound" and makes_compound and previous in "DSQJNXCP":
         return "N"
     if (
         previous == "J"
@@ -184,7 +188,7 @@ def _where_a_clause_begins(place: _Place, lexicon: Lexicon) -> str:
     runs_on = place.verb_seen or resumes
     after = following[0].entry.tags[0] if following else "X"
     is_verb = "V" in entry.tags and entry.hint == "verb"
-    if is_verb and runs_on and _third_person(token) and after in "DSPRX":
+    if is_verb and runs_on and _third_person(token) and after in "DSPRXJQ":
         return "V"
     if "G" in entry.tags and entry.hint != "noun":
         return "G"
@@ -212,7 +216,7 @@ def _lists_adjectives(entry: Entry, following: list[Token]) -> bool:
         return entry.hint != "thing" or "J" in after.tags
     plain = "N" not in after.tags or bool(after.kind)  # "a silver, square sink", not "an orange, broken egg"
     adjective = bool(entry.kind) and (entry.hint != "thing" or plain)
-    return joint == "," and adjective and bool(set("JE") & set(after.tags))
+    return joint == "," and adjective and "J" in after.tags
 
 
 def _after_noun(place: _Place) -> str:
@@ -270,4 +274,6 @@ def _opens_object(token: Token, before: Token, following: list[Token], number: s
 
 def _looks_plural(token: Token) -> bool:
     word = token.word
+    if word.endswith(_SAME_PLURAL):  # "five goldfish swim"
+        return True
     return word.split()[-1] != token.noun.split()[-1] or (word.endswith("s") and not word.endswith(("ss", "us")))

@@ -21,8 +21,8 @@ def place_unknown(tokens: list[Token]) -> list[Token]:
     for index, token in enumerate(tokens):
         if token.entry.tags == "U":
             following = next((t for t in tokens[index + 1 :] if t.entry.tags != "U"), None)
-            described = following is not None and bool(set("NJQ") & set(following.entry.tags))
-            acts = not kept and following is not None and "G" in following.entry.tags  # "Gandalf saying …"
+            described = following is not None and bool(set("NJQY") & set(following.entry.tags))
+            acts = following is not None and "G" in following.entry.tags and _acts(tokens, index, following)
             lonely = not described and not (following is not None and following.entry.tags[0] in "DS")
             if token.proper or only or acts or (lonely and _phrase_is_open(kept)):
                 token.tag = "N"
@@ -32,6 +32,12 @@ def place_unknown(tokens: list[Token]) -> list[Token]:
                 token.tag = "J" if described else "N"
         kept.append(token)
     return kept
+
+
+def _acts(tokens: list[Token], index: int, following: Token) -> bool:
+    """Say whether the -ing form behind an unknown word is what it does: "Gandalf saying …", "a zyx running through …"."""
+    after = tokens[index + 2] if tokens[index + 1] is following and index + 2 < len(tokens) else None
+    return index == 0 or after is None or after.entry.tags[0] in "PRXCDS"
 
 
 def _phrase_is_open(tokens: list[Token]) -> bool:

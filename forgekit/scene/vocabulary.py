@@ -44,6 +44,7 @@ def _fill_closed_classes(lexicon: Lexicon) -> None:
         lexicon.entries[word] = Entry("Q")
     for word in ("no", "without", "none", "never", "nobody", "neither", "nor"):
         lexicon.entries[word] = Entry("K")
+    lexicon.entries["back"] = Entry("RN", noun="back")
     lexicon.entries["plus"] = Entry("CN", noun="plus")
     lexicon.entries["can"] = Entry("BN", noun="can", verb="can")
     lexicon.entries["lay"] = Entry("V", verb="lie", hint="verb")  # hardly ever the noun
