@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forgekit.scene.phrases import Attribute, NounPhrase, read_noun_phrase
-from forgekit.scene.reading import MAKING, split_words
+from forgekit.scene.reading import split_words
 from forgekit.scene.relating import Relating
 from forgekit.scene.tokens import Token
 
@@ -106,7 +106,7 @@ class Asides(Relating):
     def _is_made_of(self, phrase: NounPhrase) -> bool:
         """Take "made of wood": a material of the subject, and its colour, not another object."""
         link = self.link
-        if not (link and link.subjects and link.is_making):
+        if not (link and link.subjects and link.makes):
             return False
         is_thing = phrase.head.entry.kind != "material" and (" " in phrase.name or phrase.plural)
         if phrase.determiner or is_thing:
@@ -121,7 +121,9 @@ class Asides(Relating):
     def _is_maker(self, phrase: NounPhrase) -> bool:
         """Take "by Vincent van Gogh", "designed by …": whose hand it is, not a thing beside the subject."""
         link = self.link
-        if not (link and link.wording == "by" and (link.verb in MAKING or (not link.verb and self._is_name(phrase)))):
+        if not link or link.wording != "by":
+            return False
+        if not (self._acts(link.verb, "making") or (not link.verb and self._is_name(phrase))):
             return False
         self.styles.append(f"by {phrase.name}")
         self.group, self.link = list(link.subjects), None

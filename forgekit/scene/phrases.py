@@ -78,7 +78,7 @@ class _Parts:
         between = index + 1 < len(tokens) and tokens[index - 1].tag == "N" == tokens[index + 1].tag
         if token.tag == "J" and between and "N" in token.entry.tags:
             self.nouns.append(token)
-        elif token.tag in "EG" and (between and token.word in COVERED or _inside(tokens, index, self.determiner)):
+        elif token.tag in "EG" and ((between and token.word in COVERED) or _inside(tokens, index, self.determiner)):
             self.attributes.append(("state", f"{self.nouns.pop().word} {token.word}"))
         else:
             return False

@@ -9,9 +9,7 @@ from typing import Any
 from forgekit.scene.lexicon import Lexicon
 from forgekit.scene.phrases import NounPhrase
 from forgekit.scene.tagging import tag_words
-
-
-MAKING = frozenset(["make", "build", "carve", "compose", "craft", "form", "sculpt", "paint", "draw", "design", "create"])
+from forgekit.scene.tokens import Token
 
 
 @dataclass
@@ -24,18 +22,14 @@ class Link:
     verb: str = ""
     passive: bool = False  # "watched": what follows "by" did it
     quoted: bool = False  # said of quoted text
+    makes: bool = False  # a material follows: "made of wood"
     told: bool = False  # one of the things it lists has been named
     near: list[int] = field(default_factory=list)  # what else may be meant: the comet in "watching a comet in the sky"
 
     @property
     def lists(self) -> bool:
         """Whether several things joined by "and" follow: "between a cat and a dog"."""
-        return self.predicate == "between" or (self.verb == "surround" and self.wording == "by") or self.is_making
-
-    @property
-    def is_making(self) -> bool:
-        """Whether a material follows: "made of wood"."""
-        return self.verb in MAKING and self.predicate in ("of", "from")
+        return self.predicate == "between" or (self.verb == "surround" and self.wording == "by") or self.makes
 
 
 class Reading:
@@ -45,8 +39,6 @@ class Reading:
         self.lexicon = lexicon
         self.tokens = tag_words(text, lexicon)
         self.spatial = frozenset(lexicon.grammar["spatial"]["words"])
-        self.static_verbs = split_words(lexicon.grammar["verb"]["static"])
-        self.agent_verbs = split_words(lexicon.grammar["verb"]["agent"])
         self.objects: list[dict[str, Any]] = []
         self.relations: list[dict[str, Any]] = []
         self.negations: list[dict[str, Any]] = []
@@ -64,8 +56,7 @@ class Reading:
         self.negated = False
         self.framed = False
         self.finite = False  # whether the clause has its verb
-        self.pushes = False  # whether that verb moves its object
-        self.points = False  # whether that verb says where its object is: "watching a bird in …", "putting a cup on …"
+        self.told_of = ""  # that verb, where it may say what a place is told of: "watching a bird in …"
         self.fresh = True  # at the start of a clause or list item
 
     def _add_object(self, phrase: NounPhrase) -> int:
@@ -129,9 +120,7 @@ class Reading:
             self.relations.append(relation)
 
     def _worn(self, subject: int, item: int) -> bool:
-        worn = split_words(self.lexicon.grammar["hint"]["worn"])
-        one, other = (self.objects[index]["name"].split()[-1] for index in (item, subject))
-        return one in worn and other not in worn
+        return self._is(item, "worn") and not self._is(subject, "worn")
 
     def _has(self, subject: int, item: int) -> bool:
         """Say whether the subject was said to have or wear `item`."""
@@ -140,6 +129,20 @@ class Reading:
 
     def _figures(self, *indexes: int) -> bool:
         return all(("figure", self.objects[index]["name"]) in self.lexicon.meanings for index in indexes)
+
+    def _is(self, index: int, *hints: str) -> bool:
+        """Say whether the object's noun is among the words of one of the grammar's hints."""
+        name, words = self.objects[index]["name"].split()[-1], self.lexicon.grammar["hint"]
+        return any(name in split_words(words[hint]) for hint in hints)
+
+    def _acts(self, verb: str, *kinds: str) -> bool:
+        """Say whether the verb is of one of the grammar's kinds."""
+        return any(verb in split_words(self.lexicon.grammar["verb"][kind]) for kind in kinds)
+
+    def _token_after(self, index: int) -> Token | None:
+        """Return the token behind the object."""
+        end = self.objects[index]["span"][1]
+        return next((token for token in self.tokens if token.start >= end), None)
 
     def _animate(self, index: int) -> bool:
         return self._names_living(self.objects[index]["name"])

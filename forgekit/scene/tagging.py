@@ -15,8 +15,8 @@ from forgekit.scene.unknown import place_unknown
 
 _RATHER_THINGS = frozenset(["leaves", "waves", "knives", "lives", "shelves", "glasses", "cookies", "flies"])
 _PLACING = frozenset(
-    "in with on of under behind near like above inside between among over past through across along into onto beside".split()
-)
+    ["in", "with", "on", "of", "under", "behind", "near", "like", "above", "inside", "between", "among"]
+) | {*("over", "past", "through", "across", "along", "into", "onto", "beside")}
 _SENSING = frozenset(["watch", "see", "hear", "feel", "make", "let", "help", "notice"])
 _SAME_PLURAL = ("sheep", "fish", "deer", "salmon", "trout")
 _PARTICLES = frozenset(["up", "down", "out", "off", "away", "back"])
@@ -240,9 +240,9 @@ def _verb_or_noun(place: _Place) -> str:
         return "N"
     if number == "single" and _third_person(token) and not _looks_plural(before) and not place.noun_follows:
         return "V"  # "a kettle boils on …": "a" opens no plural
-    if token.entry.hint == "verb" and _third_person(token) and _looks_plural(before) and following:
-        if following[0].entry.tags[0] in "DSQ":  # "a tiger who wears shoes holds a sock"
-            return "V"
+    takes_object = bool(following) and following[0].entry.tags[0] in "DSQ"
+    if token.entry.hint == "verb" and _third_person(token) and _looks_plural(before) and takes_object:
+        return "V"  # "a tiger who wears shoes holds a sock"
     may_be_verb = (not place.verb_seen or number == "joined") and _third_person(token)
     if may_be_verb and _opens_object(token, before, following, number):
         return "V"

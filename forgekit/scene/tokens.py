@@ -14,7 +14,9 @@ COUNTED = re.compile(r"(\d{1,2})([a-z]{3,})")  # tags like "2girls"
 SHORT_STEMS = {"ca": "can", "wo": "will", "sha": "shall"}
 SHORT_VERBS = {"re": "are", "ve": "have", "ll": "will", "d": "would", "m": "am", "s": "is"}
 PRONOUNS = frozenset(["it", "he", "she", "that", "there", "here", "who", "what", "where"])
-ROADS = frozenset(["street", "road", "path", "sidewalk", "track", "river", "hallway", "aisle", "runway", "trail", "alley"])
+ROADS = frozenset(
+    ["street", "road", "path", "sidewalk", "track", "river", "hallway", "aisle", "runway", "trail", "alley"]
+)
 PUNCTUATION = Entry("X")
 POSSESSIVE = Entry("I")
 TEXT = Entry("T")
