@@ -65,6 +65,15 @@ class Asides(Relating):
         plain = phrase.name in split_words(self.lexicon.grammar["frame"]["plain"])
         return plain and phrase.determiner == "the" and following is not None and following.tag == "B"
 
+    def _is_part_of_the_picture(self, phrase: NounPhrase) -> bool:
+        """Take "on the left side of the picture": where in the frame, beside no thing."""
+        plain = phrase.name in split_words(self.lexicon.grammar["frame"]["plain"])
+        link = self.link
+        if not (plain and phrase.determiner == "the" and link and link.predicate in self.spatial):
+            return False
+        self.link = None
+        return True
+
     def _style_at_the_end(self, words: list[str]) -> str:
         """Return the longest run of style words that ends `words`: "small watercolor sketch" → "watercolor sketch"."""
         meanings, start = self.lexicon.meanings, len(words)
@@ -133,7 +142,7 @@ class Asides(Relating):
         """Say whether the phrase is a name without a word that names a thing: no "Lake Tahoe"."""
         words = [token for token in self.tokens if phrase.start <= token.start < phrase.end]
         ends = words[0], words[-1]
-        return all(token.proper for token in words) and not any(self.lexicon.is_thing(token.noun) for token in ends)
+        return all(token.proper and not self.lexicon.is_thing(token.noun) for token in ends)
 
     def _is_likeness(self, phrase: NounPhrase) -> bool:
         """Take "like cotton candy", "shaped like a star": said of the subject, no thing of its own.
@@ -161,6 +170,14 @@ class Asides(Relating):
         for subject in link.near or link.subjects:
             self._attribute(subject, colors)
         self.link = None
+        return True
+
+    def _is_named(self, phrase: NounPhrase) -> bool:
+        """Take "the city of London": the name is the city's, and now part of the phrase."""
+        called = read_noun_phrase(self.tokens, phrase.after + 1, self.lexicon)
+        if called is None or called.determiner or not called.head.proper:
+            return False
+        phrase.name, phrase.after = f"{phrase.name} of {called.name}", called.after
         return True
 
     def _kind_of_garment(self, phrase: NounPhrase) -> NounPhrase | None:

@@ -8,6 +8,8 @@ from forgekit.scene.asides import Asides
 from forgekit.scene.lexicon import Lexicon, default_lexicon
 from forgekit.scene.phrases import NounPhrase, read_noun_phrase
 
+NAMED = frozenset(["city", "town", "village", "state", "island", "planet", "moon", "letter", "kingdom", "bay", "river"])
+
 
 def parse(text: str, *, lexicon: Lexicon | None = None) -> dict[str, Any]:
     """Return what `text` asks for: objects, relations, background, style, rendered_text, negations.
@@ -92,6 +94,10 @@ class _Parse(Asides):
             return self._on_background(phrase, of)
         if noun == "style":
             return self._on_style(phrase, of)
+        if self._is_part_of_the_picture(phrase):
+            return phrase.after
+        if of and noun in NAMED and self._is_named(phrase):
+            return self._on_noun_phrase(phrase)
         if of and noun in ("perspective", "viewpoint"):  # "from the perspective of a person": no thing in the picture
             viewer = read_noun_phrase(self.tokens, phrase.after + 1, self.lexicon)
             self.link = None

@@ -76,7 +76,8 @@ class _Parts:
     def _take_inside(self, tokens: list[Token], index: int) -> bool:
         token = tokens[index]
         between = index + 1 < len(tokens) and tokens[index - 1].tag == "N" == tokens[index + 1].tag
-        if token.tag == "J" and between and "N" in token.entry.tags:
+        model = token.tag == "Q" and token.word.isdigit() and self.nouns[-1].proper  # "a Porsche 911"
+        if model or (token.tag == "J" and between and "N" in token.entry.tags):
             self.nouns.append(token)
         elif token.tag in "EG" and ((between and token.word in COVERED) or _inside(tokens, index, self.determiner)):
             self.attributes.append(("state", f"{self.nouns.pop().word} {token.word}"))

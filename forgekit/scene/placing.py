@@ -40,6 +40,9 @@ class Placing(Reading):
         )
         if has and not (has["predicate"] == "with" and self._is(has["subject"], *PLACES)):
             return [has["subject"]], nearest
+        done = next((r for r in self.relations if r["object"] == nearest[0] and "verb" in r), None)
+        if done and token.value not in ("on", "inside"):
+            return [done["subject"]], nearest  # "a bird sitting on a branch next to a nest": the bird is
         if self.subjects and token.value in SHARED_PLACES and self._is(nearest[0], "room"):
             return self.subjects, []  # "a sink in a bathroom on a tiled floor"
         return nearest, []

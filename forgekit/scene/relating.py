@@ -194,11 +194,11 @@ class Relating(Placing):
         if token.word in ("who", "which", "that", "there", "what"):
             return
         link = self.link
-        if link and link.subjects and link.predicate in self.spatial and token.word in ("it", "him", "her"):
+        if link and link.subjects and link.predicate in self.spatial and token.word in ("it", "him", "her", "them"):
             if link.near and link.near[0] > max(link.subjects):  # "a racket has a ball on it"
                 link.subjects = link.near
             earlier = range(min(link.subjects) - 1, -1, -1)
-            meant = next((i for i in earlier if token.word == "it" or self._animate(i)), None)
+            meant = next((i for i in earlier if token.word in ("it", "them") or self._animate(i)), None)
             if meant is not None:
                 for subject in link.subjects:
                     self._add_relation(subject, link.predicate, meant, link.verb)

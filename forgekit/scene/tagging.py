@@ -43,8 +43,11 @@ def _number(tokens: list[Token], index: int) -> str:
     """Return "joined" where the nouns before `index` are two things joined by "and", so that a verb after them is plural,
     "open" where a count above one still waits for its plural ("three umbrella stands"), and "single" behind "a"."""
     article = False
-    for token in reversed(tokens[:index]):
+    for place in range(index - 1, -1, -1):
+        token = tokens[place]
         if token.word in ("and", "&"):
+            if place and tokens[place - 1].tag == "J" and tokens[place + 1].tag == "J":  # "a red and white top"
+                continue
             return "joined"
         if token.tag == "Q" and token.word not in ("one", "1", "single"):
             before = tokens[index - 1]
@@ -60,6 +63,8 @@ def _noun_follows(following: list[Token], lexicon: Lexicon) -> bool:
         return False
     token = following[0]
     tags = token.tag or token.entry.tags
+    if "G" in tags and token.entry.hint != "noun" and len(following) > 1 and following[1].entry.tags[0] in "PRDS":
+        return False  # "a white cross sitting over …", "a portal reading a …"
     after = following[1].entry.tags[0] if len(following) > 1 else "X"
     if tags == "CN":
         return after not in "DSQ"
@@ -192,6 +197,8 @@ def _where_a_clause_begins(place: _Place, lexicon: Lexicon) -> str:
         return "V"
     if "G" in entry.tags and entry.hint != "noun":
         return "G"
+    if is_verb and before is not None and before.word in ("but", "then") and _third_person(token) and after in "PRX":
+        return "V"  # "but lies on …"
     if is_verb and before is None and after in "DS":
         return "V"  # an instruction: "draw a cat"
     return _inside_phrase(place, lexicon)
