@@ -68,6 +68,8 @@ def test_where_two_objects_share_a_name_the_question_names_the_attribute():
         ("a woman holding an umbrella", "relation:0", "Is the woman holding the umbrella?"),
         ("two cats sitting on a bench", "relation:0", "Are the cats sitting on the bench?"),
         ("a pair of scissors", "object:0", "Are there scissors?"),
+        ("clouds in the sky, like cotton candy", "other:0", "Are the clouds like cotton candy?"),
+        ("a house surrounded by trees", "relation:0", "Are the trees around the house?"),
         ("a glass of water", "object:1", "Is there water?"),
         ("a house with an umbrella", "object:1", "Is there an umbrella?"),
         ('a sign that says "STOP"', "text:0", 'Does the image show the text "STOP"?'),

@@ -53,6 +53,7 @@ def relations(text: str) -> list[tuple[str, str, str | None]]:
         ("a wheat field by Vincent van Gogh", ["1 wheat field"]),
         ("a house by Lake Tahoe", ["1 house", "1 lake tahoe"]),
         ("clouds in the sky, like cotton candy", ["some like cotton candy cloud", "1 sky"]),
+        ("a handle shaped like a lion's head", ["1 shaped like a lion's head handle"]),
         ("a man in a tie in red tones", ["1 man", "1 red tie"]),
         ("a tiger wearing a train conductor's hat", ["1 tiger", "1 train conductor's hat"]),
         ("two slices of bread", ["2 bread"]),

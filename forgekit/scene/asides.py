@@ -132,9 +132,10 @@ class Asides(Relating):
         link = self.link
         if not link or link.wording != "by":
             return False
-        if not (self._acts(link.verb, "making") or (not link.verb and self._is_name(phrase))):
+        made = self._acts(link.verb, "making") and not phrase.determiner
+        if not made and (link.verb or not self._is_name(phrase)):
             return False
-        self.styles.append(f"by {phrase.name}")
+        self.styles.append(phrase.name)
         self.group, self.link = list(link.subjects), None
         return True
 
@@ -155,6 +156,9 @@ class Asides(Relating):
         if not link.verb and link.wording == "like" and phrase.plural and not phrase.determiner:
             return False
         words = " ".join([*(value for _, value in phrase.attributes), phrase.name])
+        if phrase.after < len(self.tokens) and self.tokens[phrase.after].tag == "I":  # "like a lion's head"
+            owned = read_noun_phrase(self.tokens, phrase.after + 1, self.lexicon)
+            words, phrase.after = (f"{words}'s {owned.name}", owned.after) if owned else (words, phrase.after)
         wording = "shaped like" if link.verb == "shape" else link.wording
         for subject in link.subjects:
             self._attribute(subject, [("other", f"{wording} {phrase.determiner} {words}".replace("  ", " "))])
@@ -187,8 +191,7 @@ class Asides(Relating):
         owned = read_noun_phrase(self.tokens, phrase.after + 1, self.lexicon)
         if owned is None or owned.name.split()[-1] not in split_words(self.lexicon.grammar["hint"]["worn"]):
             return None
-        kind = " ".join([*(value for _, value in phrase.attributes), phrase.name])
-        owned.attributes.insert(0, ("other", f"{kind}'s"))
+        owned.name = " ".join([*(value for _, value in phrase.attributes), f"{phrase.name}'s {owned.name}"])
         owned.determiner, owned.start = phrase.determiner, phrase.start
         return owned
 

@@ -30,6 +30,7 @@ from forgekit.scene.wording import (
     is_plural_only,
     noun_phrase,
     said_relation,
+    stands_behind,
     with_article,
 )
 
@@ -129,7 +130,10 @@ class _Writer:
     def attribute(self, index: int, item: dict[str, Any], attribute: dict[str, str]) -> Element:
         kind, value = attribute["kind"], attribute["value"]
         count = 1 if not is_many(item) else "some"
-        phrase = noun_phrase(f"{value} {item['name']}", count, self.lexicon)
+        if stands_behind(value):
+            phrase = f"{noun_phrase(item['name'], count, self.lexicon)} {value}"
+        else:
+            phrase = noun_phrase(f"{value} {item['name']}", count, self.lexicon)
         verb, noun = self.the(item, item["name"])
         question = f"{verb} the {noun} {value}?"
         if item["name"] in self.shared:

@@ -74,8 +74,13 @@ def described(item: dict[str, Any], *, only: tuple[str, ...] = ()) -> str:
     attributes.sort(key=lambda a: ATTRIBUTE_ORDER.get(a["kind"], 2))
     colors = [a["value"] for a in attributes if a["kind"] == "color"]
     words = [a["value"] for a in attributes if a["kind"] != "color" or a["value"] == colors[0]]
-    words = [" and ".join(colors) if colors and word == colors[0] else word for word in words if " of " not in word]
+    words = [" and ".join(colors) if colors and word == colors[0] else word for word in words if not stands_behind(word)]
     return " ".join([*words, item["name"]])
+
+
+def stands_behind(value: str) -> bool:
+    """Say whether an attribute follows its noun: "a cloud like cotton candy"."""
+    return " of " in value or value.startswith(("like ", "shaped like "))
 
 
 def noun_phrase(words: str, count: int | str, lexicon: Lexicon) -> str:
