@@ -74,7 +74,9 @@ def described(item: dict[str, Any], *, only: tuple[str, ...] = ()) -> str:
     attributes.sort(key=lambda a: ATTRIBUTE_ORDER.get(a["kind"], 2))
     colors = [a["value"] for a in attributes if a["kind"] == "color"]
     words = [a["value"] for a in attributes if a["kind"] != "color" or a["value"] == colors[0]]
-    words = [" and ".join(colors) if colors and word == colors[0] else word for word in words if not stands_behind(word)]
+    words = [
+        " and ".join(colors) if colors and word == colors[0] else word for word in words if not stands_behind(word)
+    ]
     return " ".join([*words, item["name"]])
 
 

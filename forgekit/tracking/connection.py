@@ -32,6 +32,7 @@ class Connection:
     client: MlflowClient
     uri: str
     artifacts: Path | None
+    database: Path | None  # the file, where it is the mirror beside the store
 
 
 def default_uri(store: Store) -> str:
@@ -61,7 +62,7 @@ def connect(store: Store, uri: str, database: Path | None) -> Connection:
     for narrator in ("alembic", "mlflow.store.db.utils"):  # they tell at length how a database is made
         logging.getLogger(narrator).setLevel(logging.WARNING)
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-    return Connection(client, uri, store.folder / ARTIFACTS if database is not None else None)
+    return Connection(client, uri, store.folder / ARTIFACTS if database is not None else None, database)
 
 
 def what_can_go_wrong() -> tuple[type[Exception], ...]:

@@ -38,7 +38,7 @@ from forgekit.tracking.summary import read_summary, summary_content, summary_ide
 
 log = logging.getLogger(__name__)
 
-VERSIONS_PER_READ = 32
+RUNS_AT_A_TIME = 32
 REBUILDING = "mlflow.rebuilding-"  # the database of a rebuild, until it takes the place of the old one
 REFUSED = "INVALID_PARAMETER_VALUE"  # MLflow's word for a run that it will never take
 
@@ -139,17 +139,27 @@ class _Job:
         fresh = [run for run in due if self.rewrite or not study.is_current(run.identity, run.content)]
         self.report.skipped += len(due) - len(fresh)
         self.bar.update(len(due) - len(fresh))
-        for run in _batched_runs(self.store, fresh):
-            self._write(study, run)
+        for runs in _batches(self.store, fresh):
+            self._write(study, runs)
         stale = study.remove_stale({run.identity for run in due}, {run.experiment for run in due})
         self.report.count("no longer in the store, removed", stale)
         self._summarise(study)
 
-    def _write(self, study: Study, run: Run) -> None:
-        with self._noting_refusal(run.name):
-            study.write(run, partial(write_files, run, self.store.folder), link_prompt=self.link_prompts)
-            self.report.done += 1
-        self.bar.update()
+    def _write(self, study: Study, runs: Sequence[Run]) -> None:
+        """Write runs, all together where that can be. What MLflow says against one does not stop the others."""
+        tagged = []
+        for run in runs:
+            with self._noting_refusal(run.name):
+                tagged.append((run, study.tags_of(run, link_prompt=self.link_prompts)))
+        if study.tables is not None:
+            study.write_together(tagged, self.store.folder)
+            self.report.done += len(tagged)
+        else:
+            for run, tags in tagged:
+                with self._noting_refusal(run.name):
+                    study.write(run, tags, partial(write_files, run, self.store.folder))
+                    self.report.done += 1
+        self.bar.update(len(runs))
 
     @contextlib.contextmanager
     def _noting_refusal(self, item: str) -> Iterator[None]:
@@ -168,7 +178,8 @@ class _Job:
         due = [run for run in self.all_due if run.study == study.name]
         if self.rewrite or not study.is_current(summary_identity(study.name), summary_content(due)):
             summary = read_summary(self.store, study.name, due)
-            study.write(summary, partial(write_summary, self.store, summary), link_prompt=False)
+            tags = study.tags_of(summary, link_prompt=False)
+            study.write(summary, tags, partial(write_summary, self.store, summary))
 
     def _give_up(self, uri: str, error: Exception) -> None:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -189,10 +200,10 @@ def _chosen(store: Store, due: Sequence[Due], experiment: str | None) -> list[Du
     return [run for run in due if run.experiment in wanted]
 
 
-def _batched_runs(store: Store, due: Sequence[Due]) -> Iterator[Run]:
+def _batches(store: Store, due: Sequence[Due]) -> Iterator[list[Run]]:
     remaining = iter(due)
-    while batch := list(islice(remaining, VERSIONS_PER_READ)):
-        yield from read_runs(store, batch)
+    while batch := list(islice(remaining, RUNS_AT_A_TIME)):
+        yield list(read_runs(store, batch))
 
 
 def _name_of(store: Store) -> str:

@@ -7,14 +7,18 @@ import json
 import shutil
 import tempfile
 import time
+import uuid
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+from forgekit.tracking.artifacts import write_files
+from forgekit.tracking.bulk import Tables
 from forgekit.tracking.connection import Connection
 from forgekit.tracking.registry import Registry
 from forgekit.tracking.runs import Run, slug
@@ -46,6 +50,7 @@ class Study:
     registry: Registry
     store_name: str
     owns_artifacts: bool
+    tables: Tables | None = None  # where many runs can be written in one go
     run_ids: dict[str, list[str]] = field(default_factory=dict)
     content: dict[str, str] = field(default_factory=dict)
     experiment_of: dict[str, str] = field(default_factory=dict)
@@ -63,6 +68,10 @@ class Study:
             if existing.lifecycle_stage == "deleted":
                 client.restore_experiment(experiment_id)
         study = cls(client, name, experiment_id, Registry(client, experiment_id), store_name, own)
+        if connection.database is not None:
+            location = client.get_experiment(experiment_id).artifact_location
+            tables = Tables(connection.database, experiment_id, location)
+            study.tables = tables if tables.are_known() else None
         if existing is not None:
             study._read()
         return study
@@ -71,24 +80,38 @@ class Study:
         """Whether the run is there once, finished, and shows what it should."""
         return len(self.run_ids.get(identity, [])) == 1 and self.content.get(identity) == content
 
-    def write(self, run: Run, write_files: Callable[[Path], None], *, link_prompt: bool) -> None:
-        """Write one run with everything in it; the one it replaces goes when the new one is whole."""
-        from mlflow.entities import Metric, Param
-
+    def tags_of(self, run: Run, *, link_prompt: bool) -> dict[str, str]:
+        """Return the run's tags as MLflow is to have them; its prompt is registered where it is to be linked."""
         tags = {**run.tags, STORE: self.store_name}
         tags[NOTE] = run.tags[NOTE].replace("{experiment_id}", self.experiment_id)
         if link_prompt:
             name, version = self.registry.version_of(run)
             tags[LINKED_PROMPTS] = json.dumps([{"name": name, "version": version}])
+        return tags
+
+    def write(self, run: Run, tags: dict[str, str], files: Callable[[Path], None]) -> None:
+        """Write one run with everything in it; the one it replaces goes when the new one is whole."""
+        from mlflow.entities import Metric, Param
+
         info = self.client.create_run(self.experiment_id, run.start_ms, tags, run.name).info
         metrics = [Metric(name, value, run.end_ms, step) for name, value, step in run.metrics]
         for start in range(0, max(1, len(metrics)), METRICS_PER_BATCH):
             params = [Param(name, value) for name, value in run.params.items()] if start == 0 else []
             self.client.log_batch(info.run_id, metrics[start : start + METRICS_PER_BATCH], params)
-        self._write_artifacts(info.run_id, _local_path(info.artifact_uri), write_files)
+        self._write_artifacts(info.run_id, _local_path(info.artifact_uri), files)
         self.client.set_terminated(info.run_id, "FINISHED", run.end_ms)
-        self._delete(self.run_ids.get(run.identity, []))
-        self.run_ids[run.identity], self.content[run.identity] = [info.run_id], run.tags[CONTENT]
+        self._replace(run, info.run_id)
+
+    def write_together(self, tagged: Sequence[tuple[Run, dict[str, str]]], store_folder: Path) -> None:
+        """Write runs with their tags as `write` does, in two transactions: without their files, and when those are there."""
+        by_id = {uuid.uuid4().hex: (run, tags) for run, tags in tagged}
+        self.tables.begin(by_id)
+        for run_id, (run, _) in by_id.items():
+            place = _local_path(self.tables.place_of(run_id))
+            self._write_artifacts(run_id, place, partial(write_files, run, store_folder))
+        self.tables.finish({run_id: run.end_ms for run_id, (run, _) in by_id.items()})
+        for run_id, (run, _) in by_id.items():
+            self._replace(run, run_id)
 
     def remove_stale(self, current: Collection[str], experiments: Collection[str]) -> int:
         """Delete this store's runs of `experiments` that it would not write today; return how many."""
@@ -100,6 +123,11 @@ class Study:
         for identity in stale:
             self._delete(self.run_ids.pop(identity))
         return len(stale)
+
+    def _replace(self, run: Run, run_id: str) -> None:
+        """Take the run, which is whole, for the one of its identity; delete those that were."""
+        self._delete(self.run_ids.get(run.identity, []))
+        self.run_ids[run.identity], self.content[run.identity] = [run_id], run.tags[CONTENT]
 
     def _read(self) -> None:
         token = None
@@ -124,13 +152,13 @@ class Study:
         for prompt in json.loads(tags.get(LINKED_PROMPTS, "[]")):
             self.registry.versions[tags["prompt_id"]] = prompt["name"], str(prompt["version"])
 
-    def _write_artifacts(self, run_id: str, place: Path | None, write_files: Callable[[Path], None]) -> None:
+    def _write_artifacts(self, run_id: str, place: Path | None, files: Callable[[Path], None]) -> None:
         if place is not None and self.owns_artifacts:
             place.mkdir(parents=True, exist_ok=True)
-            write_files(place)
+            files(place)
             return
         with tempfile.TemporaryDirectory() as folder:
-            write_files(Path(folder))
+            files(Path(folder))
             self.client.log_artifacts(run_id, folder)
 
     def _delete(self, run_ids: Collection[str]) -> None:
