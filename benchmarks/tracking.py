@@ -1,15 +1,16 @@
 """Time the MLflow mirror against MLflow's own floor for the same content, and against the loop that it mirrors.
 
-    python benchmarks/tracking.py [--rounds 7] [--versions 30] [--json]
+    python benchmarks/tracking.py [--rounds 7] [--scenes 30] [--json]
 
 Floor: one run with the same tags, params, metrics, images and table, through MLflow's client in its fastest documented
 way (`create_run`, one `log_batch`, `log_image(synchronous=True)`, `log_dict`, `set_terminated`) on the same kind of
-database. Both sides take turns in one process, so a busy machine slows both; the medians are compared, in wall time
-and in processor time. Making the database and importing MLflow are paid once, before.
+database. The mirror writes runs together where the database is its own (`ratio`) and one by one through the client elsewhere
+(`ratio_client`). All take turns in one process, so a busy machine slows all; medians for one run are compared, in wall time and
+in processor time. Making the database and importing MLflow are paid once, before.
 
-Share of the loop: `forgekit.track` on as many versions as `make loop` has scenes (registry, both judges' runs and the
-summary included), against drawing and judging their images with the embedded models, three versions of which are
-timed, in the same run. Libraries, weights and the database have been loaded by a smaller study before.
+Share of the loop: `forgekit.track` at its end, as `make loop` calls it, on 30 scenes in one to three versions each (registry, both
+judges' runs and the summary included), against drawing and judging their images with the embedded models, three versions of
+which are timed, in the same run. Libraries, weights and the database have been loaded by a smaller study before.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 IMAGES, JUDGES = 8, 2
+TOGETHER = 8  # runs that the mirror writes in one go here; it takes up to 128
+VERSIONS = 3  # of a scene, at most
 TIMED = 3  # versions that are drawn and judged
 
 
@@ -66,15 +69,20 @@ def compare_with_floor(folder: Path, rounds: int) -> dict[str, float]:
     from forgekit.tracking.runs import due_runs, read_runs
     from forgekit.tracking.study import Study
 
-    store = studies.make(folder, scenes=rounds + 1, iterations=1, seeds=IMAGES, judges=("judge",))
+    scenes = (rounds + 1) * (TOGETHER + 1)
+    store = studies.make(folder, scenes=scenes, iterations=1, seeds=IMAGES, judges=("judge",))
     runs = list(read_runs(store, due_runs(store)))
     connection = connect(store, default_uri(store), folder / "mlflow.db")
     study = Study.open(connection, "mirror", "benchmark")
     by_hand = connection.client.create_experiment("floor", artifact_location=(folder / "floor").as_uri())
-    taken: dict[str, list[tuple[float, float]]] = {"mirror": [], "floor": []}
-    for run in runs:
-        files = partial(write_files, run, store.folder)
-        taken["mirror"].append(timed(partial(study.write, run, files, link_prompt=False)))
+    taken: dict[str, list[tuple[float, float]]] = {"mirror": [], "client": [], "floor": []}
+    for start in range(0, len(runs), TOGETHER + 1):
+        run, *together = runs[start : start + TOGETHER + 1]
+        tagged = [(one, study.tags_of(one, link_prompt=False)) for one in together]
+        wall, processor = timed(partial(study.write_together, tagged, store.folder))
+        taken["mirror"].append((wall / TOGETHER, processor / TOGETHER))
+        tags, files = study.tags_of(run, link_prompt=False), partial(write_files, run, store.folder)
+        taken["client"].append(timed(partial(study.write, run, tags, files)))
         taken["floor"].append(timed(partial(floor_run, connection.client, by_hand, run, store.folder)))
     wall, processor = (
         {side: statistics.median(times[kind] for times in turns[1:]) for side, turns in taken.items()}
@@ -87,13 +95,15 @@ def compare_with_floor(folder: Path, rounds: int) -> dict[str, float]:
         "mirror_ms": round(1000 * wall["mirror"], 1),
         "floor_ms": round(1000 * wall["floor"], 1),
         "ratio": round(wall["mirror"] / wall["floor"], 3),
+        "ratio_client": round(wall["client"] / wall["floor"], 3),
         "ratio_processor": round(processor["mirror"] / processor["floor"], 3),
     }
 
 
-def share_of_loop(folder: Path, database: Path, versions: int) -> dict[str, float]:
-    """Mirror `versions` prompt versions that two judges have seen, as one iteration of `make loop` leaves them, and
-    compare with drawing and judging as many: TIMED of them are drawn and judged by the embedded models.
+def share_of_loop(folder: Path, database: Path, scenes: int) -> dict[str, float]:
+    """Mirror the prompt versions of `scenes` that two judges have seen, and compare with drawing and judging as many.
+
+    TIMED of them are drawn and judged by the embedded models.
     """
     import study as studies
 
@@ -104,7 +114,8 @@ def share_of_loop(folder: Path, database: Path, versions: int) -> dict[str, floa
     shutil.copy(database, folder / "mlflow.db")
     store = studies.make(folder, experiment="warm-up", scenes=1, iterations=1, seeds=1, seed=1)
     fk.track(store)
-    studies.fill(store, scenes=versions, iterations=1, seeds=IMAGES)
+    studies.fill(store, scenes=scenes, iterations=VERSIONS, seeds=IMAGES)
+    versions = store.rows("select count(*) as n from prompts where experiment = 'main'")[0]["n"]
     generator = load_model("image_generator", "mini")
     judges = [load_model("vision_model", name) for name in ("mini-owl", "mini-clip")]
     text = "a red circle to the left of a blue square"
@@ -135,7 +146,7 @@ def main() -> None:
     """Run both comparisons and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--versions", type=int, default=30, help="as many as make loop has scenes")
+    parser.add_argument("--scenes", type=int, default=30, help="as many as make loop has")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -148,7 +159,7 @@ def main() -> None:
         shutil.copy(empty / "mlflow.db", first / "mlflow.db")
         results = {
             "floor": compare_with_floor(first, arguments.rounds),
-            "loop": share_of_loop(second, empty / "mlflow.db", arguments.versions),
+            "loop": share_of_loop(second, empty / "mlflow.db", arguments.scenes),
         }
     if arguments.json:
         print(json.dumps(results, indent=2))

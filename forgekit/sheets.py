@@ -25,6 +25,7 @@ LINE = 25
 LABEL_LINES = 2
 STEP = CELL + LINE * LABEL_LINES + MARGIN  # from one line of images to the next
 WORTH_THREADS = 64  # pictures; starting threads costs more than decoding fewer
+LABELS = ("seed", "score", "failed")
 INK, GOOD, BAD, PAPER, EMPTY = "#222222", "#0072B2", "#D55E00", "#FFFFFF", "#E8E8E8"
 
 
@@ -115,12 +116,14 @@ class _Strip:
             left = number * self.width + MARGIN
             place = (left, top + MARGIN)
             draw.multiline_text(place, "\n".join(heading), fill=INK, font=_font(), spacing=LINE - TEXT)
-            for index, picture in enumerate(group.to_dict("records")):
+            labels = [name for name in LABELS if name in group]
+            values = zip(*(group[name].tolist() for name in labels), strict=True) if labels else [()] * len(group)
+            for index, told in enumerate(values):
                 image = next(images)
                 x = left + index % self.columns * (CELL + MARGIN)
                 y = top + self.top + index // self.columns * STEP
                 sheet.paste(image, (x + (CELL - image.width) // 2, y + (CELL - image.height) // 2))
-                _write_label(draw, x, y + CELL, picture)
+                _write_label(sheet, x, y + CELL, dict(zip(labels, told, strict=True)))
 
 
 def _heading(group: pd.DataFrame, name: object) -> str:
@@ -128,17 +131,28 @@ def _heading(group: pd.DataFrame, name: object) -> str:
     return text if name is None else f"{name}: {text or 'no images'}"
 
 
-def _write_label(draw: ImageDraw.ImageDraw, x: int, y: int, picture: Mapping[str, Any]) -> None:
+def _write_label(sheet: Image.Image, x: int, y: int, picture: Mapping[str, Any]) -> None:
     score = picture.get("score")
     known = score is not None and score == score
     parts = [f"seed {picture['seed']}" if "seed" in picture else "", f"{score:.2f}" if known else "no score"]
     failed = picture.get("failed")
     failed = list(failed) if hasattr(failed, "__len__") else []  # None, NaN or NA: no verdict
-    draw.text((x, y), " · ".join(part for part in parts if part), fill=BAD if failed else GOOD, font=_font())
+    _write(sheet, x, y, " · ".join(part for part in parts if part), BAD if failed else GOOD)
     if failed:
-        draw.text(
-            (x, y + LINE), textwrap.shorten("✗ " + ", ".join(failed), 24, placeholder="…"), fill=BAD, font=_font()
-        )
+        _write(sheet, x, y + LINE, textwrap.shorten("✗ " + ", ".join(failed), 24, placeholder="…"), BAD)
+
+
+def _write(sheet: Image.Image, x: int, y: int, text: str, color: str) -> None:
+    sheet.paste(color, (x, y), _written(text))
+
+
+@lru_cache(maxsize=2048)
+def _written(text: str) -> Image.Image:
+    """Return the text as a mask. Every picture of a study is on two sheets, so its label is drawn once for both."""
+    _, _, width, height = _font().getbbox(text)
+    mask = Image.new("L", (max(1, int(width)), max(1, int(height))))
+    ImageDraw.Draw(mask).text((0, 0), text, fill=255, font=_font())
+    return mask
 
 
 def thumbnail(file: str) -> Image.Image:

@@ -28,7 +28,9 @@ import forgekit as fk
 from forgekit import cli
 from forgekit.errors import ParameterError
 from forgekit.rows import insert_rows
+from forgekit.tracking.bulk import COLUMNS, Tables
 
+CHANGING = "forgekit.store"  # the tag that names the store's place
 IMAGE_NAME = r"images/[\w\-. ]+\+step\+\d+\+timestamp\+\d+\+[0-9a-f-]{36}(\.png|\+compressed\.webp)"
 
 
@@ -163,7 +165,7 @@ def test_the_table_has_an_image_and_a_score_per_seed(tracked):
     assert sorted(row[2] for row in table["data"]) == pytest.approx(geometric_means(tracked, run))
     for row in table["data"]:
         assert Image.open(files[row[1]["filepath"]]).size == (64, 64)
-        assert Image.open(files[row[1]["compressed_filepath"]]).size == (256, 256)
+        assert Image.open(files[row[1]["compressed_filepath"]]).size == (64, 64)  # never enlarged
     evaluations = json.loads(files["evaluations.json"].read_text())
     named = [dict(zip(evaluations["columns"], row, strict=True)) for row in evaluations["data"]]
     assert all(0 <= row["object:0"] <= 1 and row["text_match"] == 0.5 for row in named)
@@ -290,6 +292,18 @@ def test_a_damaged_database_is_reported_and_a_rebuild_heals_it(studied):
     assert len(version_runs(studied)) == 6
 
 
+def test_runs_written_together_leave_what_the_client_leaves(studied, tmp_path_factory, empty_database):
+    folder = tmp_path_factory.mktemp("by-client")
+    shutil.copy(empty_database, folder / "mlflow.db")
+    by_client = study.make(folder, scenes=2, iterations=2, seeds=2)
+    with sqlite3.connect(folder / "mlflow.db") as con:
+        con.execute("alter table tags add column of_another_version integer")  # so the tables are not known
+    assert Tables(studied.folder / "mlflow.db", "0", "").are_known()
+    assert not Tables(folder / "mlflow.db", "0", "").are_known()
+    assert (fk.track(studied).done, fk.track(by_client).done) == (6, 6)
+    assert raw_rows(studied) == raw_rows(by_client)
+
+
 def test_a_missing_picture_leaves_its_run_with_the_others(studied):
     image = studied.rows("select prompt_id, image_path from generated_images order by id limit 1")[0]
     (studied.folder / image["image_path"]).unlink()
@@ -361,6 +375,25 @@ def test_one_process_mirrors_at_a_time(studied):
     assert (report.done, report.failed) == (0, 0)
     assert "left to another process that is mirroring this store" in report.details
     assert fk.track(studied).done == 6
+
+
+def raw_rows(store) -> dict[str, list]:
+    """The rows of MLflow's tables of runs, by column, with each run under the name it shows."""
+    with sqlite3.connect(f"file:{store.folder / 'mlflow.db'}?mode=ro", uri=True) as con:
+        con.row_factory = sqlite3.Row
+        tables = {table: [dict(row) for row in con.execute(f"select * from {table}")] for table in COLUMNS}
+    names = {row["run_uuid"]: row["name"] for row in tables["runs"]}
+    place = str(store.folder)
+    shown = {}
+    for table, rows in tables.items():
+        for row in rows:
+            run_id = row["run_uuid"]
+            row.pop("of_another_version", None)
+            row |= {"run_uuid": names[run_id]}
+            if table == "runs":
+                row["artifact_uri"] = row["artifact_uri"].replace(run_id, "ID").replace(place, "STORE")
+        shown[table] = sorted((row for row in rows if row.get("key") != CHANGING), key=repr)
+    return shown
 
 
 def run_count(store) -> int:

@@ -38,7 +38,7 @@ from forgekit.tracking.summary import read_summary, summary_content, summary_ide
 
 log = logging.getLogger(__name__)
 
-RUNS_AT_A_TIME = 32
+RUNS_AT_A_TIME = 128
 REBUILDING = "mlflow.rebuilding-"  # the database of a rebuild, until it takes the place of the old one
 REFUSED = "INVALID_PARAMETER_VALUE"  # MLflow's word for a run that it will never take
 

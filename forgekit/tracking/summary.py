@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHEETS = 60  # scenes with a contact sheet of their own in each arm, the ones that gained most first
+THREADS = 2
 JPEG = {"quality": 85, "optimize": False}
 
 TIMES = """
@@ -38,11 +40,13 @@ def summary_identity(study: str) -> str:
 
 def read_summary(store: Store, study: str, due: Sequence[Due]) -> Run:
     """Return the summary of a study that has these runs: one metric per arm and vision model, by iteration."""
+    import pandas as pd
+
     experiments = sorted({run.experiment for run in due})
+    trend = pd.concat([trends.adherence(store, experiment=name) for name in experiments], ignore_index=True)
     metrics = [
         (safe_key(f"trend/{row.experiment}/{row.vision_model}"), float(row.adherence), int(row.iteration))
-        for name in experiments
-        for row in trends.adherence(store, experiment=name).itertuples()
+        for row in trend.itertuples()
         if row.adherence == row.adherence
     ]
     tags = {
@@ -63,19 +67,16 @@ def read_summary(store: Store, study: str, due: Sequence[Due]) -> Run:
         metrics,
         times["start_ms"],
         times["end_ms"],
-        {"experiments": experiments},
+        {"experiments": experiments, "trend": trend},
     )
 
 
 def write_summary(store: Store, summary: Run, folder: Path) -> None:
     """Write the summary's artifacts into `folder`: the trend as a table and a plot, contact sheets of each arm."""
-    import pandas as pd
-
-    experiments = summary.row["experiments"]
-    trend = pd.concat([trends.adherence(store, experiment=name) for name in experiments], ignore_index=True)
+    trend = summary.row["trend"]
     trend.to_csv(folder / "adherence.csv", index=False)
     _write_plot(trend, folder / "adherence.png")
-    for name in experiments:
+    for name in summary.row["experiments"]:
         _write_sheets(store, name, folder)
 
 
@@ -101,6 +102,12 @@ def _write_sheets(store: Store, experiment: str, folder: Path) -> None:
     sheets.mkdir(parents=True, exist_ok=True)
     chosen = before_after[before_after["scene_hash"].isin(shown)]
     contact_sheet(chosen, row="scene_hash", block="moment").save(folder / f"before-after-{arm}.jpg", **JPEG)
-    for scene_hash, group in pictures[pictures["scene_hash"].isin(shown)].groupby("scene_hash", sort=False):
+
+    def write(scene: tuple[str, pd.DataFrame]) -> None:
+        scene_hash, group = scene
         name = f"{slug(group['scene_text'].iloc[0])}-{scene_hash[:6]}.jpg"
         contact_sheet(group, row="prompt_id").save(sheets / name, **JPEG)
+
+    scenes = list(pictures[pictures["scene_hash"].isin(shown)].groupby("scene_hash", sort=False))
+    with ThreadPoolExecutor(THREADS) as pool:  # reading, shrinking and encoding happen outside the interpreter's lock
+        list(pool.map(write, scenes))
