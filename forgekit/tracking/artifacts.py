@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from forgekit.sheets import CELL, shrunk
+from forgekit.sheets import shrunk
 from forgekit.tracking.runs import BINS, TABLES, Run, scores_of
 
 IMAGES_TABLE, EVALUATIONS_TABLE = TABLES
@@ -105,9 +104,10 @@ def _link_or_copy(source: Path, target: Path) -> None:
 
 @lru_cache(maxsize=256)
 def _preview(file: Path) -> bytes:
-    """Return the image for MLflow's grid, its longer side 256 pixels at most. The judges of a version share it."""
-    with Image.open(file) as stored:
-        image = stored.convert("RGB") if max(stored.size) <= CELL else shrunk(file)
+    """Return the image for MLflow's grid, its longer side 256 pixels. The judges of a version share it.
+
+    Tiny images are enlarged: MLflow shows them in the middle of a large field as they are.
+    """
     buffer = io.BytesIO()
-    image.save(buffer, format="WEBP", method=0)
+    shrunk(file).save(buffer, format="WEBP", method=0)
     return buffer.getvalue()

@@ -10,8 +10,10 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
@@ -26,6 +28,7 @@ from forgekit.tracking.runs import Run, slug
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+THREADS = 2  # pictures are read, shrunk and encoded outside the interpreter's lock
 METRICS_PER_BATCH = 900  # MLflow takes 1,000 things at a time, params among them
 IDENTITY, CONTENT, STORE = "forgekit.identity", "forgekit.content", "forgekit.store"
 NOTE, LINKED_PROMPTS = "mlflow.note.content", "mlflow.linkedPrompts"
@@ -106,9 +109,15 @@ class Study:
         """Write runs with their tags as `write` does, in two transactions: without their files, and when those are there."""
         by_id = {uuid.uuid4().hex: (run, tags) for run, tags in tagged}
         self.tables.begin(by_id)
-        for run_id, (run, _) in by_id.items():
-            place = _local_path(self.tables.place_of(run_id))
-            self._write_artifacts(run_id, place, partial(write_files, run, store_folder))
+        versions = groupby(by_id, key=lambda run_id: by_id[run_id][0].tags["prompt_id"])  # their judges share previews
+
+        def write_version(run_ids: Sequence[str]) -> None:
+            for run_id in run_ids:
+                place = _local_path(self.tables.place_of(run_id))
+                self._write_artifacts(run_id, place, partial(write_files, by_id[run_id][0], store_folder))
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(write_version, [list(run_ids) for _, run_ids in versions]))
         self.tables.finish({run_id: run.end_ms for run_id, (run, _) in by_id.items()})
         for run_id, (run, _) in by_id.items():
             self._replace(run, run_id)
