@@ -97,8 +97,8 @@ class Placing(Reading):
         verb, static = link.verb, self._acts(link.verb, "static")
         if link.predicate == "at" and self._is(index, "within"):
             return "inside"
-        if link.predicate == "at" and (not verb or static or link.near):
-            return "next to" if self._is(index, "beside") else "at"
+        if link.predicate == "at" and self._is(index, "beside") and not self._acts(verb, "sensing", "aiming"):
+            return "next to"
         if verb in ("", "be"):
             return link.predicate
         if not link.predicate:

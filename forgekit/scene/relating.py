@@ -49,9 +49,8 @@ class Relating(Placing):
             if link.passive and link.wording == "by" and not self._is(index, "beside"):  # "a bowl watched by a cat"
                 self._add_relation(index, link.verb, subject, "")
             elif link.wording == "on top of" and self._figures(subject, index):
-                self._add_relation(
-                    subject, "above", index, link.verb
-                )  # figures lie in a plane: nothing lies on another
+                # Figures lie in a plane: nothing can lie on another.
+                self._add_relation(subject, "above", index, link.verb)
             else:
                 self._add_relation(subject, predicate, index, link.verb)
         self.group = [index]
