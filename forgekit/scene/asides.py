@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from forgekit.scene.lexicon import split_words
 from forgekit.scene.phrases import Attribute, NounPhrase, read_noun_phrase
-from forgekit.scene.reading import split_words
 from forgekit.scene.relating import Relating
 from forgekit.scene.tokens import Token
 

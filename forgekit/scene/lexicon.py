@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,16 @@ class Lexicon:
     def is_thing(self, name: str) -> bool:
         """Say whether `name` (a singular) is a known object or figure."""
         return ("object", name) in self.meanings or ("figure", name) in self.meanings
+
+    def is_living(self, words: str) -> bool:
+        """Say whether the noun that ends `words` names a person or an animal."""
+        name, hint = words.split()[-1], self.grammar["hint"]
+        concept = self.concept(name, "object")
+        if any(concept in self.siblings.get(kind, ()) for kind in ("person", "worker", "animal", "bird")):
+            return True
+        if name in split_words(hint["people"]):
+            return True
+        return name.endswith(("person", "man", "er", "ist")) and name not in split_words(hint["unliving"])
 
     def synonyms(self, term: str, kind: str) -> list[str]:
         """Return the other words for `term`, most common first; [] for a word the lexicon does not know.
@@ -117,3 +127,9 @@ def _merge(known: dict[str, Any], more: dict[str, Any]) -> None:
     for concept, words in more.items():
         before = known.get(concept, [])
         known[concept] = words if isinstance(words, str) else list(dict.fromkeys([*words, *before]))
+
+
+@cache
+def split_words(words: str) -> frozenset[str]:
+    """Return the blank-separated words as a set, made once for each text."""
+    return frozenset(words.split())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from forgekit.scene.lexicon import split_words
 from forgekit.scene.phrases import NounPhrase
-from forgekit.scene.reading import Link, Reading, split_words
+from forgekit.scene.reading import Link, Reading
 from forgekit.scene.tokens import Token
 
 SHARED_PLACES = frozenset({"on", "inside", "in front of", "behind"})  # "a cat and a dog on a bed": both are

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
-from forgekit.scene.lexicon import Lexicon
+from forgekit.scene.lexicon import Lexicon, split_words
 from forgekit.scene.phrases import NounPhrase
 from forgekit.scene.tagging import tag_words
 from forgekit.scene.tokens import Token
@@ -85,7 +84,7 @@ class Reading:
         joint = self.tokens[last.after : last.after + 2]
         joined = len(joint) == 2 and joint[0].word in ("and", "&") and joint[1].start == phrase.start
         other_sort = phrase.head.noun in split_words(self.lexicon.grammar["hint"]["mass"]) or (
-            self._names_living(phrase.name) and not self._names_living(last.name)
+            self.lexicon.is_living(phrase.name) and not self.lexicon.is_living(last.name)
         )
         if not joined or other_sort:
             return []
@@ -145,20 +144,4 @@ class Reading:
         return next((token for token in self.tokens if token.start >= end), None)
 
     def _animate(self, index: int) -> bool:
-        return self._names_living(self.objects[index]["name"])
-
-    def _names_living(self, words: str) -> bool:
-        name = words.split()[-1]
-        concept = self.lexicon.concept(name, "object")
-        if any(concept in self.lexicon.siblings.get(kind, ()) for kind in ("person", "worker", "animal", "bird")):
-            return True
-        hint = self.lexicon.grammar["hint"]
-        if name in split_words(hint["people"]):
-            return True
-        return name.endswith(("person", "man", "er", "ist")) and name not in split_words(hint["unliving"])
-
-
-@cache
-def split_words(words: str) -> frozenset[str]:
-    """Return the blank-separated words as a set, made once for each text."""
-    return frozenset(words.split())
+        return self.lexicon.is_living(self.objects[index]["name"])

@@ -143,7 +143,8 @@ def _by_what_stands_before(place: _Place, previous: str, lexicon: Lexicon) -> st
     entry, noun_follows = place.token.entry, place.noun_follows
     tags = entry.tags
     makes_compound = noun_follows and "N" in place.following[0].entry.tags and not place.following[0].entry.kind
-    if entry.hint == "compound" and makes_compound and previous in "DSQJNXCP":
+    acts = previous == "N" and lexicon.is_living(place.before.noun)  # "a chef cutting bread", "a wooden cutting board"
+    if entry.hint == "compound" and makes_compound and not acts and previous in "DSQJNXCP":
         return "N"
     if (
         previous == "J"
