@@ -153,6 +153,16 @@ def test_objects_have_number_attributes_and_a_singular_name(text, expected):
         ('a bike in a lobby with "BUZZ" written on its frame', [("bike", "inside", "lobby")]),
         ("a truck with a horse on its left", [("truck", "with", "horse"), ("horse", "left of", "truck")]),
         ("a tiger who wears shoes holds a sock", [("tiger", "wear", "shoe"), ("tiger", "hold", "sock")]),
+        (
+            "a woman holding a frisbee standing on a field",
+            [("woman", "hold", "frisbee"), ("woman", "on", "field")],
+        ),
+        ("a puppy chewing on a sheet", [("puppy", "chew on", "sheet")]),
+        ("a stop sign with a plate posted under it", [("stop sign", "with", "plate"), ("plate", "below", "stop sign")]),
+        ("a truck parked in a garage under a blue sky", [("truck", "inside", "garage"), ("truck", "below", "sky")]),
+        ("a bed right next to a chair", [("bed", "next to", "chair")]),
+        ("a man without gloves in a room", [("man", "inside", "room")]),
+        ("a man stands on a ladder and painting a wall", [("man", "on", "ladder"), ("man", "paint", "wall")]),
         ("a radish in a tutu", [("radish", "wear", "tutu")]),
         ("a house surrounded by children and dogs", [("child", "around", "house"), ("dog", "around", "house")]),
         (

@@ -41,7 +41,7 @@ class Asides(Relating):
             or noun.split()[-1] not in split_words(frames["words"])
         ):
             return False
-        if following.value not in ("of", "with") and following.word not in (
+        if following.value not in ("of", "with", "about") and following.word not in (
             "showing",
             "shows",
             "depicting",
@@ -63,7 +63,7 @@ class Asides(Relating):
     def _is_the_picture(self, phrase: NounPhrase, following: Token | None) -> bool:
         """Take "The picture is …": said of the whole."""
         plain = phrase.name in split_words(self.lexicon.grammar["frame"]["plain"])
-        return plain and phrase.determiner == "the" and following is not None and following.tag == "B"
+        return plain and phrase.determiner == "the" and following is not None and following.tag in "BV"
 
     def _is_part_of_the_picture(self, phrase: NounPhrase) -> bool:
         """Take "on the left side of the picture": where in the frame, beside no thing."""

@@ -9,7 +9,12 @@ from forgekit.scene.tokens import Token
 
 SHARED_PLACES = frozenset({"on", "inside", "in front of", "behind"})  # "a cat and a dog on a bed": both are
 PLACES = ("room", "within", "place")  # hints of what other things are in
-NO_PLACE = {"clinging": ("onto",), "speaking": ("into",), "sensing": ("over", "around")}  # by kind of verb
+NO_PLACE = {
+    "clinging": ("onto",),
+    "speaking": ("into",),
+    "sensing": ("over", "around"),
+    "biting": ("on",),
+}  # by kind of verb
 
 
 class Placing(Reading):
@@ -62,7 +67,8 @@ class Placing(Reading):
 
         "Cutting bread on a board", "watching a comet in the sky", but "eating bread in a park", "reading on a sofa".
         """
-        if self.objects[index]["name"].endswith("sky") or self._is(index, "body") or self._is(link.near[0], "body"):
+        in_sky = link.predicate == "inside" and self.objects[index]["name"].endswith("sky")
+        if in_sky or self._is(index, "body") or self._is(link.near[0], "body"):
             return True
         if self.linked == "prep":  # "a cake with candles on a table"
             return False

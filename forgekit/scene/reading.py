@@ -122,9 +122,9 @@ class Reading:
         return self._is(item, "worn") and not self._is(subject, "worn")
 
     def _has(self, subject: int, item: int) -> bool:
-        """Say whether the subject was said to have or wear `item`."""
-        said = [r["predicate"] for r in self.relations if (r["subject"], r["object"]) == (subject, item)]
-        return "with" in said or "wear" in said
+        """Say whether the subject was said to have, wear or hold `item`."""
+        said = {r["predicate"] for r in self.relations if (r["subject"], r["object"]) == (subject, item)}
+        return bool(said & {"with", "wear", "hold", "carry"})
 
     def _figures(self, *indexes: int) -> bool:
         return all(("figure", self.objects[index]["name"]) in self.lexicon.meanings for index in indexes)

@@ -150,6 +150,8 @@ class Relating(Placing):
             and not self._is(self.subjects[0], *PLACES)
         ):
             return self.subjects  # "a girl with black hair jumping"
+        if self.linked == "prep" and self.subjects and self._is(nearest[-1], *PLACES) and not self._is_had(nearest[-1]):
+            return self.subjects  # "a vase in a field towering over the chairs"
         if (
             self._acts(verb, "agent")
             and self.linked
@@ -160,11 +162,16 @@ class Relating(Placing):
             return self.subjects
         return nearest
 
+    def _is_had(self, index: int) -> bool:
+        return any(r["object"] == index and r["predicate"] == "with" for r in self.relations)
+
     def _on_preposition(self, token: Token, index: int) -> None:
         if self.link and self.link.verb and not self.link.predicate:
             self.link.predicate, self.link.wording = token.value or token.word, token.word
             self.link.makes = self._acts(self.link.verb, "making") and token.value in ("of", "from")
             return
+        if self.negations:  # "without gloves in a room": the room is there
+            self.negated = False
         previous = self.tokens[index - 1] if index else None
         if previous is not None and previous.tag == "Y" and not self.objects:  # "watercolor of a cat"
             return
@@ -198,6 +205,8 @@ class Relating(Placing):
                 link.subjects = link.near
             earlier = range(min(link.subjects) - 1, -1, -1)
             meant = next((i for i in earlier if token.word in ("it", "them") or self._animate(i)), None)
+            if meant is None and self.group and self.group[-1] not in link.subjects:  # "… with a sign posted under it"
+                meant, link.subjects = link.subjects[0], self.group[-1:]
             if meant is not None:
                 for subject in link.subjects:
                     self._add_relation(subject, link.predicate, meant, link.verb)

@@ -196,7 +196,8 @@ def _where_a_clause_begins(place: _Place, lexicon: Lexicon) -> str:
     is_verb = "V" in entry.tags and entry.hint == "verb"
     if is_verb and runs_on and _third_person(token) and after in "DSPRXJQ":
         return "V"
-    if "G" in entry.tags and entry.hint != "noun":
+    acts = place.verb_seen and before is not None and before.word == "and" and after in "DS"
+    if "G" in entry.tags and (entry.hint != "noun" or acts):  # "stands on a ladder and painting a wall"
         return "G"
     if is_verb and before is not None and before.word in ("but", "then") and _third_person(token) and after in "PRX":
         return "V"  # "but lies on …"

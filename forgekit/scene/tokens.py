@@ -15,7 +15,22 @@ SHORT_STEMS = {"ca": "can", "wo": "will", "sha": "shall"}
 SHORT_VERBS = {"re": "are", "ve": "have", "ll": "will", "d": "would", "m": "am", "s": "is"}
 PRONOUNS = frozenset(["it", "he", "she", "that", "there", "here", "who", "what", "where"])
 ROADS = frozenset(
-    ["street", "road", "path", "sidewalk", "track", "river", "hallway", "aisle", "runway", "trail", "alley"]
+    [
+        "street",
+        "road",
+        "path",
+        "sidewalk",
+        "track",
+        "river",
+        "hallway",
+        "aisle",
+        "runway",
+        "trail",
+        "alley",
+        "slope",
+        "hill",
+        "stairs",
+    ]
 )
 PUNCTUATION = Entry("X")
 POSSESSIVE = Entry("I")
@@ -156,6 +171,8 @@ def _phrase_fits(phrase: Phrase, before: list[Token], tokens: list[Token], end: 
     """A style word counts as style alone in its segment or before "of" / "style"; else it is the noun or adjective it looks like."""
     if phrase.words == ("down",):  # "walks down the street", but "sits down"
         return any(token.entry.noun in ROADS for token in tokens[end : end + 4])
+    if phrase.words[0] == "right" and phrase.tag == "P" and before and before[-1].word in ("the", "its", "his", "her"):
+        return phrase.words == ("right", "of")  # "on the right next to a dog"
     if phrase.tag != "Y":
         return True
     previous = next((t for t in reversed(before) if t.entry.tags != "U"), None)
