@@ -140,10 +140,11 @@ class Asides(Relating):
         return True
 
     def _is_name(self, phrase: NounPhrase) -> bool:
-        """Say whether the phrase is a name without a word that names a thing: no "Lake Tahoe"."""
+        """Say whether the phrase is a person's name, in capitals or of words no dictionary has: no "Lake Tahoe"."""
         words = [token for token in self.tokens if phrase.start <= token.start < phrase.end]
-        ends = words[0], words[-1]
-        return all(token.proper and not self.lexicon.is_thing(token.noun) for token in ends)
+        if phrase.determiner or phrase.count or any(self.lexicon.is_thing(words[end].noun) for end in (0, -1)):
+            return False
+        return phrase.head.entry.tags == "U" or (words[0].proper and words[-1].proper)
 
     def _is_likeness(self, phrase: NounPhrase) -> bool:
         """Take "like cotton candy", "shaped like a star": said of the subject, no thing of its own.

@@ -14,6 +14,7 @@ NO_PLACE = {
     "speaking": ("into",),
     "sensing": ("over", "around"),
     "biting": ("on",),
+    "typing": ("on",),
 }  # by kind of verb
 
 
@@ -46,11 +47,15 @@ class Placing(Reading):
         )
         if has and not (has["predicate"] == "with" and self._is(has["subject"], *PLACES)):
             return [has["subject"]], nearest
+        if self.subjects and self._is(nearest[0], "ground") and token.value not in ("on", "inside"):
+            return self.subjects, []  # "a dog on a street next to a car"
         done = next((r for r in self.relations if r["object"] == nearest[0] and "verb" in r), None)
         if done and token.value not in ("on", "inside"):
             return [done["subject"]], nearest  # "a bird sitting on a branch next to a nest": the bird is
         if self.subjects and token.value in SHARED_PLACES and self._is(nearest[0], "room"):
             return self.subjects, []  # "a sink in a bathroom on a tiled floor"
+        if self.subjects and token.value == "inside":
+            return self.subjects, nearest  # "a cat on a bench in a park", "a cat on a cake in a box"
         return nearest, []
 
     def _placed(self, link: Link, index: int) -> list[int]:
@@ -70,8 +75,12 @@ class Placing(Reading):
         in_sky = link.predicate == "inside" and self.objects[index]["name"].endswith("sky")
         if in_sky or self._is(index, "body") or self._is(link.near[0], "body"):
             return True
-        if self.linked == "prep":  # "a cake with candles on a table"
+        if self._is_had(link.near[0]):  # "a cake with candles on a table"
             return False
+        if self.linked == "prep":
+            phrase = self._phrase_of(index)
+            named = phrase is not None and phrase.head.proper
+            return link.predicate == "inside" and not named and not self._is(index, *PLACES)
         if self._acts(self.told_of, "pushing"):
             return link.wording in ("into", "onto", "across", "through", "over")
         if self._acts(self.told_of, "sensing", "moving"):
@@ -81,6 +90,10 @@ class Placing(Reading):
         if link.predicate == "on":
             return self._is(index, "surface")
         return link.predicate == "inside" and self._is(index, "container")
+
+    def _is_had(self, index: int) -> bool:
+        """Say whether something was said to have or wear the object."""
+        return any(r["object"] == index and r["predicate"] in ("with", "wear") for r in self.relations)
 
     def _shares_place(self, index: int) -> bool:
         """Say whether the object is another end of the relation before: "is next to a fork and a spoon".

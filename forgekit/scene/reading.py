@@ -10,6 +10,8 @@ from forgekit.scene.phrases import NounPhrase
 from forgekit.scene.tagging import tag_words
 from forgekit.scene.tokens import Token
 
+TURNED = {("surround", "by"): "around", ("fill", "with"): "inside", ("top", "with"): "on"}
+
 
 @dataclass
 class Link:
@@ -28,7 +30,12 @@ class Link:
     @property
     def lists(self) -> bool:
         """Whether several things joined by "and" follow: "between a cat and a dog"."""
-        return self.predicate == "between" or (self.verb == "surround" and self.wording == "by") or self.makes
+        return self.predicate == "between" or self.makes or self.turned != ""
+
+    @property
+    def turned(self) -> str:
+        """The relation by which what follows is told of the subject: "surrounded by trees", "filled with flowers"."""
+        return TURNED.get((self.verb, self.wording), "")
 
 
 class Reading:

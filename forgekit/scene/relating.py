@@ -39,10 +39,15 @@ class Relating(Placing):
                 self._add_relation(subject, "of", index, "")
             self.link = None  # "a bowl of rice on a table": the talk stays about the bowl
             return
-        if link.lists and link.verb == "surround":
+        if link.turned:
+            phrase = self._phrase_of(index)
+            if link.told and phrase and (phrase.determiner or phrase.count):  # "surrounded by trees, and a man …"
+                self.link = None
+                self._join(index)
+                return
             for subject in link.subjects:
-                self._add_relation(index, "around", subject, "")
-            self.group, self.linked = [index], "prep"
+                self._add_relation(index, link.turned, subject, "")
+            link.told = True
             return
         predicate, subjects = self._predicate(link, index), self._placed(link, index)
         for subject in subjects:
@@ -162,9 +167,6 @@ class Relating(Placing):
             return self.subjects
         return nearest
 
-    def _is_had(self, index: int) -> bool:
-        return any(r["object"] == index and r["predicate"] == "with" for r in self.relations)
-
     def _on_preposition(self, token: Token, index: int) -> None:
         if self.link and self.link.verb and not self.link.predicate:
             self.link.predicate, self.link.wording = token.value or token.word, token.word
@@ -203,6 +205,15 @@ class Relating(Placing):
         if link and link.subjects and link.predicate in self.spatial and token.word in ("it", "him", "her", "them"):
             if link.near and link.near[0] > max(link.subjects):  # "a racket has a ball on it"
                 link.subjects = link.near
+            owners = [
+                r["subject"] for r in self.relations if r["object"] == link.subjects[-1] and r["predicate"] == "with"
+            ]
+            if owners:  # "a desk with a lamp and a printer on it"
+                had = {r["object"] for r in self.relations if r["subject"] == owners[0] and r["predicate"] == "with"}
+                for item in sorted(had & {*self.group, *link.subjects}):
+                    self._add_relation(item, link.predicate, owners[0], link.verb)
+                self.link, self.linked = None, "prep"
+                return
             earlier = range(min(link.subjects) - 1, -1, -1)
             meant = next((i for i in earlier if token.word in ("it", "them") or self._animate(i)), None)
             if meant is None and self.group and self.group[-1] not in link.subjects:  # "… with a sign posted under it"
