@@ -8,7 +8,7 @@ was looked at, and `public test`, which was not. Matching:
   precision and recall count every row but are also given per task type: read the types made from templates first.
   "objects/listed" is those types: all but "complex" and "non" (non-spatial), whose prose names more than its annotation lists.
   "objects/audited" is all test rows, with the differences corrected by what a blind reader of 340 of them found, and its
-  95 % interval.
+  95 % interval; "objects/faultless" what a parser without fault would score against the annotation as it stands.
 - counts: (noun, number); colours: (noun, last colour word) from the annotated noun phrases; relations: (noun, relation, noun),
   on t2i_r1 those of its templates, on free text all that say where.
 The speed is in scenes for each second of one processor's time, so that other processes do not count.
@@ -31,6 +31,7 @@ from annotations import DATA, LOCALITIES, PROSE, SET, Noun, annotated, annotated
 from forgekit.scene.lexicon import default_lexicon
 from forgekit.scene.parsing import parse
 
+SHOWN = ("objects/listed", "objects/audited", "objects/faultless")
 MEASURES = ("objects", "counts", "colors", "relations")
 
 
@@ -109,41 +110,50 @@ def _scores(tally: Counter[str]) -> dict[str, float]:
     }
 
 
-def audited(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the scores for objects as they would be, had a blind reader settled where parser and annotation differ.
+def audited(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return scores for objects with the help of a blind reader, who was given a sample of the nouns that one side has alone.
 
-    Of the nouns that only one side has, a sample was read; its share of things that are really shown stands for all. The
-    interval is from 4,000 draws of the sample's shares.
+    The share of things that are really shown in the sample stands for all. "objects/audited" is the parser against what
+    is really shown, "objects/faultless" a parser without fault against the annotation as it stands: no parser that finds what is
+    shown can score more. Intervals are from 4,000 draws of the sample's shares.
     """
     differing: dict[str, set[tuple[str, str]]] = {"extra": set(), "missed": set()}
-    tally: Counter[str] = Counter()
+    hits = 0
     for row in rows:
         wanted, found = compared(row)["objects"]
         digest = hashlib.sha256(row["prompt"].encode()).hexdigest()[:16]
         differing["extra"] |= {(digest, str(noun)) for noun in unmatched(found, wanted)}
         differing["missed"] |= {(digest, str(noun)) for noun in unmatched(wanted, found)}
-        tally.update(hits=matched(wanted, found))
+        hits += matched(wanted, found)
     read: dict[str, list[bool]] = {"extra": [], "missed": []}
     for line in (DATA / "t2i_r1_audit.jsonl").open(encoding="utf-8"):
         entry = json.loads(line)
         if (entry["prompt"], entry["noun"]) in differing.get(entry["kind"], ()):
             read[entry["kind"]].append(entry["shown"])
-    draws = np.random.default_rng(0)
-    shares = {kind: draws.binomial(len(shown), np.mean(shown), 4000) / len(shown) for kind, shown in read.items()}
-    right = tally["hits"] + shares["extra"] * len(differing["extra"])
-    precision = right / (tally["hits"] + len(differing["extra"]))
-    recall = right / (right + shares["missed"] * len(differing["missed"]))
+    draws, shown = np.random.default_rng(0), {}
+    for kind, verdicts in read.items():
+        shares = draws.binomial(len(verdicts), np.mean(verdicts), 4000) / len(verdicts)
+        shown[kind] = shares * len(differing[kind])
+    right, truly = hits + shown["extra"], hits + shown["extra"] + shown["missed"]
+    agreed = hits + shown["missed"]
+    scores = {
+        "objects/audited": _with_interval(right / (hits + len(differing["extra"])), right / truly),
+        "objects/faultless": _with_interval(agreed / truly, agreed / (hits + len(differing["missed"]))),
+    }
+    return {name: {**score, "annotated": sum(map(len, read.values()))} for name, score in scores.items()}
+
+
+def _with_interval(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
     f1 = 2 * precision * recall / (precision + recall)
     low, high = np.quantile(f1, [0.025, 0.975])
-    middle = {
-        name: round(float(np.median(x)), 4) for name, x in (("precision", precision), ("recall", recall), ("f1", f1))
+    found = {
+        "precision": np.median(precision),
+        "recall": np.median(recall),
+        "f1": np.median(f1),
+        "low": low,
+        "high": high,
     }
-    return {
-        **middle,
-        "low": round(float(low), 4),
-        "high": round(float(high), 4),
-        "annotated": sum(map(len, read.values())),
-    }
+    return {name: round(float(value), 4) for name, value in found.items()}
 
 
 def unmatched(some: list[tuple[str, ...]], others: list[tuple[str, ...]]) -> list[str]:
@@ -183,7 +193,7 @@ def main() -> None:
         "sets": {name: {"rows": len(rows), "scores": measure(rows)} for name, rows in sets.items()},
         "scenes_per_second": round(speed([row["prompt"] for row in sets["t2i_r1 test"]])),
     }
-    result["sets"]["t2i_r1 test"]["scores"]["objects/audited"] = audited(sets["t2i_r1 test"])
+    result["sets"]["t2i_r1 test"]["scores"] |= audited(sets["t2i_r1 test"])
     if options.json:
         print(json.dumps(result))
         return
@@ -191,7 +201,7 @@ def main() -> None:
     print(f"{'set':16s} {'rows':>5s} {'measure':18s} {'precision':>9s} {'recall':>7s} {'F1':>7s} {'annotated':>9s}")
     for name, found in result["sets"].items():
         for key, s in found["scores"].items():
-            if "/" not in key or key in ("objects/listed", "objects/audited") or options.types:
+            if "/" not in key or key in SHOWN or options.types:
                 figures = f"{s['precision']:9.4f} {s['recall']:7.4f} {s['f1']:7.4f} {s['annotated']:9d}"
                 figures += f"  [{s['low']:.4f}, {s['high']:.4f}]" if "low" in s else ""
                 print(f"{name:16s} {found['rows']:5d} {key:18s} {figures}")
