@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from forgekit.scene.lexicon import split_words
 from forgekit.scene.phrases import Attribute, NounPhrase, read_noun_phrase
@@ -13,10 +14,7 @@ MEDIA = frozenset(
     ["photo", "photograph", "painting", "illustration", "drawing", "sketch", "render", "rendering", "portrait"]
 )
 
-
-COLORING = frozenset(["color", "colour", "tone", "hue", "shade"])
 POSSESSIVES = frozenset(["its", "his", "her", "their"])
-TIMES = frozenset(["sunrise", "sunset", "twilight", "dusk", "dawn", "golden hour"])
 
 
 class Asides(Relating):
@@ -74,6 +72,15 @@ class Asides(Relating):
         self.link = None
         return True
 
+    def _is_view(self, phrase: NounPhrase, of: bool) -> bool:
+        """Take "from the perspective of a person": who looks is not in the picture. Moves the phrase's end behind them."""
+        if not of or not self.lexicon.hints(phrase.head.noun, "viewing"):
+            return False
+        viewer = read_noun_phrase(self.tokens, phrase.after + 1, self.lexicon)
+        phrase.after = viewer.after if viewer else phrase.after + 1
+        self.link = None
+        return True
+
     def _style_at_the_end(self, words: list[str]) -> str:
         """Return the longest run of style words that ends `words`: "small watercolor sketch" → "watercolor sketch"."""
         meanings, start = self.lexicon.meanings, len(words)
@@ -102,7 +109,7 @@ class Asides(Relating):
     def _is_side_of(self, phrase: NounPhrase) -> bool:
         """Take "a dog with a cat to its left": a place beside the object named before."""
         link, side = self.link, phrase.head.noun
-        if side not in ("left", "right") or phrase.determiner not in ("its", "his", "her", "their"):
+        if side not in ("left", "right") or phrase.determiner not in POSSESSIVES:
             return False
         beside = (link.near or link.subjects) if link else []
         if link and link.predicate in ("to", "on", "at") and beside and beside[0]:
@@ -170,27 +177,28 @@ class Asides(Relating):
         """Take "a tie in red tones": colours of the subject."""
         link = self.link
         colors = [("color", value) for kind, value in phrase.attributes if kind == "color"]
-        if not (link and link.predicate == "inside" and colors and phrase.head.noun in COLORING):
+        if not (link and link.predicate == "inside" and colors and self.lexicon.hints(phrase.head.noun, "coloring")):
             return False
         for subject in link.near or link.subjects:
             self._attribute(subject, colors)
         self.link = None
         return True
 
-    def _is_named(self, phrase: NounPhrase) -> bool:
-        """Take "the city of London": the name is the city's, and now part of the phrase."""
-        called = read_noun_phrase(self.tokens, phrase.after + 1, self.lexicon)
-        if called is None or called.determiner or not called.head.proper:
-            return False
-        phrase.name, phrase.after = f"{phrase.name} of {called.name}", called.after
-        return True
+    def _called(self, phrase: NounPhrase) -> NounPhrase | None:
+        """Return "the city of London" as one phrase; None where no name follows."""
+        if not self.lexicon.hints(phrase.head.noun, "named"):
+            return None
+        name = read_noun_phrase(self.tokens, phrase.after + 1, self.lexicon)
+        if name is None or name.determiner or not name.head.proper:
+            return None
+        return replace(phrase, name=f"{phrase.name} of {name.name}", after=name.after)
 
     def _kind_of_garment(self, phrase: NounPhrase) -> NounPhrase | None:
         """Return the hat of "wearing a conductor's hat" as one thing: no conductor need be there."""
         if phrase.determiner not in ("a", "an") or not (self.link and self.link.subjects):
             return None
         owned = read_noun_phrase(self.tokens, phrase.after + 1, self.lexicon)
-        if owned is None or owned.name.split()[-1] not in split_words(self.lexicon.grammar["hint"]["worn"]):
+        if owned is None or not self.lexicon.hints(owned.name.split()[-1], "worn"):
             return None
         owned.name = " ".join([*(value for _, value in phrase.attributes), f"{phrase.name}'s {owned.name}"])
         owned.determiner, owned.start = phrase.determiner, phrase.start
@@ -224,7 +232,7 @@ class Asides(Relating):
 
     def _merge_partitive(self, outer: NounPhrase, inner: NounPhrase) -> None:
         meant = self.lexicon.grammar["partitive"][outer.head.noun]
-        plural_only = inner.head.noun in split_words(self.lexicon.grammar["hint"]["plural"])
+        plural_only = self.lexicon.hints(inner.head.noun, "plural")
         if inner.count is None and not plural_only:
             if outer.count not in (None, 1) and not meant:
                 inner.count = outer.count
@@ -245,13 +253,14 @@ class Asides(Relating):
         noun = phrase.head.noun
         if phrase.head.word in split_words(skip["mood"]) and not (phrase.determiner or of or self.link):
             return phrase.count is None
-        if noun in split_words(self.lexicon.grammar["hint"]["game"]) and " " not in phrase.name:
+        if self.lexicon.hints(noun, "game") and " " not in phrase.name:
             return not phrase.determiner
-        if noun in TIMES and self.link and self.link.predicate in ("at", "during", "in front of"):
+        is_time = self.lexicon.hints(noun, "time")
+        if is_time and self.link and self.link.predicate in ("at", "during", "in front of"):  # the last is "before"
             return True
-        if noun in split_words(self.lexicon.grammar["hint"]["determined"]):
+        if self.lexicon.hints(noun, "determined"):
             # "carries a castle on its back", but "floats on its back"
-            owned = phrase.determiner in POSSESSIVES and noun in split_words(self.lexicon.grammar["hint"]["body"])
+            owned = phrase.determiner in POSSESSIVES and self.lexicon.hints(noun, "body")
             of_body = owned and self.link is not None and (bool(self.link.near) or not self.link.verb)
             return not phrase.attributes and " " not in phrase.name and not of_body
         words = split_words(skip["compound_abstract" if " " in phrase.name else "abstract"])

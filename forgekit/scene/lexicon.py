@@ -57,15 +57,18 @@ class Lexicon:
         """Say whether `name` (a singular) is a known object or figure."""
         return ("object", name) in self.meanings or ("figure", name) in self.meanings
 
+    def hints(self, word: str, *kinds: str) -> bool:
+        """Say whether `word` is in one of the grammar's lists of hints."""
+        return any(word in split_words(self.grammar["hint"][kind]) for kind in kinds)
+
     def is_living(self, words: str) -> bool:
         """Say whether the noun that ends `words` names a person or an animal."""
-        name, hint = words.split()[-1], self.grammar["hint"]
+        name = words.split()[-1]
         concept = self.concept(name, "object")
         if any(concept in self.siblings.get(kind, ()) for kind in ("person", "worker", "animal", "bird")):
             return True
-        if name in split_words(hint["people"]):
-            return True
-        return name.endswith(("person", "man", "er", "ist")) and name not in split_words(hint["unliving"])
+        looks_living = name.endswith(("person", "man", "er", "ist")) and not self.hints(name, "unliving")
+        return looks_living or self.hints(name, "people")
 
     def synonyms(self, term: str, kind: str) -> list[str]:
         """Return the other words for `term`, most common first; [] for a word the lexicon does not know.

@@ -7,8 +7,7 @@ from typing import Any
 from forgekit.scene.asides import Asides
 from forgekit.scene.lexicon import Lexicon, default_lexicon
 from forgekit.scene.phrases import NounPhrase, read_noun_phrase
-
-NAMED = frozenset(["city", "town", "village", "state", "island", "planet", "moon", "letter", "kingdom", "bay", "river"])
+from forgekit.scene.tokens import Token
 
 
 def parse(text: str, *, lexicon: Lexicon | None = None) -> dict[str, Any]:
@@ -78,39 +77,12 @@ class _Parse(Asides):
         """Take what the phrase names, and return the index of the first token behind what was read."""
         following = self.tokens[phrase.after] if phrase.after < len(self.tokens) else None
         of = following is not None and following.value == "of"
-        noun = phrase.head.noun
-        if self._is_frame(phrase, following) or self._is_the_picture(phrase, following):
+        if (read := self._on_aside(phrase, following, of)) is not None:
+            return read
+        if (meant := self._meant(phrase, following, of)) is not phrase:
+            return self._on_noun_phrase(meant)
+        if of and phrase.name in ("line", "number", "lot"):  # "the lines of the sculpture"
             return phrase.after + 1
-        if self._is_medium(phrase, following):
-            self.styles.append(phrase.name)
-            return phrase.after
-        if any(
-            is_aside(phrase)
-            for is_aside in (self._is_made_of, self._is_maker, self._is_likeness, self._is_coloring, self._is_side_of)
-        ):
-            return phrase.after
-        self._split_medium(phrase, following)
-        if noun in ("background", "backdrop") or phrase.name.endswith(" background"):
-            return self._on_background(phrase, of)
-        if noun == "style":
-            return self._on_style(phrase, of)
-        if self._is_part_of_the_picture(phrase):
-            return phrase.after
-        if of and noun in NAMED and self._is_named(phrase):
-            return self._on_noun_phrase(phrase)
-        if of and noun in ("perspective", "viewpoint"):  # "from the perspective of a person": no thing in the picture
-            viewer = read_noun_phrase(self.tokens, phrase.after + 1, self.lexicon)
-            self.link = None
-            return viewer.after if viewer else phrase.after + 1
-        if following is not None and following.tag == "I" and (owned := self._kind_of_garment(phrase)):
-            return self._on_noun_phrase(owned)
-        if of and noun in self.lexicon.grammar["partitive"] and not (noun == "slice" and phrase.attributes):
-            inner = read_noun_phrase(self.tokens, phrase.after + 1, self.lexicon)
-            if inner and inner.determiner not in ("the", "its", "their", "his", "her"):
-                self._merge_partitive(phrase, inner)
-                return self._on_noun_phrase(inner)
-            if inner and phrase.name in ("line", "number", "lot"):  # "the lines of the sculpture"
-                return phrase.after + 1
         if self._is_abstract(phrase, of):
             if of:
                 return phrase.after + 1
@@ -128,3 +100,37 @@ class _Parse(Asides):
         else:
             self._relate(added)
         return phrase.after
+
+    def _on_aside(self, phrase: NounPhrase, following: Token | None, of: bool) -> int | None:
+        """Read a phrase that names no object of its own and return the index behind it; None for any other phrase."""
+        noun = phrase.head.noun
+        if self._is_frame(phrase, following) or self._is_the_picture(phrase, following):
+            return phrase.after + 1
+        if self._is_medium(phrase, following):
+            self.styles.append(phrase.name)
+            return phrase.after
+        asides = (self._is_made_of, self._is_maker, self._is_likeness, self._is_coloring, self._is_side_of)
+        if any(is_aside(phrase) for is_aside in asides):
+            return phrase.after
+        self._split_medium(phrase, following)
+        if noun in ("background", "backdrop") or phrase.name.endswith(" background"):
+            return self._on_background(phrase, of)
+        if noun == "style":
+            return self._on_style(phrase, of)
+        if self._is_part_of_the_picture(phrase) or self._is_view(phrase, of):
+            return phrase.after
+        return None
+
+    def _meant(self, phrase: NounPhrase, following: Token | None, of: bool) -> NounPhrase:
+        """Return the phrase that is meant: the flowers of "a bunch of flowers", "the city of London" as one; else `phrase`."""
+        noun = phrase.head.noun
+        if of and (called := self._called(phrase)):
+            return called
+        if following is not None and following.tag == "I" and (owned := self._kind_of_garment(phrase)):
+            return owned
+        if of and noun in self.lexicon.grammar["partitive"] and not (noun == "slice" and phrase.attributes):
+            inner = read_noun_phrase(self.tokens, phrase.after + 1, self.lexicon)
+            if inner and inner.determiner not in ("the", "its", "their", "his", "her"):
+                self._merge_partitive(phrase, inner)
+                return inner
+        return phrase

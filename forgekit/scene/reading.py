@@ -68,9 +68,8 @@ class Reading:
     def _add_object(self, phrase: NounPhrase) -> int:
         count = phrase.count
         if count is None:
-            hint, noun = self.lexicon.grammar["hint"], phrase.head.noun
-            many = phrase.plural or noun in split_words(hint["plural"])
-            many = many or (not phrase.determiner and noun in split_words(hint["same_plural"]))
+            many = phrase.plural or self.lexicon.hints(phrase.head.noun, "plural")
+            many = many or (not phrase.determiner and self.lexicon.hints(phrase.head.noun, "same_plural"))
             count = "some" if many and phrase.determiner not in ("a", "an") else 1
         attributes = [{"kind": kind, "value": value} for kind, value in phrase.attributes]
         bare = not phrase.determiner and phrase.count is None and not phrase.plural and not attributes
@@ -90,7 +89,7 @@ class Reading:
             return []
         joint = self.tokens[last.after : last.after + 2]
         joined = len(joint) == 2 and joint[0].word in ("and", "&") and joint[1].start == phrase.start
-        other_sort = phrase.head.noun in split_words(self.lexicon.grammar["hint"]["mass"]) or (
+        other_sort = self.lexicon.hints(phrase.head.noun, "mass") or (
             self.lexicon.is_living(phrase.name) and not self.lexicon.is_living(last.name)
         )
         if not joined or other_sort:
@@ -138,8 +137,7 @@ class Reading:
 
     def _is(self, index: int, *hints: str) -> bool:
         """Say whether the object's noun is among the words of one of the grammar's hints."""
-        name, words = self.objects[index]["name"].split()[-1], self.lexicon.grammar["hint"]
-        return any(name in split_words(words[hint]) for hint in hints)
+        return self.lexicon.hints(self.objects[index]["name"].split()[-1], *hints)
 
     def _acts(self, verb: str, *kinds: str) -> bool:
         """Say whether the verb is of one of the grammar's kinds."""

@@ -95,24 +95,7 @@ class Relating(Placing):
             return
         previous = self.tokens[index - 1] if index else None
         self._close_link()
-        if previous is not None and previous.tag == "T" and token.tag == "E":  # 'with "OPEN" written on the door'
-            self.link = Link([], verb=verb, quoted=True)
-            return
-        if self.owner is not None and self.finite and token.tag == "V":  # "… whose beard is white holds a lamp"
-            self.link, self.owner = Link([self.owner], verb=verb), None
-            self.subjects = self.link.subjects
-            return
-        if (
-            previous is not None and previous.word == "there"
-        ):  # "on the right there is a …": nothing said before is meant
-            self.group, self.linked, self.subjects, self.finite = [], "", [], False
-            return
-        if previous is not None and previous.word in ("that", "which", "who") and self.group:
-            self.subjects = self.subjects or self.group[-1:]
-            self.link = Link(self.group[-1:], verb=verb)
-            return
-        if token.tag == "B" and verb == "be" and self._begins_with_place(index):  # "…, and on the right is a cat"
-            self.group, self.linked, self.subjects = [], "", []
+        if previous is not None and self._on_verb_aside(token, index, previous, verb):
             return
         if token.tag in "GE" and previous is not None and previous.tag == "N" and self.group:
             subjects = self._agent(verb)
@@ -129,6 +112,24 @@ class Relating(Placing):
         self.finite = self.finite or (token.tag in "VBE" and bool(subjects) and not describes)
         # "there is a cat": no subject, no link
         self.link = Link(list(subjects), verb=verb, passive=self._is_passive(token, verb)) if subjects else None
+
+    def _on_verb_aside(self, token: Token, index: int, previous: Token, verb: str) -> bool:
+        """Take a verb that is not said of the clause's subject; False where it is."""
+        if previous.tag == "T" and token.tag == "E":  # 'with "OPEN" written on the door'
+            self.link = Link([], verb=verb, quoted=True)
+        elif self.owner is not None and self.finite and token.tag == "V":  # "… whose beard is white holds a lamp"
+            self.link, self.owner = Link([self.owner], verb=verb), None
+            self.subjects = self.link.subjects
+        elif previous.word == "there":  # "on the right there is a …": nothing said before is meant
+            self.group, self.linked, self.subjects, self.finite = [], "", [], False
+        elif previous.word in ("that", "which", "who") and self.group:
+            self.subjects = self.subjects or self.group[-1:]
+            self.link = Link(self.group[-1:], verb=verb)
+        elif token.tag == "B" and verb == "be" and self._begins_with_place(index):  # "…, and on the right is a cat"
+            self.group, self.linked, self.subjects = [], "", []
+        else:
+            return False
+        return True
 
     def _begins_with_place(self, index: int) -> bool:
         """Say whether a preposition begins the clause whose verb stands at `index`, so that its subject follows."""
@@ -172,9 +173,11 @@ class Relating(Placing):
             self.link.predicate, self.link.wording = token.value or token.word, token.word
             self.link.makes = self._acts(self.link.verb, "making") and token.value in ("of", "from")
             return
-        if self.negations:  # "without gloves in a room": the room is there
-            self.negated = False
         previous = self.tokens[index - 1] if index else None
+        if (
+            self.negations and previous is not None and previous.tag == "N"
+        ):  # "without gloves in a room": the room is there
+            self.negated = False
         if previous is not None and previous.tag == "Y" and not self.objects:  # "watercolor of a cat"
             return
         subjects, near = self._told_of(token, previous)
@@ -189,8 +192,9 @@ class Relating(Placing):
     def _close_link(self) -> None:
         """End a link that found no object: a verb alone is an action ("a dog is running")."""
         link, self.link = self.link, None
-        told = not link or link.lists or not link.verb  # "surrounded by" has had its objects
-        if not told and not self._acts(link.verb, "static") and link.verb not in ("have", "do"):
+        if link is None or not link.verb or link.lists:  # "surrounded by" has had its objects
+            return
+        if not self._acts(link.verb, "static") and link.verb not in ("have", "do"):
             for subject in link.subjects:
                 self._add_relation(subject, link.verb, None, "")
 

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from forgekit.scene.lexicon import Entry, Lexicon
+from forgekit.scene.lexicon import Entry, Lexicon, split_words
 from forgekit.scene.tokens import Token, cut
 from forgekit.scene.unknown import place_unknown
 
 _RATHER_THINGS = frozenset(["leaves", "waves", "knives", "lives", "shelves", "glasses", "cookies", "flies"])
-_PLACING = frozenset(
-    ["in", "with", "on", "of", "under", "behind", "near", "like", "above", "inside", "between", "among"]
-) | {*("over", "past", "through", "across", "along", "into", "onto", "beside")}
 _SENSING = frozenset(["watch", "see", "hear", "feel", "make", "let", "help", "notice"])
 _SAME_PLURAL = ("sheep", "fish", "deer", "salmon", "trout")
 _PARTICLES = frozenset(["up", "down", "out", "off", "away", "back"])
@@ -121,7 +118,8 @@ def _settle(place: _Place, lexicon: Lexicon) -> str:
         return "O"
     if token.word == "her" and (not following or following[0].entry.tags[0] in "XPC"):
         return "O"  # "behind her", but "her hat"
-    if tags == "G" and before and before.word in _PLACING and _noun_follows(following, lexicon):
+    before_thing = split_words(lexicon.grammar["hint"]["before_thing"])
+    if tags == "G" and before and before.word in before_thing and _noun_follows(following, lexicon):
         return "J"  # "in shining armor", but "by holding hands"
     if len(tags) == 1:
         return tags
@@ -178,12 +176,13 @@ def _by_what_stands_before(place: _Place, previous: str, lexicon: Lexicon) -> st
 
 def _after_preposition(place: _Place, lexicon: Lexicon) -> str:
     entry, before, following = place.token.entry, place.before, place.following
-    takes_object = bool(following) and (following[0].entry.tags[0] in "DS" or following[0].word in _PARTICLES)
     # "to beat their record", "to pick up a stone"
+    takes_object = bool(following) and (following[0].entry.tags[0] in "DS" or following[0].word in _PARTICLES)
     if before.word == "to" and "V" in entry.tags and (entry.hint == "verb" or "N" not in entry.tags or takes_object):
         return "V"
     if "G" in entry.tags and not (entry.hint in ("noun", "compound") and "N" in entry.tags):
-        return "J" if place.noun_follows and before.word in _PLACING else "G"
+        describes = lexicon.hints(before.word, "before_thing")
+        return "J" if place.noun_follows and describes else "G"
     return _inside_phrase(place, lexicon)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from forgekit.scene.lexicon import Entry, Lexicon, Phrase
+from forgekit.scene.lexicon import Entry, Lexicon, Phrase, split_words
 from forgekit.scene.vocabulary import entry_of, phrases_from
 
 TOKEN = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]")
@@ -14,24 +14,6 @@ COUNTED = re.compile(r"(\d{1,2})([a-z]{3,})")  # tags like "2girls"
 SHORT_STEMS = {"ca": "can", "wo": "will", "sha": "shall"}
 SHORT_VERBS = {"re": "are", "ve": "have", "ll": "will", "d": "would", "m": "am", "s": "is"}
 PRONOUNS = frozenset(["it", "he", "she", "that", "there", "here", "who", "what", "where"])
-ROADS = frozenset(
-    [
-        "street",
-        "road",
-        "path",
-        "sidewalk",
-        "track",
-        "river",
-        "hallway",
-        "aisle",
-        "runway",
-        "trail",
-        "alley",
-        "slope",
-        "hill",
-        "stairs",
-    ]
-)
 PUNCTUATION = Entry("X")
 POSSESSIVE = Entry("I")
 TEXT = Entry("T")
@@ -133,7 +115,7 @@ def _join_phrases(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
         end = 0
         for phrase in phrases_from(token.word, lexicon):
             end = _match(phrase, tokens, index)
-            if end and _phrase_fits(phrase, joined, tokens, end):
+            if end and _phrase_fits(phrase, joined, tokens, end, lexicon):
                 value = phrase.value.split(":", 1)
                 kind = value[0] if len(value) == 2 and phrase.tag == "J" else ""
                 entry = Entry(phrase.tag, noun=value[-1], kind=kind)
@@ -167,10 +149,11 @@ def _plural_of(token: Token, word: str) -> bool:
     return token.entry.noun == word or token.word in (word + "s", word + "es")
 
 
-def _phrase_fits(phrase: Phrase, before: list[Token], tokens: list[Token], end: int) -> bool:
+def _phrase_fits(phrase: Phrase, before: list[Token], tokens: list[Token], end: int, lexicon: Lexicon) -> bool:
     """A style word counts as style alone in its segment or before "of" / "style"; else it is the noun or adjective it looks like."""
     if phrase.words == ("down",):  # "walks down the street", but "sits down"
-        return any(token.entry.noun in ROADS for token in tokens[end : end + 4])
+        roads = split_words(lexicon.grammar["hint"]["road"])
+        return any(token.entry.noun in roads for token in tokens[end : end + 4])
     if phrase.words[0] == "right" and phrase.tag == "P" and before and before[-1].word in ("the", "its", "his", "her"):
         return phrase.words == ("right", "of")  # "on the right next to a dog"
     if phrase.tag != "Y":

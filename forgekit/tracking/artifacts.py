@@ -17,6 +17,7 @@ from forgekit.sheets import shrunk
 from forgekit.tracking.runs import BINS, TABLES, Run, scores_of
 
 IMAGES_TABLE, EVALUATIONS_TABLE = TABLES
+THREADS = 2  # that write files at a time: pictures are read, shrunk and encoded outside the interpreter's lock
 
 
 def write_files(run: Run, store_folder: Path, folder: Path) -> None:

@@ -150,16 +150,17 @@ class _Job:
         tagged = []
         for run in runs:
             with self._noting_refusal(run.name):
-                tagged.append((run, study.tags_of(run, link_prompt=self.link_prompts)))
-        if study.tables is not None:
+                tags = study.tags_of(run, link_prompt=self.link_prompts)
+                if study.tables is not None:
+                    tagged.append((run, tags))
+                    continue
+                study.write(run, tags, partial(write_files, run, self.store.folder))
+                self.report.done += 1
+            self.bar.update()
+        if tagged:
             study.write_together(tagged, self.store.folder)
             self.report.done += len(tagged)
-        else:
-            for run, tags in tagged:
-                with self._noting_refusal(run.name):
-                    study.write(run, tags, partial(write_files, run, self.store.folder))
-                    self.report.done += 1
-        self.bar.update(len(runs))
+            self.bar.update(len(tagged))
 
     @contextlib.contextmanager
     def _noting_refusal(self, item: str) -> Iterator[None]:

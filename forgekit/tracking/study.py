@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from forgekit.tracking.artifacts import write_files
+from forgekit.tracking.artifacts import THREADS, write_files
 from forgekit.tracking.bulk import Tables
 from forgekit.tracking.connection import Connection
 from forgekit.tracking.registry import Registry
@@ -28,7 +28,6 @@ from forgekit.tracking.runs import Run, slug
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-THREADS = 2  # pictures are read, shrunk and encoded outside the interpreter's lock
 METRICS_PER_BATCH = 900  # MLflow takes 1,000 things at a time, params among them
 IDENTITY, CONTENT, STORE = "forgekit.identity", "forgekit.content", "forgekit.store"
 NOTE, LINKED_PROMPTS = "mlflow.note.content", "mlflow.linkedPrompts"

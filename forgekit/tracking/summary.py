@@ -12,13 +12,13 @@ from forgekit import trends
 from forgekit.ids import content_hash, content_id
 from forgekit.sheets import contact_sheet
 from forgekit.store import Store
+from forgekit.tracking.artifacts import THREADS
 from forgekit.tracking.runs import FORMAT, Due, Run, safe_key, slug
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SHEETS = 60  # scenes with a contact sheet of their own in each arm, the ones that gained most first
-THREADS = 2
 JPEG = {"quality": 85, "optimize": False}
 
 TIMES = """
@@ -109,5 +109,5 @@ def _write_sheets(store: Store, experiment: str, folder: Path) -> None:
         contact_sheet(group, row="prompt_id").save(sheets / name, **JPEG)
 
     scenes = list(pictures[pictures["scene_hash"].isin(shown)].groupby("scene_hash", sort=False))
-    with ThreadPoolExecutor(THREADS) as pool:  # reading, shrinking and encoding happen outside the interpreter's lock
+    with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(write, scenes))
