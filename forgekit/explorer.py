@@ -77,26 +77,11 @@ def build(chosen: Selection) -> Any:
         raise ParameterError(
             "the interactive explorer needs ipywidgets: pip install 'forgekit[lab]', or explore(…, interactive=False)"
         ) from error
-    wide = w.Layout(width="44em")
-    experiment = w.Dropdown(description="experiment", layout=wide)
-    scene = w.Dropdown(description="scene", layout=wide)
-    version = w.Dropdown(description="version", layout=wide)
-    judge = w.Dropdown(description="judge", layout=wide)
-    scope = w.ToggleButtons(options=SCOPES, value=chosen.scope)
-    scores = w.FloatRangeSlider(
-        description="score", min=0, max=1, step=0.01, value=chosen.scores, continuous_update=False, layout=wide
-    )
+    controls = _controls(w, chosen)
+    experiment, scene, version, judge, scope, scores = controls
     scope_label = w.Label("images of", layout=w.Layout(width="80px", justify_content="flex-end"))  # as the others'
     again = w.Button(description="Read again", tooltip="what other processes have written meanwhile")
     about, images, trouble = w.HTML(), w.HTML(), w.HTML()
-    controls = {
-        experiment: "experiment",
-        scene: "scene_hash",
-        version: "prompt_id",
-        judge: "vision_model",
-        scope: "scope",
-        scores: "scores",
-    }
     # JupyterLab has a widget's messages handled in threads of their own (subshells), so a choice may come while another
     # is drawn: it waits. What the drawing thread itself sets fires the observers too, but is nobody's choice.
     drawing, turn = [False], threading.RLock()
@@ -120,19 +105,20 @@ def build(chosen: Selection) -> Any:
         control.observe(redraw, "value")
     again.on_click(lambda _: redraw())
     redraw()
-    return w.VBox(
-        [
-            experiment,
-            scene,
-            w.HBox([version, again]),
-            judge,
-            trouble,
-            about,
-            w.HBox([scope_label, scope]),
-            scores,
-            images,
-        ]
+    choosing = [experiment, scene, w.HBox([version, again]), judge]
+    return w.VBox([*choosing, trouble, about, w.HBox([scope_label, scope]), scores, images])
+
+
+def _controls(w: Any, chosen: Selection) -> dict[Any, str]:
+    """Return the widgets to choose with, in their order, each with the attribute of the selection that it sets."""
+    wide = w.Layout(width="44em")
+    lists = {"experiment": "experiment", "scene": "scene_hash", "version": "prompt_id", "judge": "vision_model"}
+    controls = {w.Dropdown(description=label, layout=wide): attribute for label, attribute in lists.items()}
+    scope = w.ToggleButtons(options=SCOPES, value=chosen.scope)
+    scores = w.FloatRangeSlider(
+        description="score", min=0, max=1, step=0.01, value=chosen.scores, continuous_update=False, layout=wide
     )
+    return {**controls, scope: "scope", scores: "scores"}
 
 
 def _redraw(chosen: Selection, controls: dict[Any, str], about: Any, images: Any) -> None:

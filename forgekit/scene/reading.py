@@ -22,6 +22,7 @@ class Link:
     wording: str = ""  # the preposition as it stands
     verb: str = ""
     passive: bool = False  # "watched": what follows "by" did it
+    denied: bool = False  # "is not running"
     quoted: bool = False  # said of quoted text
     makes: bool = False  # a material follows: "made of wood"
     told: bool = False  # one of the things it lists has been named

@@ -88,12 +88,13 @@ class Relating(Placing):
         verb = token.entry.verb or token.word
         if token.tag == "B":
             verb = AUXILIARIES.get(token.word, "be")
-        described = index > 0 and self.tokens[index - 1].tag == "J" and token.tag == "V"
+        previous = self.tokens[index - 1] if index else None
+        described = previous is not None and previous.tag == "J" and token.tag == "V"
+        denied = previous is not None and previous.word in ("not", "never")
         if self.link and self.link.verb == "be" and not self.link.predicate and not described:
             self.link.verb = verb  # "is sitting", "has been painted"
-            self.link.passive = self._is_passive(token, verb)
+            self.link.passive, self.link.denied = self._is_passive(token, verb), denied
             return
-        previous = self.tokens[index - 1] if index else None
         self._close_link()
         if previous is not None and self._on_verb_aside(token, index, previous, verb):
             return
@@ -111,7 +112,8 @@ class Relating(Placing):
         describes = token.tag == "E" and self._acts(verb, "making", "covering")  # "a salad made with sprouts sits …"
         self.finite = self.finite or (token.tag in "VBE" and bool(subjects) and not describes)
         # "there is a cat": no subject, no link
-        self.link = Link(list(subjects), verb=verb, passive=self._is_passive(token, verb)) if subjects else None
+        passive = self._is_passive(token, verb)
+        self.link = Link(list(subjects), verb=verb, passive=passive, denied=denied) if subjects else None
 
     def _on_verb_aside(self, token: Token, index: int, previous: Token, verb: str) -> bool:
         """Take a verb that is not said of the clause's subject; False where it is."""
@@ -192,7 +194,7 @@ class Relating(Placing):
     def _close_link(self) -> None:
         """End a link that found no object: a verb alone is an action ("a dog is running")."""
         link, self.link = self.link, None
-        if link is None or not link.verb or link.lists:  # "surrounded by" has had its objects
+        if link is None or not link.verb or link.denied or link.lists:  # "surrounded by" has had its objects
             return
         if not self._acts(link.verb, "static") and link.verb not in ("have", "do"):
             for subject in link.subjects:

@@ -87,6 +87,8 @@ def _tokenise(text: str, lexicon: Lexicon) -> list[Token]:
 
 def _short_form(word: str) -> list[tuple[int, str]]:
     """Return the words in "isn't", "they're" and "it's" with their places, [] for any other word; "dog's" is no short form."""
+    if word == "cannot":
+        return [(0, "can"), (3, "not")]
     if word.endswith("n't") and len(word) > 4:
         stem = word[:-3]
         return [(0, SHORT_STEMS.get(stem, stem)), (len(stem), "not")]
