@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,13 +31,11 @@ RECORD_TABLES = (
     "prompt_learnings",
     "api_logs",
 )
-CLAIM_LEASE_S = 900  # a claim of a worker on another host, or of a recycled pid, is void after this
 
 SCHEMA_STATE_TABLE = """
 create table if not exists schema_state (migration integer primary key, schema_version varchar, views_hash varchar)
 """
 SCHEMA_STATE = "select migration, views_hash from schema_state order by migration desc limit 1"
-CLAIMS = "select worker, epoch(now() at time zone 'utc' - claimed_at) as age_s from claims group by all"
 
 
 @dataclass(frozen=True)
@@ -85,34 +81,8 @@ class Store:
         with self._open(read_only=True) as con:
             return fetch_dicts(con.execute(sql, values or None))
 
-    def claim(self, due: str, *, to: str, limit: int, **values: Any) -> list[str]:
-        """Take prompts in hand: set up to `limit` of the ids that `due` selects to status `to`.
-
-        Prompts that another live worker has in hand are passed over; those of a dead one are taken up.
-        """
-        with self.transaction() as con:
-            for worker, age_s in con.execute(CLAIMS).fetchall():
-                if not _is_alive(worker, age_s):
-                    con.execute("delete from claims where worker = $worker", {"worker": worker})
-            me = worker_name()
-            ids = [
-                str(row[0])
-                for row in con.execute(
-                    f"select id from ({due}) as due where id not in (select prompt_id from claims where worker <> $me)"
-                    " limit $limit",
-                    {**values, "me": me, "limit": limit},
-                ).fetchall()
-            ]
-            if ids:
-                self.move_prompts(con, ids, to)
-                con.execute("delete from claims where prompt_id in (select unnest($ids::uuid[]))", {"ids": ids})
-                con.execute(
-                    "insert into claims (prompt_id, worker) select unnest($ids::uuid[]), $me", {"ids": ids, "me": me}
-                )
-        return ids
-
     def move_prompts(self, con: duckdb.DuckDBPyConnection, ids: Sequence[str], to: str) -> None:
-        """Set the status of prompts, and release the claims on them.
+        """Set the status of prompts.
 
         Raises:
             StatusError: the table `status_transitions` does not allow the change for one of them.
@@ -148,7 +118,6 @@ class Store:
             """,
             {"ids": list(ids), "to": to},
         )
-        con.execute("delete from claims where prompt_id in (select unnest($ids::uuid[]))", {"ids": list(ids)})
 
     def __repr__(self) -> str:
         counts = self._counts()
@@ -235,26 +204,6 @@ def open_store(path: str | Path, *, timeout_s: float = 60.0) -> Store:
         con.execute(_views_sql())
         con.execute("update schema_state set views_hash = $hash", {"hash": _views_hash()})
     return store
-
-
-def worker_name() -> str:
-    """Return the name under which this process claims prompts: host:pid."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def _is_alive(worker: str, age_s: float) -> bool:
-    host, _, pid = worker.rpartition(":")
-    if worker == worker_name():
-        return True
-    if host != socket.gethostname():
-        return age_s < CLAIM_LEASE_S
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # it lives, and belongs to somebody else
-    return age_s < CLAIM_LEASE_S
 
 
 @cache

@@ -14,7 +14,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 # A third-party library and the only places that may import it, as path prefixes inside forgekit/.
 HOMES = {
-    "duckdb": ("store.py", "rows.py"),
+    "duckdb": ("store.py", "rows.py", "claims.py"),
     "mlflow": ("tracking",),
     "papermill": ("batch.py",),
     "ray": ("cluster.py",),

@@ -181,7 +181,7 @@ def test_a_store_scored_before_the_floor_is_scored_anew_when_it_is_opened(genera
         con.execute("update image_evaluations set soft_tifa_gm = 0.001")
         con.execute("update generated_images set adherence_score = 0.001, is_adhering = false")
         con.execute("update prompts set current_score = 0.001")
-        con.execute("delete from schema_state where migration = 4")
+        con.execute("delete from schema_state where migration >= 4")
     again = fk.open_store(generated.path).rows(scores)
     assert [list(row.values())[3:] for row in again] == [pytest.approx(list(row.values())[3:]) for row in today]
     assert [row["adherence_score"] for row in again] == pytest.approx([row["adherence_score"] for row in today])

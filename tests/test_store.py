@@ -114,28 +114,6 @@ def test_json_and_uuid_columns_come_back_as_python_values(store):
     assert row == {"id": prompt_id, "base_parameters": {}}
 
 
-DUE = "select id from prompts where status in ('completed', 'generating') order by id"
-
-
-def test_two_live_workers_never_hold_the_same_prompt(store, monkeypatch):
-    for text in ("a", "b", "c"):
-        add_prompt(store, "completed", text)
-    mine = store.claim(DUE, to="generating", limit=2)
-    monkeypatch.setattr("forgekit.store.os.getpid", lambda: 1)  # process 1 is alive and is not us
-    theirs = store.claim(DUE, to="generating", limit=2)
-    assert len(mine) == 2
-    assert len(theirs) == 1
-    assert not set(mine) & set(theirs)
-
-
-def test_the_prompts_of_a_dead_worker_are_taken_up_again(store):
-    add_prompt(store, "completed")
-    claim = f"import sys, forgekit as fk\nprint(fk.open_store(sys.argv[1]).claim({DUE!r}, to='generating', limit=5))"
-    dead = subprocess.run([sys.executable, "-c", claim, str(store.path)], capture_output=True, text=True, check=True)
-    assert "generating" in str(store.rows("select status from prompts"))
-    assert str(store.claim(DUE, to="generating", limit=5)) == dead.stdout.strip()
-
-
 def test_a_held_file_is_waited_for_and_then_named_with_its_holder(store):
     hold = "import sys, time, duckdb; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen(

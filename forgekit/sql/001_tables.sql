@@ -106,6 +106,6 @@ create table api_logs (
 -- Which worker has which prompt in hand, so that several processes share the work. Not part of the record.
 create table claims (
     prompt_id uuid primary key,
-    worker varchar not null,                     -- host:pid
+    worker varchar not null,                     -- holds the lock file of this name while it lives (claims.py)
     claimed_at timestamp not null default (now() at time zone 'utc')
 );

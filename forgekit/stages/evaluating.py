@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from forgekit.claims import Worker, working
 from forgekit.errors import ForgekitError, ItemError, ParameterError
 from forgekit.models import Judgement, VisionModel, load_model
 from forgekit.rows import insert_rows
@@ -144,13 +145,13 @@ def evaluate_images(
     attempted: list[str] = []
     past = [row["id"] for row in store.rows(BACKFILL, experiment=experiment)] if backfill else []
     due = len(store.df(DUE, experiment=experiment, attempted=attempted))
-    with running("evaluate", total=due + len(past), unit="prompt") as (report, bar):
-        while ids := store.claim(
+    with working(store) as worker, running("evaluate", total=due + len(past), unit="prompt") as (report, bar):
+        while ids := worker.claim(
             DUE, to="evaluating", limit=prompts_per_batch, experiment=experiment, attempted=attempted
         ):
             attempted += ids
             _judge_prompts(store, report, list(zip(judges, _roles(judges), strict=True)), ids)
-            _finish(store, judges, ids)
+            _finish(worker, judges, ids)
             report.done += len(ids)
             bar.update(len(ids))
             if len(ids) < prompts_per_batch:
@@ -229,9 +230,9 @@ def _count(report: StageReport, judge: str, rows: Sequence[dict[str, Any]], *, r
     report.failures.update({f"image {row['image_id']} by {judge}": row["error"] for row in rows if row["error"]})
 
 
-def _finish(store: Store, judges: Sequence[VisionModel], prompt_ids: Sequence[str]) -> None:
+def _finish(worker: Worker, judges: Sequence[VisionModel], prompt_ids: Sequence[str]) -> None:
     objective, ids = judges[0], list(prompt_ids)
-    with store.transaction() as con:
+    with worker.store.transaction() as con:
         try:
             steering = {"vision_model": objective.name, "judge_key": objective.judge_key}
         except ForgekitError:  # reported by _judge_prompts: without a verdict the scores stay null
@@ -243,4 +244,4 @@ def _finish(store: Store, judges: Sequence[VisionModel], prompt_ids: Sequence[st
             con.execute(SCORE_IMAGES, {**steering, "adhering_at": adhering_at, "heldout": heldout, "ids": ids})
             con.execute(ROLES, {**steering, "ids": ids})
         con.execute(SCORE_PROMPTS, {"ids": ids})
-        store.move_prompts(con, prompt_ids, "evaluated")
+        worker.settle(con, prompt_ids, "evaluated")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from forgekit.claims import Worker, working
 from forgekit.errors import ForgekitError, ItemError, ParameterError
 from forgekit.ids import content_hash, content_id
 from forgekit.images import encode_png, write_image
@@ -101,14 +102,14 @@ def generate_images(
     prompts_per_batch = max(1, images_per_batch // images_per_prompt)
     attempted: list[str] = []
     due = len(store.df(DUE, attempted=attempted, **filters))
-    with running("generate", total=due, unit="prompt") as (report, bar):
-        while ids := store.claim(DUE, to="generating", limit=prompts_per_batch, attempted=attempted, **filters):
+    with working(store) as worker, running("generate", total=due, unit="prompt") as (report, bar):
+        while ids := worker.claim(DUE, to="generating", limit=prompts_per_batch, attempted=attempted, **filters):
             attempted += ids
             prompts = store.rows(IN_HAND, ids=ids)
             for name in sorted({prompt["model"] for prompt in prompts}):
                 try:
                     model = given or load_model("image_generator", name)
-                    _generate(store, report, model, [p for p in prompts if p["model"] == name], images_per_prompt)
+                    _generate(worker, report, model, [p for p in prompts if p["model"] == name], images_per_prompt)
                 except ForgekitError as error:  # this model cannot work at all; the prompts of others go on
                     report.failures.update({p["id"]: str(error) for p in prompts if p["model"] == name})
             bar.update(len(ids))
@@ -121,9 +122,14 @@ def image_seed(scene_hash: str, seed: int, index: int) -> int:
 
 
 def _generate(
-    store: Store, report: StageReport, model: ImageGenerator, prompts: Sequence[dict[str, Any]], images_per_prompt: int
+    worker: Worker,
+    report: StageReport,
+    model: ImageGenerator,
+    prompts: Sequence[dict[str, Any]],
+    images_per_prompt: int,
 ) -> None:
     """Draw, write and commit what these prompts lack."""
+    store = worker.store
     wanted = [image for prompt in prompts for image in _wanted_images(model, prompt, images_per_prompt)]
     stored = {row["id"] for row in store.rows(STORED, ids=[image.image_id for image in wanted])}
     missing = [image for image in wanted if image.image_id not in stored]
@@ -162,7 +168,7 @@ def _generate(
     with store.transaction() as con:
         insert_rows(con, "generated_images", rows)
         insert_rows(con, "api_logs", calls)
-        store.move_prompts(con, sorted(have_images), "generated")
+        worker.settle(con, sorted(have_images), "generated")
     report.done += len(have_images)
     report.failures.update(failures)
     report.count("images", len(rows))

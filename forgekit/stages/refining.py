@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from forgekit.claims import Worker, working
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_id
 from forgekit.learnings import Memory, remember
@@ -74,8 +75,8 @@ def refine_prompts(
     attempted: list[str] = []
     memories: dict[tuple[str, str], Memory] = {}
     due = len(store.df(DUE, experiment=experiment, attempted=attempted))
-    with running("refine", total=due, unit="prompt") as (report, bar):
-        while ids := store.claim(DUE, to="evaluated", limit=100, experiment=experiment, attempted=attempted):
+    with working(store) as worker, running("refine", total=due, unit="prompt") as (report, bar):
+        while ids := worker.claim(DUE, limit=100, experiment=experiment, attempted=attempted):
             attempted += ids
             decided, calls = [], []
             for in_hand in gather(store, ids):
@@ -92,7 +93,7 @@ def refine_prompts(
                     continue
                 decided.append((in_hand, decision))
                 report.count(decision.decision)
-            _write(store, decided, chosen.name, calls, ids)
+            _write(worker, decided, chosen.name, calls, ids)
             report.done += len(decided)
             bar.update(len(ids))
     return report
@@ -128,7 +129,7 @@ def _memory(store: Store, policy: Policy, model: str, experiment: str) -> Memory
 
 
 def _write(
-    store: Store,
+    worker: Worker,
     decided: Sequence[tuple[InHand, Decision]],
     policy: str,
     calls: Sequence[dict[str, Any]],
@@ -148,7 +149,7 @@ def _write(
         if decision.kept is False and in_hand.led_here:
             superseded.append({"id": in_hand.led_here, "status": "superseded"})
         learnings.append(_learning_row(in_hand, decision, child, policy))
-    settled = {in_hand.prompt["id"] for in_hand, _ in decided}
+    store = worker.store
     with store.transaction() as con:
         insert_rows(con, "prompts", children)
         insert_rows(con, "prompt_learnings", learnings)
@@ -157,7 +158,7 @@ def _write(
         update_rows(con, "prompts", redraws)
         store.move_prompts(con, [row["id"] for row in redraws], "needs_refinement")
         store.move_prompts(con, archived, "archived")
-        store.move_prompts(con, [key for key in claimed if key not in settled], "evaluated")  # released, still due
+        worker.release(con, claimed)
 
 
 def _child_row(prompt: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
