@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from forgekit.errors import ParameterError, SourceError, did_you_mean
 from forgekit.models.naming import why_refused
 from forgekit.sources import benchmarks
-from forgekit.sources.files import encoding_of, read_lines, read_text_folder
+from forgekit.sources.files import encoding_of, files_below, read_lines, read_text_folder
 from forgekit.sources.json_files import is_json_lines, read_json, read_json_lines
 from forgekit.sources.pictures import read_pictures
 from forgekit.sources.rows import BadRow, Block, SourceRows, excerpt, is_missing, why_unusable
@@ -130,8 +130,8 @@ def format_of(path: Path) -> str:
 
 def _blocks_of(path: Path, format: str, text_column: str | int | None) -> Iterator[Block]:
     if format == "folder":
-        pictures = sorted(path.rglob("*.png")) if path.is_dir() else []
-        return read_pictures(path, pictures) if pictures else read_text_folder(path)
+        pictures, refused = files_below(path, "*.png") if path.is_dir() else ([], [])
+        return read_pictures(path, pictures, refused) if pictures else read_text_folder(path)
     if path.is_dir():
         raise SourceError(f"{path} is a folder; name a file in it, or a benchmark: {', '.join(benchmarks.NAMES)}")
     readers = {
