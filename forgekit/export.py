@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forgekit.errors import ParameterError
+from forgekit.errors import ItemError, ParameterError
+from forgekit.images import stored_file
 from forgekit.stages.report import StageReport, running
 from forgekit.store import Store
 from forgekit.trends import arms
@@ -160,8 +161,12 @@ def _write_images(store: Store, folder: Path, experiments: Sequence[str], report
     ]
     images.insert(0, "file_name", names)
     for source, name in zip(images.pop("image_path"), names, strict=True):
+        file = stored_file(store.folder, source)
+        if isinstance(file, ItemError):
+            report.failures[source] = file.reason
+            continue
         try:
-            _link(store.folder / source, folder / name)
+            _link(file, folder / name)
         except OSError as error:
             report.failures[source] = error.strerror or str(error)
     written = images[[(folder / name).exists() for name in names]]
@@ -183,7 +188,7 @@ def _with_judges(images: pd.DataFrame) -> pd.DataFrame:
 def _link(source: Path, target: Path) -> None:
     """Link a file, or copy it where the target is on another disk or one that knows no links."""
     try:
-        os.link(source, target)
+        os.link(source, target, follow_symlinks=False)
     except FileNotFoundError:
         raise
     except OSError:

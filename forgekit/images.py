@@ -1,20 +1,25 @@
-"""Image files beside the store: content-hashed names, whole or not at all, carrying how they were made."""
+"""Image files beside the store: content-hashed names, whole or not at all, carrying how they were made.
+
+Where a stored path leads is decided here alone, by `stored_file`: a store may have come by mail.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import os
+import stat
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from forgekit.errors import ItemError
+from forgekit.errors import ItemError, StoreError
 from forgekit.ids import canonical_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+IMAGES = "images"  # the folder beside the store that every image lies in
 METADATA_KEY = "forgekit"  # the PNG text chunk that `sources` reads back
 
 
@@ -37,32 +42,89 @@ def write_image(folder: Path, image_id: str, png: bytes, *, same_as: str | None 
 
     The file appears under its name only when it is complete. Where `same_as` names a stored file with
     these bytes, it is linked instead of written again (copied where the file system has no links).
+
+    Raises:
+        StoreError: a link or a file stands where a folder of images should be.
     """
     digest = hashlib.sha256(png).hexdigest()
-    relative = f"images/{digest[:2]}/{digest[:32]}-{image_id[:8]}.png"
+    relative = f"{IMAGES}/{digest[:2]}/{digest[:32]}-{image_id[:8]}.png"
     target = folder / relative
-    if target.exists():
+    if reason := _why_outside(folder, PurePosixPath(relative).parent):
+        raise StoreError(f"no image can be written to {target.parent}: {reason}")
+    if target.is_file() and not target.is_symlink():
         return relative
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(f".{os.getpid()}.partial")
+    partial.unlink(missing_ok=True)  # of a process that died, or a link that somebody laid there
+    source = stored_file(folder, same_as) if same_as is not None else None
     try:
-        if same_as is None:
+        if not isinstance(source, Path):
             raise FileNotFoundError
-        os.link(folder / same_as, partial)
+        os.link(source, partial, follow_symlinks=False)
     except OSError:
-        partial.write_bytes(png)
+        with partial.open("xb") as file:
+            file.write(png)
     partial.replace(target)
     return relative
 
 
+def stored_file(folder: Path, image_path: str) -> Path | ItemError:
+    """Return where the image of a store in `folder` lies, or why its path may not be followed.
+
+    It lies under `images/`, reached through no link and no "..", and is a regular file or is not there at all: what
+    is missing can be restored. Everything that opens, links or shows a stored image asks here first.
+    """
+    path = PurePosixPath(image_path) if isinstance(image_path, str) else None
+    if path is None or not image_path.isprintable():
+        return ItemError(f"the image path {image_path!r} is no path; `forgekit check` lists such images")
+    parts = image_path.split("/")
+    if path.is_absolute() or parts[0] != IMAGES or len(parts) < 2 or {"", ".", ".."} & set(parts):
+        return ItemError(f"the image path {image_path!r} leads out of {IMAGES}/; only files in there are read")
+    if reason := _why_outside(folder, path.parent) or _why_no_file(folder / path):
+        return ItemError(f"the image file {image_path} is not read: {reason}")
+    return folder / path
+
+
+def _why_outside(folder: Path, below: PurePosixPath) -> str | None:
+    """Return why the folders of `below` may not be followed from `folder` on: a link may lead anywhere."""
+    place = folder
+    for part in below.parts:
+        place = place / part
+        try:
+            mode = place.lstat().st_mode
+        except OSError:  # nothing there yet, or a name that no file system takes
+            return None
+        if stat.S_ISLNK(mode):
+            return f"{place.relative_to(folder)} is a link; put the folder itself in its place"
+        if not stat.S_ISDIR(mode):
+            return f"{place.relative_to(folder)} is no folder"
+    return None
+
+
+def _why_no_file(file: Path) -> str | None:
+    try:
+        mode = file.lstat().st_mode
+    except OSError:  # whoever opens it says so
+        return None
+    if stat.S_ISLNK(mode):
+        return "it is a link; put the file itself in its place"
+    return None if stat.S_ISREG(mode) else "it is no regular file"
+
+
 def read_image(folder: Path, image_path: str) -> Image | ItemError:
     """Open a stored image as RGB, or say why it cannot be read."""
+    file = stored_file(folder, image_path)
+    return file if isinstance(file, ItemError) else open_image(file, image_path)
+
+
+def open_image(file: Path, name: str) -> Image | ItemError:
+    """Open an image file, which a caller names or `stored_file` has found, as RGB; or say why `name` cannot be read."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(folder / image_path) as image:
+        with Image.open(file) as image:
             return image.convert("RGB")
     except FileNotFoundError:
-        return ItemError(f"the image file {image_path} is missing; restore it from a copy")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        return ItemError(f"the image file {image_path} cannot be read: {error}")
+        return ItemError(f"the image file {name} is missing; restore it from a copy")
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        return ItemError(f"the image file {name} cannot be read: {error}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from forgekit.errors import ItemError
+from forgekit.images import stored_file
 from forgekit.store import Store
 
 # Each query names rows that should not be: (what, id).
@@ -69,6 +71,10 @@ def check(store: Store) -> CheckReport:
     report = CheckReport(images=len(paths))
     for problem, sql in PROBLEMS.items():
         report.findings += [f"{problem}: {row['id']}" for row in store.rows(f"{sql} order by all")]
-    missing = [row for row in paths if not (store.folder / row["image_path"]).exists()]
-    report.findings += [f"image file is missing: {row['image_path']} (image {row['id']})" for row in missing]
+    for row in paths:
+        file = stored_file(store.folder, row["image_path"])
+        if isinstance(file, ItemError):
+            report.findings.append(f"image path is refused: {file.reason} (image {row['id']})")
+        elif not file.exists():
+            report.findings.append(f"image file is missing: {row['image_path']} (image {row['id']})")
     return report

@@ -87,8 +87,10 @@ def png(data: bytes, *, alt: str = "") -> str:
     return _img(data, "png", alt)
 
 
-def picture_file(file: str | Path, *, alt: str = "") -> str:
+def picture_file(file: str | Path | None, *, alt: str = "") -> str:
     """Return a picture file as an `<img>` that carries it, at 256 pixels at most; a grey field if it cannot be read."""
+    if not isinstance(file, str | Path):  # a path that may not be followed
+        return picture(thumbnail(None), alt=alt)
     file = Path(file)
     if file.suffix == ".png" and file.exists() and file.stat().st_size <= SMALL_FILE:
         return _img(file.read_bytes(), "png", alt)

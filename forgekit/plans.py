@@ -10,6 +10,9 @@
     target = [0.8, 0.9]
 
 Instead of `[grid]`, each `[[runs]]` lists the values of one execution.
+
+A plan may have come by mail: the notebook lies in its folder or in the working folder, and no parameter names code, an
+address on a network, or a file outside, unless FORGEKIT_TRUSTED_MODELS lists it.
 """
 
 from __future__ import annotations
@@ -27,11 +30,14 @@ from typing import Any
 
 from forgekit.errors import ParameterError, did_you_mean
 from forgekit.ids import content_hash
+from forgekit.models.naming import TRUST_VARIABLE, strings_in, why_refused
+from forgekit.names import check_name, inside
 
 KEYS = ("notebook", "name", "parameters", "grid", "runs")
 GIVEN = ("store", "experiment")  # the batch sets these itself, in every execution
 KINDS = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict}
 NAME_LENGTH = 60
+CODE = re.compile(r"[^\s:/]+:[^\W\d]\w*(\.\w+)*")  # module:factory; a parameter may as well be any other text
 
 
 @dataclass(frozen=True)
@@ -97,9 +103,48 @@ def read_plan(file: str | Path) -> Plan:
     if wrong:
         raise ParameterError(f"{file}: {'; '.join(wrong)}. A batch has the keys {', '.join(KEYS)}")
     notebook = (file.parent / content["notebook"]).resolve()
+    if not inside(notebook, [Path.cwd(), file.parent]):
+        raise ParameterError(
+            f"{file}: its notebook {notebook} lies outside the plan's folder and the working folder; move it there, or "
+            "run the batch from the project's folder"
+        )
+    name = check_name(f"{file}: the name", content.get("name", file.stem))
     executions = tuple(_executions(file, content))
     _check(file, notebook, executions)
-    return Plan(content.get("name", file.stem), notebook, executions)
+    return Plan(name, notebook, executions)
+
+
+def why_foreign(value: str, folder: Path) -> str | None:
+    """Return why a plan in `folder` may not hand over this text, or None: it reads as code, a stranger or a file outside."""
+    model = value.removeprefix("llm:")
+    is_path = value.startswith(("/", "~")) or ".." in value.split("/")
+    if "://" not in model and not CODE.fullmatch(model) and not is_path:
+        return None
+    reason = why_refused(model, within=[folder])
+    return reason and (
+        f"{value!r} lies outside the plan's folder and the working folder"
+        if is_path
+        else f"{value.split('://')[0]!r} names code or an address on a network, which no plan may; you may: set "
+        f"{TRUST_VARIABLE}"
+    )
+
+
+def check_study_plan(file: Path, table: Mapping[str, Any]) -> None:
+    """Check what the TOML file of a study names: it may have come by mail, as that of a batch.
+
+    Raises:
+        ParameterError: it names code, an address on a network, a file outside its folder and the working folder, or
+            itself by what no folder can be called.
+    """
+    check_name(f"{file}: the name", table.get("name", file.stem))
+    models = [*strings_in([table.get("model", []), table.get("vision_models", [])])]
+    models += [arm.removeprefix("llm:") for arm in strings_in(table.get("arms", [])) if arm.startswith("llm:")]
+    wrong = [why for model in models if (why := why_refused(model, within=[file.parent]))]
+    prompts = table.get("prompts")
+    if isinstance(prompts, str) and not inside(Path(prompts), [Path.cwd(), file.parent]):
+        wrong.append(f"its prompts {prompts!r} lie outside the plan's folder and the working folder; copy them there")
+    if wrong:
+        raise ParameterError(f"{file}: {'; '.join(dict.fromkeys(wrong))}")
 
 
 def notebook_parameters(notebook: Path) -> dict[str, Parameter]:
@@ -149,6 +194,7 @@ def _check(file: Path, notebook: Path, executions: tuple[Execution, ...]) -> Non
             wrong.append(f"{notebook.name} has no parameter {name!r}.{did_you_mean(name, known)}")
         elif wanted := known[name].refusal(value):
             wrong.append(f"{name} = {value!r} must be {wanted}")
+        wrong += [f"{name}: {why}" for text in strings_in(value) if (why := why_foreign(text, file.parent))]
     wrong += [f"{name} is there {n} times" for name, n in Counter(e.name for e in executions).items() if n > 1]
     if wrong:
         raise ParameterError(f"{file}: {'; '.join(dict.fromkeys(wrong))}. Parameters: {', '.join(known)}")

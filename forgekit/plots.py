@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
@@ -18,6 +19,7 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from forgekit.images import stored_file
 from forgekit.sheets import contact_sheet, thumbnail
 
 if TYPE_CHECKING:
@@ -164,7 +166,7 @@ def judges(data: pd.DataFrame, *, folder: str | None = None, thumbnails: int = 4
     lowest = np.clip((shown["y"].mean() if len(shown) else 0.5) - column / 2, 0.09, 0.915 - column)
     for number, (_, row) in enumerate(shown.iterrows()):  # beside the axes: inside they would hide the points they show
         place = (1.12 + 0.17 * (number // 6), lowest + 0.165 * (number % 6))
-        _place_thumbnail(ax, f"{folder}/{row['image_path']}", (row["x"], row["y"]), place, size=52)
+        _place_thumbnail(ax, _stored(folder, row["image_path"]), (row["x"], row["y"]), place, size=52)
     names = dict(zip(("xlabel", "ylabel"), data[["judge", "other"]].iloc[0], strict=True)) if len(data) else {}
     ax.set(**names, xlim=WHOLE, ylim=WHOLE, aspect="equal", title="Two judges, same images")
     return ax
@@ -211,7 +213,7 @@ def lineage(data: pd.DataFrame, *, folder: str | None = None, ax: Axes | None = 
             )
         ax.plot(*here, marker="o", color=color)
         if folder and isinstance(row["best_image"], str):
-            _place_thumbnail(ax, f"{folder}/{row['best_image']}", here, None, size=48)
+            _place_thumbnail(ax, _stored(folder, row["best_image"]), here, None, size=48)
     _whole_ticks(ax.xaxis)
     ax.margins(0.15)
     ax.set(xlabel="iteration", ylabel="score of the version", title="Versions of the scene")
@@ -270,8 +272,13 @@ def _whole_ticks(axis: Axis) -> None:
     axis.set_major_locator(MaxNLocator(integer=True))
 
 
+def _stored(folder: str, image_path: str) -> str | None:
+    file = stored_file(Path(folder), image_path)
+    return str(file) if isinstance(file, Path) else None
+
+
 def _place_thumbnail(
-    ax: Axes, file: str, point: tuple[float, float], place: tuple[float, float] | None, *, size: int
+    ax: Axes, file: str | None, point: tuple[float, float], place: tuple[float, float] | None, *, size: int
 ) -> None:
     """Draw the image at `place`, in fractions of the axes, with a line to `point`; on the point where that is None."""
     image = thumbnail(file).resize((2 * size, 2 * size), Image.Resampling.BICUBIC)

@@ -155,11 +155,13 @@ def _written(text: str) -> Image.Image:
     return mask
 
 
-def thumbnail(file: str) -> Image.Image:
-    """Return the image with its longer side at CELL pixels, or a grey field where it cannot be read."""
+def thumbnail(file: str | None) -> Image.Image:
+    """Return the image with its longer side at CELL pixels, or a grey field where it cannot be read; None may not be."""
     try:
+        if not isinstance(file, str):
+            raise FileNotFoundError
         return shrunk(file)
-    except OSError:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         field = Image.new("RGB", (CELL, CELL), EMPTY)
         ImageDraw.Draw(field).text((MARGIN, CELL // 2), "cannot be read", fill=BAD, font=_font())
         return field

@@ -13,6 +13,8 @@ from tqdm import tqdm
 
 from forgekit.errors import ParameterError, did_you_mean
 from forgekit.models import load_model
+from forgekit.names import check_name
+from forgekit.plans import check_study_plan
 from forgekit.policies import load_policy
 from forgekit.sources import read_chunks
 from forgekit.stages.completing import complete_prompts
@@ -80,6 +82,7 @@ def load_plan(path: str | Path) -> Study:
     for key in table:
         if key not in known:
             raise ParameterError(f"{path}: a study has no {key!r}.{did_you_mean(key, known)} Known: {', '.join(known)}")
+    check_study_plan(Path(path), table)
     return Study(**{"name": Path(path).stem, **table})
 
 
@@ -139,6 +142,7 @@ def run_study(store: Store, scenes: pd.DataFrame, study: Study) -> None:
 
 def _check(study: Study) -> None:
     for arm in study.arms:
+        check_name("the experiment", study.prefix + arm)
         load_policy(arm, without=study.without_actions)
     load_model("image_generator", study.model)
     for judge in study.vision_models:

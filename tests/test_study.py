@@ -17,11 +17,13 @@ import study_models
 import forgekit as fk
 from forgekit.actions import ACTIONS
 from forgekit.errors import ParameterError
+from forgekit.models.naming import TRUST_VARIABLE
 from forgekit.study import Study, load_plan, read_scenes, run_study, study
 from forgekit.study_report import verdicts, write_report
 from forgekit.study_results import results
 
 TESTS = Path(__file__).parent
+TRUSTED = "study_models:Generator,study_models:Steering,study_models:Watching"  # no plan names code unless told so
 COLORS = ("scarlet", "cobalt")  # words the generator draws wrong; "red", "blue", … it knows
 SHAPES = ("circle", "square")
 SCENES = [f"a {color} {shape}" for shape in SHAPES for color in COLORS]
@@ -144,7 +146,7 @@ scenes_per_block = 2
     )
     command = [sys.executable, "-m", "forgekit.cli", "study", "--store", f"{tmp_path}/forge.duckdb"]
     command += ["--out", f"{tmp_path}/experiments", str(plan)]
-    environment = {**os.environ, "PYTHONPATH": f"{TESTS}:{TESTS.parent}"}
+    environment = {**os.environ, "PYTHONPATH": f"{TESTS}:{TESTS.parent}", TRUST_VARIABLE: TRUSTED}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     store = fk.open_store(tmp_path / "forge.duckdb")
     deadline = time.monotonic() + 300
@@ -192,7 +194,8 @@ def test_more_scenes_than_the_file_has_are_refused(tmp_path):
         read_scenes(Study("x", prompts=str(tmp_path / "scenes.csv"), scenes=2))
 
 
-def test_a_scene_that_cannot_be_drawn_stays_open_and_the_others_go_on(tmp_path):
+def test_a_scene_that_cannot_be_drawn_stays_open_and_the_others_go_on(tmp_path, monkeypatch):
+    monkeypatch.setenv(TRUST_VARIABLE, TRUSTED)
     (tmp_path / "scenes.csv").write_text("text\na scarlet circle\na red heart\n")  # hearts are refused
     (tmp_path / "plan.toml").write_text(
         f"""

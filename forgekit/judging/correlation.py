@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forgekit.errors import ItemError
-from forgekit.images import read_image
+from forgekit.images import open_image
 from forgekit.judging.graph_scores import image_score
 from forgekit.models import Judgement, VisionModel, load_model
 from forgekit.scene import Scene, parse
@@ -61,7 +61,7 @@ def judge_rated(judges: Sequence[VisionModel | str], ratings: pd.DataFrame, fold
 
     mean = ratings.assign(rating=(ratings["rating"] - ratings["low"]) / (ratings["high"] - ratings["low"]))
     mean = mean.groupby(["image", "text"], sort=False)["rating"].mean().reset_index()
-    pictures = [read_image(Path(folder), image) for image in mean["image"]]
+    pictures = [open_image(Path(folder) / image, image) for image in mean["image"]]
     scenes = [Scene(text, parse(text)) for text in mean["text"]]
     rows = []
     for judge in (load_model("vision_model", judge) for judge in judges):

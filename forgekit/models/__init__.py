@@ -1,13 +1,15 @@
-"""The three model roles as Protocols, and `load_model`, which finds a model by name."""
+"""The three model roles as Protocols; `load_model` finds what a caller names, `load_stored_model` what data names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from forgekit.errors import ItemError, ParameterError, UnknownModelError, did_you_mean
+from forgekit.models.naming import note_given, was_given, why_refused
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -114,14 +116,36 @@ def load_model(role: str, model: Any) -> Any:
 
     `model` is an object that fulfils the role's Protocol (returned as it is), a known name, what a family
     takes as an address (a Hugging Face id, a local folder), or `"module:factory"`. Weights load on first use.
+    It is for what a caller passes, and can run code; `load_stored_model` is for what data says.
 
     Raises:
         UnknownModelError: no family of the role knows the name; the message lists the known ones.
         ParameterError: the object lacks a method of the role's Protocol.
     """
-    protocol, families = ROLES[role]
     if not isinstance(model, str):
-        return _checked(role, protocol, model)
+        return _checked(role, ROLES[role][0], model)
+    found = _found(role, model)
+    note_given(model)
+    return found
+
+
+def load_stored_model(role: str, name: str, *, within: Path | None = None) -> Any:
+    """Return the model of `role` that a row, a plan or a store names: never code or a network address out of data.
+
+    A known name, a Hugging Face id, or a folder of plain weights inside the working folder or `within`. Anything else
+    must have been given to this process as an argument, or be listed in the environment variable
+    FORGEKIT_TRUSTED_MODELS (addresses and folders, between commas).
+
+    Raises:
+        UnknownModelError: data may not name it, or no family of the role knows the name.
+    """
+    if not was_given(name) and (reason := why_refused(name, within=[within] if within else [])):
+        raise UnknownModelError(f"no {role} is loaded: {reason}")
+    return _found(role, name)
+
+
+def _found(role: str, model: str) -> Any:
+    protocol, families = ROLES[role]
     modules = [import_module(family) for family in families]
     for module in modules:
         if model in module.KNOWN:

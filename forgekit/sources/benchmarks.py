@@ -12,7 +12,7 @@ from typing import Any
 
 from forgekit.errors import SourceError
 from forgekit.sources import ground_truth
-from forgekit.sources.files import read_lines
+from forgekit.sources.files import files_below, read_lines
 from forgekit.sources.json_files import read_json, read_json_lines
 from forgekit.sources.rows import BadRow, Block
 from forgekit.sources.tables import read_delimited, read_parquet
@@ -98,7 +98,7 @@ def read(name: str, path: Path) -> Iterator[Block]:
 def _paths(name: str, benchmark: Benchmark, path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    names = sorted(file for file in path.rglob("*") if file.is_file())
+    names, _ = files_below(path, "*")
     for pattern in benchmark.files:
         found = [file for file in names if fnmatch(file.name.lower(), pattern.lower())]
         if found:
@@ -162,7 +162,7 @@ def _dimension(cell: Any) -> str | None:
 def _skills(file: Path, columns: dict[str, list[Any]], count: int) -> list[Any]:
     """GenAI-Bench keeps the skills in a file beside the prompts: {"basic": {"attribute": [ids], …}, …}."""
     beside = file.with_name("genai_skills.json")
-    if not beside.is_file() or "id" not in columns:
+    if not beside.is_file() or beside.is_symlink() or "id" not in columns:
         return [None] * count
     skills: dict[str, list[str]] = defaultdict(list)
     for level in json.loads(beside.read_text("utf-8")).values():

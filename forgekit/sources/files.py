@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from forgekit.errors import SourceError
-from forgekit.sources.rows import Block
+from forgekit.sources.rows import BadRow, Block
 
 BLOCK = 50_000  # rows handed over at a time: 50k prompts are some 20 MB
 PROBE = 65_536  # bytes looked at to tell an encoding
@@ -79,15 +79,32 @@ def read_lines(path: Path) -> Iterator[Block]:
             number += len(lines)
 
 
+def files_below(folder: Path, pattern: str) -> tuple[list[Path], list[BadRow]]:
+    """Return a folder's files of that name, at any depth, in order; links out of it and what is no file are bad rows.
+
+    A folder may have come by mail: a link in it must not bring in what lies elsewhere, and a pipe would never end.
+    """
+    home = folder.resolve()
+    found, bad = [], []
+    for path in sorted(path for path in folder.rglob(pattern) if not path.is_dir()):
+        if path.is_file() and path.resolve().is_relative_to(home):
+            found.append(path)
+        else:
+            why = "a link that leads out of the folder" if path.is_symlink() else "no regular file"
+            bad.append(BadRow(1, f"it is {why}; copy the file itself there", "", str(path.relative_to(folder))))
+    return found, bad
+
+
 def read_text_folder(folder: Path) -> Iterator[Block]:
     """Read the .txt files of a folder in the order of their names.
 
     Where each file has one line that is not blank, a file is one text and its name (without .txt) the id.
     Otherwise every line is a text, and the file's name is the category.
     """
-    paths = sorted(folder.rglob("*.txt"))
+    paths, refused = files_below(folder, "*.txt")
     if not paths:
-        raise SourceError(f"{folder} holds no .txt and no .png files; point at the file itself")
+        outside = f" but {len(refused)} links that lead out of it" if refused else ""
+        raise SourceError(f"{folder} holds no .txt and no .png files{outside}; point at the file itself")
     blocks = [(path, list(read_lines(path))) for path in paths]
     single = all(sum(len(block.rows) for block in parts) <= 1 for _, parts in blocks)
     for path, parts in blocks:
@@ -95,7 +112,8 @@ def read_text_folder(folder: Path) -> Iterator[Block]:
         for block in parts:
             count = len(block.rows)
             label = {"id": [path.stem] * count} if single else {"category": [path.stem] * count}
-            yield Block(block.rows, {**block.columns, "file": [name] * count, **label}, block.bad, block.blank)
+            bad, refused = [*block.bad, *refused], []  # with the first block
+            yield Block(block.rows, {**block.columns, "file": [name] * count, **label}, bad, block.blank)
 
 
 def read_whole(path: Path) -> str:

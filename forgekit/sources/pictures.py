@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,12 @@ A1111_NAMES = {"Steps": "num_inference_steps", "CFG scale": "guidance_scale", "S
 DREAM = re.compile(r'^"(?P<prompt>.*)"(?P<options>(?:\s+-\w+\s*\S+)*)\s*$', re.DOTALL)
 
 
-def read_pictures(folder: Path, paths: list[Path]) -> Iterator[Block]:
-    """Read the prompts of PNG files, one row a file, in the order given. A file without a prompt is a bad row."""
-    rows, records, bad = [], [], []
+def read_pictures(folder: Path, paths: list[Path], refused: Sequence[BadRow] = ()) -> Iterator[Block]:
+    """Read the prompts of PNG files, one row a file, in the order given. A file without a prompt is a bad row.
+
+    `refused` are files that were passed over, and why.
+    """
+    rows, records, bad = [], [], list(refused)
     for row, path in enumerate(paths, 1):
         name = str(path.relative_to(folder)) if path != folder else path.name
         found = prompt_of(path)

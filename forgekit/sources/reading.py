@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError, SourceError, did_you_mean
+from forgekit.models.naming import why_refused
 from forgekit.sources import benchmarks
-from forgekit.sources.files import encoding_of, read_lines, read_text_folder
+from forgekit.sources.files import encoding_of, files_below, read_lines, read_text_folder
 from forgekit.sources.json_files import is_json_lines, read_json, read_json_lines
 from forgekit.sources.pictures import read_pictures
-from forgekit.sources.rows import BadRow, Block, SourceRows, excerpt, why_unusable
+from forgekit.sources.rows import BadRow, Block, SourceRows, excerpt, is_missing, why_unusable
 from forgekit.sources.tables import read_delimited, read_excel, read_frame, read_parquet
 
 if TYPE_CHECKING:
@@ -129,8 +130,8 @@ def format_of(path: Path) -> str:
 
 def _blocks_of(path: Path, format: str, text_column: str | int | None) -> Iterator[Block]:
     if format == "folder":
-        pictures = sorted(path.rglob("*.png")) if path.is_dir() else []
-        return read_pictures(path, pictures) if pictures else read_text_folder(path)
+        pictures, refused = files_below(path, "*.png") if path.is_dir() else ([], [])
+        return read_pictures(path, pictures, refused) if pictures else read_text_folder(path)
     if path.is_dir():
         raise SourceError(f"{path} is a folder; name a file in it, or a benchmark: {', '.join(benchmarks.NAMES)}")
     readers = {
@@ -199,6 +200,8 @@ def _tabulated(
         taken = {role: block.columns[name] for role, name in roles.items()}
         if "parameters" in taken:
             taken["parameters"] = _parameters(taken["parameters"], reasons)
+        if "model" in taken:
+            taken["model"] = _models(taken["model"], reasons)
         yield _rows(block, texts, taken, reasons, format, text_column)
 
 
@@ -238,6 +241,23 @@ def columns_of_roles(block: Block, text_column: str, mapping: Mapping[str, str])
         if name is not None:
             roles[role] = name
     return roles
+
+
+def _models(values: list[Any], reasons: dict[int, str]) -> list[str | None]:
+    """Return each cell as the name of a model, None where it names none; one that no row may name makes its row bad."""
+    known: dict[str, str | None] = {}  # a source names few models, in many rows
+    result: list[str | None] = []
+    for i, value in enumerate(values):
+        if is_missing(value) or (isinstance(value, str) and not value):
+            result.append(None)
+            continue
+        reason = known.get(value, "") if isinstance(value, str) else why_refused(value)
+        if reason == "":
+            reason = known[value] = why_refused(value)
+        if reason:
+            reasons.setdefault(i, reason)
+        result.append(value)
+    return result
 
 
 def _parameters(values: list[Any], reasons: dict[int, str]) -> list[dict[str, Any]]:

@@ -62,6 +62,13 @@ def records_to_columns(records: Sequence[Mapping[str, Any]]) -> dict[str, list[A
     return {str(name): [record.get(name) for record in records] for name in names}
 
 
+def is_missing(value: Any) -> bool:
+    """Say whether a cell is empty: None, NaN, or what pandas has for it."""
+    return (
+        value is None or (isinstance(value, float) and value != value) or type(value).__name__ in ("NAType", "NaTType")
+    )
+
+
 def why_unusable(text: Any) -> str | None:
     """Return why `text` cannot be a scene text, or None where it can."""
     if type(text) is not str:

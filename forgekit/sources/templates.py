@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forgekit.errors import ParameterError, did_you_mean
+from forgekit.sources.files import files_below
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,7 +177,10 @@ class _Wildcards:
         if self.folder is not None:
             if not self.folder.is_dir():
                 raise ParameterError(f"{self.folder} is no folder of wildcard files")
-            for path in sorted(self.folder.rglob("*.txt")):
+            paths, refused = files_below(self.folder, "*.txt")
+            if refused:
+                raise ParameterError(f"wildcard file {refused[0].file} of {self.folder}: {refused[0].reason}")
+            for path in paths:
                 name = path.relative_to(self.folder).with_suffix("").as_posix()
                 self.lines[name] = _values_in(path)
 

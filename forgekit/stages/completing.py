@@ -14,7 +14,7 @@ from forgekit.completion import (
     tagged_prompts,
 )
 from forgekit.errors import ForgekitError, ItemError, ParameterError
-from forgekit.models import ImageGenerator, LanguageModel, load_model
+from forgekit.models import ImageGenerator, LanguageModel, load_model, load_stored_model
 from forgekit.rows import insert_rows, update_rows
 from forgekit.scene import compare, parse
 from forgekit.stages.report import Call, StageReport, recorded_call, running
@@ -89,7 +89,7 @@ def _complete_batch(
             prompt["elements"] = parse(prompt["scene_text"])
             scenes.append({"scene_hash": prompt["scene_hash"], "elements": prompt["elements"]})
         try:
-            generator: ImageGenerator = load_model("image_generator", prompt["model"])
+            generator: ImageGenerator = load_stored_model("image_generator", prompt["model"], within=store.folder)
             text, reasons = _complete(prompt, generator, model, template, attempts, calls)
         except ForgekitError as error:
             text, reasons = None, [str(error)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from forgekit.claims import Worker, working
 from forgekit.errors import ForgekitError, ItemError, ParameterError
 from forgekit.ids import content_hash, content_id
-from forgekit.images import encode_png, write_image
-from forgekit.models import DrawRequest, ImageGenerator, load_model
+from forgekit.images import encode_png, stored_file, write_image
+from forgekit.models import DrawRequest, ImageGenerator, load_model, load_stored_model
 from forgekit.rows import insert_rows
 from forgekit.stages.report import StageReport, recorded_call, running
 from forgekit.store import Store
@@ -108,7 +109,7 @@ def generate_images(
             prompts = store.rows(IN_HAND, ids=ids)
             for name in sorted({prompt["model"] for prompt in prompts}):
                 try:
-                    model = given or load_model("image_generator", name)
+                    model = given or load_stored_model("image_generator", name, within=store.folder)
                     _generate(worker, report, model, [p for p in prompts if p["model"] == name], images_per_prompt)
                 except ForgekitError as error:  # this model cannot work at all; the prompts of others go on
                     report.failures.update({p["id"]: str(error) for p in prompts if p["model"] == name})
@@ -188,8 +189,8 @@ def _wanted_images(model: ImageGenerator, prompt: dict[str, Any], images_per_pro
 def _drawn_before(store: Store, draw_keys: Sequence[str]) -> dict[str, Picture]:
     drawn = {}
     for row in store.rows(DRAWN, keys=list(draw_keys)):
-        file = store.folder / row["image_path"]
-        if file.exists():
+        file = stored_file(store.folder, row["image_path"])
+        if isinstance(file, Path) and file.exists():
             drawn[row["draw_key"]] = Picture(file.read_bytes(), row["metadata"], row["image_path"])
     return drawn
 

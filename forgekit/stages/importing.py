@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError
 from forgekit.models import load_model
+from forgekit.names import check_name
 from forgekit.rows import insert_rows
 from forgekit.sources import BENCHMARK_NAMES, BadRow, PlainLines, expand_rows, plain_lines, read_chunks
 from forgekit.stages.intake import Commons, chunk_table, find_fresh, first_prompts, insert_fresh, take, take_lines
@@ -48,8 +49,9 @@ def import_prompts(
 
     Args:
         source: a file or folder of prompts (from Python also a DataFrame); see `forgekit.sources.read_chunks`.
-        model: the image generator for rows that name none.
-        experiment: the arm of a study that the prompts belong to.
+        model: the image generator for rows that name none; it may name code, which no row may.
+        experiment: the arm of a study that the prompts belong to, such as "study/arm"; 200 bytes at most, no part of
+            it empty or beginning with a dot.
         parameters: how images are drawn, such as guidance_scale=4.5; what a row says of itself goes before.
         format: txt, csv, tsv, excel, json, jsonl, parquet, png, folder, or a benchmark by name (partiprompts, geneval,
             dsg-1k, t2i-compbench, …); told from the file where not given.
@@ -66,11 +68,10 @@ def import_prompts(
     Raises:
         SourceError: the source cannot be read, or no text column can be told.
         UnknownModelError: `model` names no image generator.
-        ParameterError: an unknown format or role, or a template that cannot be expanded.
+        ParameterError: an unknown format or role, an experiment that cannot be called so, or a template that cannot be expanded.
     """
+    check_name("experiment", experiment)
     load_model("image_generator", model)
-    if not experiment:
-        raise ParameterError('experiment is empty; give it a name such as "main"')
     if expand is not None and expand < 0:
         raise ParameterError(f"expand is {expand}; give how many expansions of each template to draw, 0 for all")
     origin = _origin(source, format)

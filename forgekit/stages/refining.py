@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 from forgekit.claims import Worker, working
-from forgekit.errors import ItemError, ParameterError
+from forgekit.errors import ForgekitError, ItemError, ParameterError
 from forgekit.ids import content_id
 from forgekit.learnings import Memory, remember
-from forgekit.models import LanguageModel, load_model
+from forgekit.models import LanguageModel, load_stored_model
 from forgekit.policies import PASS_MARK, Policy, load_policy
 from forgekit.refinement import Decision, Limits, Tools, decide
 from forgekit.rows import insert_rows, update_rows
@@ -84,7 +84,11 @@ def refine_prompts(
                 arm = (prompt["model"], prompt["experiment"])
                 if arm not in memories:
                     memories[arm] = _memory(store, chosen, *arm)
-                fits = load_model("image_generator", prompt["model"]).fits
+                try:
+                    fits = load_stored_model("image_generator", prompt["model"], within=store.folder).fits
+                except ForgekitError as error:  # this prompt's model; those of others go on
+                    report.failures[prompt["id"]] = str(error)
+                    continue
                 tools = Tools(fits, words, partial(_ask, prompt["id"], calls))
                 rng = random.Random(prompt["id"])
                 decision = decide(in_hand.situation, chosen, memories[arm], limits, tools=tools, rng=rng)

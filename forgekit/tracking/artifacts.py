@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL.Image import DecompressionBombError
 
+from forgekit.errors import ItemError
+from forgekit.images import stored_file
 from forgekit.sheets import shrunk
 from forgekit.tracking.runs import BINS, TABLES, Run, scores_of
 
@@ -81,15 +84,17 @@ def _write_table(file: Path, columns: list[str], rows: list[list[Any]]) -> None:
 
 
 def _place_image(run: Run, store_folder: Path, folder: Path, image: dict[str, Any]) -> dict[str, str] | None:
-    """Put one image and its preview where MLflow's image grid looks for them; None where the file is gone.
+    """Put one image and its preview where MLflow's image grid looks for them; None where the file is gone or lies elsewhere.
 
     `log_image` and `log_table` would each encode every picture again. These are the names that `log_image` gives.
     """
-    source = store_folder / image["path"]
+    source = stored_file(store_folder, image["path"])
+    if isinstance(source, ItemError):  # `evaluate` and `check` say so
+        return None
     stem = f"images/image+step+{image['step']}+timestamp+{run.start_ms}+{image['id']}"
     try:
         (folder / f"{stem}+compressed.webp").write_bytes(_preview(source))
-    except OSError:  # gone, or no picture
+    except (OSError, SyntaxError, ValueError, DecompressionBombError):  # gone, or no picture
         return None
     _link_or_copy(source, folder / f"{stem}.png")
     return {"type": "image", "filepath": f"{stem}.png", "compressed_filepath": f"{stem}+compressed.webp"}
@@ -98,7 +103,7 @@ def _place_image(run: Run, store_folder: Path, folder: Path, image: dict[str, An
 def _link_or_copy(source: Path, target: Path) -> None:
     """Give the store's image a second name, which takes no room; copy it where the file system knows no links."""
     try:
-        os.link(source, target)
+        os.link(source, target, follow_symlinks=False)
     except OSError:
         shutil.copyfile(source, target)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from forgekit.errors import ItemError
+from forgekit.images import stored_file
 from forgekit.store import Store
 
 if TYPE_CHECKING:
@@ -76,12 +78,14 @@ def pictures(
 ) -> pd.DataFrame:
     """Return the images of some versions: one row per image, by scene, version and seed.
 
-    Columns: texts and ids, `seed`, `file` (absolute path), and what `vision_model` (None: the one that steers) says:
-    `score`, `failed` (phrases of the elements it misses), `element_scores` (JSON); null where it gave no verdict.
+    Columns: texts and ids, `seed`, `file` (absolute path; null where it leads out of the store's images), and what
+    `vision_model` (None: the one that steers) says: `score`, `failed` (phrases of the elements it misses),
+    `element_scores` (JSON); null where it gave no verdict.
     """
     ids = None if prompt_ids is None else list(prompt_ids)
     images = store.df(PICTURES, experiment=experiment, vision_model=vision_model, ids=ids)
-    return images.assign(file=[str(store.folder / path) for path in images.pop("image_path")])
+    files = [stored_file(store.folder, path) for path in images.pop("image_path")]
+    return images.assign(file=[None if isinstance(file, ItemError) else str(file) for file in files])
 
 
 def before_after(store: Store, *, experiment: str | None = None, vision_model: str | None = None) -> pd.DataFrame:

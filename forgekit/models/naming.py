@@ -1,0 +1,142 @@
+"""Which models data may name: what a row, a picture, a plan or a store says is looked up here before it is loaded.
+
+A caller's own argument may name anything, also code (`"module:factory"`) and endpoints. Data comes by mail: it may name
+known models, Hugging Face ids and local folders of plain weights inside the working folder or the store's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+TRUST_VARIABLE = "FORGEKIT_TRUSTED_MODELS"  # addresses, and folders of models, that data may name; between commas
+LONGEST = 400  # bytes
+LOCAL = "local-dir:"
+FAMILIES = ("open_clip:", "hf-hub:")  # prefixes of models that are data, not code
+CODE = frozenset({".py", ".pyc", ".so", ".dll", ".dylib", ".pyd"})
+PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"})
+LIBRARIES = ("diffusers", "transformers")
+
+_given: set[str] = set()  # addresses that this process was given as an argument: what it stored it may find again
+
+
+def note_given(name: str) -> None:
+    """Remember a name that a caller passed as an argument, so that later stages of this process find it again."""
+    _given.add(name)
+
+
+def was_given(name: str) -> bool:
+    """Say whether this process was given that very name as an argument."""
+    return name in _given
+
+
+def why_refused(name: Any, *, within: Sequence[Path] = ()) -> str | None:
+    """Return why data may not name this model, or None where it may; it need not be one that is known.
+
+    `within` are folders besides the working folder that local models may lie in.
+    """
+    if not isinstance(name, str):
+        return f"its model is a {type(name).__name__}, not a name"
+    if not name.strip() or not name.isprintable() or len(name.encode()) > LONGEST:
+        return f"its model is blank, has unprintable characters or more than {LONGEST} bytes"
+    if _is_trusted(name):
+        return None
+    if "://" in name:
+        host = re.split(r"[/#?]", name.partition("://")[2])[0].rpartition("@")[2]  # a password is nobody's business
+        return f"its model is an address on a network ({host}), which only you may give: {_remedy('ADDRESS')}"
+    if name.startswith(FAMILIES):
+        return None if name.count(":") == 1 else _code(name)
+    path = name.removeprefix(LOCAL)
+    if _is_path(path):
+        return _why_no_folder(Path(path), name, within)
+    return _code(name) if ":" in path else None
+
+
+def strings_in(value: Any) -> Iterator[str]:
+    """Yield the strings in a value of a TOML or JSON document, at any depth."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from strings_in(item)
+
+
+def _is_trusted(name: str) -> bool:
+    """Say whether the environment names the address, or a folder that it lies in."""
+    trusted = [entry.strip() for entry in os.environ.get(TRUST_VARIABLE, "").split(",") if entry.strip()]
+    if name in trusted:
+        return True
+    path = Path(name.removeprefix(LOCAL))
+    return path.is_absolute() and any(
+        path.resolve().is_relative_to(Path(entry).resolve()) for entry in trusted if Path(entry).is_absolute()
+    )
+
+
+def _code(name: str) -> str:
+    return f"its model {name!r} names code, which only you may give: {_remedy(name)}"
+
+
+def _remedy(name: str) -> str:
+    return f"pass it as an argument (model=, image_generator=, …), or set {TRUST_VARIABLE}={name}"
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith(("/", "~", ".")) or ".." in Path(name).parts or Path(name).is_dir()
+
+
+def _why_no_folder(path: Path, name: str, within: Sequence[Path]) -> str | None:
+    roots = [Path.cwd(), *within]
+    folder = path.expanduser().resolve() if name.startswith("~") else path.resolve()
+    if not any(folder.is_relative_to(root.resolve()) for root in roots):
+        return f"its model {name!r} lies outside {roots[0]}; move it there, or {_remedy(name)}"
+    return why_not_plain(folder) if folder.is_dir() else None
+
+
+def why_not_plain(folder: Path) -> str | None:
+    """Return why a folder is more than weights and settings, or None: its libraries would run what is in it."""
+    for file in sorted(folder.rglob("*")):
+        kind = file.suffix.lower()
+        if kind in CODE:
+            return f"the model folder {folder} has code in it ({file.name}); remove it, or {_remedy(str(folder))}"
+        if kind in PICKLES:
+            return (
+                f"the model folder {folder} has pickled weights ({file.name}), which can run code; "
+                f"convert them to safetensors, or {_remedy(str(folder))}"
+            )
+        if kind == ".json" and (named := _foreign_code(file)):
+            return f"{file} names the code {named!r}; remove it, or {_remedy(str(folder))}"
+    return None
+
+
+def _foreign_code(file: Path) -> str | None:
+    """Return what code, outside the libraries themselves, a settings file makes them import."""
+    if not file.is_file() or file.stat().st_size > 1 << 20:  # tokenizers' vocabularies are long; settings are not
+        return None
+    try:
+        settings = json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(settings, dict):
+        return None
+    if settings.get("auto_map"):
+        return str(settings["auto_map"])
+    if file.name != "model_index.json":
+        return None
+    if not isinstance(settings.get("_class_name", ""), str):  # [module, class]: a pipeline in a file of the folder
+        return str(settings["_class_name"])
+    named = (value[0] for value in settings.values() if isinstance(value, list) and value)
+    return next((str(library) for library in named if not _is_library(library)), None)
+
+
+def _is_library(name: Any) -> bool:
+    """Say whether a component's library is one of ours, or a pipeline of diffusers."""
+    if name is None or name in LIBRARIES:
+        return True
+    found = find_spec("diffusers")
+    pipelines = Path(found.origin).parent / "pipelines" if found and found.origin else None
+    return isinstance(name, str) and name.isidentifier() and pipelines is not None and (pipelines / name).is_dir()

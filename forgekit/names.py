@@ -1,0 +1,56 @@
+"""What an experiment, a study or a batch may be called: names that are folders, MLflow groups and tags later on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from forgekit.errors import ParameterError
+
+LONGEST_NAME = 200  # bytes, in UTF-8
+LONGEST_PART = 100  # bytes between two "/": with a date and an ending it is still a file's name
+
+
+def check_name(what: str, name: Any) -> str:
+    """Return `name` where everything that is named after it later can bear it.
+
+    It may have "/" in it, as in "study/arm": each part is a folder. `what` says in the error what is named.
+
+    Raises:
+        ParameterError: it is no text, empty, too long, has unprintable characters, or a part of it is empty, begins
+            with a dot, or has a blank at an end.
+    """
+    if reason := _why_unfit(name):
+        raise ParameterError(f'{what}{_shown(name)} {reason}; give it a name such as "main" or "study/arm"')
+    return name
+
+
+def _why_unfit(name: Any) -> str | None:
+    if not isinstance(name, str):
+        return f"is a {type(name).__name__}, not a name"
+    if not name:
+        return "is empty"
+    if not name.isprintable():
+        return "has characters that cannot be printed"
+    if len(name.encode()) > LONGEST_NAME:
+        return f"has {len(name.encode())} bytes, more than {LONGEST_NAME}"
+    for part in name.replace("://", ":").split("/"):  # an arm such as llm:http://localhost/v1#model
+        if not part:
+            return 'has an empty part before or after a "/"'
+        if part != part.strip():
+            return f"has a blank at an end of {part!r}"
+        if part.startswith("."):
+            return f"has the part {part!r}, which begins with a dot"
+        if len(part.encode()) > LONGEST_PART:
+            return f"has a part of {len(part.encode())} bytes, more than {LONGEST_PART}"
+    return None
+
+
+def _shown(name: Any) -> str:
+    shown = ascii(name) if isinstance(name, str) and not name.isprintable() else repr(name)
+    return "" if name == "" else f" {shown}" if len(shown) <= 80 else f" {shown[:80]}…"
+
+
+def inside(path: Path, roots: list[Path]) -> bool:
+    """Say whether `path`, all links followed, lies in one of the folders."""
+    return any(path.resolve().is_relative_to(root.resolve()) for root in roots)

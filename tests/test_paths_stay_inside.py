@@ -1,0 +1,266 @@
+"""No path of a store, a folder or a plan leads anywhere but into it, and names are fit to be folders (THREATS.md)."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+import pytest
+from conftest import FakeJudge
+from PIL import Image
+
+import forgekit as fk
+from forgekit import plots, trends
+from forgekit.errors import ItemError, ParameterError, SourceError, StoreError
+from forgekit.export import export_store
+from forgekit.images import encode_png, read_image, stored_file, write_image
+from forgekit.integrity import check
+from forgekit.judging import import_ratings
+from forgekit.pages import picture_file
+from forgekit.report import write_report
+from forgekit.sheets import contact_sheet
+from forgekit.sources import expand, read
+from forgekit.study import Study, run_study
+
+matplotlib.use("agg")
+SECRET = (1, 2, 3)  # the colour of a picture that lies elsewhere
+
+
+@pytest.fixture
+def secret(tmp_path) -> Path:
+    """A picture outside the store's images."""
+    file = tmp_path / "secret.png"
+    Image.new("RGB", (8, 8), SECRET).save(file)
+    return file
+
+
+def lead_out(folder: Path, secret: Path, way: str) -> str:
+    """Return an image path that leads from a store's images to the secret."""
+    images = folder / "images"
+    if way == "absolute":
+        return str(secret)
+    if way == "dots":
+        return "../secret.png" if secret.parent != folder else "secret.png"
+    if way == "dots inside":
+        return "images/../secret.png"
+    if way == "dots at the end":
+        return "images/ab/.."
+    if way == "no folder of images":
+        return "secret.png"
+    if way == "a link":
+        (images / "link.png").symlink_to(secret)
+        return "images/link.png"
+    if way == "a link among the images":
+        (images / "link.png").symlink_to(next(images.glob("*/*.png")))
+        return "images/link.png"
+    if way == "a folder that is a link":
+        (images / "xy").symlink_to(secret.parent)
+        return f"images/xy/{secret.name}"
+    if way == "a link far up":
+        (images / "up").symlink_to("/")
+        return f"images/up{secret}"
+    if way == "a pipe":
+        os.mkfifo(images / "pipe.png")
+        return "images/pipe.png"
+    if way == "a device":
+        return "/dev/zero"
+    if way == "a folder":
+        (images / "folder.png").mkdir()
+        return "images/folder.png"
+    if way == "two slashes":
+        return "images//../secret.png"
+    return {"empty": "", "nothing": "images", "a dot": "images/./../secret.png", "a nul": "images/a\nb"}[way]
+
+
+WAYS = [
+    *("absolute", "dots", "dots inside", "dots at the end", "no folder of images", "a link", "a link among the images"),
+    *("a folder that is a link", "a link far up", "a pipe", "a device", "a folder", "two slashes", "empty", "nothing"),
+    *("a dot", "a nul"),
+]
+
+
+def replaced(store, path: str) -> str:
+    """Give the first image of the store another path; return the image's id."""
+    with store.transaction() as con:
+        first = con.execute("select min(id)::varchar from generated_images").fetchone()[0]
+        con.execute("update generated_images set image_path = $path where id = $id", {"path": path, "id": first})
+    return first
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_image_path_leads_out_of_the_images(generated, secret, way, tmp_path):
+    path = lead_out(generated.folder, secret, way)
+    assert isinstance(stored_file(generated.folder, path), ItemError)
+    assert isinstance(read_image(generated.folder, path), ItemError)
+    image = replaced(generated, path)
+    found = [finding for finding in check(generated).findings if image in finding]
+    assert len(found) == 1
+    assert "image path is refused" in found[0]
+    report = export_store(generated, tmp_path / "out", format="imagefolder")
+    assert (report.done, report.failed) == (5, 1)
+    assert sorted(p.name for p in (tmp_path / "out" / "images").iterdir() if p.stem == image) == []
+    judge = FakeJudge()
+    report = fk.evaluate_images(generated, vision_models=[judge])
+    assert judge.judged == 5
+    assert len(report.failures) == 1
+    [row] = generated.rows("select error, element_scores from image_evaluations where image_id = $id", id=image)
+    assert row["error"]
+    assert row["element_scores"] is None
+
+
+@pytest.mark.parametrize("way", ["another path", "a link", "a folder that is a link", "a pipe"])
+def test_nothing_that_shows_pictures_shows_one_from_elsewhere(generated, secret, way, tmp_path):
+    judges = [FakeJudge(), FakeJudge("other", 0.7, judge_key="key-2")]
+    if way == "another path":
+        image = replaced(generated, str(secret))
+        fk.evaluate_images(generated, vision_models=judges)
+    else:
+        fk.evaluate_images(generated, vision_models=judges)
+        [first] = generated.rows("select id, image_path from generated_images order by id limit 1")
+        image, file = first["id"], generated.folder / first["image_path"]
+        file.unlink()
+        if way == "a folder that is a link":
+            file.parent.rename(tmp_path / "elsewhere")
+            file.parent.symlink_to(tmp_path / "elsewhere")
+            shutil.copy(secret, tmp_path / "elsewhere" / file.name)
+        elif way == "a link":
+            file.symlink_to(secret)
+        else:
+            os.mkfifo(file)
+    pictures = trends.pictures(generated)
+    assert pictures[pictures["image_id"] == image]["file"].isna().all()
+    assert way == "a folder that is a link" or pictures["file"].notna().sum() == 5
+    sheet = contact_sheet(pictures)
+    assert SECRET not in {color for _, color in sheet.getcolors(1 << 24)}
+    picture_file(pictures[pictures["image_id"] == image]["file"].iloc[0])
+    plots.judges(trends.judge_pairs(generated, "fake-judge", "other"), folder=str(generated.folder))
+    write_report(generated, tmp_path / "report.html")
+    assert base64.b64encode(secret.read_bytes()).decode() not in (tmp_path / "report.html").read_text()
+    assert fk.track(generated).failed == 0
+    mirrored = [p for p in (generated.folder / "mlartifacts").rglob("*") if image in p.name]
+    assert mirrored == []
+
+
+def test_what_is_drawn_is_written_through_no_link(generated, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    image = Image.new("RGB", (8, 8), (9, 9, 9))
+    png = encode_png(image, {})
+    path = write_image(generated.folder, "0" * 8, png)
+    (generated.folder / path).unlink()
+    (generated.folder / path).parent.rmdir()
+    (generated.folder / path).parent.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="is a link"):
+        write_image(generated.folder, "0" * 8, png)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    (generated.folder / path).parent.unlink()
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (generated.folder / path).parent.mkdir()
+    for laid in ((generated.folder / path), (generated.folder / path).with_suffix(f".{os.getpid()}.partial")):
+        laid.symlink_to(victim)
+    assert write_image(generated.folder, "0" * 8, png, same_as=str(victim)) == path
+    assert victim.read_text() == "mine"
+    assert isinstance(stored_file(generated.folder, path), Path)
+
+
+def test_a_picture_from_elsewhere_is_not_taken_for_one_drawn_before(generated, secret, fake_generator):
+    with generated.transaction() as con:
+        con.execute("update generated_images set image_path = $path || id", {"path": f"{secret.parent}/"})
+    for row in generated.rows("select image_path from generated_images"):
+        shutil.copy(secret, row["image_path"])
+    fk.import_prompts(generated, pd.DataFrame({"text": ["a red circle"]}), model=fake_generator.name, experiment="two")
+    fk.complete_prompts(generated)
+    drawn = len(fake_generator.drawn)
+    fk.generate_images(generated, images_per_prompt=2, image_generator=fake_generator)
+    assert len(fake_generator.drawn) == drawn + 2
+    for row in generated.rows("select image_path from generated_images where image_path like 'images/%'"):
+        assert read_image(generated.folder, row["image_path"]).getpixel((0, 0)) != SECRET
+
+
+def test_a_store_that_lies_behind_a_link_is_a_store_as_any_other(generated, tmp_path):
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    shutil.move(generated.folder / "images", moved / "images")
+    shutil.move(generated.path, moved / "forge.duckdb")
+    (tmp_path / "link").symlink_to(moved)
+    assert check(fk.open_store(tmp_path / "link" / "forge.duckdb")).findings == []
+
+
+def test_ratings_of_a_path_from_elsewhere_find_no_image(generated, secret):
+    image = generated.rows("select image_path from generated_images order by id")[0]["image_path"]
+    frame = pd.DataFrame({"image_path": [image, str(secret), "../secret.png"], "rating": [3, 3, 3]})
+    report = import_ratings(generated, frame, scale="1-5", name="r")
+    assert (report.done, report.failed) == (1, 2)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.png"])
+def test_a_folder_of_prompts_brings_in_nothing_from_elsewhere(tmp_path, name, secret):
+    outside = tmp_path / "passwd.txt"
+    outside.write_text("a secret\n")
+    folder = tmp_path / "mail"
+    folder.mkdir()
+    if name == "a.png":
+        (folder / name).write_bytes(encode_png(Image.new("RGB", (8, 8)), {"prompt": "a cat"}))
+        secret.write_bytes(encode_png(Image.new("RGB", (8, 8)), {"prompt": "a secret"}))
+        (folder / "b.png").symlink_to(secret)
+    else:
+        (folder / name).write_text("a cat\n")
+        (folder / "b.txt").symlink_to(outside)
+    os.mkfifo(folder / f"c{Path(name).suffix}")
+    found = read(folder)
+    assert found.frame["text"].tolist() == ["a cat"]
+    assert [(row.file[0], row.reason[:9]) for row in found.bad] == [("b", "it is a l"), ("c", "it is no ")]
+    (folder / name).unlink()
+    with pytest.raises(SourceError, match="links that lead out of it|no .txt"):
+        read(folder)
+
+
+@pytest.mark.parametrize("name", ["__../passwd__", "__/etc/passwd__", "__~/passwd__", "__colors/../../passwd__"])
+def test_no_wildcard_reads_a_file_outside_its_folder(tmp_path, name):
+    (tmp_path / "passwd.txt").write_text("secret\n")
+    folder = tmp_path / "wild"
+    folder.mkdir()
+    (folder / "colors.txt").write_text("red\n")
+    try:
+        found = expand(f"a {name}", wildcards=folder)
+    except ParameterError:
+        found = []
+    assert "secret" not in "".join(found)
+
+
+def test_a_wildcard_file_that_leads_elsewhere_is_refused(tmp_path):
+    (tmp_path / "passwd.txt").write_text("secret\n")
+    (tmp_path / "wild").mkdir()
+    (tmp_path / "wild" / "colors.txt").symlink_to(tmp_path / "passwd.txt")
+    with pytest.raises(ParameterError, match=r"colors\.txt .* leads out of the folder"):
+        expand("a __colors__", wildcards=tmp_path / "wild")
+
+
+NAMES = [
+    *("", " ", "/", "//", "/a", "a/", "a//b", "..", ".", "../a", "a/..", "a/../b", "a/./b", "...", "a/....", ".git"),
+    *("a/.git/b", " a", "a ", "a/ b", "a /b", "a\nb", "a\tb", "a\0b", "\x1b[31m", "\u202eb", "\ud800", "a" * 300),
+    *("a/" + "b" * 101, "/".join(["abcdefgh"] * 40), "é" * 60, 3, None, ["a"]),
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_a_name_that_cannot_be_a_folder_is_refused_before_anything_is_written(store, tmp_path, name):
+    with pytest.raises(ParameterError, match="name"):
+        fk.import_prompts(store, pd.DataFrame({"text": ["a cat"]}), experiment=name)
+    assert store.rows("select count(*) as n from prompts") == [{"n": 0}]
+    if isinstance(name, str) and name:
+        study = Study(name, arms=("resample",), vision_models=("mini-clip", "mini-owl"))
+        with pytest.raises(ParameterError, match="name"):
+            run_study(store, pd.DataFrame({"text": ["a cat"]}), study)
+        assert store.rows("select count(*) as n from prompts") == [{"n": 0}]
+
+
+@pytest.mark.parametrize(
+    "name", ["main", "study/arm", "a/b/c", 'an "arm"', "größer 2", "x" * 100, "s/llm:http://h:1/v1#m", "1.5", "a.b"]
+)
+def test_a_name_that_can_be_a_folder_is_taken(store, name):
+    assert fk.import_prompts(store, pd.DataFrame({"text": ["a cat"]}), experiment=name).done == 1
