@@ -18,13 +18,14 @@ BATCH = 2_000_000  # numbers that are resampled at a time
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean paired difference with its 95 % bootstrap interval and the p value of Wilcoxon's signed-rank test."""
+    """A mean paired difference, its 95 % interval, the p value of Wilcoxon's signed-rank test, and how they spread."""
 
     mean: float
     low: float
     high: float
     p: float
     n: int
+    sd: float = float("nan")  # of the single differences
 
 
 def mean_interval(
@@ -85,7 +86,8 @@ def paired_difference(after: ArrayLike, before: ArrayLike, *, seed: int = 0) -> 
     change = _finite(np.asarray(after, dtype=float) - np.asarray(before, dtype=float))
     low, high = mean_interval(change, seed=seed)
     mean = float(change.mean()) if len(change) else float("nan")
-    return Difference(mean, low, high, signed_rank_p(change), len(change))
+    sd = float(change.std(ddof=1)) if len(change) > 1 else float("nan")
+    return Difference(mean, low, high, signed_rank_p(change), len(change), sd)
 
 
 def signed_rank_p(changes: ArrayLike) -> float:
