@@ -11,11 +11,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from forgekit.errors import ForgekitError
-from forgekit.store import open_store
+from forgekit.store import Store, open_store
 
 DEFAULT_STORE = "data/forge.duckdb"
 WATCH_PAUSE_S = 2.0
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = vars(parser.parse_args(argv))
     function = functions[options.pop("command")]
     try:
-        given = [open_store(options.pop("store"))] if "store" in options else []
+        given = [_store(options)] if "store" in options else []
         if options.pop("watch", False):
             return _watch(function, *given, options)
         result = function(*given, **options)
@@ -70,6 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     print(result.to_string(index=False) if hasattr(result, "to_string") else result)  # a table is shown whole
     return 1 if getattr(result, "failed", 0) else 0
+
+
+def _store(options: dict[str, Any]) -> Store:
+    """Take the store out of the options and open it; what only plans makes no file where there is none."""
+    path = Path(options.pop("store"))
+    return Store(path) if options.get("plan_only") and not path.exists() else open_store(path)
 
 
 def _watch(function: Callable[..., Any], store: Any, options: dict[str, Any]) -> int:

@@ -42,6 +42,8 @@ group by all
 order by all
 """
 
+TOLD_FROM = 3  # trials: what happened once or twice is no lesson
+
 COUNTED = """
 select *
 from evidence_in($experiment)
@@ -49,6 +51,18 @@ where tried >= $min_tried
   and ($model is null or model = $model)
   and (detail is not null or $summed)
 order by objective_change desc, tried desc, model, kind, action, detail
+"""
+
+# The single changes behind it, for the intervals.
+CHANGES = """
+select model, kind, action, detail, scene_hash, change
+from learning_effects
+where is_objective
+  and action is not null
+  and change is not null
+  and ($experiment is null or experiment = $experiment)
+  and ($model is null or model = $model)
+order by all
 """
 
 
@@ -156,23 +170,33 @@ def evidence(
 ) -> pd.DataFrame:
     """Return one row per (generator, element kind, action, detail): tried, helped, hurt, scenes, mean changes.
 
-    `helped` and `hurt` count changes beyond ±0.02; `low` and `high` bound the mean objective change at 95 %
-    (Student's t, within [-1, 1]; null below two trials). With `summed`, rows without a detail sum up each action on a kind.
+    `helped` and `hurt` count changes beyond ±0.02; `low` and `high` bound the mean objective change at 95 % (bootstrap
+    over scenes, see `forgekit.metrics`; null below two scenes). With `summed`, rows without a detail sum up each action
+    on a kind.
     """
-    from scipy.stats import t
+    from forgekit.metrics import clustered_interval
 
     frame = store.df(COUNTED, model=model, experiment=experiment, min_tried=min_tried, summed=summed)
-    tried = frame["tried"].where(frame["tried"] > 1)
-    margin = t.ppf(0.975, tried - 1) * frame["objective_std"] / tried**0.5
-    low, high = frame["objective_change"] - margin, frame["objective_change"] + margin
-    return frame.assign(low=low.clip(lower=-1), high=high.clip(upper=1))  # a change of a score has these limits
+    changes = store.df(CHANGES, model=model, experiment=experiment)
+    summed_up, single = ["model", "kind", "action"], ["model", "kind", "action", "detail"]
+    groups = {key: group for columns in (summed_up, single) for key, group in changes.groupby(columns)}
+    found = []
+    for row in frame.itertuples():
+        key = (row.model, row.kind, row.action)
+        group = groups[key if row.detail is None or row.detail != row.detail else (*key, row.detail)]
+        found.append(clustered_interval(group["change"], group["scene_hash"]))
+    return frame.assign(low=[low for low, _ in found], high=[high for _, high in found])
 
 
-def lessons(store: Store, *, model: str | None = None, experiment: str | None = None, min_tried: int = 2) -> list[str]:
+def lessons(
+    store: Store, *, model: str | None = None, experiment: str | None = None, min_tried: int = TOLD_FROM
+) -> list[str]:
     """Say in plain words what has been learnt, best first, with counts and 95 % intervals.
 
-    A lesson is about one replacement ("'scarlet' → 'red'") or about an action on a kind of element as a whole.
+    A lesson is about one replacement ("'scarlet' → 'red'") or about an action on a kind of element as a whole. What
+    was tried fewer than three times is none, whatever `min_tried`: `evidence` lists it.
     """
+    min_tried = max(min_tried, TOLD_FROM)
     found = evidence(store, model=model, experiment=experiment, min_tried=min_tried, summed=True)
     return [_in_words(row) for row in found.to_dict("records")]
 

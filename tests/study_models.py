@@ -42,6 +42,23 @@ class Generator:
         return Drawing(Image.new("L", (8, 8), COLORS.get(color, UNKNOWN)), {"seed": request.seed})
 
 
+refusals = 0  # how many more calls `Flaky` refuses
+
+
+@dataclass
+class Flaky(Generator):
+    """Refuses the first `refusals` pictures, then draws like the other."""
+
+    name: str = "study_models:Flaky"
+
+    def _draw(self, request: DrawRequest) -> Drawing | ItemError:
+        global refusals
+        if refusals > 0:
+            refusals -= 1
+            return ItemError("busy")
+        return super()._draw(request)
+
+
 @dataclass
 class Steering:
     """Gives 0.95 to what is right and 0.05 to what is wrong; only a colour can be wrong."""

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from shutil import copy
 
 import pandas as pd
 import pytest
@@ -18,12 +20,13 @@ import forgekit as fk
 from forgekit.actions import ACTIONS
 from forgekit.errors import ParameterError
 from forgekit.models.naming import TRUST_VARIABLE
-from forgekit.study import Study, load_plan, read_scenes, run_study, study
-from forgekit.study_report import verdicts, write_report
-from forgekit.study_results import results
+from forgekit.study import Comparison, Study, load_plan, read_scenes, run_study, study
+from forgekit.study.report import verdicts, write_report
+from forgekit.study.results import results
 
 TESTS = Path(__file__).parent
 TRUSTED = "study_models:Generator,study_models:Steering,study_models:Watching"  # no plan names code unless told so
+WATCHING = "study_models:Watching"
 COLORS = ("scarlet", "cobalt")  # words the generator draws wrong; "red", "blue", … it knows
 SHAPES = ("circle", "square")
 SCENES = [f"a {color} {shape}" for shape in SHAPES for color in COLORS]
@@ -124,8 +127,110 @@ def test_the_report_has_tables_plots_and_numbers_and_says_what_is_not_shown(fini
     assert json.loads((report.folder / "result.json").read_text()) == json.loads(json.dumps(result))
     readme = (report.folder / "README.md").read_text()
     assert all(verdict in readme for verdict in verdicts(result))
-    worse = {**result, "differences": [{**row, "low": -0.1} for row in result["differences"]]}
-    assert sum(verdict.startswith("NOT shown") for verdict in verdicts(worse)) >= 3
+    assert [verdict.split(":")[0] for verdict in verdicts(result)][:2] == ["NOT shown"] * 2  # four scenes: p is 0.125
+    assert "n = 4 scenes" not in readme  # the figures say it
+    assert readme.count("exploratory") > 22  # 22 of the 24 differences, and the sections
+
+
+def claims(result, **changes):
+    """What the report says of the primary comparisons where their rows have other figures."""
+    rows = [{**row, **changes} if row["role"] == "primary" else row for row in result["differences"]]
+    return [verdict.split(":")[0] for verdict in verdicts({**result, "differences": rows})[:2]]
+
+
+@pytest.mark.parametrize(
+    ("figures", "said"),
+    [
+        ({"low": 0.01, "p_holm": 0.04}, "shown"),
+        ({"low": 0.01, "p_holm": 0.05}, "NOT shown"),
+        ({"low": 0.01, "p_holm": 0.27}, "NOT shown"),  # an interval alone is no proof
+        ({"low": 0.0, "p_holm": 0.001}, "NOT shown"),
+        ({"low": -0.01, "p_holm": 0.001}, "NOT shown"),
+        ({"low": None, "p_holm": 0.001}, "NOT shown"),
+    ],
+)
+def test_shown_takes_an_interval_above_0_and_a_small_p_after_correction(finished, figures, said):
+    assert claims(finished[1], **figures) == [said] * 2
+
+
+def test_without_a_word_in_the_plan_the_claims_are_the_last_arm_against_each_control(finished):
+    primary = [row for row in finished[1]["differences"] if row["role"] == "primary"]
+    named = [(row["arm"], row["against"], row["vision_model"], row["scenes"]) for row in primary]
+    assert named == [("refine", control, WATCHING, "all") for control in ("resample", "paraphrase")]
+    assert [list(each.values()) for each in finished[1]["study"]["primary"]] == [list(each) for each in named]
+    for row in finished[1]["differences"][2:]:
+        assert (row["role"], row["p_holm"], row["shown"]) == ("exploratory", None, None)
+
+
+def test_the_p_values_of_the_claims_are_corrected_for_each_other(finished):
+    store, result = finished
+    assert [row["p"] for row in result["differences"][:2]] == [0.125, 1.0]  # paraphrases find the plain word too
+    assert [row["p_holm"] for row in result["differences"][:2]] == [0.25, 1.0]
+    alone = results(store, replace(PLAN, primary=[{"arm": "refine", "against": "resample"}]))["differences"]
+    assert [row["role"] for row in alone].count("primary") == 1
+    assert alone[0]["p_holm"] == alone[0]["p"]
+
+
+def test_a_claim_may_be_named_the_other_way_round_and_on_the_second_half(finished):
+    store, result = finished
+    claim = {"arm": "resample", "against": "refine", "vision_model": WATCHING, "scenes": "second half"}
+    found = results(store, replace(PLAN, primary=[claim]))["differences"]
+    assert found[0]["mean"] == pytest.approx(-difference(result, "refine", "resample", WATCHING, "second half")["mean"])
+    assert not found[0]["shown"]
+    assert len(found) == len(result["differences"])  # in the place of the pair the usual way round
+
+
+def test_only_verdicts_under_the_current_key_of_a_judge_count(finished, tmp_path):
+    store, result = finished
+    copied = fk.open_store(copy(store.path, tmp_path / "forge.duckdb"))
+    with copied.transaction() as con:  # verdicts of the held-out judge under an older key, all of them worse
+        con.execute(
+            """
+            insert into image_evaluations by name
+            select * replace (
+                md5('old' || id)::uuid as id, 'old key' as judge_key, 0.02 as soft_tifa_gm,
+                created_at - interval 1 hour as created_at
+            )
+            from image_evaluations
+            where vision_model = $judge
+            """,
+            {"judge": WATCHING},
+        )
+    assert results(copied, PLAN) == result
+
+
+def test_a_scene_that_an_arm_has_not_finished_is_left_out_and_counted(finished, tmp_path):
+    store, _ = finished
+    copied = fk.open_store(copy(store.path, tmp_path / "forge.duckdb"))
+    with copied.transaction() as con:  # one of two confirming images of `refine` was never judged by who watches
+        con.execute(
+            """
+            delete from image_evaluations
+            where vision_model = $judge and image_id = (
+                select min(i.id)
+                from generated_images i
+                join prompt_learnings l on cast(l.actions ->> '$.child_prompt_id' as uuid) = i.prompt_id
+                join prompts p on p.id = i.prompt_id
+                where l.actions ->> '$.decision' = 'confirm' and p.experiment = 'words/refine'
+            )
+            """,
+            {"judge": WATCHING},
+        )
+    result = results(copied, PLAN)
+    row = difference(result, "refine", "resample", WATCHING)
+    assert (row["n"], row["left_out"]) == (3, 1)
+    assert difference(result, "refine", "resample", PLAN.vision_models[0])["left_out"] == 0
+    assert "n = 3 (1 left out, unfinished)" in verdicts(result)[0]
+    assert [arm["finished"] for arm in result["arms"]] == [4, 4, 4, 3]
+
+
+def test_where_the_gain_itself_is_not_shown_there_is_no_transfer_ratio(finished):
+    store, _ = finished
+    rows = results(store, replace(PLAN, arms=("paraphrase", "refine", "resample")))[
+        "transfer"
+    ]  # resample gains nothing
+    assert {row["ratio"] for row in rows} == {None}
+    assert all("no ratio" in row["warning"] and PLAN.vision_models[0] in row["warning"] for row in rows)
 
 
 def test_a_killed_study_goes_on_and_draws_no_image_too_few_or_too_many(tmp_path):
@@ -180,6 +285,24 @@ def test_a_plan_with_a_misspelt_key_is_refused(tmp_path):
         ({"images_per_scene": 7}, "no multiple"),
         ({"arms": ("refine", "resampel")}, "Did you mean 'resample'"),
         ({"without_actions": ("more_step",)}, "Did you mean 'more_steps'"),
+        ({"arms": ("refine",)}, "at least two arms"),
+        ({"arms": ("refine", "refine")}, "nothing is twice"),
+        ({"arms": "refine"}, "must be a list"),
+        ({"primary": [{"arm": "refine", "against": "resampel"}]}, "Did you mean 'resample'"),
+        ({"primary": [{"arm": "refine", "against": "refine"}]}, "with itself"),
+        ({"primary": [{"arm": "refine"}]}, "lacks against"),
+        ({"primary": [{"arm": "refine", "against": "resample", "judge": "x"}]}, "has no 'judge'"),
+        ({"primary": [Comparison("refine", "resample", "study_models:Steering")]}, "it steers"),
+        (
+            {"primary": [Comparison("refine", "resample", "study_models:Watchign")]},
+            "Did you mean 'study_models:Watching'",
+        ),
+        ({"primary": [Comparison("refine", "resample", WATCHING, "second")]}, "'all' or 'second half'"),
+        ({"primary": ["refine"]}, "give a table with arm"),
+        (
+            {"primary": [{"arm": "refine", "against": "resample"}, Comparison("resample", "refine", WATCHING)]},
+            "is there twice",
+        ),
     ],
 )
 def test_a_study_that_cannot_be_run_is_refused_before_anything_is_written(store, change, message):
@@ -210,7 +333,20 @@ images_per_scene = 2
     report = study(fk.open_store(tmp_path / "forge.duckdb"), str(tmp_path / "plan.toml"), out=str(tmp_path / "out"))
     assert "Unfinished: 2 prompts" in (report.folder / "README.md").read_text()
     result = json.loads((report.folder / "result.json").read_text())
-    assert [arm["confirming_images"] for arm in result["arms"]] == [1, 1]
+    assert [(arm["confirming_images"], arm["missing_images"]) for arm in result["arms"]] == [(1, 1), (1, 1)]
+    assert {(row["n"], row["left_out"]) for row in result["differences"] if row["scenes"] == "all"} == {(1, 1)}
+
+
+def test_a_generator_that_fails_for_a_while_is_asked_again(store):
+    """Two rounds in which nothing is drawn are no reason to leave every scene open."""
+    plan = replace(
+        PLAN, arms=("resample", "refine"), model="study_models:Flaky", images_per_prompt=1, images_per_scene=1
+    )
+    study_models.refusals = 2 * len(plan.arms)  # the first two calls of each arm
+    run_study(store, pd.DataFrame({"text": SCENES[:1]}), plan)
+    assert study_models.refusals == 0
+    found = results(store, plan)["arms"]
+    assert [(arm["finished"], arm["missing_images"], arm["confirming_images"]) for arm in found] == [(1, 0, 1)] * 2
 
 
 def test_the_fakes_are_found_by_address():

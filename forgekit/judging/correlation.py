@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +13,13 @@ import numpy as np
 from forgekit.errors import ItemError
 from forgekit.images import open_image
 from forgekit.judging.graph_scores import image_score
+from forgekit.metrics import RESAMPLES, resampled_interval
 from forgekit.models import Judgement, VisionModel, load_model
 from forgekit.scene import Scene, parse
 from forgekit.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
-
-RESAMPLES = 2000
 
 SCORED = """
 select
@@ -82,9 +82,10 @@ def judge_rated(judges: Sequence[VisionModel | str], ratings: pd.DataFrame, fold
 def correlate(table: pd.DataFrame, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0) -> pd.DataFrame:
     """Return how judges' scores go with human ratings (`rated_scores`, `judge_rated`): one row per judge.
 
-    Columns: `images`, `scenes`, `spearman` and `pearson`, each with the ends of its percentile bootstrap interval
-    (`spearman_low` …). Scenes are resampled, with all their images: images of one scene are not independent. Values
-    are null with fewer than three images or where all have one score or rating, intervals also with one scene only.
+    Columns: `images`, `scenes`, `spearman` and `pearson`, each with the ends of its bootstrap interval
+    (`spearman_low` …, see `forgekit.metrics`). Scenes are resampled, with all their images: images of one scene are
+    not independent. Values are null with fewer than three images or where all have one score or rating, intervals
+    also with one scene only.
     """
     import pandas as pd
 
@@ -92,19 +93,26 @@ def correlate(table: pd.DataFrame, *, level: float = 0.95, resamples: int = RESA
     for judge, group in table.dropna(subset=["score", "rating"]).groupby("judge", sort=False):
         scores, ratings = (group[column].to_numpy(dtype=float) for column in ("score", "rating"))
         scenes = [np.flatnonzero(group["scene"].to_numpy() == scene) for scene in group["scene"].unique()]
-        rng = np.random.default_rng(seed)
-        samples = [
-            np.concatenate([scenes[i] for i in rng.integers(len(scenes), size=len(scenes))]) for _ in range(resamples)
-        ]
         row = {"judge": judge, "images": len(group), "scenes": len(scenes)}
         for name, measure in (("spearman", _spearman), ("pearson", _pearson)):
             row[name] = measure(scores, ratings)
-            values = np.array([measure(scores[s], ratings[s]) for s in samples])
-            values = values[np.isfinite(values)] if len(scenes) > 1 else values[:0]
-            ends = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]) if len(values) > 1 else (math.nan,) * 2
-            row[f"{name}_low"], row[f"{name}_high"] = map(float, ends)
+            of_scenes = partial(_of_scenes, measure=measure, scenes=scenes, scores=scores, ratings=ratings)
+            ends = resampled_interval(len(scenes), of_scenes, level=level, resamples=resamples, seed=seed)
+            row[f"{name}_low"], row[f"{name}_high"] = ends
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _of_scenes(
+    picks: np.ndarray,
+    measure: Callable[[np.ndarray, np.ndarray], float],
+    scenes: Sequence[np.ndarray],
+    scores: np.ndarray,
+    ratings: np.ndarray,
+) -> float:
+    """Measure the images of the scenes that a resample picked."""
+    images = np.concatenate([scenes[i] for i in picks])
+    return measure(scores[images], ratings[images])
 
 
 def _spearman(x: np.ndarray, y: np.ndarray) -> float:

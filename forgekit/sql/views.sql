@@ -228,3 +228,11 @@ create or replace view action_evidence as
 select *
 from evidence_in(null)
 where detail is not null;
+
+-- Under which settings a vision model judged last in an experiment: only verdicts under this key are evidence.
+create or replace view current_judges as
+select p.experiment, e.vision_model, arg_max(e.judge_key, {'at': e.created_at, 'key': e.judge_key}) as judge_key
+from image_evaluations e
+join prompts p on p.id = e.prompt_id
+where e.error is null
+group by all;

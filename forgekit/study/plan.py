@@ -1,0 +1,189 @@
+"""The plan of a study: what is compared, which comparisons are its claim, and what cannot be planned."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forgekit.errors import ParameterError, did_you_mean
+from forgekit.models import load_model
+from forgekit.names import check_name
+from forgekit.plans import check_study_plan
+from forgekit.policies import load_policy
+from forgekit.sources import read_chunks
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONTROLS = ("resample", "paraphrase")  # the arms that look at no verdict
+PARTS = ("all", "second half")  # of the scenes, in the order in which they are taken up
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One claim: `arm` scores higher than `against` by `vision_model`, on fresh seeds."""
+
+    arm: str
+    against: str
+    vision_model: str
+    scenes: str = "all"  # or "second half": after memory had something to learn from
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is compared. `arms` are policies; the first vision model steers, the others are held out."""
+
+    name: str
+    question: str = "Does refinement make prompts better than its controls do at the same number of images?"
+    prompts: str = "data/prompts/study.csv"  # the scenes, in the order in which they are taken up
+    scenes: int | None = None  # how many of them, from the top; None is all
+    arms: Sequence[str] = ("resample", "paraphrase", "refine-without-memory", "refine")
+    model: str = "mini"
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # of every drawing, such as num_inference_steps
+    vision_models: Sequence[str] = ("mini-owl", "mini-clip")
+    images_per_prompt: int = 4
+    images_per_scene: int = 24  # the budget of every arm, besides the confirming images
+    scenes_per_block: int = 20  # memory carries over from block to block
+    target: float = 0.95
+    without_actions: Sequence[str] = ("more_steps",)  # an image of theirs costs more than one of the controls
+    primary: Sequence[Comparison | Mapping[str, str]] = ()  # the claims that the study tests; see `comparisons`
+
+    @property
+    def prefix(self) -> str:
+        """What the experiments of all arms begin with."""
+        return f"{self.name}/"
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """The primary comparisons, the only ones that can be "shown".
+
+        Those of `primary`; one that names no vision model is by every held-out judge. Where the plan names none: the
+        last arm against each control (against every other arm where there is no control), by every held-out judge,
+        on all scenes.
+
+        Raises:
+            ParameterError: a comparison lacks an arm, or has a key that no comparison has.
+        """
+        *others, last = self.arms
+        controls = [arm for arm in others if arm in CONTROLS] or others
+        wanted = self.primary or [{"arm": last, "against": other} for other in controls]
+        return tuple(each for one in wanted for each in _by_judge(one, self.vision_models[1:]))
+
+
+def load_plan(path: str | Path) -> Study:
+    """Read a study from a TOML file whose keys are the fields of `Study`; `name` is the file's where it has none.
+
+    Raises:
+        ParameterError: no such file, no TOML, or a key that no study has.
+    """
+    try:
+        table = tomllib.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise ParameterError(
+            f"study {str(path)!r} cannot be read: {error}. It is a TOML file; see docs/refinement.md"
+        ) from error
+    known = [each.name for each in fields(Study)]
+    for key in table:
+        if key not in known:
+            raise ParameterError(f"{path}: a study has no {key!r}.{did_you_mean(key, known)} Known: {', '.join(known)}")
+    if not isinstance(table.get("primary", []), list):
+        raise ParameterError(f"{path}: 'primary' is no list; give each comparison below a line [[primary]]")
+    check_study_plan(Path(path), table)
+    return Study(**{"name": Path(path).stem, **table})
+
+
+def read_scenes(plan: Study) -> pd.DataFrame:
+    """Return the study's scenes: text and category, as many as it wants.
+
+    Raises:
+        SourceError: the file of scenes cannot be read.
+        ParameterError: it has fewer scenes than the study wants.
+    """
+    import pandas as pd
+
+    frame = pd.concat([chunk.frame for chunk in read_chunks(plan.prompts)], ignore_index=True)
+    if plan.scenes is not None and plan.scenes > len(frame):
+        raise ParameterError(f"{plan.prompts} has {len(frame)} scenes, fewer than scenes={plan.scenes}")
+    return frame.head(plan.scenes) if plan.scenes is not None else frame
+
+
+def check_plan(study: Study) -> None:
+    """Refuse a study that cannot be run, before anything is drawn or written.
+
+    Raises:
+        ParameterError: an unknown arm, fewer than two arms or judges, one that is there twice, a budget that is no
+            multiple of a version's images, or a primary comparison of what the study does not have.
+        UnknownModelError: a generator or judge that nobody knows.
+    """
+    for name, given in (("arms", study.arms), ("vision_models", study.vision_models)):
+        if isinstance(given, str) or len(set(given)) < len(given):
+            raise ParameterError(f"{name}={given!r} must be a list in which nothing is twice")
+    for arm in study.arms:
+        check_name("the experiment", study.prefix + arm)
+        load_policy(arm, without=study.without_actions)
+    load_model("image_generator", study.model)
+    for judge in study.vision_models:
+        load_model("vision_model", judge)
+    if len(study.vision_models) < 2:
+        raise ParameterError("a study needs a judge that steers and at least one that is held out")
+    if len(study.arms) < 2:
+        raise ParameterError("a study needs at least two arms to compare, such as resample and refine")
+    if min(study.images_per_prompt, study.images_per_scene, study.scenes_per_block) < 1:
+        raise ParameterError("images_per_prompt, images_per_scene and scenes_per_block must be 1 or more")
+    if study.images_per_scene % study.images_per_prompt:
+        raise ParameterError(
+            f"images_per_scene={study.images_per_scene} is no multiple of images_per_prompt={study.images_per_prompt}"
+        )
+    _check_comparisons(study)
+
+
+def _by_judge(one: Comparison | Mapping[str, str], heldout: Sequence[str]) -> list[Comparison]:
+    """Return a comparison of a plan as such, by each held-out judge where it names none."""
+    if isinstance(one, Comparison):
+        return [one]
+    known = [each.name for each in fields(Comparison)]
+    if not isinstance(one, Mapping):
+        raise ParameterError(f"primary has {one!r}; give a table with {', '.join(known)}")
+    for key in one:
+        if key not in known:
+            raise ParameterError(
+                f"a primary comparison has no {key!r}.{did_you_mean(key, known)} Known: {', '.join(known)}"
+            )
+    if missing := {"arm", "against"} - set(one):
+        raise ParameterError(f"primary comparison {dict(one)} lacks {' and '.join(sorted(missing))}; name both arms")
+    judges = [one["vision_model"]] if "vision_model" in one else heldout
+    return [Comparison(**{**one, "vision_model": judge}) for judge in judges]
+
+
+def _check_comparisons(study: Study) -> None:
+    steering, *heldout = study.vision_models
+    seen: set[tuple[frozenset[str], str, str]] = set()
+    for each in study.comparisons:
+        for arm in (each.arm, each.against):
+            if arm not in study.arms:
+                raise ParameterError(
+                    f"primary comparison of {arm!r}: no arm of the study.{did_you_mean(str(arm), study.arms)} "
+                    f"Arms: {', '.join(study.arms)}"
+                )
+        if each.arm == each.against:
+            raise ParameterError(f"primary comparison of {each.arm!r} with itself; name another arm as `against`")
+        if each.vision_model == steering:
+            raise ParameterError(
+                f"primary comparison by {steering!r}: it steers, so its score is no evidence. Held out: {', '.join(heldout)}"
+            )
+        if each.vision_model not in heldout:
+            raise ParameterError(
+                f"primary comparison by {each.vision_model!r}: no judge of the study."
+                f"{did_you_mean(str(each.vision_model), heldout)} Held out: {', '.join(heldout)}"
+            )
+        if each.scenes not in PARTS:
+            raise ParameterError(f"primary comparison on scenes={each.scenes!r}: give {' or '.join(map(repr, PARTS))}")
+        key = (frozenset((each.arm, each.against)), each.vision_model, each.scenes)
+        if key in seen:
+            raise ParameterError(
+                f"primary comparison of {each.arm} and {each.against} by {each.vision_model} is there twice"
+            )
+        seen.add(key)

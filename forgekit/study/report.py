@@ -1,0 +1,193 @@
+"""The written result of a study: README.md with verdicts and tables, three plots, and result.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forgekit.learnings import lessons
+from forgekit.study.pictures import PLOTS, draw
+from forgekit.study.plan import Study
+from forgekit.study.results import is_shown
+
+if TYPE_CHECKING:
+    from forgekit.store import Store
+
+LESSONS = 15
+DATE = "select cast(min(created_at) as date) as day from prompts where starts_with(experiment, $prefix)"
+UNFINISHED = "select count(*) as n from prompts where starts_with(experiment, $prefix) and status <> 'archived'"
+Result = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """Where the result of a study was written, and what it says."""
+
+    folder: Path
+    verdicts: Sequence[str]
+
+    def __str__(self) -> str:
+        return "\n".join([f"study: written to {self.folder}", *(f"  {verdict}" for verdict in self.verdicts)])
+
+
+def write_report(store: Store, study: Study, result: Result, out: Path) -> StudyReport:
+    """Write the result to `out`/<date of its first prompt>-<name>, over an earlier one of the same study."""
+    day = store.rows(DATE, prefix=study.prefix)[0]["day"]
+    folder = out / f"{day}-{study.name.replace('/', '-')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    open_prompts = store.rows(UNFINISHED, prefix=study.prefix)[0]["n"]
+    learnt = lessons(store, model=study.model, experiment=study.prefix + study.arms[-1])
+    said = verdicts(result)
+    (folder / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    for name in PLOTS:
+        draw(name, result, folder / f"{name}.png")
+    (folder / "README.md").write_text(_readme(study, result, said, learnt, open_prompts))
+    return StudyReport(folder, said)
+
+
+def verdicts(result: Result) -> list[str]:
+    """Say of each primary comparison whether its numbers bear it out, then what else the study saw.
+
+    Only a primary comparison is "shown" or "NOT shown" (`is_shown`); all else begins with "exploratory" or "check".
+    """
+    study = result["study"]
+    best, budget = study["arms"][-1], study["images_per_scene"]
+    said = []
+    for row in result["differences"]:
+        if row["role"] == "primary":
+            said.append(f"{'shown' if is_shown(row) else 'NOT shown'}: {_claim(row)}")
+        elif _told(row, study):
+            said.append(f"exploratory: {_claim(row)}")
+    for judge in study["vision_models"][1:]:
+        reached = result["images_to_match_resample"].get(judge, {}).get(best)
+        said.append(
+            f"exploratory: to reach the best image of best-of-{budget} on {judge}, {best} needs "
+            f"{reached if reached else f'more than {budget}'} images of {budget}"
+        )
+    lost = result["unfaithful_prompts"]
+    said.append(f"check: {lost} prompts lost, changed or added an element of their scene; must be 0")
+    return said
+
+
+def _told(row: Mapping[str, Any], study: Mapping[str, Any]) -> bool:
+    """Whether an exploratory difference is said in words: what memory is worth, once it had something to learn from."""
+    pair = (row["arm"], row["against"], row["scenes"])
+    return (
+        pair == ("refine", "refine-without-memory", "second half") and row["vision_model"] in study["vision_models"][1:]
+    )
+
+
+def _claim(row: Mapping[str, Any]) -> str:
+    part = "all scenes" if row["scenes"] == "all" else f"{row['scenes']} of the scenes"
+    return f"{row['arm']} beats {row['against']} on {row['vision_model']} (held out), {part}: {_figures(row)}"
+
+
+def _figures(row: Mapping[str, Any]) -> str:
+    """Return mean, interval, p, p corrected by Holm where the row has it, n, and how many scenes are left out."""
+    corrected = f", Holm p = {row['p_holm']:.2g}" if row.get("p_holm") is not None else ""
+    left_out = f" ({row['left_out']} left out, unfinished)" if row.get("left_out") else ""
+    if row["mean"] is None or row["low"] is None:
+        return f"no figures, n = {row['n']}{left_out}"
+    return f"{row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}], p = {row['p']:.2g}{corrected}, n = {row['n']}{left_out}"
+
+
+def _readme(study: Study, result: Result, said: Sequence[str], learnt: Sequence[str], open_prompts: int) -> str:
+    unfinished = f"**Unfinished: {open_prompts} prompts are still open; the figures are of what is done.**"
+    parts = [
+        f"# {study.question}",
+        _setting(study, result),
+        *([unfinished] * bool(open_prompts)),
+        "## What it shows",
+        "\n".join(f"- {verdict}" for verdict in said),
+        "## Arms",
+        _arms(study, result),
+        "## Differences",
+        _table(
+            ["arm", "against", "judge", "scenes", "", "difference [95 %]"],
+            [
+                [d["arm"], d["against"], d["vision_model"], d["scenes"], d["role"], _figures(d)]
+                for d in result["differences"]
+            ],
+        ),
+        "Noise floor (exploratory), the same texts on disjoint seeds: "
+        + "; ".join(f"{judge} {_figures(row)}" for judge, row in result["noise_floor"].items()),
+        "## Does the gain transfer? (exploratory)",
+        _table(
+            ["against", "held out", "n", "held-out gain / steering gain", ""],
+            [[t["against"], t["heldout"], t["n"], _number(t["ratio"]), t["warning"] or ""] for t in result["transfer"]],
+        ),
+        "## Images needed to be as good as best-of-N (exploratory)",
+        _table(
+            ["judge", *study.arms],
+            [
+                [j, *(row[a] or f"> {study.images_per_scene}" for a in study.arms)]
+                for j, row in result["images_to_match_resample"].items()
+            ],
+        ),
+        "![best image](best_image.png)",
+        "## From block to block (exploratory)",
+        "![blocks](blocks.png)",
+        "## By kind of element (exploratory)",
+        "![kinds](kinds.png)",
+        "## By kind of scene (exploratory)",
+        _categories(study, result),
+        f"## What `{study.arms[-1]}` learnt (exploratory)",
+        "\n".join(f"- {lesson}" for lesson in _ends(learnt)) or "Nothing was tried three times.",
+        "## Again",
+        "`forgekit study --store STORE PLAN.toml`, with the plan that is in `result.json` under `study`; a study that "
+        "was stopped goes on where it was.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _setting(study: Study, result: Result) -> str:
+    steering, *watching = study.vision_models
+    cost, claims = result["cost"], len(result["study"]["primary"])
+    scenes = max((arm["scenes"] for arm in result["arms"]), default=0)
+    return (
+        f"{scenes} scenes of `{study.prompts}`, generator `{study.model}` {dict(study.parameters) or ''}, "
+        f"{study.images_per_prompt} images a version, {study.images_per_scene} a scene and arm. `{steering}` steers; held "
+        f"out: {', '.join(f'`{judge}`' for judge in watching)}. Scores are means over scenes of the chosen "
+        f"prompts on {study.images_per_prompt} fresh seeds each, which had no part in choosing them. Intervals: 95 %, BCa "
+        f"bootstrap over scenes; p: Wilcoxon's signed ranks; Holm p: corrected for the {claims} primary comparisons, "
+        "which the plan named before the study ran. Shown: the interval is above 0 and Holm p below 0.05. Everything "
+        f"else is exploratory. {cost['images']} images, {cost['drawn']} of them drawn (the others were pictures that "
+        "another arm had asked for)."
+    )
+
+
+def _arms(study: Study, result: Result) -> str:
+    head = ["arm", "scenes", "finished", "images", "missing", *study.vision_models]
+    rows = [
+        [a["arm"], a["scenes"], a["finished"], a["images"], a["missing_images"]]
+        + [_number(a["means"][judge]) for judge in study.vision_models]
+        for a in result["arms"]
+    ]
+    return _table(head, rows)
+
+
+def _ends(learnt: Sequence[str]) -> list[str]:
+    """The best and the worst lessons."""
+    return list(learnt) if len(learnt) <= 2 * LESSONS else [*learnt[:LESSONS], "…", *learnt[-LESSONS:]]
+
+
+def _categories(study: Study, result: Result) -> str:
+    judge = study.vision_models[1]
+    rows = [row for row in result["by_category"] if row["vision_model"] == judge]
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    scores = {(row["group"], row["arm"]): row["score"] for row in rows}
+    counts = {group: min(row["scenes"] for row in rows if row["group"] == group) for group in groups}
+    body = [[g, counts[g], *(_number(scores.get((g, a))) for a in study.arms)] for g in groups]
+    return f"By `{judge}`, n scenes each:\n\n" + _table(["scenes", "n", *study.arms], body)
+
+
+def _table(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

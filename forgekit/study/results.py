@@ -1,0 +1,229 @@
+"""What a study shows, as plain numbers: primary comparisons first, all else exploratory, n with everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from forgekit.metrics import Difference, holm, paired_difference, transfer_ratio
+from forgekit.scene import compare, parse
+from forgekit.study.plan import Comparison, Study
+from forgekit.study.queries import (
+    CONFIRMED,
+    CONFIRMED_KINDS,
+    COST,
+    CURVES,
+    FIRST,
+    MISSING,
+    PROMPTS,
+    SCENES,
+    SPENT,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from forgekit.store import Store
+
+LEVEL = 0.05
+# What is told besides the differences. None of it was named before the study ran, so none of it is "shown".
+EXPLORATORY = (
+    "noise_floor",
+    "transfer",
+    "images_to_match_resample",
+    "best_image",
+    "by_kind",
+    "by_category",
+    "by_block",
+)
+
+
+def results(store: Store, study: Study) -> dict[str, Any]:
+    """Return what a study shows so far. Scores are of the confirming images; a number that cannot be had is null.
+
+    Keys: `study` (the plan, its primary comparisons spelt out), `arms` (scenes, finished scenes, images, missing
+    images, mean score by judge), `differences` (per pair of arms and judge, over all scenes and over the second half:
+    mean, low, high, p, n, sd, scenes left out, and its `role`: primary ones have `p_holm` and `shown`),
+    `noise_floor` (the same texts on disjoint seeds), `transfer` (gain of the last arm over each other one: held-out
+    over objective), `images_to_match_resample`, `best_image` (curves), `by_kind`, `by_category`, `by_block`,
+    `exploratory` (which of these keys are), `cost`, and `unfaithful_prompts` (versions that lost or changed an
+    element of their scene: must be 0).
+    """
+    scenes = store.df(SCENES, prefix=study.prefix)
+    scores = confirmed(store, study, scenes)
+    curves = store.df(CURVES, prefix=study.prefix, budget=study.images_per_scene)
+    return _plain(
+        {
+            "study": asdict(study) | {"primary": [asdict(each) for each in study.comparisons]},
+            "arms": _arms(store, study, scores),
+            "differences": _differences(study, scores),
+            "noise_floor": _noise_floor(store, study, scores),
+            "transfer": _transfer(study, scores),
+            "images_to_match_resample": _images_to_match(curves, study),
+            "best_image": curves.to_dict("records"),
+            "by_kind": store.df(CONFIRMED_KINDS, prefix=study.prefix).to_dict("records"),
+            "by_category": _means(scores, scenes.set_index("scene_hash")["category"], study),
+            "by_block": _means(scores, _blocks(scenes, study), study),
+            "exploratory": list(EXPLORATORY),
+            "cost": store.rows(COST, prefix=study.prefix)[0],
+            "unfaithful_prompts": sum(
+                bool(compare(row["elements"], parse(row["prompt_text"])))
+                for row in store.rows(PROMPTS, prefix=study.prefix)
+            ),
+        }
+    )
+
+
+def is_shown(row: Mapping[str, Any]) -> bool:
+    """Whether a primary comparison holds: its interval is above 0 and its p, corrected by Holm, below 0.05."""
+    return row["low"] is not None and row["low"] > 0 and row["p_holm"] is not None and row["p_holm"] < LEVEL
+
+
+def confirmed(store: Store, study: Study, scenes: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return the confirmed scores: a row per scene in the order they were taken up, a column per (arm, judge).
+
+    A scene that an arm has not finished, or whose confirming images a judge has not all scored, is NaN there.
+    """
+    import pandas as pd
+
+    scenes = store.df(SCENES, prefix=study.prefix) if scenes is None else scenes
+    table = store.df(CONFIRMED, prefix=study.prefix, images=study.images_per_prompt)
+    columns = pd.MultiIndex.from_product([study.arms, study.vision_models], names=["arm", "vision_model"])
+    wide = table.pivot(index="scene_hash", columns=["arm", "vision_model"], values="score").reindex(columns=columns)
+    return wide.reindex(scenes["scene_hash"]).astype(float)
+
+
+def parts_of(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the parts of the scenes that are compared, by name."""
+    return {"all": scores, "second half": scores.iloc[len(scores) // 2 :]}
+
+
+def _differences(study: Study, scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return every pair of arms by every judge on every part, the primary ones first and corrected together."""
+    primary, parts = study.comparisons, parts_of(scores)
+    pairs = [
+        Comparison(arm, other, judge, part)
+        for other, arm in combinations(study.arms, 2)
+        for judge in study.vision_models
+        for part in parts
+    ]
+    claimed = {(frozenset((c.arm, c.against)), c.vision_model, c.scenes) for c in primary}
+    others = [c for c in pairs if (frozenset((c.arm, c.against)), c.vision_model, c.scenes) not in claimed]
+    rows = [_difference(each, parts[each.scenes]) for each in (*primary, *others)]
+    corrected = holm([row["p"] for row in rows[: len(primary)]])
+    for row, p_holm in zip(rows, corrected, strict=False):
+        row |= {"role": "primary", "p_holm": float(p_holm)}
+        row["shown"] = is_shown(row)
+    return rows
+
+
+def _difference(each: Comparison, scores: pd.DataFrame) -> dict[str, Any]:
+    found = _compare(scores, each.arm, each.against, each.vision_model)
+    told = {"left_out": len(scores) - found.n, "role": "exploratory", "p_holm": None, "shown": None}
+    return asdict(each) | asdict(found) | told
+
+
+def _blocks(scenes: pd.DataFrame, study: Study) -> pd.Series:
+    import pandas as pd
+
+    return pd.Series([i // study.scenes_per_block + 1 for i in range(len(scenes))], index=scenes["scene_hash"])
+
+
+def _means(scores: pd.DataFrame, groups: pd.Series, study: Study) -> list[dict[str, Any]]:
+    """Return the mean score of each group of scenes, by arm and judge; `scenes` is how many have one."""
+    grouped = scores.groupby(groups.reindex(scores.index), sort=True)
+    return [
+        {
+            "group": group,
+            "arm": arm,
+            "vision_model": judge,
+            "scenes": int(part[arm, judge].notna().sum()),
+            "score": float(part[arm, judge].mean()),
+        }
+        for group, part in grouped
+        for arm in study.arms
+        for judge in study.vision_models
+    ]
+
+
+def _compare(scores: pd.DataFrame, arm: str, other: str, judge: str) -> Difference:
+    return paired_difference(scores[arm, judge], scores[other, judge])
+
+
+def _arms(store: Store, study: Study, scores: pd.DataFrame) -> list[dict[str, Any]]:
+    spent = {row["arm"]: row for row in store.rows(SPENT, prefix=study.prefix)}
+    missing = store.rows(MISSING, prefix=study.prefix, images=study.images_per_prompt)
+    lacking = {row["arm"]: row["missing_images"] for row in missing}
+    none = {"scenes": 0, "images": 0, "confirming_images": 0}
+    return [
+        {
+            **none,
+            **spent.get(arm, {}),
+            "arm": arm,
+            "missing_images": lacking.get(arm, 0),
+            "finished": int(scores[arm].notna().all(axis=1).sum()),
+            "means": {judge: float(scores[arm, judge].mean()) for judge in study.vision_models},
+        }
+        for arm in study.arms
+    ]
+
+
+def _noise_floor(store: Store, study: Study, scores: pd.DataFrame) -> dict[str, Any]:
+    """How far the same texts differ between two disjoint sets of seeds: first drawing against confirmation."""
+    first = store.df(FIRST, prefix=study.prefix)
+    first = first[first["arm"] == "resample"]
+    return {
+        judge: asdict(
+            paired_difference(
+                scores["resample", judge],
+                first[first["vision_model"] == judge].set_index("scene_hash")["score"].reindex(scores.index),
+            )
+        )
+        for judge in study.vision_models
+        if "resample" in study.arms
+    }
+
+
+def _transfer(study: Study, scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """How much of the last arm's gain on the steering judge the held-out ones see; null, and why, without a gain."""
+    steering, *watching = study.vision_models
+    best = study.arms[-1]
+    rows = []
+    for other in study.arms[:-1]:
+        objective = _compare(scores, best, other, steering)
+        for judge in watching:
+            heldout = _compare(scores, best, other, judge)
+            ratio, warning = transfer_ratio(objective, heldout), None
+            if ratio is None:
+                warning = f"no ratio: the interval of the gain on {steering}, which steers, is not above 0"
+            elif not heldout.low > 0:
+                warning = "the held-out judge does not confirm the gain: its interval is not above 0"
+            told = {"arm": best, "against": other, "heldout": judge, "n": heldout.n}
+            rows.append(told | {"ratio": ratio, "warning": warning})
+    return rows
+
+
+def _images_to_match(curves: pd.DataFrame, study: Study) -> dict[str, Mapping[str, int | None]]:
+    """Per judge and arm: how many images it takes until the best one is as good as best-of-N with its whole budget."""
+    matched: dict[str, dict[str, int | None]] = {}
+    for judge, by_judge in curves.groupby("vision_model"):
+        goal = by_judge.loc[by_judge["arm"] == "resample", "score"]
+        if goal.empty:
+            continue
+        reached = by_judge[by_judge["score"] >= goal.iloc[-1] - 1e-9]
+        first = reached.groupby("arm")["images"].min()
+        matched[str(judge)] = {arm: int(first[arm]) if arm in first.index else None for arm in study.arms}
+    return matched
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` as JSON has it: lists and dicts of plain numbers, NaN as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and value != value else value
