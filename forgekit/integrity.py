@@ -42,6 +42,10 @@ PROBLEMS = {
         where p.status in ('generated', 'evaluating', 'evaluated')
           and not exists (from generated_images i where i.prompt_id = p.id)
     """,
+    "no call is on record for the decision of a learning": """
+        select l.id from prompt_learnings l
+        where not exists (from api_logs a where a.learning_id = l.id and a.stage = 'refine')
+    """,
 }
 
 

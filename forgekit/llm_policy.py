@@ -38,6 +38,7 @@ class LanguageModelPolicy:
     uses_memory: bool = False
     redraws_only: bool = False
     from_first: bool = False
+    asks_model: bool = True
 
     @property
     def name(self) -> str:

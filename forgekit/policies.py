@@ -15,7 +15,6 @@ from forgekit.scene import Element, parse
 if TYPE_CHECKING:
     from forgekit.models import LanguageModel
 
-PASS_MARK = 0.75  # an element whose mean probability is below this is failing
 WORST = 3  # how many failing elements are worked on at a time
 SURE = 0.7  # how likely a change must be to help before it is made together with others
 PARAPHRASED = 3  # how many rewordings one paraphrase has at most
@@ -37,7 +36,7 @@ class Case:
 
     draft: Draft
     elements: Sequence[Element]
-    element_scores: Mapping[str, float]  # mean over the version's images, by the objective judge
+    element_scores: Mapping[str, float]  # mean over the version's images, by the objective judge under one key
     memory: Memory
     faithful: Callable[[Candidate], bool]  # passes the fidelity gate and fits the generator's token limit
     is_new: Callable[[Candidate], bool]  # was not tried before for this scene
@@ -45,6 +44,8 @@ class Case:
     scene_text: str = ""
     history: Sequence[Scored] = ()
     ask: Callable[[LanguageModel, str], str | ItemError] | None = None  # asks a model, and records the call
+    lowest: Mapping[str, float] | None = None  # as element_scores, in the image that shows the element worst
+    pass_mark: float = 0.5  # from which probability on the objective judge says "there"
 
     def allows(self, candidate: Candidate) -> bool:
         """Whether the candidate may be tried."""
@@ -52,10 +53,21 @@ class Case:
 
     @property
     def failing(self) -> list[Element]:
-        """The elements below the pass mark, worst first."""
-        scores = self.element_scores
-        below = (e for e in self.elements if scores.get(e.key, 1.0) < PASS_MARK)
-        return sorted(below, key=lambda e: (scores[e.key], e.key))
+        """The elements that lie below the pass mark in at least one image, worst mean first."""
+        lowest = self.element_scores if self.lowest is None else self.lowest
+        return failing(self.elements, self.element_scores, lowest, self.pass_mark)
+
+
+def failing(
+    elements: Sequence[Element], means: Mapping[str, float], lowest: Mapping[str, float], pass_mark: float
+) -> list[Element]:
+    """Return the elements that at least one image does not show, worst mean first.
+
+    `lowest` has each element's probability in its worst image. An element that the judge cannot be asked about does
+    not fail.
+    """
+    below = (e for e in elements if lowest.get(e.key, 1.0) < pass_mark)
+    return sorted(below, key=lambda e: (means[e.key], e.key))
 
 
 class Policy(Protocol):
@@ -65,6 +77,7 @@ class Policy(Protocol):
     uses_memory: bool
     redraws_only: bool  # never rewrites: draws the same text with new seeds until a limit is reached
     from_first: bool  # rewrites the first version, whatever became of the later ones
+    asks_model: bool  # asks a language model, so each decision is committed before the next; False where it is missing
 
     def next_candidate(self, case: Case) -> Candidate | ItemError | None:
         """Return a rewrite to try, None to draw the same text again with new seeds, or why a model failed."""
@@ -83,6 +96,7 @@ class Refine:
     uses_memory: bool = True
     redraws_only: bool = False
     from_first: bool = False
+    asks_model: bool = False
     actions: tuple[str, ...] = tuple(ACTIONS)
 
     def next_candidate(self, case: Case) -> Candidate | None:
@@ -132,6 +146,7 @@ class Paraphrase:
     uses_memory: bool = False
     redraws_only: bool = False
     from_first: bool = True
+    asks_model: bool = False
     actions: tuple[str, ...] = tuple(ACTIONS)
 
     def next_candidate(self, case: Case) -> Candidate | None:
@@ -167,6 +182,7 @@ class Resample:
     uses_memory: bool = False
     redraws_only: bool = True
     from_first: bool = False
+    asks_model: bool = False
 
     def next_candidate(self, case: Case) -> Candidate | None:
         """Return no rewrite, ever."""

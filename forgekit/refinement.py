@@ -12,10 +12,10 @@ from forgekit.errors import ItemError
 from forgekit.ids import canonical_json
 from forgekit.learnings import Memory
 from forgekit.models import LanguageModel
-from forgekit.policies import PASS_MARK, Case, Policy, Scored
+from forgekit.policies import Case, Policy, Scored
 from forgekit.scene import Lexicon, compare, default_lexicon, list_elements, parse
 
-TOLERANCE = 0.25  # how far a passing element may fall in a rewrite that is kept: one image of four is noise
+ROUNDING = 1e-9  # means are kept to twelve digits, so a fall of exactly one image may look like a hair more
 CONFIRMING_SEED = 1000  # the chosen prompt is confirmed on seeds from the next multiple of this: the same in every arm
 
 
@@ -42,7 +42,10 @@ class Tools:
 
 @dataclass(frozen=True)
 class Version:
-    """A prompt version and how it fared. `element_scores` are means over its images, by the objective judge."""
+    """A prompt version and how it fared by the objective judge, under one key.
+
+    `element_scores` are means over its `images`; `lowest` are the probabilities in each element's worst image.
+    """
 
     id: str
     text: str
@@ -50,6 +53,8 @@ class Version:
     iteration: int
     score: float
     element_scores: Mapping[str, float]
+    lowest: Mapping[str, float]
+    images: int
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class Situation:
     change: float | None  # of the score, version minus parent, on the seeds that both have
     elements: Mapping[str, Any]  # what the scene asks for
     attempts: Sequence[Attempt]  # the version itself among them
+    pass_mark: float  # from which probability on the objective judge says that an element is there
     scene_text: str = ""
     history: Sequence[Version] = ()  # every version of the scene in this arm that was judged, the first one first
     unwanted: Sequence[str] = ()  # what the judge saw in the version's pictures that the scene does not ask for
@@ -132,14 +138,20 @@ def decide(
 
 
 def _is_better(situation: Situation) -> bool:
-    """Whether the version beats its parent and no element that passed has fallen by more than the tolerance."""
+    """Whether the version beats its parent, and no element that passed in all images of the parent is lost.
+
+    An element that now fails in some image is lost where its mean has fallen by more than 1/n, n being the number of the
+    version's images: that much one image of n, which showed the element and does not any more, makes of a mean.
+    One image is what luck with a seed may cost any version, so it alone does not refuse a better one.
+    """
     if situation.change is None or situation.change <= 0.0:
         return False
-    after = situation.version.element_scores
+    before, after, mark = situation.parent, situation.version, situation.pass_mark
+    tolerance = 1 / after.images + ROUNDING
     return all(
-        after.get(key, before) >= before - TOLERANCE or after[key] >= PASS_MARK
-        for key, before in situation.parent.element_scores.items()
-        if before >= PASS_MARK
+        after.lowest.get(key, mark) >= mark or before.element_scores[key] - after.element_scores[key] <= tolerance
+        for key, lowest in before.lowest.items()
+        if lowest >= mark
     )
 
 
@@ -190,6 +202,8 @@ def _case(
         situation.scene_text,
         history,
         tools.ask,
+        base.lowest,
+        situation.pass_mark,
     )
 
 

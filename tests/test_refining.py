@@ -48,7 +48,7 @@ def test_a_rewrite_is_a_new_version_that_asks_for_the_same_elements(completed):
 
 
 def test_a_worse_rewrite_is_dropped_and_the_next_starts_from_the_parent(completed):
-    round_of(completed, FakeJudge(score=0.6))
+    round_of(completed, FakeJudge(score=0.4))
     round_of(completed, FakeJudge(score=0.2))
     grandchildren = completed.rows(
         "select g.parent_prompt_id = first.id as from_first from prompts g "
@@ -61,7 +61,7 @@ def test_a_worse_rewrite_is_dropped_and_the_next_starts_from_the_parent(complete
 
 def test_a_better_rewrite_replaces_its_parent(completed):
     round_of(completed, FakeJudge(score=0.3))
-    round_of(completed, FakeJudge(score=0.5))
+    round_of(completed, FakeJudge(score=0.45))
     kept = [row["actions"]["kept"] for row in learnings(completed)]
     assert kept.count(True) == 3
     parents = completed.rows(
@@ -72,10 +72,11 @@ def test_a_better_rewrite_replaces_its_parent(completed):
 
 
 def test_a_rewrite_that_gains_overall_but_loses_a_passing_element_is_dropped(completed):
-    lost_color = FakeJudge(score=0.95, scores={"color:0": 0.6})
-    round_of(completed, FakeJudge(score=0.35, scores={"color:0": 0.9}))
+    lost_color = FakeJudge(score=0.95, scores={"color:0": 0.4})
+    round_of(completed, FakeJudge(score=0.35, scores={"color:0": 0.95}))
     round_of(completed, lost_color)
     changes = [row["actions"] for row in learnings(completed) if row["actions"]["kept"] is not None]
+    assert len(changes) == 3
     assert all(actions["change"] > 0 and actions["kept"] is False for actions in changes)
 
 

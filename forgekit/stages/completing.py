@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from forgekit.claims import Worker, working
 from forgekit.completion import (
     DEFAULT_WORDING,
     WORDINGS,
@@ -13,23 +15,47 @@ from forgekit.completion import (
     completion_request,
     tagged_prompts,
 )
-from forgekit.errors import ForgekitError, ItemError, ParameterError
+from forgekit.errors import ItemError, ParameterError
 from forgekit.models import ImageGenerator, LanguageModel, load_model, load_stored_model
 from forgekit.rows import insert_rows, update_rows
 from forgekit.scene import compare, parse
-from forgekit.stages.report import Call, StageReport, recorded_call, running
+from forgekit.stages.answers import Conversation
+from forgekit.stages.report import StageReport, recorded_call, running
 from forgekit.store import Store
 
 DUE = """
+select id
+from prompts
+where status in ('imported', 'incomplete')
+  and ($experiment is null or experiment = $experiment)
+  and id not in (select unnest($attempted::uuid[]))
+order by created_at, id
+"""
+
+IN_HAND = """
 select p.id, p.scene_hash, p.model, p.prompt_text, p.base_parameters, s.scene_text, s.elements
 from prompts p
 join scenes s on s.scene_hash = p.scene_hash
-where p.status in ('imported', 'incomplete')
-  and ($experiment is null or p.experiment = $experiment)
+where p.id in (select unnest($ids::uuid[]))
 order by p.created_at, p.id
 """
 
 WORDS_ASKED = 60
+
+
+@dataclass(frozen=True)
+class Way:
+    """How prompts are completed: by a language model, by a template, or, where both are None, by rules."""
+
+    model: LanguageModel | None
+    template: str | None
+    seed: int
+    attempts: int
+
+    @property
+    def endpoint(self) -> str:
+        """What `api_logs` calls it."""
+        return self.model.name if self.model else "template" if self.template else "rules"
 
 
 def complete_prompts(
@@ -47,93 +73,95 @@ def complete_prompts(
     What the scene leaves open (background, style, composition) is added within the generator's token
     limit, and `base_parameters` gets the generator's settings and the seed. A fidelity gate parses the
     result again: an element lost, added or changed refuses it, and the next attempt is told why. After
-    the last attempt the scene's own text stands. Where a model call fails the prompt becomes
-    `incomplete` and is tried again on the next call of the stage.
+    the last attempt the scene's own text stands. Where a prompt fails it becomes `incomplete` and is
+    tried again on the next call of the stage.
+
+    Several workers share the prompts. Each answer of a language model is committed as it comes, and its
+    prompt after it, so a killed worker loses at most the answer in flight.
 
     Args:
         language_model: who completes; None completes by rules, or by `template`.
         template: a text with "{scene}" in it.
+        prompts_per_batch: how many are completed between two commits by rules or a template.
 
     Raises:
         UnknownModelError: `language_model` names no model.
-        ParameterError: a template without "{scene}", both ways at once, or `attempts` below 1.
+        ParameterError: a template without "{scene}", both ways at once, `attempts` or `prompts_per_batch` below 1.
     """
     if template is not None and language_model is not None:
         raise ParameterError("give a template or a language_model, not both")
-    if attempts < 1:
-        raise ParameterError(f"attempts is {attempts}, it must be at least 1")
+    if min(attempts, prompts_per_batch) < 1:
+        raise ParameterError(f"attempts={attempts}, prompts_per_batch={prompts_per_batch}: both must be 1 or more")
     if template is not None:
         complete_by_template(template, "")
     model = load_model("language_model", language_model) if language_model is not None else None
-    due = store.rows(DUE, experiment=experiment)
-    with running("complete", total=len(due), unit="prompt") as (report, bar):
-        for start in range(0, len(due), prompts_per_batch):
-            batch = due[start : start + prompts_per_batch]
-            _complete_batch(store, report, batch, model, template, seed, attempts)
-            bar.update(len(batch))
+    way = Way(model, template, seed, attempts)
+    at_once = 1 if model else prompts_per_batch
+    attempted: list[str] = []
+    due = len(store.df(DUE, experiment=experiment, attempted=attempted))
+    with working(store) as worker, running("complete", total=due, unit="prompt") as (report, bar):
+        while ids := worker.claim(DUE, limit=at_once, experiment=experiment, attempted=attempted):
+            attempted += ids
+            _complete_batch(worker, report, store.rows(IN_HAND, ids=ids), way)
+            bar.update(len(ids))
     return report
 
 
-def _complete_batch(
-    store: Store,
-    report: StageReport,
-    batch: list[dict[str, Any]],
-    model: LanguageModel | None,
-    template: str | None,
-    seed: int,
-    attempts: int,
-) -> None:
+def _complete_batch(worker: Worker, report: StageReport, prompts: Sequence[dict[str, Any]], way: Way) -> None:
     completed, incomplete, scenes, calls = [], [], [], []
-    for prompt in batch:
-        if prompt["elements"] is None:
-            prompt["elements"] = parse(prompt["scene_text"])
-            scenes.append({"scene_hash": prompt["scene_hash"], "elements": prompt["elements"]})
+    for prompt in prompts:
+        conversation = Conversation(worker.store, "complete", prompt["id"])
+        request = {"scene": prompt["scene_text"]}
         try:
-            generator: ImageGenerator = load_stored_model("image_generator", prompt["model"], within=store.folder)
-            text, reasons = _complete(prompt, generator, model, template, attempts, calls)
-        except ForgekitError as error:
-            text, reasons = None, [str(error)]
-        if text is None:
+            with recorded_call("complete", way.endpoint, request, prompt_id=prompt["id"]) as call:
+                if prompt["elements"] is None:
+                    prompt["elements"] = parse(prompt["scene_text"])
+                    scenes.append({"scene_hash": prompt["scene_hash"], "elements": prompt["elements"]})
+                generator: ImageGenerator = load_stored_model(
+                    "image_generator", prompt["model"], within=worker.store.folder
+                )
+                text, reasons = _complete(prompt, generator, way, conversation)
+                parameters = {"seed": way.seed, **generator.default_parameters(), **prompt["base_parameters"]}
+                call.response = {"text": text, "refused_for": reasons}
+        except Exception as error:  # here one prompt's unexpected error becomes its failure, and the others go on
+            report.failures[prompt["id"]], rows = conversation.failure(call, error)
             incomplete.append(prompt["id"])
+            calls += rows
+            continue
+        if text is None:
             report.failures[prompt["id"]] = "; ".join(reasons)
+            incomplete.append(prompt["id"])
             continue
         if reasons:
             report.count("kept as they were")
-        parameters = {"seed": seed, **generator.default_parameters(), **prompt["base_parameters"]}
         completed.append({"id": prompt["id"], "prompt_text": text, "base_parameters": parameters})
-        if model is None:
-            calls.append(_gate_row(prompt, "template" if template else "rules", text, reasons))
-    with store.transaction() as con:
+        if way.model is None:
+            calls.append(call.row())
+    with worker.store.transaction() as con:
+        held = set(worker.settle(con, [row["id"] for row in completed], "completed"))
+        worker.settle(con, incomplete, "incomplete")
         update_rows(con, "scenes", scenes, key="scene_hash")
-        update_rows(con, "prompts", completed)
+        update_rows(con, "prompts", [row for row in completed if row["id"] in held])
         insert_rows(con, "api_logs", calls)
-        store.move_prompts(con, [row["id"] for row in completed], "completed")
-        store.move_prompts(con, incomplete, "incomplete")
-    report.done += len(completed)
+    report.done += len(held)
 
 
 def _complete(
-    prompt: Mapping[str, Any],
-    generator: ImageGenerator,
-    model: LanguageModel | None,
-    template: str | None,
-    attempts: int,
-    calls: list[dict[str, Any]],
+    prompt: Mapping[str, Any], generator: ImageGenerator, way: Way, conversation: Conversation
 ) -> tuple[str | None, list[str]]:
     """Return the full prompt and why earlier attempts were refused; no prompt where the model itself failed."""
     scene_text, elements = prompt["scene_text"], prompt["elements"]
     refused: list[tuple[str, list[str]]] = []
-    for _ in range(attempts if model else 1):
-        if model is None:
-            if template:
-                candidate = complete_by_template(template, scene_text)
-            else:
-                wording = WORDINGS.get(prompt["model"], DEFAULT_WORDING)
-                candidate = complete_by_rules(scene_text, elements, wording, generator.fits)
+    for _ in range(way.attempts if way.model else 1):
+        if way.model:
+            candidate = _ask(way.model, scene_text, refused, conversation)
+            if isinstance(candidate, ItemError):
+                return None, [candidate.reason]
+        elif way.template:
+            candidate = complete_by_template(way.template, scene_text)
         else:
-            candidate, error = _ask(model, prompt, refused, calls)
-            if error:
-                return None, [error]
+            wording = WORDINGS.get(prompt["model"], DEFAULT_WORDING)
+            candidate = complete_by_rules(scene_text, elements, wording, generator.fits)
         reasons = compare(elements, parse(candidate))
         if not generator.fits(candidate):
             reasons = [*reasons, f"{generator.name} would cut the end of it off"]
@@ -144,23 +172,10 @@ def _complete(
 
 
 def _ask(
-    model: LanguageModel, prompt: Mapping[str, Any], refused: list[tuple[str, list[str]]], calls: list[dict[str, Any]]
-) -> tuple[str, str | None]:
-    request = completion_request(prompt["scene_text"], words=WORDS_ASKED, refused=refused)
-    with recorded_call("complete", model.name, request, prompt_id=prompt["id"]) as call:
-        answer = model.generate([request])[0]
-        if isinstance(answer, ItemError):
-            call.errors.append(answer.reason)
-        else:
-            call.response = {"text": answer}
-    calls.append(call.row())
+    model: LanguageModel, scene_text: str, refused: Sequence[tuple[str, list[str]]], conversation: Conversation
+) -> str | ItemError:
+    answer = conversation.ask(model, completion_request(scene_text, words=WORDS_ASKED, refused=refused))
     if isinstance(answer, ItemError):
-        return "", answer.reason
+        return answer
     prompts = tagged_prompts(answer)
-    return (prompts[0], None) if prompts else ("", f"{model.name} answered with nothing")
-
-
-def _gate_row(prompt: Mapping[str, Any], endpoint: str, text: str, reasons: list[str]) -> dict[str, Any]:
-    call = Call("complete", endpoint, {"scene": prompt["scene_text"]}, prompt_id=prompt["id"], duration_ms=0.0)
-    call.response = {"text": text, "refused_for": reasons}
-    return call.row()
+    return prompts[0] if prompts else ItemError(f"{model.name} answered with nothing")

@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from forgekit.claims import Worker, working
-from forgekit.errors import ForgekitError, ItemError, ParameterError
-from forgekit.ids import content_id
+from forgekit.errors import ItemError, ParameterError
 from forgekit.learnings import Memory, remember
-from forgekit.models import LanguageModel, load_stored_model
-from forgekit.policies import PASS_MARK, Policy, load_policy
-from forgekit.refinement import Decision, Limits, Tools, decide
-from forgekit.rows import insert_rows, update_rows
-from forgekit.scene import Lexicon, default_lexicon, list_elements, load_lexicon
-from forgekit.stages.report import StageReport, recorded_call, running
+from forgekit.models import load_stored_model
+from forgekit.policies import Policy, load_policy
+from forgekit.refinement import Limits, Tools, decide
+from forgekit.scene import Lexicon, default_lexicon, load_lexicon
+from forgekit.stages.answers import Conversation
+from forgekit.stages.decided import Decided, looked_at, write
+from forgekit.stages.report import Call, StageReport, recorded_call, running
 from forgekit.stages.situations import InHand, gather
 from forgekit.store import Store
+
+AT_ONCE = 100  # prompts decided between two commits, where no language model is asked
 
 DUE = """
 select id
 from prompts
 where status = 'evaluated'
-  and current_score is not null
   and ($experiment is null or experiment = $experiment)
   and id not in (select unnest($attempted::uuid[]))
 order by created_at, id
 """
+
+
+@dataclass(frozen=True)
+class How:
+    """How one call of the stage decides, and what it has read of what was learnt before it."""
+
+    policy: Policy
+    limits: Limits
+    lexicon: Lexicon
+    memories: dict[tuple[str, str], Memory] = field(default_factory=dict)
+
+    def memory(self, store: Store, model: str, experiment: str) -> Memory:
+        """Return what the policy may know: the evidence of its own arm, so that a study's arms do not teach each other."""
+        if not self.policy.uses_memory:
+            return Memory()
+        if (model, experiment) not in self.memories:
+            self.memories[model, experiment] = remember(store, model=model, experiment=experiment)
+        return self.memories[model, experiment]
 
 
 def refine_prompts(
@@ -70,37 +88,59 @@ def refine_prompts(
     if not 0.0 <= target <= 1.0:
         raise ParameterError(f"target is {target}, it must lie in [0, 1]")
     chosen = load_policy(policy, without=without_actions)
-    words = _lexicon(lexicon)
     limits = Limits(target, max_iterations, max_images, patience, confirm, max_minutes)
+    how = How(chosen, limits, _lexicon(lexicon))
+    # A policy that does not say so is taken for one by rule.
+    at_once = 1 if getattr(chosen, "asks_model", False) else AT_ONCE
     attempted: list[str] = []
-    memories: dict[tuple[str, str], Memory] = {}
     due = len(store.df(DUE, experiment=experiment, attempted=attempted))
     with working(store) as worker, running("refine", total=due, unit="prompt") as (report, bar):
-        while ids := worker.claim(DUE, limit=100, experiment=experiment, attempted=attempted):
+        while ids := worker.claim(DUE, limit=at_once, experiment=experiment, attempted=attempted):
             attempted += ids
-            decided, calls = [], []
-            for in_hand in gather(store, ids):
-                prompt = in_hand.prompt
-                arm = (prompt["model"], prompt["experiment"])
-                if arm not in memories:
-                    memories[arm] = _memory(store, chosen, *arm)
-                try:
-                    fits = load_stored_model("image_generator", prompt["model"], within=store.folder).fits
-                except ForgekitError as error:  # this prompt's model; those of others go on
-                    report.failures[prompt["id"]] = str(error)
-                    continue
-                tools = Tools(fits, words, partial(_ask, prompt["id"], calls))
-                rng = random.Random(prompt["id"])
-                decision = decide(in_hand.situation, chosen, memories[arm], limits, tools=tools, rng=rng)
-                if isinstance(decision, ItemError):
-                    report.failures[prompt["id"]] = decision.reason
-                    continue
-                decided.append((in_hand, decision))
-                report.count(decision.decision)
-            _write(worker, decided, chosen.name, calls, ids)
-            report.done += len(decided)
+            _refine_batch(worker, report, ids, how)
             bar.update(len(ids))
     return report
+
+
+def _refine_batch(worker: Worker, report: StageReport, ids: Sequence[str], how: How) -> None:
+    store = worker.store
+    gathered = gather(store, ids)
+    decided, failed, calls = [], [], []
+    for prompt_id in ids:
+        conversation = Conversation(store, "refine", prompt_id)
+        try:
+            with recorded_call("refine", how.policy.name, None, prompt_id=prompt_id) as call:
+                outcome = _decide(store, gathered.of(prompt_id), how, conversation, call)
+        except Exception as error:  # here one prompt's unexpected error becomes its failure, and the others go on
+            report.failures[prompt_id], rows = conversation.failure(call, error)
+            failed.append(prompt_id)
+            calls += rows
+            continue
+        if isinstance(outcome, ItemError):
+            report.failures[prompt_id] = outcome.reason
+            failed.append(prompt_id)
+            continue
+        decided.append(outcome)
+    held = write(worker, decided, failed=failed, calls=calls)
+    for each in decided:
+        report.count(each.decision.decision, each.prompt_id in held)
+    report.done += len(held)
+
+
+def _decide(
+    store: Store, in_hand: InHand | ItemError, how: How, conversation: Conversation, call: Call
+) -> Decided | ItemError:
+    if isinstance(in_hand, ItemError):
+        return in_hand
+    call.request = looked_at(in_hand)
+    prompt = in_hand.prompt
+    generator = load_stored_model("image_generator", prompt["model"], within=store.folder)
+    tools = Tools(generator.fits, how.lexicon, conversation.ask)
+    memory, rng = how.memory(store, prompt["model"], prompt["experiment"]), random.Random(prompt["id"])
+    decision = decide(in_hand.situation, how.policy, memory, how.limits, tools=tools, rng=rng)
+    if isinstance(decision, ItemError):
+        return decision
+    return Decided(in_hand, decision, how.policy.name, call, conversation.calls)
 
 
 def _lexicon(path: str | None) -> Lexicon:
@@ -113,110 +153,3 @@ def _lexicon(path: str | None) -> Lexicon:
             f"lexicon {path!r} cannot be read: {error}. It is a TOML file of tables such as [color] "
             'with lines such as red = ["scarlet"]'
         ) from error
-
-
-def _ask(prompt_id: str, calls: list[dict[str, Any]], model: LanguageModel, request: str) -> str | ItemError:
-    """Ask a language model, and note the call."""
-    with recorded_call("refine", model.name, request, prompt_id=prompt_id) as call:
-        answer = model.generate([request])[0]
-        if isinstance(answer, ItemError):
-            call.errors.append(answer.reason)
-        else:
-            call.response = answer
-    calls.append(call.row())
-    return answer
-
-
-def _memory(store: Store, policy: Policy, model: str, experiment: str) -> Memory:
-    """What the policy may know: the evidence of its own arm, so that arms of a study do not learn from each other."""
-    return remember(store, model=model, experiment=experiment) if policy.uses_memory else Memory()
-
-
-def _write(
-    worker: Worker,
-    decided: Sequence[tuple[InHand, Decision]],
-    policy: str,
-    calls: Sequence[dict[str, Any]],
-    claimed: Sequence[str],
-) -> None:
-    """Store new versions, learnings, statuses and model calls of one batch, in one transaction."""
-    children, learnings, redraws, archived, superseded = [], [], [], [], []
-    for in_hand, decision in decided:
-        prompt = in_hand.prompt
-        child = _child_row(prompt, decision) if decision.decision in ("rewrite", "confirm") else None
-        if child:
-            children.append(child)
-        if decision.decision == "redraw":
-            redraws.append({"id": decision.base.id, "base_parameters": dict(decision.parameters)})
-        if decision.decision != "redraw" or decision.base.id != prompt["id"]:
-            archived.append(prompt["id"])
-        if decision.kept is False and in_hand.led_here:
-            superseded.append({"id": in_hand.led_here, "status": "superseded"})
-        learnings.append(_learning_row(in_hand, decision, child, policy))
-    store = worker.store
-    with store.transaction() as con:
-        insert_rows(con, "prompts", children)
-        insert_rows(con, "prompt_learnings", learnings)
-        insert_rows(con, "api_logs", calls)
-        update_rows(con, "prompt_learnings", superseded)
-        update_rows(con, "prompts", redraws)
-        store.move_prompts(con, [row["id"] for row in redraws], "needs_refinement")
-        store.move_prompts(con, archived, "archived")
-        worker.release(con, claimed)
-
-
-def _child_row(prompt: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
-    row = {
-        "scene_hash": prompt["scene_hash"],
-        "parent_prompt_id": decision.base.id,
-        "model": prompt["model"],
-        "prompt_text": decision.text,
-        "base_parameters": dict(decision.parameters),
-        "generation_iteration": prompt["generation_iteration"] + 1,
-        "experiment": prompt["experiment"],
-    }
-    return {"id": content_id("prompt", **row), **row, "status": "completed"}
-
-
-def _learning_row(in_hand: InHand, decision: Decision, child: Mapping[str, Any] | None, policy: str) -> dict[str, Any]:
-    prompt, version = in_hand.prompt, in_hand.situation.version
-    scores = version.element_scores
-    failing = [e for e in list_elements(prompt["elements"]) if scores.get(e.key, 1.0) < PASS_MARK]
-    return {
-        "id": content_id("learning", prompt=prompt["id"], parent=in_hand.last_learning, decision=decision.decision),
-        "prompt_id": prompt["id"],
-        "parent_learning_id": in_hand.last_learning,
-        "adherence_analysis": {
-            "element_scores": scores,
-            "missing_elements": [e.phrase for e in failing],
-            "unwanted_elements": in_hand.situation.unwanted,
-            "style_deviation": in_hand.style_deviation,
-        },
-        "error_patterns": {
-            "error_patterns": {
-                "failed_terms": sorted({e.term for e in failing}),
-                "common_artifacts": in_hand.artifacts,
-                "style_violations": [e.phrase for e in failing if e.kind == "style"],
-                "score_distribution": {"min": prompt["min_score"], "max": prompt["max_score"], "avg": version.score},
-            }
-        },
-        "actions": _actions(in_hand, decision, child, policy),
-        "status": "active",
-    }
-
-
-def _actions(in_hand: InHand, decision: Decision, child: Mapping[str, Any] | None, policy: str) -> dict[str, Any]:
-    """What was decided and why; its effect follows from the child's pictures (view `learning_effects`)."""
-    candidate = decision.candidate
-    return {
-        "policy": policy,
-        "decision": decision.decision,
-        "reason": decision.reason,
-        "objective": in_hand.prompt["objective"],
-        "base_prompt_id": decision.base.id,  # the best version so far
-        "best_image_id": in_hand.best_image,  # which may be of another version
-        "kept": decision.kept,
-        "change": in_hand.situation.change,
-        "child_prompt_id": child["id"] if child else None,
-        **{name: getattr(candidate, name, None) for name in ("action", "element", "kind", "term", "detail")},
-    }
