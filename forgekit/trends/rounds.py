@@ -37,9 +37,8 @@ counted as (
     group by all
 ),
 spent as (
-    select p.experiment, p.model, j.vision_model, j.round, sum(j.n) as images
-    from judged j
-    join prompts p on p.id = j.prompt_id
+    select experiment, model, vision_model, round, sum(n) as images
+    from judged
     group by all
 )
 select

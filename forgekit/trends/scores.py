@@ -29,23 +29,27 @@ judges as (
 # half of the images chose, judged by the other half; then the other way round; the mean of both. `selected` is the mean
 # of the version that all its images chose.
 SCENE_VALUES = """
-judged as (
+drawn as (
     select
         c.prompt_id,
         c.half,
         c.round,
         e.vision_model,
+        e.judge_key,
         count(*) as n,
         sum(e.soft_tifa_gm) as total,
         max(e.soft_tifa_gm) as best
     from image_scores e
     join competing_images c using (image_id)
-    join judges j
-        on j.experiment = c.experiment
-        and j.vision_model = e.vision_model
-        and j.judge_key = e.judge_key
     where e.soft_tifa_gm is not null
+      and ($experiment is null or c.experiment = $experiment)
     group by all
+),
+judged as (
+    select d.*, p.experiment, p.model
+    from drawn d
+    join prompts p on p.id = d.prompt_id
+    join judges using (experiment, vision_model, judge_key)
 ),
 folds as (
     select
