@@ -38,9 +38,11 @@ FILL = (
     from range($scenes * {ITERATIONS}) t(i)
     """,
     f"""
-    insert into generated_images (id, prompt_id, image_path, generation_metadata, evaluation_details)
+    insert into generated_images
+        (id, prompt_id, image_path, generation_metadata, evaluation_details, adherence_score, round, image_index)
     select {IMAGE.format(number="i")}, {PROMPT.format(number=f"i // {SEEDS}")}, 'images/' || i || '.png',
-        '{{"seed": ' || i % {SEEDS} || '}}', '{{"vision_model": "judge-0"}}'
+        '{{"seed": ' || i % {SEEDS} || '}}', '{{"vision_model": "judge-0"}}', random(),
+        i // {SEEDS} % {ITERATIONS}, i % {SEEDS}
     from range($start * {SEEDS}, $stop * {SEEDS}) t(i)
     """,
     f"""

@@ -147,6 +147,8 @@ def _draw_and_judge(
                 "is_adhering": gm >= 0.5,
                 "adherence_score": gm,
                 "evaluation_details": {"vision_model": judges[0], "soft_tifa_gm": gm},
+                "round": prompt["generation_iteration"],
+                "image_index": index,
                 "created_at": prompt["created_at"],
             }
         )

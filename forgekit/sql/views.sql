@@ -88,12 +88,33 @@ select
 from scored s
 join prompts p on p.id = s.prompt_id;
 
--- The same, only under the settings with which the vision model judged last in the experiment: verdicts under older
--- settings stay in the record, and do not mix with new ones.
+-- The settings that count of each vision model: those of the last verdict it gave in the experiment. Verdicts under older
+-- settings stay in the record, and are no evidence any more; attempts that gave no verdict make nothing current.
+create or replace view current_judges as
+select experiment, vision_model, arg_max(judge_key, {'last': last, 'key': judge_key}) as judge_key
+from (
+    select p.experiment, e.vision_model, e.judge_key, max(e.last) as last
+    from (
+        select prompt_id, vision_model, judge_key, max(created_at) as last
+        from image_evaluations
+        where error is null
+        group by all
+    ) e
+    join prompts p on p.id = e.prompt_id
+    group by all
+)
+group by all;
+
+-- From which probability on each of them says "there": below, an element is missing from an image.
+create or replace view judge_marks as
+select j.*, coalesce(m.pass_mark, 0.5) as pass_mark
+from current_judges j
+left join pass_marks m using (vision_model, judge_key);
+
 create or replace view current_scores as
-select *
-from prompt_scores
-qualify judge_key = arg_max(judge_key, judged_at) over (partition by experiment, vision_model);
+select s.*
+from prompt_scores s
+join current_judges using (experiment, vision_model, judge_key);
 
 -- The vision model whose score the prompts of an experiment carry; the others only watch.
 create or replace view steering_judges as
@@ -107,45 +128,101 @@ select l.experiment, i.evaluation_details ->> '$.vision_model' as vision_model
 from latest l
 join generated_images i on i.id = l.image_id;
 
--- Which version of each scene counts at each iteration: the best one so far by the steering judge (the earlier one of
--- equals). A scene that is finished, or still in work, is carried forward to the last iteration of its experiment.
-create or replace view counted_versions as
-with scored as (
-    select experiment, model, scene_hash, generation_iteration as iteration, id as prompt_id, current_score
-    from prompts
-    where current_score is not null
-),
-best as (
+-- Versions that draw the chosen text once more, on seeds that had no part in choosing it. They never compete.
+create or replace view confirming_versions as
+select distinct cast(actions ->> '$.child_prompt_id' as uuid) as prompt_id
+from prompt_learnings
+where actions ->> '$.decision' = 'confirm'
+  and actions ->> '$.child_prompt_id' is not null;
+
+-- The images that versions compete by, in two halves by their place among the images of their drawing. The seed follows
+-- from that place, so the halves of all versions of a scene are drawn on the same seeds.
+create or replace view competing_images as
+select
+    p.experiment,
+    p.model,
+    p.scene_hash,
+    i.prompt_id,
+    p.generation_iteration,
+    i.id as image_id,
+    i.round,
+    i.image_index % 2 as half,
+    i.adherence_score
+from generated_images i
+join prompts p on p.id = i.prompt_id
+where i.round is not null
+  and i.prompt_id not in (from confirming_versions);
+
+-- Which version stands for a scene after each round that drew it, by what the steering judge says of the images until
+-- then (the earlier one of equals). Where half is null it has the best mean over all its images: a maximum, which takes
+-- luck for merit. Else it has the best mean over the other half, and only its images of this half may tell how good it
+-- is: none of them had a part in choosing it. A version with images in one half only cannot be chosen so.
+create or replace view standing_versions as
+with drawn as (
     select
         experiment,
         model,
         scene_hash,
-        iteration,
-        arg_max(prompt_id, {'score': current_score, 'earlier': -iteration, 'id': prompt_id}) over (
-            partition by experiment, model, scene_hash
-            order by iteration
-        ) as prompt_id
-    from scored
+        prompt_id,
+        generation_iteration,
+        round,
+        half,
+        count(adherence_score) as n,
+        sum(adherence_score) as total
+    from competing_images
+    group by all
 ),
-iterations as (
-    select experiment, model, unnest(range(last + 1)) as iteration
-    from (select experiment, model, max(iteration) as last from scored group by all)
+standings as (
+    select
+        experiment,
+        model,
+        scene_hash,
+        m.round,
+        d.prompt_id,
+        d.generation_iteration,
+        round(sum(d.total) / sum(d.n), 12) as mean,
+        round(sum(d.total) filter (d.half = 0) / sum(d.n) filter (d.half = 0), 12) as even,
+        round(sum(d.total) filter (d.half = 1) / sum(d.n) filter (d.half = 1), 12) as odd
+    from (select distinct experiment, model, scene_hash, round from drawn) m
+    join drawn d using (experiment, model, scene_hash)
+    where d.round <= m.round
+      and d.n > 0
+    group by all
 ),
-grid as (
-    select i.experiment, i.model, i.iteration, s.scene_hash
-    from iterations i
-    join (select distinct experiment, model, scene_hash from scored) s using (experiment, model)
+choices as (
+    select *, null as half, mean as merit from standings
+    union all
+    select *, 0 as half, odd as merit from standings where even is not null
+    union all
+    select *, 1 as half, even as merit from standings where odd is not null
 )
-select g.experiment, g.model, g.scene_hash, g.iteration, any_value(b.prompt_id) as prompt_id
-from grid g
-asof join best b
-    on g.experiment = b.experiment
-    and g.model = b.model
-    and g.scene_hash = b.scene_hash
-    and g.iteration >= b.iteration
+select
+    experiment,
+    model,
+    scene_hash,
+    round,
+    half,
+    arg_max(prompt_id, {'merit': merit, 'earlier': -generation_iteration, 'id': prompt_id}) as prompt_id
+from choices
+where merit is not null
 group by all;
 
--- How a version compares with its parent, image by image on the seeds that both were drawn with.
+-- Every scene at every round of its arm, with the last round that drew it: finished scenes are carried forward.
+create or replace view scene_rounds as
+with drawn as (
+    select distinct experiment, model, scene_hash, round from competing_images
+),
+rounds as (
+    select experiment, model, unnest(range(max(round) + 1)) as round from drawn group by experiment, model
+)
+select s.experiment, s.model, s.scene_hash, r.round, max(s.round) as drawn_round
+from rounds r
+join drawn s using (experiment, model)
+where s.round <= r.round
+group by all;
+
+-- How a version compares with its parent, image by image on the seeds that both were drawn with, by the settings of each
+-- judge that count.
 create or replace view version_changes as
 with seeded_scores as (
     select s.*, i.generation_metadata ->> '$.seed' as seed
@@ -171,6 +248,10 @@ join seeded_scores parent
     and parent.seed = child.seed
     and parent.vision_model = child.vision_model
     and parent.judge_key = child.judge_key
+join current_judges j
+    on j.experiment = p.experiment
+    and j.vision_model = child.vision_model
+    and j.judge_key = child.judge_key
 where child.soft_tifa_gm is not null
   and parent.soft_tifa_gm is not null
 group by all;
@@ -224,15 +305,5 @@ where action is not null
   and (arm is null or experiment = arm)
 group by grouping sets ((model, kind, action, detail), (model, kind, action));
 
-create or replace view action_evidence as
-select *
-from evidence_in(null)
-where detail is not null;
-
--- Under which settings a vision model judged last in an experiment: only verdicts under this key are evidence.
-create or replace view current_judges as
-select p.experiment, e.vision_model, arg_max(e.judge_key, {'at': e.created_at, 'key': e.judge_key}) as judge_key
-from image_evaluations e
-join prompts p on p.id = e.prompt_id
-where e.error is null
-group by all;
+drop view if exists action_evidence;
+drop view if exists counted_versions;

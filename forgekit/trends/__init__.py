@@ -1,29 +1,32 @@
 """Trends: tidy DataFrames about a store, one function per question, one row per thing its docstring names.
 
-Scores are Soft-TIFA geometric means in [0, 1]. The version of a scene that counts at an iteration is its best one so
-far by the steering judge, for every judge, so that a held-out judge does not choose what it is asked to confirm.
-Finished scenes are carried forward. `experiment` and `vision_model` narrow a question; None means all.
+Scores are Soft-TIFA geometric means in [0, 1]. Trends run by round: how many decisions of the refiner led to a drawing.
+What a scene is worth is cross-fitted: its version is chosen on one half of the images and judged on the other, so that
+luck in choosing does not look like progress (docs/trends.md); columns named `selected` are maxima, and do reward luck.
+`experiment` and `vision_model` narrow a question; None means all.
 """
 
 from forgekit.trends.arms import arms
 from forgekit.trends.costs import cost
-from forgekit.trends.iterations import adherence, by_element_kind, by_term, distributions
 from forgekit.trends.judges import failing_together, judge_agreement, judge_pairs
 from forgekit.trends.pictures import before_after, pictures
+from forgekit.trends.rounds import adherence, confirmed, gain
 from forgekit.trends.scenes import decisions, scenes, version_elements
-from forgekit.trends.versions import bootstrap_interval, lineage, version_deltas
+from forgekit.trends.spread import by_element_kind, by_term, distributions
+from forgekit.trends.versions import lineage, version_deltas
 
 __all__ = [
     "adherence",
     "arms",
     "before_after",
-    "bootstrap_interval",
     "by_element_kind",
     "by_term",
+    "confirmed",
     "cost",
     "decisions",
     "distributions",
     "failing_together",
+    "gain",
     "judge_agreement",
     "judge_pairs",
     "lineage",

@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, Literal
 
 from forgekit.errors import ParameterError
 from forgekit.store import Store
-from forgekit.trends.scores import FAILED_BELOW, NO_TERMS, SCORES, TERMS, scene_terms
+from forgekit.trends.scores import JUDGES, NO_TERMS, TERMS, scene_terms
 
 if TYPE_CHECKING:
     import pandas as pd
 
 IMAGES = f"""
-{SCORES},
+{JUDGES},
 images as (
-    select i.image_id, i.vision_model, i.evaluation_id, i.soft_tifa_gm as score
+    select i.image_id, i.vision_model, i.evaluation_id, i.soft_tifa_gm as score, j.pass_mark
     from image_scores i
-    join scores s
-        on s.prompt_id = i.prompt_id
-        and s.vision_model = i.vision_model
-        and s.judge_key = i.judge_key
+    join prompts p on p.id = i.prompt_id
+    join judges j
+        on j.experiment = p.experiment
+        and j.vision_model = i.vision_model
+        and j.judge_key = i.judge_key
     where i.soft_tifa_gm is not null
 )"""
 
@@ -27,7 +28,12 @@ images as (
 AGREEMENT = f"""
 with {IMAGES},
 pairs as (
-    select a.vision_model as judge, b.vision_model as other, a.score as x, b.score as y
+    select
+        a.vision_model as judge,
+        b.vision_model as other,
+        a.score as x,
+        b.score as y,
+        cast((a.score >= a.pass_mark) = (b.score >= b.pass_mark) as integer) as same_verdict
     from images a
     join images b on b.image_id = a.image_id and b.vision_model > a.vision_model
 ),
@@ -45,7 +51,7 @@ select
     count(*) as images,
     corr(x, y) as pearson,
     corr(rank_x, rank_y) as spearman,
-    avg(cast((x >= {FAILED_BELOW}) = (y >= {FAILED_BELOW}) as integer)) as same_verdict,
+    avg(same_verdict) as same_verdict,
     avg(x - y) as mean_difference
 from ranked
 group by all
@@ -61,7 +67,7 @@ named as (
         e.evaluation_id,
         e.vision_model,
         case $by when 'kind' then e.kind else t.term end as label,
-        cast(min(e.score) < {FAILED_BELOW} as integer) as failed
+        cast(min(e.score) < any_value(i.pass_mark) as integer) as failed
     from element_scores e
     join images i using (evaluation_id)
     left join terms t on t.scene_hash = e.scene_hash and t.element = e.element
@@ -103,7 +109,7 @@ def judge_agreement(store: Store, *, experiment: str | None = None) -> pd.DataFr
     """Return how far the judges agree: one row per pair of vision models, over the images that both have scored.
 
     Columns: `images`, `pearson` and `spearman` (null where a judge gives all images one score), `same_verdict` (share
-    of images that both put on the same side of 0.5), `mean_difference` (`judge` minus `other`).
+    of images that both pass or both fail, each by its own pass mark), `mean_difference` (`judge` minus `other`).
     """
     return store.df(AGREEMENT, experiment=experiment, vision_model=None)
 

@@ -5,36 +5,56 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forgekit.store import Store
+from forgekit.trends.scores import ONE_JUDGE, SCENE_VALUES, scene_phrases
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCENES = """
-with scored as (
+# A scene has one version, and one drawing of it, at round 0: there `selected` is its plain mean.
+SCENES = f"""
+with {ONE_JUDGE},
+{SCENE_VALUES},
+ends as (
     select
         experiment,
         model,
         scene_hash,
-        count(*) as versions,
-        arg_min(current_score, (generation_iteration, created_at, id)) as first_score,
-        max(current_score) as best_score,
-        min(created_at) as started_at
+        arg_min(coalesce(adherence, selected), round) as first_score,
+        arg_max(adherence, round) as last_score,
+        arg_max(selected, round) as selected_score
+    from scene_values
+    group by all
+),
+confirmed as (
+    select p.experiment, p.model, p.scene_hash, steady_avg(e.soft_tifa_gm) as confirmed_score
+    from image_scores e
+    join prompts p on p.id = e.prompt_id
+    join judges using (experiment, vision_model, judge_key)
+    where e.prompt_id in (from confirming_versions)
+    group by all
+),
+versions as (
+    select experiment, model, scene_hash, count(*) as versions, min(created_at) as started_at
     from prompts
     where $experiment is null or experiment = $experiment
     group by all
 )
 select
-    p.experiment,
-    p.model,
-    p.scene_hash,
+    v.experiment,
+    v.model,
+    v.scene_hash,
     s.scene_text,
-    p.versions,
-    p.first_score,
-    p.best_score,
-    p.best_score - p.first_score as gain
-from scored p
+    v.versions,
+    e.first_score,
+    e.last_score,
+    e.last_score - e.first_score as gain,
+    c.confirmed_score,
+    e.selected_score
+from versions v
 join scenes s using (scene_hash)
-order by p.experiment, p.model, gain desc nulls last, p.started_at, p.scene_hash
+left join ends e using (experiment, model, scene_hash)
+left join confirmed c using (experiment, model, scene_hash)
+order by v.experiment, v.model, gain desc nulls last, v.started_at, v.scene_hash
 """
 
 VERSION_ELEMENTS = """
@@ -48,12 +68,14 @@ select
     any_value(coalesce(p.phrase, e.element)) as phrase,
     count(e.score) as images,
     avg(e.score) as score,
-    min(e.score) as min_score
+    min(e.score) as min_score,
+    any_value(j.pass_mark) as pass_mark
 from element_scores e
-join current_scores c
-    on c.prompt_id = e.prompt_id
-    and c.vision_model = e.vision_model
-    and c.judge_key = e.judge_key
+join prompts v on v.id = e.prompt_id
+join judge_marks j
+    on j.experiment = v.experiment
+    and j.vision_model = e.vision_model
+    and j.judge_key = e.judge_key
 left join phrases p using (element)
 where e.prompt_id = $prompt_id::uuid
 group by all
@@ -93,28 +115,27 @@ order by p.experiment, p.model, iteration, l.created_at, l.id
 """
 
 
-def scenes(store: Store, *, experiment: str | None = None) -> pd.DataFrame:
+def scenes(store: Store, *, experiment: str | None = None, vision_model: str | None = None) -> pd.DataFrame:
     """Return which scenes gained most: one row per (experiment, model, scene), the largest gain first.
 
-    Columns: `scene_text`, `versions`, `first_score` and `best_score` of them by the steering judge, `gain` between the
-    two; null where nothing has been judged.
+    Columns: `scene_text`, `versions`, and by `vision_model` (None: the one that steers) `first_score` and `last_score`,
+    cross-fitted, with the `gain` between the two; `confirmed_score` on fresh seeds; `selected_score` of the best
+    version so far, which rises by luck alone. Null where nothing tells: one image a version has no two halves.
     """
-    return store.df(SCENES, experiment=experiment)
+    return store.df(SCENES, experiment=experiment, vision_model=vision_model)
 
 
 def version_elements(store: Store, prompt_id: str) -> pd.DataFrame:
     """Return what a version's images show: one row per (vision model, element), the worst first.
 
-    Columns: `phrase` of the element, `images` with a verdict on it, `score` (mean over them) and `min_score`; null
-    where the judge could not say.
+    Columns: `phrase` of the element, `images` with a verdict on it, `score` (mean over them) and `min_score`, null
+    where the judge could not say; the judge's `pass_mark`, below which an element counts as missing.
     """
-    from forgekit.scene import list_elements
-
-    asked = store.rows(
-        "select s.elements from prompts p join scenes s using (scene_hash) where p.id = $id::uuid", id=prompt_id
-    )
-    elements = [element for row in asked if row["elements"] for element in list_elements(row["elements"])]
-    keys, phrases = [element.key for element in elements], [element.phrase for element in elements]
+    asked = store.rows("select scene_hash from prompts where id = $id::uuid", id=prompt_id)
+    named = [
+        item for names in scene_phrases(store, [row["scene_hash"] for row in asked]).values() for item in names.items()
+    ]
+    keys, phrases = [key for key, _ in named], [phrase for _, phrase in named]
     return store.df(VERSION_ELEMENTS, prompt_id=prompt_id, elements=keys, phrases=phrases)
 
 

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from forgekit.errors import ParameterError
+from forgekit.metrics import mean_interval
 from forgekit.store import Store
-from forgekit.trends.scores import SCORES
+from forgekit.trends.scores import JUDGES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RESAMPLES = 2000
-
-# The versions of a scene share their seeds: image against image of the same seed.
+# The versions of a scene share their seeds: image against image of the same seed. A version stands at the round that
+# drew it first.
 SCENE_DELTAS = f"""
-with {SCORES},
+with {JUDGES},
 versions as (
     select
         id as prompt_id,
         scene_hash,
         experiment,
         model,
-        generation_iteration as iteration,
         case $against
             when 'parent' then parent_prompt_id
             else first_value(id) over (
@@ -35,12 +32,13 @@ versions as (
     from prompts
 ),
 images as (
-    select i.prompt_id, i.vision_model, i.soft_tifa_gm as score, g.generation_metadata ->> '$.seed' as seed
+    select c.prompt_id, c.round, i.vision_model, i.soft_tifa_gm as score, g.generation_metadata ->> '$.seed' as seed
     from image_scores i
-    join scores s
-        on s.prompt_id = i.prompt_id
-        and s.vision_model = i.vision_model
-        and s.judge_key = i.judge_key
+    join competing_images c using (image_id)
+    join judges j
+        on j.experiment = c.experiment
+        and j.vision_model = i.vision_model
+        and j.judge_key = i.judge_key
     join generated_images g on g.id = i.image_id
     where i.soft_tifa_gm is not null
 )
@@ -48,7 +46,7 @@ select
     v.experiment,
     v.model,
     new.vision_model,
-    v.iteration,
+    min(new.round) as round,
     v.scene_hash,
     count(*) as pairs,
     avg(new.score - old.score) as delta
@@ -59,7 +57,7 @@ join images old
     and old.vision_model = new.vision_model
     and old.seed = new.seed
 where v.baseline_id <> v.prompt_id
-group by all
+group by v.experiment, v.model, new.vision_model, v.scene_hash, v.prompt_id
 order by all
 """
 
@@ -111,14 +109,13 @@ def version_deltas(
     against: Literal["parent", "first"] = "parent",
     experiment: str | None = None,
     vision_model: str | None = None,
-    seed: int = 0,
 ) -> pd.DataFrame:
-    """Return what a new version changed: one row per (experiment, model, vision model, iteration).
+    """Return what a new version changed: one row per (experiment, model, vision model, round that drew it first).
 
     Images are compared seed by seed with those of the parent version, or of the scene's first one. Columns: `scenes`,
-    `pairs` of images, `delta` (mean over scenes of the mean over pairs), `low` and `high` (its 95 % interval by
-    bootstrap over scenes, `seed` fixing the resamples; null for one scene), `improved` (share of scenes with a delta
-    above 0).
+    `pairs` of images, `delta` (mean over scenes of the mean over pairs), `low` and `high` (its 95 % interval over
+    scenes; null for one scene), `improved` (share of scenes with a delta above 0). A parent was the best so far, in
+    part by luck, so its children look worse than they are; a first version had no luck to lose.
 
     Raises:
         ParameterError: `against` is neither "parent" nor "first".
@@ -129,15 +126,15 @@ def version_deltas(
         raise ParameterError(f"against={against!r}: give 'parent' or 'first'")
     by_scene = store.df(SCENE_DELTAS, against=against, experiment=experiment, vision_model=vision_model)
     rows = []
-    for key, group in by_scene.groupby(["experiment", "model", "vision_model", "iteration"], sort=True):
+    for key, group in by_scene.groupby(["experiment", "model", "vision_model", "round"], sort=True):
         deltas = group["delta"].to_numpy()
-        low, high = bootstrap_interval(deltas, seed=seed)
+        low, high = mean_interval(deltas)
         rows.append((*key, len(deltas), group["pairs"].sum(), deltas.mean(), low, high, (deltas > 0).mean()))
     columns = [
         "experiment",
         "model",
         "vision_model",
-        "iteration",
+        "round",
         "scenes",
         "pairs",
         "delta",
@@ -155,12 +152,3 @@ def lineage(store: Store, scene_hash: str) -> pd.DataFrame:
     `current_score`, `scores` (vision model → mean score), `best_image` (path relative to the store's folder).
     """
     return store.df(LINEAGE, scene_hash=scene_hash)
-
-
-def bootstrap_interval(values: np.ndarray, *, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean of `values`; (nan, nan) for fewer than two."""
-    if len(values) < 2:
-        return np.nan, np.nan
-    draws = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
-    low, high = np.quantile(values[draws].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
