@@ -155,10 +155,10 @@ def _written(text: str) -> Image.Image:
     return mask
 
 
-def thumbnail(file: str | None) -> Image.Image:
+def thumbnail(file: str | Path | None) -> Image.Image:
     """Return the image with its longer side at CELL pixels, or a grey field where it cannot be read; None may not be."""
     try:
-        if not isinstance(file, str):
+        if not isinstance(file, str | Path):
             raise FileNotFoundError
         return shrunk(file)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):

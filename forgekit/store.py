@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from html import escape
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,7 +134,7 @@ class Store:
         rows = [(f"prompts: {status}", n) for status, n in counts["statuses"]]
         rows += [(table.replace("_", " "), counts[table]) for table in RECORD_TABLES if table != "prompts"]
         body = "".join(f"<tr><td style='text-align:left'>{name}</td><td>{n:,}</td></tr>" for name, n in rows)
-        return f"<table><caption>{self.path}</caption>{body}</table>"
+        return f"<table><caption>{escape(str(self.path))}</caption>{body}</table>"
 
     def _counts(self) -> dict[str, Any]:
         with self._open(read_only=True) as con:

@@ -240,6 +240,19 @@ def test_a_folder_that_data_names_holds_no_code_and_no_pickles(folder, file, con
         load_stored_model("image_generator", "models/own")
 
 
+def test_a_model_folder_with_code_of_its_own_is_not_asked_about_but_refused(tmp_path, trap, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # somebody who answers every question with yes
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "own.py").write_text(f"open({str(trap)!r}, 'w')\nclass C: ...\nclass M: ...\n")
+    settings = {"model_type": "own", "auto_map": {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"}}
+    (folder / "config.json").write_text(json.dumps(settings))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"auto_map": {"AutoTokenizer": ["own.C", None]}}))
+    with pytest.raises(UnknownModelError, match="cannot be loaded"):
+        fk.load_model("language_model", str(folder)).generate(["hello"])
+    assert not trap.exists()
+
+
 @pytest.mark.parametrize("role", ["image_generator", "vision_model", "language_model"])
 def test_hub_ids_and_known_names_are_for_everybody(role):
     assert load_stored_model(role, "owner/model-clip")

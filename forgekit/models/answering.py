@@ -38,9 +38,9 @@ class Answerer:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         with quiet():
-            self.processor = AutoProcessor.from_pretrained(repo, revision=revision)
+            self.processor = AutoProcessor.from_pretrained(repo, revision=revision, trust_remote_code=False)
             self.model = AutoModelForImageTextToText.from_pretrained(
-                repo, revision=revision, dtype=getattr(torch, dtype)
+                repo, revision=revision, dtype=getattr(torch, dtype), trust_remote_code=False
             )
         self.model.to(device).eval()
         self.device, self.dtype, self.prompt = device, getattr(torch, dtype), prompt

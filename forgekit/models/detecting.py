@@ -48,9 +48,9 @@ class Detector:
         from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
         with quiet():
-            self.processor = AutoProcessor.from_pretrained(repo, revision=revision)
+            self.processor = AutoProcessor.from_pretrained(repo, revision=revision, trust_remote_code=False)
             self.model = AutoModelForZeroShotObjectDetection.from_pretrained(
-                repo, revision=revision, dtype=getattr(torch, dtype)
+                repo, revision=revision, dtype=getattr(torch, dtype), trust_remote_code=False
             )
         kind = self.model.config.model_type
         if kind not in OWL + GROUNDING:

@@ -46,8 +46,10 @@ class TransformersLanguageModel:
 
         device = self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            tokenizer = AutoTokenizer.from_pretrained(self.repo, revision=self.revision)
-            model = AutoModelForCausalLM.from_pretrained(self.repo, revision=self.revision, dtype=self.dtype)
+            tokenizer = AutoTokenizer.from_pretrained(self.repo, revision=self.revision, trust_remote_code=False)
+            model = AutoModelForCausalLM.from_pretrained(
+                self.repo, revision=self.revision, dtype=self.dtype, trust_remote_code=False
+            )
         except (OSError, ValueError) as error:
             raise UnknownModelError(
                 f"language model {self.repo!r} cannot be loaded: {error}. Give a local folder, or a Hugging Face id "

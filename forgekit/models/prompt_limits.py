@@ -54,7 +54,7 @@ def load_readers(repo: str, revision: str | None) -> list[Reader]:
     return [
         Reader(
             name,
-            AutoTokenizer.from_pretrained(repo, subfolder=name, revision=revision),
+            AutoTokenizer.from_pretrained(repo, subfolder=name, revision=revision, trust_remote_code=False),
             index.get(name.replace("tokenizer", "text_encoder"), [None, ""])[1],
         )
         for name in names
