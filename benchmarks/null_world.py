@@ -1,12 +1,13 @@
 """What forgekit says of worlds whose truth is known: how often it claims what is not so, and misses what is.
 
-    python benchmarks/null_world.py [--studies 200] [--real 2] [--json]
+    python benchmarks/null_world.py [--studies 200] [--worlds null,effect,planned,real] [--real 1] [--json]
 
-Worlds (`tests/null_world.py`): "null", nothing helps; "flattered", nothing helps and the held-out judge shares nine
-tenths of the steering judge's view of each picture; "effect", the last arm adds +0.10 on average. In these, evidence is
-drawn by numpy, selection included, and written into real tables; `results` and `verdicts` say what it shows. "planned"
-has an effect of +0.05 and as many scenes as `forgekit study --plan-only` asks for. "real" are null studies through the
-real stages and policies with fakes as models: there the refiner selects, and the curves are drawn.
+Worlds (`tests/null_world.py`): "null", nothing helps; one held-out judge has a view of its own, another shares nine
+tenths of the steering judge's view of each picture ("flattered" is what that one says). "effect", the last arm adds
++0.10 on average. "planned", it adds +0.05 on as many scenes as `forgekit study --plan-only` asks for. In these, evidence
+is drawn by numpy, selection included, and written into real tables; `results` and `verdicts` say what it shows. "real"
+are null studies through the real stages and policies with fakes as models: there the refiner selects, and the curves
+are drawn.
 
 Each share comes with its Monte Carlo error (one standard error, studies being the unit).
 """
@@ -39,7 +40,7 @@ from forgekit.study.power import EFFECT, scenes_needed  # noqa: E402
 from forgekit.study.report import verdicts  # noqa: E402
 from forgekit.study.results import results  # noqa: E402
 
-TOGETHER = 20  # studies in one store
+TOGETHER = 10  # studies in one store
 REAL_SCENES = 40
 SPREAD = 0.1  # over scenes, of the effect where there is one
 
@@ -98,8 +99,6 @@ def real(count: int, scenes: int) -> Iterator[tuple[list[dict], pd.DataFrame, pd
 
 def real_figures(count: int, scenes: int) -> dict[str, float]:
     """Return what real null studies show, and what their curves gain: by the steering and by the held-out judges."""
-    if not count:
-        return {}
     told, curves, batches = zip(*real(count, scenes), strict=True)
     found, gains = pd.DataFrame([row for rows in told for row in rows]), pd.concat(curves)
     refining = gains[~gains["experiment"].str.endswith("/resample")]
@@ -116,25 +115,30 @@ def main() -> None:
     """Print the figures as a table, or as one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=200, help="in each world that is drawn by numpy")
+    parser.add_argument("--worlds", default="null,effect,planned,real", help="which of them")
     parser.add_argument("--real", type=int, default=1, help="studies through the real stages; a minute or two each")
     parser.add_argument("--scenes", type=int, default=REAL_SCENES, help="of each real study")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
+    chosen = options.worlds.split(",")
     null, noise = nw.World(), math.hypot(nw.LUCK, nw.OPINION) * math.sqrt(2 / nw.World().images)
+    enough = scenes_needed(math.hypot(noise, SPREAD), comparisons=2)
     worlds = {
-        "null": null,
-        "flattered": replace(null, heldout=(nw.FLATTERING,)),
+        "null": replace(null, heldout=(nw.WATCHING, nw.FLATTERING)),
         "effect": replace(null, effect=0.1, spread=SPREAD),
-        "planned": replace(
-            null, effect=EFFECT, spread=SPREAD, scenes=scenes_needed(math.hypot(noise, SPREAD), comparisons=2)
-        ),
+        "planned": replace(null, effect=EFFECT, spread=SPREAD, scenes=enough),
     }
     figures: dict[str, float] = {}
     for name, world in worlds.items():
-        print(f"{name}: {options.studies} studies of {world.scenes} scenes", file=sys.stderr)
-        figures |= figures_of(name, simulated(world, options.studies), world.effect)
-    figures |= real_figures(options.real, options.scenes)
+        if name in chosen:
+            print(f"{name}: {options.studies} studies of {world.scenes} scenes", file=sys.stderr)
+            found = simulated(world, options.studies)
+            figures |= figures_of(name, found, world.effect)
+            if name == "null":
+                figures |= figures_of("flattered", found[found["vision_model"] == nw.FLATTERING], 0.0)
+    if "real" in chosen:
+        figures |= real_figures(options.real, options.scenes)
     figures = {name: round(float(value), 4) if np.isfinite(value) else None for name, value in figures.items()}
     if options.json:
         print(json.dumps(figures))
