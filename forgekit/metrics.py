@@ -35,9 +35,9 @@ def mean_interval(
 
     NaNs drop out. (nan, nan) for fewer than two values; equal values have an interval of no width. Where BCa is not
     defined, and beyond `BCA_UP_TO` values, it is the percentile interval of the same resamples. The same values and
-    `seed` give the same interval.
+    `seed` give the same interval, in whatever order.
     """
-    data = _finite(values)
+    data = np.sort(_finite(values))
     if len(data) < 2:
         return float("nan"), float("nan")
     if np.ptp(data) < SAME:
@@ -56,6 +56,8 @@ def clustered_interval(
     labels, data = labels[np.isfinite(data)], data[np.isfinite(data)]
     _, number = np.unique(labels, return_inverse=True)
     totals, counts = np.bincount(number, weights=data), np.bincount(number)
+    order = np.lexsort((counts, totals))
+    totals, counts = totals[order], counts[order]
     if len(counts) >= 2 and np.ptp(data) < SAME:
         return float(data[0]), float(data[0])
 

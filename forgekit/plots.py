@@ -19,6 +19,7 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from forgekit.errors import ParameterError
 from forgekit.images import stored_file
 from forgekit.sheets import contact_sheet, thumbnail
 
@@ -116,23 +117,41 @@ def distribution(data: pd.DataFrame | Store, *, vision_model: str | None = None,
 
 
 def elements(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
-    """Draw a heat map of mean score by element kind and iteration (`trends.by_element_kind`, or `by_term` for words).
+    """Draw heat maps of mean score by element kind and round (`trends.by_element_kind`, or `by_term` for words).
 
-    Judges and arms are averaged: narrow the DataFrame first to see one.
+    One panel per experiment, generator and judge, never averaged. Returns the first; its figure has them all.
+
+    Raises:
+        ParameterError: `ax` is given, which takes one panel, and the data has several.
     """
     table = _table(data, "by_element_kind")
+    panels = list(table.groupby([column for column in LINES if column in table.columns], sort=True))
+    if ax is not None and len(panels) > 1:
+        named = "; ".join(" · ".join(key) for key, _ in panels)
+        raise ParameterError(f"one Axes cannot take {len(panels)} panels ({named}): give the rows of one, or no ax")
     label = "term" if "term" in table.columns else "kind"
-    grid = table.pivot_table(index=label, columns="iteration", values="score")
-    grid = grid.sort_values(grid.columns[0])
-    ax = ax or _axes(height=1.2 + 0.35 * len(grid))
+    rows, height = max(1, len(panels)), 1.5 + 0.35 * table[label].nunique()
+    places = (
+        [ax]
+        if ax
+        else plt.figure(figsize=(8.0, rows * height), layout="constrained").subplots(rows, squeeze=False).flat
+    )
+    for place, (key, panel) in zip(places, panels, strict=False):
+        _heat_map(place, panel, label, " · ".join(map(str, key)))
+    return places[0]
+
+
+def _heat_map(ax: Axes, panel: pd.DataFrame, label: str, name: str) -> None:
+    axis = "round" if "round" in panel.columns else "iteration"
+    grid = panel.pivot(index=label, columns=axis, values="score").pipe(lambda g: g.sort_values(g.columns[0]))
     ax.imshow(grid.to_numpy(), cmap="cividis", vmin=0, vmax=1, aspect="auto")
     ax.set_xticks(range(len(grid.columns)), grid.columns)
     ax.set_yticks(range(len(grid)), grid.index)
     for (row, column), score in np.ndenumerate(grid.to_numpy()):
         if not np.isnan(score):
             ax.text(column, row, f"{score:.2f}", ha="center", va="center", color="white" if score < 0.5 else "black")
-    ax.set(xlabel="iteration", title=f"Mean score by {label}, hardest first")
-    return ax
+    n = " to ".join(map(str, sorted({panel["scenes"].min(), panel["scenes"].max()})))
+    ax.set(xlabel=axis, title=f"{name}, n = {n} scenes\nmean score by {label}, hardest first")
 
 
 def deltas(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:

@@ -126,8 +126,10 @@ def _element_section(store: Store, names: Sequence[str]) -> Iterator[str]:
     yield "<h2>What is drawn well and what is not</h2>"
     for question, what in ((trends.by_element_kind, "kind"), (trends.by_term, "word of the scene texts")):
         table = _of(question, store, names)
-        height = 1.2 + 0.35 * table[table.columns[3]].nunique()
-        yield _plot(plots.elements, table, f"mean score by {what}", height=min(height, 20))
+        for key, panel in table.groupby(list(plots.LINES), sort=False):  # a judge for itself: they may disagree
+            height = 1.2 + 0.35 * panel[panel.columns[3]].nunique()
+            alt = f"mean score by {what}: {' · '.join(key)}"
+            yield _plot(plots.elements, panel, alt, height=min(height, 20))
     together = pd.concat([trends.failing_together(store, experiment=name) for name in names], ignore_index=True)
     together = together[together["both_failed"] > 0].head(10)
     if len(together):

@@ -9,7 +9,9 @@ from statistics import mean
 import pytest
 
 from forgekit.actions import Candidate
-from forgekit.learnings import CHANGE_STD, LEVELS, PRIOR_CHANGE, Evidence, Memory
+from forgekit.learnings import CHANGE_STD, LEVELS, PRIOR_CHANGE, Evidence, Memory, evidence, lessons
+from forgekit.metrics import mean_interval
+from forgekit.store import Store
 
 
 def replacing(before: str, by: str, action: str = "substitute", kind: str = "color") -> Candidate:
@@ -73,3 +75,78 @@ def test_what_was_not_tried_stays_open_where_much_was_tried_elsewhere():
     _, covariance = memory.foresee([RED, STEPS])
     assert covariance[0, 0] < 0.03**2
     assert covariance[1, 1] > 0.98 * sum(std**2 for std in LEVELS.values())
+
+
+def tried(store: Store, *changes: float, detail: str = "scarlet -> red", scenes: int | None = None) -> None:
+    """Write rewrites with these changes of the score into the store, one a scene, or on so many scenes by turns."""
+    with store.transaction() as con:
+        for number, change in enumerate(changes):
+            scene = number % (scenes or len(changes))
+            names = {"parent": f"{detail}/{number}/parent", "child": f"{detail}/{number}/child"}
+            con.execute(
+                "insert into scenes (scene_hash, scene_text) values (sha256($s), $s) on conflict do nothing",
+                {"s": f"scene {scene}"},
+            )
+            for name, score in (("parent", 0.4), ("child", 0.4 + change)):
+                con.execute(
+                    """
+                    insert into prompts (id, scene_hash, parent_prompt_id, model, prompt_text, base_parameters,
+                        generation_iteration, status)
+                    select md5($id)::uuid, sha256($scene), if($parent = '', null, md5($parent)::uuid), 'mini', 'x', '{}',
+                        if($parent = '', 0, 1), 'archived'
+                    """,
+                    {
+                        "id": names[name],
+                        "scene": f"scene {scene}",
+                        "parent": names["parent"] if name == "child" else "",
+                    },
+                )
+                con.execute(
+                    """
+                    insert into generated_images (id, prompt_id, image_path, generation_metadata)
+                    select md5($id || 'i')::uuid, md5($id)::uuid, md5($id) || '.png', '{"seed": 0}'
+                    """,
+                    {"id": names[name]},
+                )
+                con.execute(
+                    """
+                    insert into image_evaluations (id, image_id, prompt_id, scene_hash, vision_model, element_scores,
+                        soft_tifa_am, soft_tifa_gm, judge_key)
+                    select md5($id || 'e')::uuid, md5($id || 'i')::uuid, md5($id)::uuid, sha256($scene), 'judge',
+                        json_object('color:0', $score), $score, $score, 'key'
+                    """,
+                    {"id": names[name], "scene": f"scene {scene}", "score": score},
+                )
+            con.execute(
+                """
+                insert into prompt_learnings (id, prompt_id, actions)
+                select md5($id || 'l')::uuid, md5($id)::uuid, json_object('decision', 'rewrite', 'action', 'substitute',
+                    'kind', 'color', 'detail', $detail, 'objective', 'judge', 'child_prompt_id', md5($child)::uuid)
+                """,
+                {"id": names["parent"], "child": names["child"], "detail": detail},
+            )
+
+
+def test_what_was_tried_twice_is_in_the_evidence_and_no_lesson(store):
+    tried(store, 0.3, 0.3)
+    assert evidence(store)["tried"].tolist() == [2]
+    assert lessons(store, min_tried=1) == lessons(store) == []
+    tried(store, 0.2, 0.1, 0.3, detail="crimson -> red")
+    told = lessons(store, min_tried=1)
+    assert len(told) == 2  # the second replacement, and substituting colours as a whole
+    assert sum("'crimson' → 'red'" in lesson for lesson in told) == 1
+    assert "3 of 3 times, +0.20" in "".join(told)
+    assert lessons(store, min_tried=4) == [lesson for lesson in told if "whatever the words" in lesson]
+
+
+def test_the_interval_of_the_evidence_is_the_bootstrap_over_scenes(store):
+    changes = [0.1, 0.2, 0.0, 0.4, 0.15, 0.3]
+    tried(store, *changes)
+    [row] = evidence(store, min_tried=3).to_dict("records")
+    assert (row["low"], row["high"]) == pytest.approx(mean_interval(changes))
+
+
+def test_many_trials_on_one_scene_have_no_interval_and_their_lesson_says_none(store):
+    tried(store, 0.1, 0.2, 0.3, scenes=1)
+    assert evidence(store)["low"].isna().all()
+    assert "+0.20 on 1 scenes" in lessons(store)[-1]

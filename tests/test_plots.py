@@ -52,13 +52,43 @@ def test_a_plot_of_a_store_is_the_plot_of_its_table(store: Store) -> None:
 
 def test_a_plot_can_be_drawn_into_axes_that_are_there(store: Store) -> None:
     _, ax = plt.subplots()
-    for plot in (plots.adherence, plots.pareto, plots.distribution, plots.elements, plots.deltas):
+    for plot in (plots.adherence, plots.pareto, plots.distribution, plots.deltas):
         assert plot(store, ax=ax) is ax
+    assert plots.elements(trends.by_element_kind(store, vision_model="mini-clip"), ax=ax) is ax
 
 
 def test_the_heat_map_has_the_hardest_kind_on_top(store: Store) -> None:
     ax = plots.elements(trends.by_element_kind(store, vision_model="mini-clip"))
     assert [text.get_text() for text in ax.get_yticklabels()] == ["color", "object"]
+
+
+def judged(vision_model: str, score: float, axis: str = "iteration", **other: object) -> dict[str, object]:
+    row = {"experiment": "main", "model": "mini", "vision_model": vision_model, "kind": "count", axis: 0, "scenes": 5}
+    return {**row, "score": score, **other}
+
+
+@pytest.mark.parametrize("axis", ["iteration", "round"])
+def test_judges_that_disagree_are_shown_side_by_side_and_not_averaged(axis: str) -> None:
+    table = pd.DataFrame(
+        [judged("severe", 0.15, axis), judged("mild", 0.73, axis), judged("mild", 0.8, axis, kind="color")]
+    )
+    panels = plots.elements(table.assign(scenes=[5, 5, 9])).figure.axes
+    shown = {panel.get_title().split(",")[0]: [text.get_text() for text in panel.texts] for panel in panels}
+    assert shown == {"main · mini · mild": ["0.73", "0.80"], "main · mini · severe": ["0.15"]}
+    assert [panel.get_title().split("n = ")[1].split("\n")[0] for panel in panels] == ["5 to 9 scenes", "5 scenes"]
+    assert panels[0].get_xlabel() == axis
+
+
+@pytest.mark.parametrize("apart", ["experiment", "model", "vision_model"])
+def test_arms_generators_and_judges_each_have_a_panel_of_their_own(apart: str) -> None:
+    table = pd.DataFrame([judged("mild", 0.1), {**judged("mild", 0.9), apart: "other"}])
+    assert len(plots.elements(table).figure.axes) == 2
+    with pytest.raises(ParameterError, match=r"one Axes cannot take 2 panels \(main"):
+        plots.elements(table, ax=plt.subplots()[1])
+
+
+def test_nothing_judged_is_an_empty_panel(store: Store) -> None:
+    assert plots.elements(trends.by_element_kind(store, experiment="none")).get_title() == ""
 
 
 def test_the_distribution_can_show_one_judge(store: Store) -> None:

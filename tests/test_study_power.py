@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import null_world
 import numpy as np
 import pytest
 from scipy.stats import wilcoxon
@@ -13,6 +14,7 @@ from forgekit.errors import ParameterError
 from forgekit.store import open_store
 from forgekit.study import Comparison, Study, study
 from forgekit.study.power import expect, scenes_needed
+from forgekit.study.results import results
 
 PLAN = Study(
     "next",
@@ -113,6 +115,16 @@ def test_a_claim_on_half_of_the_scenes_takes_twice_as_many(store):
     half = Comparison("refine", "resample", "study_models:Watching", "second half")
     plan = Study(**{**vars(PLAN), "primary": (half,)})
     assert f" {2 * scenes_needed(0.2)} at sd 0.200 (given)" in str(expect(store, plan, 3, sd=0.2))
+
+
+def test_without_a_word_the_spread_is_that_of_the_newest_other_study_in_the_store(store):
+    world = null_world.World(scenes=20)
+    [past] = null_world.write_studies(store, world, 1)
+    measured = [row["sd"] for row in results(store, past)["differences"][:2]]
+    said = expect(store, world.plan("next"), 100)
+    assert [spread.sd for spread in said.spreads.values()] == pytest.approx(measured)
+    assert f"study {past.name} in the store, n = 20" in str(said)
+    assert list(expect(store, past, 100).spreads.values()) == [None, None]  # not from what it has drawn itself
 
 
 @pytest.mark.parametrize(
