@@ -9,6 +9,7 @@ from forgekit.trends.arms import arms
 from forgekit.trends.costs import cost
 from forgekit.trends.iterations import adherence, by_element_kind, by_term, distributions
 from forgekit.trends.judges import failing_together, judge_agreement, judge_pairs
+from forgekit.trends.learnings import follow
 from forgekit.trends.pictures import before_after, pictures
 from forgekit.trends.scenes import decisions, scenes, version_elements
 from forgekit.trends.versions import bootstrap_interval, lineage, version_deltas
@@ -24,6 +25,7 @@ __all__ = [
     "decisions",
     "distributions",
     "failing_together",
+    "follow",
     "judge_agreement",
     "judge_pairs",
     "lineage",
