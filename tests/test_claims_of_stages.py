@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +18,8 @@ from conftest import FakeGenerator, FakeJudge
 from slow_writer import Writer, asked
 
 import forgekit as fk
+from forgekit.llm_policy import LanguageModelPolicy
+from forgekit.store import Store
 
 SCENES = ["a red circle", "a blue square", "two green triangles", "a pink heart", "a purple ring", "an orange star"]
 STAGES = {
@@ -114,3 +118,35 @@ def test_what_another_live_worker_has_in_hand_is_left_to_it(due, log, stage):
     assert Counter(scene for _, scene in asked(log)) == dict.fromkeys(SCENES, 1)
     process.kill()
     process.communicate()
+
+
+@dataclass
+class Overtaken:
+    """A language model that is so slow that somebody takes its worker for dead and does the work meanwhile."""
+
+    store: Store
+    others: Callable[[], object]
+    name: str = "overtaken"
+
+    def generate(self, requests):
+        for lock in self.store.path.with_name(f"{self.store.path.name}.workers").glob("*.lock"):
+            lock.unlink()
+        self.others()
+        return ["<PROMPT>a red circle, watercolor</PROMPT>"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_worker_that_lost_its_claim_changes_nothing_any_more(due, log, stage):
+    with due.transaction() as con:
+        con.execute("update prompts set status = 'archived' where prompt_text not like 'a red circle%'")
+    model = Overtaken(due, lambda: again(due, stage))
+    if stage == "complete":
+        report = fk.complete_prompts(due, language_model=model)
+    else:
+        report = fk.refine_prompts(due, policy=LanguageModelPolicy(model))
+    assert (report.done, report.failed) == (0, 0)
+    late = due.rows("select count(*) as n from prompts where prompt_text like '%watercolor'")
+    assert late == [{"n": 0}]
+    assert due.rows("select count(*) as n from prompts where prompt_text like '%line art'") == [{"n": 1}]
+    assert due.rows("select count(*) as n from prompt_learnings") == [{"n": int(stage == "refine")}]
+    assert fk.check(due).findings == []
