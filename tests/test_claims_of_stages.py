@@ -90,7 +90,7 @@ def test_a_killed_worker_loses_the_answer_in_flight_and_is_succeeded_at_once(due
     assert before == [{"n": 2}]
     killed_at = time.monotonic()
     assert again(due, stage).failed == 0
-    assert time.monotonic() - killed_at < 20
+    assert time.monotonic() - killed_at < 60  # no lease to wait for; the rest is the work itself
     scenes = [scene for _, scene in asked(log)]
     assert Counter(scenes) == {**dict.fromkeys(SCENES, 1), scenes[2]: 2}
     assert due.rows("select count(*) as n from prompts where prompt_text like '%line art'") == [{"n": len(SCENES)}]
