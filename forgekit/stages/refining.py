@@ -66,10 +66,14 @@ def refine_prompts(
     """Decide for every evaluated prompt: accept it, draw it again, or rewrite it.
 
     A rewrite becomes a new version (next `generation_iteration`, status `completed`). It replaces its
-    parent only if, on the same seeds, it is better and no element that passed falls by more than a
-    tolerance; else the next attempt starts from the parent again. Each decision is a row of
-    `prompt_learnings`, chained per scene; the effects of rewrites are views over the evidence. Where a
-    policy's language model fails, the prompt stays `evaluated` and comes up again on the next call.
+    parent only if, on the same seeds, it is better and no element that passed is lost in more than one
+    image; else the next attempt starts from the parent again. Each decision is a row of
+    `prompt_learnings`, chained per scene, and of `api_logs`; the effects of rewrites are views over the
+    evidence. A prompt that fails (no score by one judge under one key, a language model that cannot be
+    reached, an unknown generator) stays `evaluated` and comes up again on the next call.
+
+    Several workers share the prompts. Where the policy asks a language model each decision is committed
+    before the next, so a killed worker loses at most the answer in flight.
 
     Args:
         target: mean adherence, in [0, 1], from which a prompt is accepted.
