@@ -65,11 +65,15 @@ class Worker:
         A prompt that was taken from it (its lock file was deleted by hand, say) belongs to another worker now, and is
         left to that one.
         """
-        held = [str(row[0]) for row in con.execute(HELD, {"ids": list(ids), "me": self.id}).fetchall()]
+        held = self.held(con, ids)
         if held:
             self.store.move_prompts(con, held, to)
         self.release(con, held)
         return held
+
+    def held(self, con: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> list[str]:
+        """Return those of `ids` that this worker still holds."""
+        return [str(row[0]) for row in con.execute(HELD, {"ids": list(ids), "me": self.id}).fetchall()]
 
     def release(self, con: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> None:
         """Let go of prompts and leave their status as it is."""

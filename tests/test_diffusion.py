@@ -218,6 +218,54 @@ def test_other_pipelines_go_through_the_same_loader(fixture, request):
     assert a.metadata["pipeline"] in ("FluxPipeline", "Flux2KleinPipeline", "StableDiffusionPipeline")
 
 
+@pytest.mark.parametrize("fixture", ["flux_folder", "flux_2_folder", "stable_diffusion_folder"])
+def test_pixels_are_those_that_the_pipeline_makes_an_image_of_itself(fixture, request):
+    generator = from_address(str(request.getfixturevalue(fixture)))
+    (ours,) = generator.draw([DrawRequest("a cat", 5, SMALL)])
+    generators = [torch.Generator("cpu").manual_seed(5)]
+    (theirs,) = generator.pipeline(prompt=["a cat"], generator=generators, **SMALL).images
+    assert ours.image.mode == theirs.mode and (pixels(ours) == np.asarray(theirs).astype(int)).all()
+
+
+@pytest.mark.parametrize("fixture", ["flux_folder", "flux_2_folder", "stable_diffusion_folder"])
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_pixels_that_are_no_numbers_are_a_failure_and_no_black_picture(fixture, number, request):
+    generator = from_address(str(request.getfixturevalue(fixture)))
+    with torch.no_grad():
+        generator.pipeline.vae.decoder.conv_out.bias.fill_(number)
+    if number == float("inf"):  # before the pipeline cuts it off at white
+        generator.pipeline.vae.decoder.conv_norm_out.bias.data.fill_(number)
+    results = generator.draw([DrawRequest("a cat", 5, SMALL), DrawRequest("a dog", 6, SMALL)])
+    assert [isinstance(result, ItemError) for result in results] == [True, True]
+    assert all("no numbers (nan or inf)" in result.reason for result in results)
+
+
+def test_one_picture_without_numbers_does_not_take_its_batch_with_it(crowded):
+    from types import SimpleNamespace
+
+    images = np.full((2, 8, 8, 3), 0.5, dtype=np.float32)
+    images[1, 3, 3, 0] = np.nan
+    vars(crowded)["pipeline"] = lambda prompt, generator, **_: SimpleNamespace(images=images)
+    vars(crowded)["_signature"] = {}
+    good, bad = crowded.draw([DrawRequest("a", 1), DrawRequest("b", 2)])
+    assert good.image.getpixel((0, 0)) == (128, 128, 128)
+    assert "no numbers" in bad.reason
+
+
+@pytest.mark.parametrize("parameters", [{"true_cfg_scale": "2.5"}, {"guidance_scale": float("nan")}])
+def test_a_parameter_that_is_no_number_fails_only_its_own_requests(mini, parameters):
+    bad, good = mini.draw([DrawRequest("a", 1, {**QUICK, **parameters}), DrawRequest("a red star", 1, QUICK)])
+    assert (isinstance(bad, ItemError) and next(iter(parameters)) in bad.reason) or "TypeError" in bad.reason
+    assert isinstance(good, Drawing)
+
+
+def test_weights_that_come_late_are_told_apart_from_none(flux_folder, tmp_path):
+    generator = DiffusionGenerator("late", str(tmp_path / "weights"))
+    assert generator.describe()["revision"] is None
+    (tmp_path / "weights").symlink_to(flux_folder)
+    assert generator.describe()["revision"] is not None
+
+
 def test_metadata_is_json_and_says_how_the_picture_was_made(flux_folder):
     generator = from_address(str(flux_folder))
     (drawing,) = generator.draw([DrawRequest("a cat", 5, {**SMALL, "guidance_scale": 2.0, "max_sequence_length": 16})])

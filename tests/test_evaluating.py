@@ -51,8 +51,10 @@ def test_a_missing_image_is_null_with_a_reason_and_the_rest_is_judged(generated)
     gone = generated.rows("select id, image_path from generated_images order by id limit 1")[0]
     (generated.folder / gone["image_path"]).unlink()
     report = fk.evaluate_images(generated, vision_models=[FakeJudge()])
-    assert report.done == 3
-    assert list(report.failures) == [f"image {gone['id']} by fake-judge"]
+    prompt = generated.rows("select prompt_id from generated_images where id = $id", id=gone["id"])[0]["prompt_id"]
+    assert report.done == 2
+    assert list(report.failures) == [prompt]
+    assert "is missing" in report.failures[prompt]
     row = generated.rows("select element_scores, error from image_evaluations where image_id = $id", id=gone["id"])[0]
     assert row["element_scores"] is None
     assert "is missing" in row["error"]

@@ -15,6 +15,7 @@ from forgekit.ids import content_id
 from forgekit.judging.graph_scores import score_graphs
 from forgekit.judging.ordering import EMBEDDED
 from forgekit.models import VisionModel, load_model
+from forgekit.pass_marks import keep_pass_mark
 from forgekit.rows import insert_rows
 from forgekit.store import Store
 
@@ -39,11 +40,11 @@ order by i.image_id
 
 REPLACE = "delete from judge_calibrations where id = $id"
 
-# The images that this judge has scored follow the new threshold.
+# The images that this judge has scored follow its pass mark.
 MARK_ADHERING = """
 update generated_images
-set is_adhering = adherence_score >= $threshold,
-    evaluation_details = json_merge_patch(evaluation_details, json_object('adhering_at', $threshold::double))
+set is_adhering = adherence_score >= $pass_mark,
+    evaluation_details = json_merge_patch(evaluation_details, json_object('adhering_at', $pass_mark::double))
 where adherence_score is not null
   and evaluation_details ->> '$.vision_model' = $vision_model
   and evaluation_details ->> '$.judge_key' = $judge_key
@@ -143,8 +144,9 @@ def calibrate(
 ) -> pd.DataFrame:
     """Find from which score on "adheres" is right as often as wanted, and store it with each judge.
 
-    From then on `evaluate_images` sets `is_adhering` by it, and images that the judge has scored already follow. A
-    second call replaces what the first one found. Where both truths were used, human ratings count.
+    It becomes the judge's pass mark (table `pass_marks`): `evaluate_images` sets `is_adhering` by it from then on, and
+    images that the judge has scored already follow. A second call replaces what the first one found. Where both truths
+    were used, human ratings count.
 
     Args:
         judges: vision models to calibrate.
@@ -155,7 +157,8 @@ def calibrate(
         seed: another one draws other graphs; `judge-test` draws those of 0.
 
     Returns:
-        One row per judge; `threshold` is null where no score reaches the precision, and `is_adhering` stays as it was.
+        One row per judge; `threshold` is null where no score reaches the precision; the pass mark is then what it is without this
+        truth: the other truth's threshold, else the judge's `adhering_at`.
 
     Raises:
         UnknownModelError: a judge that nobody knows or whose weights are not there.
@@ -175,12 +178,12 @@ def calibrate(
     truth = GRAPHS if rated_at is None else RATINGS
     rows = [_row(model, truth, precision, *sample) for model, sample in zip(models, samples, strict=True)]
     with store.transaction() as con:
-        for row in rows:
+        for model, row in zip(models, rows, strict=True):
             con.execute(REPLACE, {"id": row["id"]})
             insert_rows(con, "judge_calibrations", [row])
-            if row["threshold"] is not None and (truth == RATINGS or not _is_rated(con, row)):
-                names = ("threshold", "vision_model", "judge_key")
-                con.execute(MARK_ADHERING, {name: row[name] for name in names})
+            mark = keep_pass_mark(con, model, row["judge_key"])
+            identity = {name: row[name] for name in ("vision_model", "judge_key")}
+            con.execute(MARK_ADHERING, {**identity, "pass_mark": mark})
     return pd.DataFrame(rows)[list(COLUMNS)]
 
 
@@ -218,15 +221,6 @@ def _row(judge: VisionModel, truth: str, precision: float, scores: Any, truths: 
         "images": int(np.isfinite(np.asarray(scores, dtype=float)).sum()),
         "curve": reliability(scores, truths).to_dict("records"),
     }
-
-
-def _is_rated(con: Any, row: dict[str, Any]) -> bool:
-    """Tell whether a threshold from human ratings stands, which renders do not overrule."""
-    found = con.execute(
-        "from judge_calibrations where vision_model = $v and judge_key = $k and truth = $t and threshold is not null",
-        {"v": row["vision_model"], "k": row["judge_key"], "t": RATINGS},
-    )
-    return found.fetchone() is not None
 
 
 def _pairs(scores: ArrayLike, truths: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

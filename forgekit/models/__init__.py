@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from inspect import getattr_static
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -170,13 +171,17 @@ def _found(role: str, model: str) -> Any:
 
 
 def _checked(role: str, protocol: type, model: Any) -> Any:
-    if isinstance(model, protocol):
-        return model
-    lacks = (
-        [name for name in protocol.__protocol_attrs__ if not hasattr(model, name)]
-        if hasattr(protocol, "__protocol_attrs__")
-        else []
-    )
-    raise ParameterError(
-        f"{model!r} is no {role}: it lacks {', '.join(sorted(lacks)) or 'the methods of the Protocol'}"
-    )
+    members = {*protocol.__annotations__, *(name for name in vars(protocol) if not name.startswith("_"))}
+    lacks = sorted(name for name in members if not _has(model, name))
+    if lacks:
+        raise ParameterError(f"{model!r} is no {role}: it lacks {', '.join(lacks)}")
+    return model
+
+
+def _has(model: Any, name: str) -> bool:
+    """Whether `model` has the attribute; a property is not asked for its value, which it may not have yet."""
+    try:
+        getattr_static(model, name)
+    except AttributeError:
+        return hasattr(model, name)  # of an object that stands for another one
+    return True

@@ -142,6 +142,16 @@ def identity(address: str, revision: str | None, entry: str) -> str | None:
     return Path(cached).parent.name if isinstance(cached, str) else revision
 
 
+def known_identity(judge: Any, address: str, revision: str | None, entry: str) -> str | None:
+    """Return `identity`, looked up until the weights are there: a judge without them must not keep the key of none."""
+    if "_weights" not in vars(judge):
+        found = identity(address, revision, entry)
+        if found in (None, revision):
+            return found
+        vars(judge)["_weights"] = found
+    return vars(judge)["_weights"]
+
+
 def shown(address: str) -> str:
     """Return `address` as it is recorded: the path of embedded weights differs between machines."""
     return f"embedded/{Path(address).name}" if MINI_WEIGHTS in Path(address).parents else address

@@ -16,8 +16,8 @@ from forgekit.models.batches import (
     RecentlyUsed,
     as_rgb,
     distinct_images,
-    identity,
     in_batches,
+    known_identity,
     meaning,
     placement,
     shown,
@@ -61,7 +61,7 @@ class ContrastiveJudge:
     none_of_these: bool = False
     artifacts: Mapping[str, str] = field(default_factory=dict)  # a flaw in words → the same picture without it
     unwanted_at: float = 0.6  # probability from which a contrast counts as seen instead of its phrase
-    adhering_at: float = 0.5  # image score (geometric mean of the elements) from which on an image adheres
+    adhering_at: float = 0.5  # score from which on an image adheres, or an element is there; no reason is given above
     remembered: int = 20_000  # texts whose features are kept
 
     def __post_init__(self) -> None:
@@ -69,14 +69,18 @@ class ContrastiveJudge:
         if "{}" not in self.template:
             raise ParameterError(f"template={self.template!r} of {self.name}: put {{}} where the phrase belongs")
 
-    @cached_property
+    @property
     def judge_key(self) -> str:
         """Hash of weights, templates and thresholds; not of device and batch size, which change no verdict."""
         address = self.model.removeprefix(LOCAL).removeprefix(HUB)
         return content_hash(
             {
                 "family": "contrastive",
-                "weights": [shown(address), self.pretrained, identity(address, None, "open_clip_config.json")],
+                "weights": [
+                    shown(address),
+                    self.pretrained,
+                    known_identity(self, address, None, "open_clip_config.json"),
+                ],
                 "template": self.template,
                 "none_of_these": self.none_of_these,
                 "artifacts": dict(self.artifacts),
@@ -116,7 +120,7 @@ class ContrastiveJudge:
         if any(value != value for value in similarity.values()):
             return ItemError(f"{self.name} gave no number (nan) for this image")
         logits = {text: scale * value + bias for text, value in similarity.items()}
-        reader = _Reading(logits, self.none_of_these, self.unwanted_at)
+        reader = _Reading(logits, self.none_of_these, self.unwanted_at, self.adhering_at)
         for element, contrasts in plan.options:
             reader.read(element, contrasts)
         cut = self._towers.cut_off(self.template.format(plan.text))
@@ -176,8 +180,11 @@ class _Plan:
 class _Reading:
     """Reads element scores off the logits of phrases and contrasts."""
 
-    def __init__(self, logits: Mapping[str, float], none_of_these: bool, unwanted_at: float) -> None:
-        self.logits, self.none_of_these, self.unwanted_at = logits, none_of_these, unwanted_at
+    def __init__(
+        self, logits: Mapping[str, float], none_of_these: bool, unwanted_at: float, adhering_at: float
+    ) -> None:
+        self.logits, self.none_of_these = logits, none_of_these
+        self.unwanted_at, self.adhering_at = unwanted_at, adhering_at
         self.scores: dict[str, float] = {}
         self.reasons: dict[str, str] = {}
         self.winners: list[str] = []
@@ -197,7 +204,7 @@ class _Reading:
         nothing = self.none_of_these and chances[-1] > rival
         if options[best] != NOTHING and not nothing:
             self.winners.append(options[best])
-        if chance < 0.5:
+        if chance < self.adhering_at:
             instead = "nothing of the kind" if nothing else f"rather {options[best]} ({rival:.2f})"
             self.reasons[element.key] = f"{element.phrase} ({chance:.2f}): {instead}"
         if best and rival >= self.unwanted_at and options[best] != NOTHING:

@@ -78,7 +78,7 @@ class Detector:
         with torch.inference_mode():
             found = (self._compare if self.kind in OWL else self._ground)(images, phrases)
         for proposals in found:
-            if not np.isfinite(proposals.scores).all():
+            if not (np.isfinite(proposals.scores).all() and np.isfinite(proposals.boxes).all()):
                 raise ValueError("the detector gave no number (nan) for this image")
         return [_best(proposals) for proposals in found]
 

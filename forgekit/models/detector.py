@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
 from forgekit.models import Judgement
-from forgekit.models.batches import MINI_WEIGHTS, identity, in_batches, load_transformers, present, shown
+from forgekit.models.batches import MINI_WEIGHTS, in_batches, known_identity, load_transformers, present, shown
 from forgekit.models.sighting import POSITION_RULES, Rules, Sighting
 from forgekit.models.sought import Sought
 from forgekit.scene import Scene
@@ -69,13 +69,13 @@ class DetectorJudge:
             if not 0 < getattr(self, field) < 1:
                 raise ParameterError(f"{field}={getattr(self, field)} of {self.name}: a score between 0 and 1")
 
-    @cached_property
+    @property
     def judge_key(self) -> str:
         """Hash of weights, template, rules and thresholds; not of device and batch size, which change no verdict."""
         return content_hash(
             {
                 "family": "detector",
-                "weights": [shown(self.repo), identity(self.repo, self.revision, "config.json")],
+                "weights": [shown(self.repo), known_identity(self, self.repo, self.revision, "config.json")],
                 "asking": [self.template, list(self.attributes), self.rivals],
                 "rules": vars(self._rules),
                 "thresholds": [self.adhering_at],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import os
 import time
 from collections import defaultdict
@@ -18,7 +19,9 @@ from typing import Any
 from forgekit.errors import ItemError, ParameterError, UnknownModelError, did_you_mean
 from forgekit.ids import canonical_json
 from forgekit.models import Drawing, DrawRequest
-from forgekit.models.loading import fingerprint, free_memory, is_out_of_memory, quiet
+from forgekit.models.batches import known_identity
+from forgekit.models.loading import free_memory, is_out_of_memory, quiet
+from forgekit.models.pixels import as_picture
 from forgekit.models.prompt_limits import Reader, load_readers, truncated
 
 log = logging.getLogger(__name__)
@@ -58,7 +61,7 @@ class DiffusionGenerator:
 
     def describe(self) -> dict[str, Any]:
         """Return what besides the request determines the pixels; loads no weights."""
-        return dict(self._identity)
+        return {**self._identity, "revision": known_identity(self, self.repo, self.revision, "model_index.json")}
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
@@ -66,7 +69,6 @@ class DiffusionGenerator:
         return {
             "model": self.name,
             "repo": "embedded" if self.repo == MINI_WEIGHTS else self.repo,  # the path differs between machines
-            "revision": self._revision(),
             "dtype": dtype,
             "device": device,
             "versions": {package: version(package) for package in ("torch", "diffusers", "transformers")},
@@ -91,6 +93,8 @@ class DiffusionGenerator:
                 drawn = self._draw_alike([requests[i] for i in places], arguments, self.batch_size)
             except ParameterError as error:
                 drawn = [ItemError(str(error))] * len(places)
+            except REFUSALS as error:  # a text where a number belongs, say
+                drawn = [ItemError(f"{self.name}: {type(error).__name__}: {error}")] * len(places)
             for i, result in zip(places, drawn, strict=True):
                 results[i] = result
         return results
@@ -99,11 +103,13 @@ class DiffusionGenerator:
         """Return the pipeline's call arguments for a request's `parameters`, defaults filled in.
 
         Raises:
-            ParameterError: the pipeline has no such argument, or it would ignore the negative prompt.
+            ParameterError: the pipeline has no such argument, it is nan or inf, or the negative prompt would be ignored.
         """
         arguments = {**self.defaults, **parameters}
         allowed = {n for n in self._signature if n not in RESERVED and not n.endswith(("embeds", "_image"))}
-        for name in arguments:
+        for name, value in arguments.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ParameterError(f"{name}={value} of {self.name}: give a finite number")
             if name not in allowed:
                 raise ParameterError(
                     f"{self.name} ({self._pipeline_class}) has no parameter {name!r}."
@@ -161,6 +167,8 @@ class DiffusionGenerator:
         pipeline, call = self.pipeline, dict(arguments)
         if "negative_prompt" in call:
             call["negative_prompt"] = [call["negative_prompt"]] * len(batch)
+        if "output_type" in self._signature:
+            call["output_type"] = "np"  # an image of whole numbers hides that they were none: nan turns black
         started = time.perf_counter()
         with quiet():  # truncation is recorded, not printed
             output = pipeline(
@@ -173,9 +181,18 @@ class DiffusionGenerator:
         return [
             ItemError(f"{self.name}: the pipeline's safety checker withheld the picture")
             if hidden
-            else Drawing(image, self._metadata(request, arguments, image.size, seconds))
-            for request, image, hidden in zip(batch, output.images, withheld, strict=True)
+            else self._drawing(request, arguments, pixels, seconds)
+            for request, pixels, hidden in zip(batch, output.images, withheld, strict=True)
         ]
+
+    def _drawing(
+        self, request: DrawRequest, arguments: dict[str, Any], pixels: Any, seconds: float
+    ) -> Drawing | ItemError:
+        try:
+            image = as_picture(pixels)
+        except ValueError as error:
+            return ItemError(f"{self.name}: {error}")
+        return Drawing(image, self._metadata(request, arguments, image.size, seconds))
 
     def _metadata(
         self, request: DrawRequest, arguments: dict[str, Any], size: tuple[int, int], seconds: float
@@ -259,12 +276,3 @@ class DiffusionGenerator:
             accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
             device = accelerator.type if accelerator else "cpu"
         return device, self.dtype if self.dtype != "auto" else "float32" if device == "cpu" else "bfloat16"
-
-    def _revision(self) -> str | None:
-        """Return what tells these weights from others: a hash of local files, or the commit of cached hub files."""
-        if Path(self.repo).is_dir():
-            return fingerprint(Path(self.repo))
-        from huggingface_hub import try_to_load_from_cache
-
-        cached = try_to_load_from_cache(self.repo, "model_index.json", revision=self.revision)
-        return Path(cached).parent.name if isinstance(cached, str) else self.revision

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
 from forgekit.models import Judgement
-from forgekit.models.batches import MINI_WEIGHTS, identity, in_batches, load_transformers, present, shown
+from forgekit.models.batches import MINI_WEIGHTS, in_batches, known_identity, load_transformers, present, shown
 from forgekit.scene import Element, Scene, list_elements
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class VQAJudge:
     count_questions: bool = True  # ask "How many hearts are there?" instead of "Are there two hearts?"
     least_mass: float = 0.3
     unwanted_at: float = 0.6  # probability from which an absent thing counts as seen, or another number as the count
-    adhering_at: float = 0.5  # image score (geometric mean of the elements) from which on an image adheres
+    adhering_at: float = 0.5  # score from which on an image adheres, or an element is there; no reason is given above
 
     def __post_init__(self) -> None:
         """Refuse templates that hold no place for what they ask about."""
@@ -63,14 +63,14 @@ class VQAJudge:
                 given = f"{field}={getattr(self, field)!r}"
                 raise ParameterError(f"{given} of {self.name}: put {{}} where the text belongs")
 
-    @cached_property
+    @property
     def judge_key(self) -> str:
         """Hash of weights, templates and thresholds; not of device and batch size, which change no verdict."""
         asking = [self.prompt, self.whole, self.description, self.description_tokens, self.count_questions]
         return content_hash(
             {
                 "family": "vqa",
-                "weights": [shown(self.repo), identity(self.repo, self.revision, "config.json")],
+                "weights": [shown(self.repo), known_identity(self, self.repo, self.revision, "config.json")],
                 "asking": [*asking, YES_NO, NUMBERS],
                 "thresholds": [self.least_mass, self.unwanted_at, self.adhering_at],
             }
@@ -109,7 +109,7 @@ class VQAJudge:
             scores[key] = answers[right] / mass if mass >= self.least_mass else None
             if scores[key] is None:
                 reasons[key] = f"{question} was not answered: only {mass:.2f} of the odds are on a possible answer"
-            elif scores[key] < 0.5:
+            elif scores[key] < self.adhering_at:
                 reasons[key] = f"{question} {best} ({answers[best] / mass:.2f})"
             if element:
                 raw.append(answers[right])

@@ -44,3 +44,9 @@ create table if not exists pass_marks (
     created_at timestamp not null default (now() at time zone 'utc'),
     primary key (vision_model, judge_key)
 );
+
+-- A version that was left `evaluated` without a score, because the steering judge had no verdict, comes up again.
+update prompts
+set status = 'generated'
+where status = 'evaluated'
+  and current_score is null;

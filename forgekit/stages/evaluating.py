@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from forgekit.claims import Worker, working
-from forgekit.errors import ForgekitError, ItemError, ParameterError
-from forgekit.models import Judgement, VisionModel, load_model
+from forgekit.errors import ItemError, ParameterError
+from forgekit.models import VisionModel, load_model
 from forgekit.rows import insert_rows
-from forgekit.stages.report import StageReport, recorded_call, running
-from forgekit.stages.verdicts import HELDOUT, OBJECTIVE, Picture, evaluation_row, read_pictures
+from forgekit.stages.calls import CallError, Calls, recorded_calls
+from forgekit.stages.report import StageReport, running
+from forgekit.stages.scores import SCORE_VERDICTS, score
+from forgekit.stages.seats import NO_KEY, Seat, refuse_unfit, take_seats
+from forgekit.stages.verdicts import HELDOUT, Picture, checked_verdict, evaluation_row, read_pictures
 from forgekit.store import Store
 
 IMAGES_AT_ONCE = 128  # pictures in memory
+NOTHING_ASKED = "the scene asks for nothing that a judge could check: no elements"
 
 # Prompts left in `evaluating` by a worker that died are due again; their stored verdicts stand.
 DUE = """
@@ -25,17 +30,69 @@ where status in ('generated', 'evaluating')
 order by created_at, id
 """
 
+# What is past evaluation: all of it that has images (`$backfill`), or that of which one of the judges failed to say.
+PAST = """
+select id
+from prompts
+where status in ('evaluated', 'archived', 'needs_refinement')
+  and ($experiment is null or experiment = $experiment)
+  and id not in (select unnest($attempted::uuid[]))
+  and id in (
+    select prompt_id from generated_images where $backfill
+    union
+    select prompt_id from image_evaluations where id in ({failed})
+  )
+order by created_at, id
+"""
+
+# Failed verdicts of these judges (`$names`, `$keys`) on images of which they have given none since. Weights that come
+# late give a judge another key: what it failed to say without them it is asked with them.
+FAILED = """
+select f.{column}
+from image_evaluations f
+join (select unnest($names::varchar[]) as name, unnest($keys::varchar[]) as key) judge on judge.name = f.vision_model
+where f.error is not null
+  and not exists (
+    from image_evaluations e
+    where e.image_id = f.image_id
+      and e.vision_model = judge.name
+      and e.judge_key = judge.key
+      and e.error is null
+  )
+"""
+
+# With the decision that each image was drawn for: the last one before its round.
 IMAGES = """
-select i.id as image_id, i.image_path, p.id as prompt_id, p.scene_hash, s.scene_text, s.elements
-from generated_images i
-join prompts p on p.id = i.prompt_id
-join scenes s on s.scene_hash = p.scene_hash
-where p.id in (select unnest($ids::uuid[]))
-order by p.created_at, p.id, i.created_at, i.id
+with images as (
+    select
+        i.id as image_id, i.image_path, i.round, i.created_at as drawn_at,
+        p.id as prompt_id, p.scene_hash, p.experiment, p.model, p.created_at
+    from generated_images i
+    join prompts p on p.id = i.prompt_id
+    where p.id in (select unnest($ids::uuid[]))
+      and ($only::uuid[] is null or i.id in (select unnest($only::uuid[])))
+),
+decisions as (
+    select
+        l.id, q.scene_hash, q.experiment, q.model,
+        row_number() over (partition by q.scene_hash, q.experiment, q.model order by l.created_at, l.id) as round
+    from prompt_learnings l
+    join prompts q on q.id = l.prompt_id
+    where q.scene_hash in (select scene_hash from images)
+)
+select i.image_id, i.image_path, i.prompt_id, i.scene_hash, s.scene_text, s.elements, d.id as learning_id
+from images i
+join scenes s on s.scene_hash = i.scene_hash
+left join decisions d
+    on d.scene_hash = i.scene_hash
+    and d.experiment = i.experiment
+    and d.model = i.model
+    and d.round = i.round
+order by i.created_at, i.prompt_id, i.drawn_at, i.image_id
 """
 
 # Verdicts by the same judge on the same pictures, asked the same, whichever prompt the image belongs to. Those that
-# failed (error is not null) are asked for again.
+# failed are asked for again, and so are those of stores from before a null or a nan among the scores was a failure.
 STORED = """
 select image_id, verdict_key, model_output, adherence_analysis, element_scores
 from image_evaluations
@@ -43,72 +100,29 @@ where vision_model = $vision_model
   and judge_key = $judge_key
   and verdict_key in (select unnest($keys::varchar[]))
   and error is null
+  and (
+    soft_tifa_gm between 0 and 1
+    or (soft_tifa_gm is null and not list_contains(json_type(element_scores, '$.*'), 'NULL'))
+  )
 order by created_at, id
 """
 
-BACKFILL = """
-select id
-from prompts
-where status in ('evaluated', 'archived', 'needs_refinement')
-  and ($experiment is null or experiment = $experiment)
-  and exists (from generated_images i where i.prompt_id = prompts.id)
-order by created_at, id
+
+# A verdict that failed, or one on a picture that was replaced, makes way for the new one.
+MAKE_WAY = """
+delete from image_evaluations
+where id in (select unnest($ids::uuid[]))
+   or (vision_model = $vision_model and judge_key = $no_key and image_id in (select unnest($images::uuid[])))
 """
 
-SCORE_VERDICTS = """
-update image_evaluations
-set soft_tifa_am = s.soft_tifa_am, soft_tifa_gm = s.soft_tifa_gm
-from image_scores s
-where s.evaluation_id = image_evaluations.id
-  and s.evaluation_id in (select unnest($ids::uuid[]))
-"""
 
-# The threshold found on images of known truth (`forgekit.judging`); people outrank renders.
-CALIBRATED_AT = """
-select threshold
-from judge_calibrations
-where vision_model = $vision_model and judge_key = $judge_key and threshold is not null
-order by truth = 'human ratings' desc, created_at desc
-limit 1
-"""
+@dataclass(frozen=True)
+class Work:
+    """One call of the stage: its worker and report, and the judges that cannot work, each with the reason."""
 
-# What the steering judge says becomes the image's and the prompt's score. Null where a verdict is missing.
-SCORE_IMAGES = """
-update generated_images
-set adherence_score = s.soft_tifa_gm,
-    is_adhering = s.soft_tifa_gm >= $adhering_at,
-    evaluation_details = json_object(
-        'vision_model', s.vision_model, 'judge_key', s.judge_key, 'evaluation_id', s.evaluation_id,
-        'soft_tifa_am', s.soft_tifa_am, 'soft_tifa_gm', s.soft_tifa_gm,
-        'adhering_at', $adhering_at::double, 'heldout', $heldout::varchar[]
-    )
-from image_scores s
-where s.image_id = generated_images.id
-  and s.vision_model = $vision_model
-  and s.judge_key = $judge_key
-  and s.prompt_id in (select unnest($ids::uuid[]))
-"""
-
-ROLES = """
-update image_evaluations
-set role = case when vision_model = $vision_model and judge_key = $judge_key then 'objective' else 'heldout' end
-where prompt_id in (select unnest($ids::uuid[]))
-"""
-
-SCORE_PROMPTS = """
-update prompts
-set current_score = scored.mean_score, best_image_id = scored.best_image_id
-from (
-    select
-        prompt_id,
-        steady_avg(adherence_score) as mean_score,
-        arg_max(id, (adherence_score, id)) filter (adherence_score is not null) as best_image_id
-    from generated_images
-    where prompt_id in (select unnest($ids::uuid[]))
-    group by prompt_id
-) scored
-where scored.prompt_id = prompts.id
-"""
+    worker: Worker
+    report: StageReport
+    unable: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate_images(
@@ -123,12 +137,14 @@ def evaluate_images(
 
     The first model steers (`role` "objective"): `adherence_score` of an image is the geometric mean of its element
     probabilities, `current_score` of a prompt the mean over its images. The others only watch ("heldout"). An image is
-    `is_adhering` from the judge's calibrated threshold on (`forgekit.judging.calibrate`), else from its `adhering_at`.
+    `is_adhering` from the judge's pass mark on: its calibrated threshold (`forgekit.judging.calibrate`), else its
+    `adhering_at`.
 
     A verdict is identified by the picture's content, the judge's key (weights, templates, thresholds) and what the
     scene asks; the same verdict is never computed twice, not even for another prompt, and an image file that was
-    replaced is judged anew. An image or a verdict that fails is stored as null with its reason, and asked for again
-    when the prompt comes up again.
+    replaced is judged anew. A verdict that fails is stored as null with its reason, and asked for again on the next
+    call. A prompt of which an image has no score by the steering judge is `generated` as before, without a score, and
+    named in the report; a judge that only watches holds no prompt back.
 
     Args:
         vision_models: names or objects; the first one steers the loop, the others are held out.
@@ -136,112 +152,126 @@ def evaluate_images(
 
     Raises:
         UnknownModelError: a vision model that nobody knows.
-        ParameterError: no vision model, or two of the same name.
+        ParameterError: no vision model, two of the same name, one whose `adhering_at` is no number in [0, 1], or
+            `prompts_per_batch` below 1.
     """
     judges = [load_model("vision_model", model) for model in vision_models]
-    names = [judge.name for judge in judges]
-    if not judges or len(set(names)) < len(names):
-        raise ParameterError(f"vision_models={names}: give at least one, each name once")
+    refuse_unfit(judges)
+    if prompts_per_batch < 1:
+        raise ParameterError(f"prompts_per_batch={prompts_per_batch} must be 1 or more")
+    past = PAST.format(failed=FAILED.format(column="id"))
     attempted: list[str] = []
-    past = [row["id"] for row in store.rows(BACKFILL, experiment=experiment)] if backfill else []
-    due = len(store.df(DUE, experiment=experiment, attempted=attempted))
-    with working(store) as worker, running("evaluate", total=due + len(past), unit="prompt") as (report, bar):
-        while ids := worker.claim(
-            DUE, to="evaluating", limit=prompts_per_batch, experiment=experiment, attempted=attempted
-        ):
+    filters = {"experiment": experiment, "attempted": attempted}
+    seats = take_seats(store, judges, {})
+    due = len(store.df(DUE, **filters)) + len(store.df(past, backfill=backfill, **filters, **_keys(seats)))
+    with working(store) as worker, running("evaluate", total=due, unit="prompt") as (report, bar):
+        work = Work(worker, report)
+        while ids := worker.claim(DUE, to="evaluating", limit=prompts_per_batch, **filters):
             attempted += ids
-            _judge_prompts(store, report, list(zip(judges, _roles(judges), strict=True)), ids)
-            _finish(worker, judges, ids)
-            report.done += len(ids)
+            seats = take_seats(store, judges, work.unable)
+            empty = _judge_prompts(work, seats, ids)
+            _finish(work, seats, ids, empty)
             bar.update(len(ids))
-            if len(ids) < prompts_per_batch:
-                break  # nothing else was due
-        for start in range(0, len(past), prompts_per_batch):
-            ids = past[start : start + prompts_per_batch]
-            _judge_prompts(store, report, [(judge, HELDOUT) for judge in judges], ids)
+        while seats := [
+            replace(seat, role=HELDOUT) for seat in take_seats(store, judges, work.unable) if not seat.error
+        ]:
+            ids = worker.claim(past, limit=prompts_per_batch, backfill=backfill, **filters, **_keys(seats))
+            if not ids:
+                break
+            attempted += ids
+            _judge_prompts(work, seats, ids, None if backfill else _failed_images(store, seats, ids))
+            with store.transaction() as con:
+                worker.release(con, ids)
             bar.update(len(ids))
     return report
 
 
-def _roles(judges: Sequence[VisionModel]) -> list[str]:
-    return [OBJECTIVE] + [HELDOUT] * (len(judges) - 1)
+def _keys(seats: Sequence[Seat]) -> dict[str, list[str]]:
+    return {"names": [seat.judge.name for seat in seats], "keys": [seat.key for seat in seats]}
+
+
+def _failed_images(store: Store, seats: Sequence[Seat], prompt_ids: Sequence[str]) -> list[str]:
+    failed = FAILED.format(column="image_id") + " and f.prompt_id in (select unnest($ids::uuid[]))"
+    return [row["image_id"] for row in store.rows(failed, ids=list(prompt_ids), **_keys(seats))]
 
 
 def _judge_prompts(
-    store: Store, report: StageReport, judges: Sequence[tuple[VisionModel, str]], prompt_ids: Sequence[str]
-) -> None:
-    """Have each judge, with its role, judge what it has not judged of these prompts, and commit the verdicts."""
-    images = store.rows(IMAGES, ids=list(prompt_ids))
+    work: Work, seats: Sequence[Seat], prompt_ids: Sequence[str], only: list[str] | None = None
+) -> set[str]:
+    """Have each judge judge what it has not judged of these prompts (of their images `only`), and commit the verdicts.
+
+    Returns:
+        The prompts whose scenes ask for nothing.
+    """
+    store, empty = work.worker.store, set()
+    images = store.rows(IMAGES, ids=list(prompt_ids), only=only)
     for pictures in read_pictures(store.folder, images, IMAGES_AT_ONCE):
-        for judge, role in judges:
-            try:
-                _judge(store, report, judge, role, pictures)
-            except ForgekitError as error:  # no weights, bad settings: the other judges go on
-                report.failures[judge.name] = str(error)
+        empty |= {picture.prompt_id for picture in pictures if picture.content and not picture.elements}
+        for seat in seats:
+            with recorded_calls(store, "evaluate") as calls:
+                _judge(work, calls, seat, pictures)
+    return empty
 
 
-def _judge(store: Store, report: StageReport, judge: VisionModel, role: str, pictures: Sequence[Picture]) -> None:
-    key = judge.judge_key
-    keys = {picture.image_id: picture.verdict_key(key) for picture in pictures}
-    stored = store.rows(STORED, vision_model=judge.name, judge_key=key, keys=[k for k in keys.values() if k])
+def _judge(work: Work, calls: Calls, seat: Seat, pictures: Sequence[Picture]) -> None:
+    keys = {picture.image_id: picture.verdict_key(seat.key) for picture in pictures}
+    stored = work.worker.store.rows(STORED, **seat.identity, keys=[key for key in keys.values() if key])
     judged = {(row["image_id"], row["verdict_key"]) for row in stored}
     due = [picture for picture in pictures if (picture.image_id, keys[picture.image_id]) not in judged]
     if not due:
         return
     verdicts: dict[str, Any] = {row["verdict_key"]: row for row in stored}
     unknown = {keys[p.image_id]: p for p in due if p.content and keys[p.image_id] not in verdicts}
-    asked, call = _ask(judge, role, list(unknown.values()))
-    verdicts.update(zip(unknown, asked, strict=True))
-    rows = [
-        evaluation_row(p, (judge.name, key), role, verdicts[keys[p.image_id]] if p.content else p.image) for p in due
-    ]
-    ids = [row["id"] for row in rows]
-    with store.transaction() as con:
-        # A failed verdict, or one on a picture that was replaced, makes way for the new one.
-        con.execute("delete from image_evaluations where id in (select unnest($ids::uuid[]))", {"ids": ids})
+    verdicts.update(zip(unknown, _ask(work, calls, seat, list(unknown.values())), strict=True))
+    said = [(picture, verdicts[keys[picture.image_id]] if picture.content else picture.image) for picture in due]
+    rows = [evaluation_row(p, (seat.judge.name, seat.key), seat.role, verdict, seat.pass_mark) for p, verdict in said]
+    with work.worker.store.transaction() as con:
+        held = work.worker.held(con, sorted({row["prompt_id"] for row in rows}))
+        rows = [row for row in rows if row["prompt_id"] in held]  # the others are another worker's by now
+        ids, images = [row["id"] for row in rows], [row["image_id"] for row in rows]
+        con.execute(MAKE_WAY, {"ids": ids, "images": images, "vision_model": seat.judge.name, "no_key": NO_KEY})
         insert_rows(con, "image_evaluations", rows)
         con.execute(SCORE_VERDICTS, {"ids": ids})
-        insert_rows(con, "api_logs", call)
-    _count(report, judge.name, rows, reused=sum(p.content is not None for p in due) - len(unknown))
+        insert_rows(con, "api_logs", calls.rows)
+    calls.rows.clear()
+    _count(work.report, seat, rows, reused=sum(p.content is not None for p in due) - len(unknown))
 
 
-def _ask(
-    judge: VisionModel, role: str, pictures: Sequence[Picture]
-) -> tuple[list[Judgement | ItemError], list[dict[str, Any]]]:
-    """Return the verdicts on the pictures and the log row of the call; neither where there is nothing to ask."""
-    if not pictures:
-        return [], []
-    request = {"images": [picture.image_id for picture in pictures], "role": role}
-    with recorded_call("evaluate", judge.name, request) as call:
-        try:
-            verdicts = judge.judge([picture.image for picture in pictures], [picture.scene for picture in pictures])
-        except ForgekitError as error:
-            verdicts = [ItemError(str(error))] * len(pictures)
-        call.errors += sorted({verdict.reason for verdict in verdicts if isinstance(verdict, ItemError)})
-        call.response = {"judged": sum(isinstance(verdict, Judgement) for verdict in verdicts)}
-    return verdicts, [call.row()]
+def _ask(work: Work, calls: Calls, seat: Seat, pictures: Sequence[Picture]) -> list[Any]:
+    """Return the judge's verdicts; a judge that turns out to have no weights is not asked again in this call."""
+    error = seat.error or work.unable.get(seat.judge.name)
+    if error or not pictures:
+        return [ItemError(error)] * len(pictures)
+    verdicts = calls.ask(
+        seat.judge.name,
+        pictures,
+        lambda asked: seat.judge.judge([picture.image for picture in asked], [picture.scene for picture in asked]),
+        check=checked_verdict,
+        request=lambda asked: {"images": [picture.image_id for picture in asked], "role": seat.role},
+        counted="judged",
+    )
+    for verdict in verdicts:
+        if isinstance(verdict, CallError) and verdict.lasting:
+            work.unable[seat.judge.name] = verdict.reason
+    return verdicts
 
 
-def _count(report: StageReport, judge: str, rows: Sequence[dict[str, Any]], *, reused: int) -> None:
+def _count(report: StageReport, seat: Seat, rows: Sequence[Mapping[str, Any]], *, reused: int) -> None:
+    judge = seat.judge.name
     report.count(f"verdicts of {judge}", sum(row["error"] is None for row in rows))
     report.count(f"verdicts of {judge} used again", reused)
     cut = sum(bool(row["model_output"] and row["model_output"]["metrics"].get("truncated_words")) for row in rows)
     report.count(f"texts cut short by {judge}", cut)
-    report.failures.update({f"image {row['image_id']} by {judge}": row["error"] for row in rows if row["error"]})
+    if seat.role == HELDOUT:  # where the steering judge fails, the prompt does
+        report.failures.update({f"image {row['image_id']} by {judge}": row["error"] for row in rows if row["error"]})
 
 
-def _finish(worker: Worker, judges: Sequence[VisionModel], prompt_ids: Sequence[str]) -> None:
-    objective, ids = judges[0], list(prompt_ids)
-    with worker.store.transaction() as con:
-        try:
-            steering = {"vision_model": objective.name, "judge_key": objective.judge_key}
-        except ForgekitError:  # reported by _judge_prompts: without a verdict the scores stay null
-            steering = None
-        if steering:
-            found = con.execute(CALIBRATED_AT, steering).fetchone()
-            adhering_at = found[0] if found else objective.adhering_at
-            heldout = [judge.name for judge in judges[1:]]
-            con.execute(SCORE_IMAGES, {**steering, "adhering_at": adhering_at, "heldout": heldout, "ids": ids})
-            con.execute(ROLES, {**steering, "ids": ids})
-        con.execute(SCORE_PROMPTS, {"ids": ids})
-        worker.settle(con, prompt_ids, "evaluated")
+def _finish(work: Work, seats: Sequence[Seat], prompt_ids: Sequence[str], empty: set[str]) -> None:
+    """Score what is still in hand; what has a score is `evaluated`, the rest is `generated` again."""
+    with work.worker.store.transaction() as con:
+        held = work.worker.held(con, prompt_ids)
+        unscored = score(con, seats[0], [seat.judge.name for seat in seats[1:]], held)
+        done = work.worker.settle(con, [key for key in held if key not in unscored], "evaluated")
+        work.worker.settle(con, sorted(unscored), "generated")
+    work.report.done += len(done)
+    work.report.failures.update(unscored | {key: NOTHING_ASKED for key in unscored if key in empty})

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from forgekit.claims import Worker, working
-from forgekit.errors import ForgekitError, ItemError, ParameterError
-from forgekit.ids import content_hash, content_id
-from forgekit.images import encode_png, stored_file, write_image
-from forgekit.models import DrawRequest, ImageGenerator, load_model, load_stored_model
+from forgekit.errors import ItemError, ParameterError
+from forgekit.images import stored_file, write_image
+from forgekit.models import ImageGenerator, load_model, load_stored_model
 from forgekit.rows import insert_rows
-from forgekit.stages.report import StageReport, recorded_call, running
+from forgekit.stages.calls import Calls, recorded_calls
+from forgekit.stages.drawings import Picture, Wanted, checked_drawing, described, image_seed, wanted_images
+from forgekit.stages.report import StageReport, running
 from forgekit.store import Store
 
-# Prompts left in `generating` by a worker that died are due again; their stored images are not drawn twice.
+__all__ = ["generate_images", "image_seed"]
+
+# Prompts left in `generating`, by a worker that died or because an image failed, are due again; their stored images
+# are not drawn twice.
 DUE = """
 select id
 from prompts
@@ -28,11 +30,27 @@ where status in ('completed', 'needs_refinement', 'generating')
 order by created_at, id
 """
 
+# With the number of decisions about the scene, in this arm, that came before, and the last one: it caused the drawing.
 IN_HAND = """
-select id, scene_hash, model, prompt_text, base_parameters
-from prompts
-where id in (select unnest($ids::uuid[]))
-order by created_at, id
+with in_hand as (
+    select *
+    from prompts
+    where id in (select unnest($ids::uuid[]))
+),
+decisions as (
+    select q.scene_hash, q.experiment, q.model, count(*) as n, arg_max(l.id, (l.created_at, l.id)) as last_id
+    from prompt_learnings l
+    join prompts q on q.id = l.prompt_id
+    where q.scene_hash in (select scene_hash from in_hand)
+    group by all
+)
+select
+    p.id, p.scene_hash, p.model, p.prompt_text, p.base_parameters,
+    coalesce(d.n, 0) as round,
+    d.last_id as learning_id
+from in_hand p
+left join decisions d using (scene_hash, experiment, model)
+order by p.created_at, p.id
 """
 
 STORED = "select id from generated_images where id in (select unnest($ids::uuid[]))"
@@ -48,29 +66,6 @@ group by all
 """
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """One image that a prompt is to have. `draw_key` hashes everything that determines its pixels."""
-
-    prompt_id: str
-    request: DrawRequest
-    draw_key: str
-
-    @property
-    def image_id(self) -> str:
-        """The id that this image gets in whatever process draws it."""
-        return content_id("image", prompt=self.prompt_id, seed=self.request.seed, draw_key=self.draw_key)
-
-
-@dataclass(frozen=True)
-class Picture:
-    """PNG bytes that exist already or were just drawn; `path` once they are stored."""
-
-    png: bytes
-    metadata: dict[str, Any]
-    path: str | None = None
-
-
 def generate_images(
     store: Store,
     *,
@@ -83,8 +78,11 @@ def generate_images(
 
     Image i of a prompt has a seed made from its scene, `base_parameters["seed"]` and i: the versions of
     a scene share their seeds, so they compare pair by pair. What is stored is never drawn again, also
-    not for a second prompt that asks for the same picture. Prompts of which no image could be drawn
-    stay `generating` and are tried again on the next call.
+    not for a second prompt that asks for the same picture. A prompt that did not get all its images
+    keeps those it got and stays `generating`; the others are tried again on the next call.
+
+    Whatever a generator raises or returns in the place of drawings is the failure of the prompts it was
+    asked about, with its traceback in `api_logs`; the others go on.
 
     Args:
         image_generator: draws only the prompts whose `model` has its name; None draws each with its own model.
@@ -100,6 +98,7 @@ def generate_images(
         )
     given = load_model("image_generator", image_generator) if image_generator is not None else None
     filters = {"experiment": experiment, "model": given.name if given else None}
+    models = {given.name: given} if given else {}
     prompts_per_batch = max(1, images_per_batch // images_per_prompt)
     attempted: list[str] = []
     due = len(store.df(DUE, attempted=attempted, **filters))
@@ -108,82 +107,74 @@ def generate_images(
             attempted += ids
             prompts = store.rows(IN_HAND, ids=ids)
             for name in sorted({prompt["model"] for prompt in prompts}):
-                try:
-                    model = given or load_stored_model("image_generator", name, within=store.folder)
-                    _generate(worker, report, model, [p for p in prompts if p["model"] == name], images_per_prompt)
-                except ForgekitError as error:  # this model cannot work at all; the prompts of others go on
-                    report.failures.update({p["id"]: str(error) for p in prompts if p["model"] == name})
+                with recorded_calls(store, "generate") as calls:
+                    own = [prompt for prompt in prompts if prompt["model"] == name]
+                    rows, failures = _drawn(store, calls, models, own, images_per_prompt)
+                    _commit(worker, report, calls, [prompt["id"] for prompt in own], rows, failures)
             bar.update(len(ids))
     return report
 
 
-def image_seed(scene_hash: str, seed: int, index: int) -> int:
-    """Return the seed of image `index` of a scene: in [0, 2**31), the same for every version and batch size."""
-    return int(hashlib.sha256(f"{scene_hash}/{seed}/{index}".encode()).hexdigest()[:8], 16) >> 1
-
-
-def _generate(
-    worker: Worker,
-    report: StageReport,
-    model: ImageGenerator,
-    prompts: Sequence[dict[str, Any]],
+def _drawn(
+    store: Store,
+    calls: Calls,
+    models: dict[str, ImageGenerator],
+    prompts: Sequence[Mapping[str, Any]],
     images_per_prompt: int,
-) -> None:
-    """Draw, write and commit what these prompts lack."""
-    store = worker.store
-    wanted = [image for prompt in prompts for image in _wanted_images(model, prompt, images_per_prompt)]
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Draw and write what these prompts of one model lack: the rows of the images, and why prompts lack some still."""
+    name = prompts[0]["model"]
+    if name not in models:
+        loaded = calls.make(
+            name,
+            {"model": name},
+            lambda _: load_stored_model("image_generator", name, within=store.folder),
+            log_success=False,
+        )
+        if isinstance(loaded, ItemError):  # this model cannot work at all; the prompts of others go on
+            return [], {prompt["id"]: loaded.reason for prompt in prompts}
+        models[name] = loaded
+    model = models[name]
+    rows, failures, wanted = [], {}, []
+    for prompt in prompts:
+        request = {"prompt_id": prompt["id"]}
+        plan = calls.make(
+            name, request, lambda _, p=prompt: wanted_images(model, p, images_per_prompt), log_success=False
+        )
+        if isinstance(plan, ItemError):
+            failures[prompt["id"]] = plan.reason
+        else:
+            wanted += plan
     stored = {row["id"] for row in store.rows(STORED, ids=[image.image_id for image in wanted])}
     missing = [image for image in wanted if image.image_id not in stored]
-    pictures: dict[str, Picture | ItemError] = dict(_drawn_before(store, [image.draw_key for image in missing]))
-    to_draw = list({image.draw_key: image for image in missing if image.draw_key not in pictures}.values())
-    calls = []
-    if to_draw:
-        with recorded_call("generate", model.name, _described(to_draw)) as call:
-            drawings = model.draw([image.request for image in to_draw])
-            call.errors += sorted({drawing.reason for drawing in drawings if isinstance(drawing, ItemError)})
-            call.response = {"images": sum(not isinstance(drawing, ItemError) for drawing in drawings)}
-        calls.append(call.row())
-        for image, drawing in zip(to_draw, drawings, strict=True):
-            if isinstance(drawing, ItemError):
-                pictures[image.draw_key] = drawing
-                continue
-            metadata = {**drawing.metadata, "prompt": image.request.prompt, "draw_key": image.draw_key}
-            pictures[image.draw_key] = Picture(encode_png(drawing.image, metadata), metadata)
-
-    rows, failures = [], {}
+    pictures = _pictures(store, calls, model, missing)
     for image in missing:
         picture = pictures[image.draw_key]
-        if isinstance(picture, ItemError):
-            failures[image.prompt_id] = picture.reason
-            continue
-        path = write_image(store.folder, image.image_id, picture.png, same_as=picture.path)
-        rows.append(
-            {
-                "id": image.image_id,
-                "prompt_id": image.prompt_id,
-                "image_path": path,
-                "generation_metadata": picture.metadata,
-            }
+        path = picture if isinstance(picture, ItemError) else _written(store, calls, image, picture)
+        if isinstance(path, ItemError):
+            failures.setdefault(image.prompt_id, path.reason)
+        else:
+            rows.append(_row(image, path, picture.metadata))
+    return rows, failures
+
+
+def _pictures(
+    store: Store, calls: Calls, model: ImageGenerator, missing: Sequence[Wanted]
+) -> dict[str, Picture | ItemError]:
+    """Return the pictures by draw key: those that some prompt has already, the others drawn."""
+    pictures: dict[str, Picture | ItemError] = dict(_drawn_before(store, [image.draw_key for image in missing]))
+    to_draw = list({image.draw_key: image for image in missing if image.draw_key not in pictures}.values())
+    if to_draw:
+        drawn = calls.ask(
+            model.name,
+            to_draw,
+            lambda images: model.draw([image.request for image in images]),
+            check=checked_drawing,
+            request=described,
+            counted="images",
         )
-    have_images = {row["prompt_id"] for row in rows} | {i.prompt_id for i in wanted if i.image_id in stored}
-    with store.transaction() as con:
-        insert_rows(con, "generated_images", rows)
-        insert_rows(con, "api_logs", calls)
-        worker.settle(con, sorted(have_images), "generated")
-    report.done += len(have_images)
-    report.failures.update(failures)
-    report.count("images", len(rows))
-
-
-def _wanted_images(model: ImageGenerator, prompt: dict[str, Any], images_per_prompt: int) -> list[Wanted]:
-    parameters = {**model.default_parameters(), **prompt["base_parameters"]}
-    seed = parameters.pop("seed", 0)
-    wanted = []
-    for index in range(images_per_prompt):
-        request = DrawRequest(prompt["prompt_text"], image_seed(prompt["scene_hash"], seed, index), parameters)
-        key = content_hash([model.name, model.describe(), request.prompt, request.seed, parameters])
-        wanted.append(Wanted(prompt["id"], request, key))
-    return wanted
+        pictures |= {image.draw_key: picture for image, picture in zip(to_draw, drawn, strict=True)}
+    return pictures
 
 
 def _drawn_before(store: Store, draw_keys: Sequence[str]) -> dict[str, Picture]:
@@ -195,11 +186,45 @@ def _drawn_before(store: Store, draw_keys: Sequence[str]) -> dict[str, Picture]:
     return drawn
 
 
-def _described(images: Sequence[Wanted]) -> dict[str, Any]:
+def _written(store: Store, calls: Calls, image: Wanted, picture: Picture) -> str | ItemError:
+    """Write the file of an image; return its path, or why it cannot be written."""
+    request = {"prompt_id": image.prompt_id, "image": image.image_id}
+    return calls.make(
+        "files",
+        request,
+        lambda _: write_image(store.folder, image.image_id, picture.png, same_as=picture.path),
+        log_success=False,
+    )
+
+
+def _row(image: Wanted, path: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "requests": [
-            {"prompt_id": image.prompt_id, "prompt": image.request.prompt, "seed": image.request.seed}
-            for image in images
-        ],
-        "parameters": dict(images[0].request.parameters),
+        "id": image.image_id,
+        "prompt_id": image.prompt_id,
+        "image_path": path,
+        "generation_metadata": metadata,
+        "round": image.round,
+        "image_index": image.index,
     }
+
+
+def _commit(
+    worker: Worker,
+    report: StageReport,
+    calls: Calls,
+    prompt_ids: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    failures: Mapping[str, str],
+) -> None:
+    """Store what was drawn for prompts that are still in hand; those that have all their images are `generated`."""
+    with worker.store.transaction() as con:
+        held = set(worker.held(con, prompt_ids))
+        kept = [row for row in rows if row["prompt_id"] in held]
+        insert_rows(con, "generated_images", kept)
+        insert_rows(con, "api_logs", calls.rows)
+        done = worker.settle(con, [key for key in prompt_ids if key not in failures], "generated")
+        worker.release(con, prompt_ids)
+    calls.rows.clear()
+    report.done += len(done)
+    report.failures.update({key: reason for key, reason in failures.items() if key in held})
+    report.count("images", len(kept))

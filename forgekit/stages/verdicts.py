@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ from forgekit.ids import content_hash, content_id
 from forgekit.images import read_image
 from forgekit.models import Judgement
 from forgekit.scene import Element, Scene, list_elements, parse
+from forgekit.stages.calls import reason_of
+from forgekit.stages.report import storable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,6 +39,7 @@ class Picture:
     asked: str
     image: Image | ItemError
     content: str | None  # None where the file cannot be read
+    learning_id: str | None = None  # the decision of the refiner that the image was drawn for, if any
 
     def verdict_key(self, judge_key: str) -> str | None:
         """Return what a verdict depends on, as a hash: pixels, the judge's settings, what it is asked."""
@@ -43,18 +48,12 @@ class Picture:
 
 def read_pictures(folder: Path, rows: Iterable[Mapping[str, Any]], at_once: int) -> Iterator[list[Picture]]:
     """Read the images of `rows` (image_id, image_path, prompt_id, scene_hash, scene_text, elements), some at a time."""
-    scenes: dict[str, tuple[Scene, Sequence[Element], str]] = {}
+    scenes: dict[str, tuple[Scene, Sequence[Element], str] | ItemError] = {}
     pictures: list[Picture] = []
     for row in rows:
         if row["scene_hash"] not in scenes:
-            scene = Scene(row["scene_text"], row["elements"] or parse(row["scene_text"]))
-            elements = list_elements(scene.elements)
-            asked = content_hash([scene.text, [asdict(element) for element in elements]])
-            scenes[row["scene_hash"]] = scene, elements, asked
-        image = read_image(folder, row["image_path"])
-        content = None if isinstance(image, ItemError) else _content(image)
-        ids = (row["image_id"], row["prompt_id"], row["scene_hash"])
-        pictures.append(Picture(*ids, *scenes[row["scene_hash"]], image, content))
+            scenes[row["scene_hash"]] = _scene(row)
+        pictures.append(_picture(folder, row, scenes[row["scene_hash"]]))
         if len(pictures) == at_once:
             yield pictures
             pictures = []
@@ -62,10 +61,88 @@ def read_pictures(folder: Path, rows: Iterable[Mapping[str, Any]], at_once: int)
         yield pictures
 
 
+def _scene(row: Mapping[str, Any]) -> tuple[Scene, Sequence[Element], str] | ItemError:
+    try:
+        scene = Scene(row["scene_text"], row["elements"] or parse(row["scene_text"]))
+        elements = list_elements(scene.elements)
+    except Exception as error:  # this scene's failure; the others are judged
+        return ItemError(f"what the scene asks for cannot be told: {reason_of(error)}")
+    return scene, elements, content_hash([scene.text, [asdict(element) for element in elements]])
+
+
+def _picture(folder: Path, row: Mapping[str, Any], scene: tuple[Scene, Sequence[Element], str] | ItemError) -> Picture:
+    ids = (row["image_id"], row["prompt_id"], row["scene_hash"])
+    asked = (Scene(row["scene_text"], {}), [], "") if isinstance(scene, ItemError) else scene
+    try:
+        image = scene if isinstance(scene, ItemError) else read_image(folder, row["image_path"])
+        content = None if isinstance(image, ItemError) else _content(image)
+    except Exception as error:  # this image's failure: a picture too large to open, say
+        image, content = ItemError(f"the image file {row['image_path']} cannot be read: {reason_of(error)}"), None
+    return Picture(*ids, *asked, image, content, row["learning_id"])
+
+
+def checked_verdict(picture: Picture, verdict: Any) -> Judgement | ItemError:
+    """Return what a judge said about a picture with nothing in it but what a verdict can hold.
+
+    Element scores, `text_match_score` and `style_deviation` are numbers in [0, 1], metrics are finite, elements are
+    those of the scene. What is no such number becomes None with a reason, what is no such element is left out with one.
+    """
+    if not isinstance(verdict, Judgement):
+        return ItemError(f"it returned a {type(verdict).__name__}; a judge returns a Judgement or an ItemError")
+    if not isinstance(verdict.element_scores, Mapping):
+        return ItemError(f"its element_scores are a {type(verdict.element_scores).__name__}, not one score per element")
+    known = {element.key for element in picture.elements}
+    reasons = {str(key): str(reason) for key, reason in dict(verdict.reasons or {}).items()}
+    strange = sorted(str(key) for key in verdict.element_scores if key not in known)
+    reasons |= {key: "the scene has no such element" for key in strange}
+    if strange and len(strange) == len(verdict.element_scores):
+        return ItemError(f"none of the elements that it scored is one of the scene: {', '.join(strange)}")
+    given = {key: score for key, score in verdict.element_scores.items() if key in known}
+    scores = {key: _number(score, key, reasons, top=1.0) for key, score in given.items()}
+    metrics = {str(key): _number(value, str(key), reasons) for key, value in dict(verdict.metrics or {}).items()}
+    return Judgement(
+        element_scores=scores,
+        text_match_score=_number(verdict.text_match_score, "text_match_score", reasons, top=1.0),
+        description=storable(str(verdict.description)),
+        unwanted_elements=storable([str(thing) for thing in verdict.unwanted_elements]),
+        detected_artifacts=storable([str(flaw) for flaw in verdict.detected_artifacts]),
+        style_deviation=_number(verdict.style_deviation, "style_deviation", reasons, top=1.0),
+        reasons=storable(reasons),
+        metrics=storable(metrics),
+    )
+
+
+def _number(value: Any, name: str, reasons: dict[str, str], *, top: float | None = None) -> float | int | None:
+    """Return `value` as a finite number, in [0, `top`] where that is given; else None, with a word in `reasons`."""
+    if value is None:
+        return None
+    number = value
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a number of numpy or torch
+        number = value.item()
+    if isinstance(number, bool) or not isinstance(number, Real):
+        reason = f"no number: {type(value).__name__} {str(value)[:40]!r}"
+    elif not math.isfinite(number):
+        reason = f"no number: {float(number)}"
+    elif top is not None and not 0 <= number <= top:
+        reason = f"{float(number):g} lies outside 0 to {top:g}"
+    else:
+        return number if isinstance(number, int) and top is None else float(number)
+    reasons[name] = f"{reasons[name]}; {reason}" if name in reasons else reason
+    return None
+
+
 def evaluation_row(
-    picture: Picture, judge: tuple[str, str], role: str, verdict: Judgement | ItemError | Mapping[str, Any]
+    picture: Picture,
+    judge: tuple[str, str],
+    role: str,
+    verdict: Judgement | ItemError | Mapping[str, Any],
+    pass_mark: float,
 ) -> dict[str, Any]:
-    """Return the `image_evaluations` row of a verdict by `judge` (name, key); a mapping is a row to use again."""
+    """Return the `image_evaluations` row of a verdict by `judge` (name, key); a mapping is a row to use again.
+
+    Elements below `pass_mark` are the missing ones. A verdict that leaves an element of its own without a score keeps
+    what it says and has an error as well: the image has no score by it, and it is to be asked for again.
+    """
     name, key = judge
     row = {
         "id": content_id("evaluation", image=picture.image_id, vision_model=name, judge_key=key),
@@ -82,7 +159,21 @@ def evaluation_row(
     if isinstance(verdict, ItemError):
         return {**row, "error": verdict.reason}
     documents = _documents(picture.elements, verdict) if isinstance(verdict, Judgement) else verdict
-    return {**row, **{name: documents[name] for name in DOCUMENTS}}
+    scores = documents["element_scores"]
+    missing = [e.phrase for e in picture.elements if (score := scores.get(e.key)) is not None and score < pass_mark]
+    return {
+        **row,
+        "model_output": documents["model_output"],
+        "adherence_analysis": {**documents["adherence_analysis"], "missing_elements": missing},
+        "element_scores": scores,
+        "error": _without_score(scores, documents["model_output"].get("reasons", {})),
+    }
+
+
+def _without_score(scores: Mapping[str, float | None], reasons: Mapping[str, str]) -> str | None:
+    nulls = sorted(key for key, score in scores.items() if score is None)
+    told = (f"{key} ({reasons[key]})" if reasons.get(key) else key for key in nulls)
+    return f"no score for {', '.join(told)}" if nulls else None
 
 
 def _documents(elements: Sequence[Element], verdict: Judgement) -> dict[str, Any]:
@@ -97,15 +188,10 @@ def _documents(elements: Sequence[Element], verdict: Judgement) -> dict[str, Any
         },
         "adherence_analysis": {
             "text_match_score": verdict.text_match_score,
-            "missing_elements": [e.phrase for e in elements if _failed(verdict.element_scores.get(e.key))],
             "unwanted_elements": list(verdict.unwanted_elements),
             "style_deviation": verdict.style_deviation,
         },
     }
-
-
-def _failed(score: float | None) -> bool:
-    return score is not None and score < 0.5
 
 
 def _confidence(elements: Sequence[Element], scores: Mapping[str, float | None]) -> dict[str, float | None]:
