@@ -80,7 +80,9 @@ def test_a_true_gain_of_a_tenth_is_shown_by_every_judge(tmp_path: Path) -> None:
 def test_versions_that_confirm_compete_with_none_and_stand_beside_the_curve(tmp_path: Path) -> None:
     (tmp_path / "with").mkdir()
     (tmp_path / "without").mkdir()
-    store, other = (make(tmp_path / name, scenes=20, confirm=confirm) for name, confirm in (("with", 1.0), ("without", None)))
+    store, other = (
+        make(tmp_path / name, scenes=20, confirm=confirm) for name, confirm in (("with", 1.0), ("without", None))
+    )
     assert trends.adherence(store)["selected"].max() < 1
     shown = trends.confirmed(store)
     assert (shown["confirmed"] == 1).all()

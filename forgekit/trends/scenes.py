@@ -132,7 +132,9 @@ def version_elements(store: Store, prompt_id: str) -> pd.DataFrame:
     where the judge could not say; the judge's `pass_mark`, below which an element counts as missing.
     """
     asked = store.rows("select scene_hash from prompts where id = $id::uuid", id=prompt_id)
-    named = [item for names in scene_phrases(store, [row["scene_hash"] for row in asked]).values() for item in names.items()]
+    named = [
+        item for names in scene_phrases(store, [row["scene_hash"] for row in asked]).values() for item in names.items()
+    ]
     keys, phrases = [key for key, _ in named], [phrase for _, phrase in named]
     return store.df(VERSION_ELEMENTS, prompt_id=prompt_id, elements=keys, phrases=phrases)
 
