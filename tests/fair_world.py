@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -32,6 +33,7 @@ class World:
     target: float | None = None
     confirm: float | None = None
     seed: int = 0
+    names: Mapping[str, str] = field(default_factory=dict)  # of experiments, by arm, where not those of the arms
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {table: [] for table in TABLES})
     ids: int = 0
 
@@ -73,7 +75,8 @@ class World:
             self.rows["prompt_learnings"].append({"id": self._id(), "prompt_id": best, "actions": actions})
 
     def _version(self, scene: str, arm: str, parent: str | None, iteration: int) -> str:
-        row = {"id": self._id(), "scene_hash": scene, "parent_prompt_id": parent, "model": "fair", "experiment": arm}
+        row = {"id": self._id(), "scene_hash": scene, "parent_prompt_id": parent, "model": "fair"}
+        row["experiment"] = self.names.get(arm, arm)
         row |= {"prompt_text": "a prompt", "base_parameters": {}, "generation_iteration": iteration}
         self.rows["prompts"].append(row | {"status": "archived", "best_image_id": None})
         return row["id"]

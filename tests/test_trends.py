@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import fair_world
 import numpy as np
 import pytest
 import study
 
 from forgekit import trends
+from forgekit.cli import main
 from forgekit.errors import ParameterError
 from forgekit.ids import content_hash, content_id
 from forgekit.metrics import mean_interval
@@ -376,3 +379,17 @@ def test_a_decision_comes_with_the_change_it_made_by_both_kinds_of_judge(finishe
         "select change from version_changes where scene_hash = $s and vision_model = 'mini-clip' order by all", s=scene
     )
     assert sorted(table["objective_change"].dropna()) == pytest.approx(deltas["change"].tolist())
+
+
+def test_the_command_prints_the_curve_what_was_gained_and_what_fresh_seeds_confirm(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = fair_world.World(scenes=6, rounds=2, confirm=0.75).fill(open_store(tmp_path / "forge.duckdb"))
+    assert main(["adherence", "--store", str(store.path), "--experiment", "rewrite"]) == 0
+    told = capsys.readouterr().out
+    gain = trends.gain(store, experiment="rewrite", vision_model="steering").iloc[0]
+    assert f"{gain['gain']:.3f}" in told
+    assert re.search(r"on fresh seeds\n.*confirmed.*\n.*0\.750", told)
+    assert "selected" in told
+    assert main(["adherence", "--store", str(tmp_path / "new.duckdb")]) == 0
+    assert "Nothing is judged yet" in capsys.readouterr().out

@@ -9,6 +9,7 @@ luck in choosing does not look like progress (docs/trends.md); columns named `se
 from forgekit.trends.arms import arms
 from forgekit.trends.costs import cost
 from forgekit.trends.judges import failing_together, judge_agreement, judge_pairs
+from forgekit.trends.overview import overview
 from forgekit.trends.pictures import before_after, pictures
 from forgekit.trends.rounds import adherence, confirmed, gain
 from forgekit.trends.scenes import decisions, scenes, version_elements
@@ -30,6 +31,7 @@ __all__ = [
     "judge_agreement",
     "judge_pairs",
     "lineage",
+    "overview",
     "pictures",
     "scenes",
     "version_deltas",
