@@ -48,7 +48,9 @@ def test_the_trend_names_who_steers_and_who_is_held_out(store: Store) -> None:
 
 
 def test_the_score_on_fresh_seeds_stands_right_of_the_curve_with_its_interval(tmp_path: Path) -> None:
-    world = fair_world.World(scenes=12, rounds=3, confirm=0.9).fill(open_store(tmp_path / "forge.duckdb"))
+    world = fair_world.World(scenes=12, rounds=3, confirm=True, confirmed=0.9).fill(
+        open_store(tmp_path / "forge.duckdb")
+    )
     table = trends.adherence(world, experiment="rewrite", vision_model="steering")
     for ax in (plots.adherence(table, confirmed=trends.confirmed(world)), plots.adherence(world)):
         marker = ax.containers[0].lines[0]

@@ -384,7 +384,9 @@ def test_a_decision_comes_with_the_change_it_made_by_both_kinds_of_judge(finishe
 def test_the_command_prints_the_curve_what_was_gained_and_what_fresh_seeds_confirm(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store = fair_world.World(scenes=6, rounds=2, confirm=0.75).fill(open_store(tmp_path / "forge.duckdb"))
+    store = fair_world.World(scenes=6, rounds=2, confirm=True, confirmed=0.75).fill(
+        open_store(tmp_path / "forge.duckdb")
+    )
     assert main(["adherence", "--store", str(store.path), "--experiment", "rewrite"]) == 0
     told = capsys.readouterr().out
     gain = trends.gain(store, experiment="rewrite", vision_model="steering").iloc[0]
