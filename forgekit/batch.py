@@ -107,40 +107,47 @@ def run_batch(
 def summary(store: Store, plan: Plan, folder: Path) -> pd.DataFrame:
     """Return one row per execution: the parameters that vary, its status, and its key figures from the store.
 
-    `first` and `last` are the adherence by the steering judge at the first and the last iteration, `images` how many
-    were drawn; null where the execution left none.
+    By the judge that steered (`judge`): `scenes`, `images` drawn, cross-fitted adherence at the `first` and the `last`
+    round, and the paired `gain` with its 95 % interval, `low` to `high` (`trends.gain`); null where the execution left
+    none. An execution that drew with several generators has a row for each (`generator`).
     """
     import pandas as pd
 
-    figures = trends.adherence(store)
-    figures = figures[figures["steers"]] if figures["steers"].any() else figures
-    figures = figures.groupby("experiment").agg(
-        first=("adherence", "first"), last=("adherence", "last"), images=("images", "last")
-    )
+    figures = _figures(store)
     rows = []
     for execution in plan.executions:
         state = read_state(folder, execution)
-        known = plan.experiment(execution) in figures.index
-        row = figures.loc[plan.experiment(execution)] if known else {}
-        rows.append(
-            {
-                "execution": execution.name,
-                **{name: _plain(value) for name, value in execution.values.items()},
-                "status": state.status if state else "waiting",
-                "seconds": state.seconds if state else None,
-                **{name: row.get(name) for name in figures.columns},
-                "gain": row["last"] - row["first"] if known else None,
-                "error": state.error if state else None,
-            }
-        )
+        found = figures[figures["experiment"] == plan.experiment(execution)].drop(columns="experiment")
+        for row in found.to_dict("records") or [dict.fromkeys(found.columns)]:
+            rows.append(
+                {
+                    "execution": execution.name,
+                    **{name: _plain(value) for name, value in execution.values.items()},
+                    "status": state.status if state else "waiting",
+                    "seconds": state.seconds if state else None,
+                    **row,
+                    "error": state.error if state else None,
+                }
+            )
     return pd.DataFrame(rows)
+
+
+def _figures(store: Store) -> pd.DataFrame:
+    """Return what each arm drew and gained by the judge that steers it: one row per (experiment, generator)."""
+    line = ["experiment", "model", "vision_model"]
+    curve = trends.adherence(store)
+    drawn = curve[curve["steers"]].groupby(line, as_index=False)["images"].last()
+    gains = trends.gain(store)[[*line, "scenes", "first", "last", "gain", "low", "high"]]
+    figures = drawn.merge(gains, on=line, how="left").rename(columns={"model": "generator", "vision_model": "judge"})
+    return figures[["experiment", "generator", "judge", "scenes", "images", "first", "last", "gain", "low", "high"]]
 
 
 def write_index(store: Store, plan: Plan, folder: Path) -> None:
     """Write `summary.csv` and `index.html` as things stand now."""
     table = summary(store, plan, folder)
     table.to_csv(folder / "summary.csv", index=False)
-    counts = ", ".join(f"{n} {status}" for status, n in table["status"].value_counts().items())
+    counted = table.drop_duplicates("execution")
+    counts = ", ".join(f"{n} {status}" for status, n in counted["status"].value_counts().items())
     links = [
         _link(f"{name}.html", name) if (folder / f"{name}.html").exists() else escape(name)
         for name in table["execution"]
@@ -152,9 +159,11 @@ def write_index(store: Store, plan: Plan, folder: Path) -> None:
     shown = table.assign(execution=links, status=status).dropna(axis=1, how="all")
     shown.insert(1, "as", notebooks)
     body = [
-        f"<p>{len(table)} executions of {escape(plan.notebook.name)}: {counts}. "
+        f"<p>{len(counted)} executions of {escape(plan.notebook.name)}: {counts}. "
         f"As of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, store {escape(str(store.path))}.</p>",
         pages.table(shown, html=["execution", "as", "status"]),
+        "<p class=quiet>Adherence by the judge that steered, cross-fitted: no image judges a version that it helped to "
+        "choose. Gain is paired within scenes, low to high its 95 % interval over them.</p>",
         f"<p>{_link('summary.csv', 'summary.csv')}</p>",
     ]
     _write_whole(folder / "index.html", pages.page(f"Batch {plan.name}", body))

@@ -34,7 +34,7 @@ STAGES = {
     "batch": "forgekit.batch:run_batch",
     "export": "forgekit.export:export_store",
     "report": "forgekit.report:write_report",
-    "adherence": "forgekit.trends:adherence",
+    "adherence": "forgekit.trends:overview",
     "judge-test": "forgekit.judging:judge_test",
     "calibrate": "forgekit.judging:calibrate",
     "import-ratings": "forgekit.judging:import_ratings",

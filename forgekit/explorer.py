@@ -32,7 +32,7 @@ def explore(
 
     Args:
         experiment: the one to begin with; None for the first.
-        scene: the scene to begin with, as its text; None for the one that gained most.
+        scene: the scene to begin with, as its text; None for the one with the largest cross-fitted gain.
         vision_model: the judge to begin with; None for the one that steers.
         interactive: widgets (True) or plain HTML (False); None for widgets where a JupyterLab or notebook server
             started the kernel.
@@ -153,4 +153,5 @@ def _scene_label(row: Any) -> str:
 def _version_label(row: Any) -> str:
     score = f"{row.current_score:.2f}" if row.current_score == row.current_score else row.status
     made_by = row.action if isinstance(row.action, str) else "first version" if row.iteration == 0 else "rewritten"
+    made_by = "on fresh seeds" if row.decision == "confirm" else made_by
     return f"v{row.iteration} · {score} · {made_by} · {row.model}"

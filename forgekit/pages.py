@@ -119,12 +119,12 @@ def _joined(words: Sequence[str]) -> str:
     return re.sub(r" (?=[,.;:!?])", "", escape(" ".join(words)))
 
 
-def bars(scores: Mapping[str, float | None], *, failed_below: float = 0.5) -> str:
-    """Return scores in [0, 1] as labelled bars, those below `failed_below` in another colour; null says so."""
+def bars(scores: Mapping[str, float | None], *, pass_mark: float) -> str:
+    """Return scores in [0, 1] as labelled bars, those below the judge's pass mark in another colour; null says so."""
     rows = []
     for label, score in scores.items():
         known = score is not None and score == score
-        color = BAD if known and score < failed_below else GOOD
+        color = BAD if known and score < pass_mark else GOOD
         bar = f'<div style="width:{120 * score:.0f}px;height:.8em;background:{color}"></div>' if known else ""
         rows.append(
             f"<tr><td>{escape(label)}</td><td class=n>{f'{score:.2f}' if known else 'no score'}</td>"

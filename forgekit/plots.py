@@ -8,7 +8,7 @@ then asked. Contact sheets are pictures, not axes: see `contact_sheet`.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,22 +49,45 @@ WHOLE = (-0.02, 1.02)  # limits for [0, 1] that do not cut markers in half
 ON_LINE = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
 
 
-def adherence(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
-    """Draw adherence by iteration with its 95 % band (`trends.adherence`); held-out judges are dashed."""
+def adherence(data: pd.DataFrame | Store, *, confirmed: pd.DataFrame | None = None, ax: Axes | None = None) -> Axes:
+    """Draw cross-fitted adherence by round with its 95 % band (`trends.adherence`); held-out judges are dashed.
+
+    A dot at the right end, with its interval, is what the chosen versions score on fresh seeds: `confirmed` is
+    `trends.confirmed`, which a store is asked for. Where no version has images in both halves there is only the best
+    version so far to draw; the legend then says "selected".
+    """
+    if confirmed is None and not hasattr(data, "columns"):
+        confirmed = _table(data, "confirmed")
     table = _table(data, "adherence")
     ax = ax or _axes()
     for name, line, style in _lines(table):
         steers = bool(line["steers"].iloc[0])
-        label = f"{name} (steers)" if steers else f"{name} (held out)"
-        ax.plot(line["iteration"], line["adherence"], linestyle="-" if steers else "--", label=label, **style)
-        ax.fill_between(line["iteration"], line["low"], line["high"], color=style["color"], alpha=0.12, linewidth=0)
+        shown = "adherence" if line["adherence"].notna().any() else "selected"
+        label = f"{name} ({'steers' if steers else 'held out'}), {_count(line['scenes'], 'scene')}"
+        label = label if shown == "adherence" else f"{name}: best version so far, selected"
+        ax.plot(line["round"], line[shown], linestyle="-" if steers else "--", label=label, **style)
+        ax.fill_between(line["round"], line["low"], line["high"], color=style["color"], alpha=0.12, linewidth=0)
+        if confirmed is not None and len(confirmed):
+            _mark_confirmed(ax, confirmed, line, style["color"])
     _whole_ticks(ax.xaxis)
-    ax.set(xlabel="iteration", ylabel="adherence", ylim=WHOLE, title="Adherence, best version so far of each scene")
+    ax.set(xlabel="round of drawing", ylabel="adherence", ylim=WHOLE, title="Adherence by round, cross-fitted")
     return _finish(ax)
 
 
+def _mark_confirmed(ax: Axes, confirmed: pd.DataFrame, line: pd.DataFrame, color: str) -> None:
+    """Draw what a line's chosen versions score on fresh seeds, right of its end."""
+    key = line.iloc[0]
+    for _, row in confirmed[(confirmed[list(LINES)] == key[list(LINES)]).all(axis=1)].iterrows():
+        place, number = line["round"].max() + 0.35, len(ax.containers)
+        errors = _errors(row[["confirmed"]], row[["low"]], row[["high"]])
+        label = f"  on fresh seeds, {_count([row['scenes']], 'scene')}"
+        style = {"color": color, "marker": "D", "markerfacecolor": "white", "linestyle": "none", "capsize": 3}
+        ax.errorbar([place + 0.08 * number], [row["confirmed"]], yerr=errors, label=label, **style)
+
+
 def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
-    """Draw adherence against the images it took, an arm per line, for the steering judge (`trends.adherence`).
+    """Draw cross-fitted adherence against the images it took, an arm per line, for the steering judge
+    (`trends.adherence`).
 
     The grey steps are the Pareto front: the best adherence that so many images have bought in any arm.
     """
@@ -74,44 +97,44 @@ def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     front = steering.dropna(subset="adherence").sort_values(["images", "adherence"])
     ax.step(front["images"], front["adherence"].cummax(), where="post", color="gray", linewidth=5, alpha=0.25)
     for name, line, style in _lines(steering, among=table):
-        ax.plot(line["images"], line["adherence"], label=name, **style)
-        for _, point in line.iterrows():
+        ax.plot(line["images"], line["adherence"], label=f"{name}, {_count(line['scenes'], 'scene')}", **style)
+        for _, point in line.dropna(subset="adherence").iterrows():
             ax.annotate(
-                f"{point['iteration']:.0f}", (point["images"], point["adherence"]), (4, 4), textcoords="offset points"
+                f"{point['round']:.0f}", (point["images"], point["adherence"]), (4, 4), textcoords="offset points"
             )
     ax.set(
         xlabel="images drawn",
-        ylabel="adherence",
+        ylabel="adherence, cross-fitted",
         ylim=WHOLE,
-        title="What the images bought (numbers: iteration; grey: Pareto front)",
+        title="What the images bought (numbers: round; grey: Pareto front)",
     )
     return _finish(ax)
 
 
 def distribution(data: pd.DataFrame | Store, *, vision_model: str | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the scores of single images as one ridge per iteration, median marked (`trends.distributions`).
+    """Draw the scores of single images as one ridge per round, median marked (`trends.distributions`).
 
     Several judges or arms lie over each other in different colours; `vision_model` picks one judge.
     """
     table = _table(data, "distributions")
     table = table if vision_model is None else table[table["vision_model"] == vision_model]
-    iterations = sorted(table["iteration"].unique())
-    ax = ax or _axes(height=1.2 + 0.9 * len(iterations))
+    rounds = sorted(table["round"].unique())
+    ax = ax or _axes(height=1.2 + 0.9 * len(rounds))
     centers = (np.arange(20) + 0.5) / 20
     lines = _lines(table)
     for name, line, style in lines:
-        color = style["color"]
+        color, label = style["color"], f"{name}, {_count(line['images'], 'image')}"
         for _, row in line.iterrows():
-            base = iterations.index(row["iteration"])
+            base = rounds.index(row["round"])
             counts = np.asarray(row["histogram"], dtype=float)
             # Repeating the outer bars keeps the height of those at 0 and 1, where most scores are.
             smooth = np.convolve(np.pad(counts, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
             ridge = base + 0.9 * smooth / max(counts.max(), 1)
             ax.fill_between(centers, base, ridge, color=color, alpha=0.35, linewidth=0)
-            ax.plot(centers, ridge, color=color, label=name if row["iteration"] == line["iteration"].iloc[0] else None)
+            ax.plot(centers, ridge, color=color, label=label if row["round"] == line["round"].iloc[0] else None)
             ax.plot([row["q50"]] * 2, [base, base + 0.25], color=color, linewidth=2.5)
-    ax.set_ylim(-0.1, len(iterations) + 0.25 * len(lines))  # room for the legend above the ridges
-    ax.set_yticks(range(len(iterations)), [f"iteration {iteration}" for iteration in iterations])
+    ax.set_ylim(-0.1, len(rounds) + 0.25 * len(lines))  # room for the legend above the ridges
+    ax.set_yticks(range(len(rounds)), [f"round {number}" for number in rounds])
     ax.set(xlabel="score of an image", xlim=(0, 1), title="Distribution of scores (bar: median)")
     return _finish(ax)
 
@@ -142,8 +165,7 @@ def elements(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
 
 
 def _heat_map(ax: Axes, panel: pd.DataFrame, label: str, name: str) -> None:
-    axis = "round" if "round" in panel.columns else "iteration"
-    grid = panel.pivot(index=label, columns=axis, values="score").pipe(lambda g: g.sort_values(g.columns[0]))
+    grid = panel.pivot(index=label, columns="round", values="score").pipe(lambda g: g.sort_values(g.columns[0]))
     ax.imshow(grid.to_numpy(), cmap="cividis", vmin=0, vmax=1, aspect="auto")
     ax.set_xticks(range(len(grid.columns)), grid.columns)
     ax.set_yticks(range(len(grid)), grid.index)
@@ -151,7 +173,7 @@ def _heat_map(ax: Axes, panel: pd.DataFrame, label: str, name: str) -> None:
         if not np.isnan(score):
             ax.text(column, row, f"{score:.2f}", ha="center", va="center", color="white" if score < 0.5 else "black")
     n = " to ".join(map(str, sorted({panel["scenes"].min(), panel["scenes"].max()})))
-    ax.set(xlabel=axis, title=f"{name}, n = {n} scenes\nmean score by {label}, hardest first")
+    ax.set(xlabel="round of drawing", title=f"{name}, n = {n} scenes\nmean score by {label}, hardest first")
 
 
 def deltas(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
@@ -160,15 +182,16 @@ def deltas(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     ax = ax or _axes()
     lines = _lines(table)
     for number, (name, line, style) in enumerate(lines):
-        x = line["iteration"] + 0.08 * (number - (len(lines) - 1) / 2)  # side by side around their iteration
-        errors = [line["delta"] - line["low"], line["high"] - line["delta"]]
-        ax.errorbar(x, line["delta"], yerr=errors, linestyle="none", capsize=3, label=name, **style)
+        x = line["round"] + 0.08 * (number - (len(lines) - 1) / 2)  # side by side around their round
+        label = f"{name}, {_count(line['scenes'], 'scene')}"
+        errors = _errors(line["delta"], line["low"], line["high"])
+        ax.errorbar(x, line["delta"], yerr=errors, linestyle="none", capsize=3, label=label, **style)
     ax.axhline(0, color="gray", linewidth=0.8)
-    ax.set_xticks(sorted(table["iteration"].unique()))
+    ax.set_xticks(sorted(table["round"].unique()))
     ax.margins(x=0.15)
     if len(ax.get_xticks()) == 1:
         ax.set_xlim(ax.get_xticks()[0] - 0.5, ax.get_xticks()[0] + 0.5)
-    ax.set(xlabel="iteration", ylabel="change in score, same seeds", title="What a new version changed")
+    ax.set(xlabel="round that drew it first", ylabel="change in score, same seeds", title="What a new version changed")
     return _finish(ax)
 
 
@@ -187,7 +210,9 @@ def judges(data: pd.DataFrame, *, folder: str | None = None, thumbnails: int = 4
         place = (1.12 + 0.17 * (number // 6), lowest + 0.165 * (number % 6))
         _place_thumbnail(ax, _stored(folder, row["image_path"]), (row["x"], row["y"]), place, size=52)
     names = dict(zip(("xlabel", "ylabel"), data[["judge", "other"]].iloc[0], strict=True)) if len(data) else {}
-    ax.set(**names, xlim=WHOLE, ylim=WHOLE, aspect="equal", title="Two judges, same images")
+    ax.set(
+        **names, xlim=WHOLE, ylim=WHOLE, aspect="equal", title=f"Two judges, the same {_count([len(data)], 'image')}"
+    )
     return ax
 
 
@@ -197,16 +222,17 @@ def reliability(data: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.plot([0, 1], [0, 1], color="gray", linewidth=0.8, linestyle="--")
     curves = data.groupby("judge") if "judge" in data else [("judge", data)]
     for number, (name, curve) in enumerate(curves):
-        errors = [curve["so"] - curve["so_low"], curve["so_high"] - curve["so"]]
+        errors = _errors(curve["so"], curve["so_low"], curve["so_high"])
+        label = f"{name}, {_count([curve['n'].sum()], 'answer')}" if "n" in curve else name
         style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
-        ax.errorbar(curve["said"], curve["so"], yerr=errors, capsize=3, label=name, **style)
+        ax.errorbar(curve["said"], curve["so"], yerr=errors, capsize=3, label=label, **style)
     ax.set(xlabel="probability said", ylabel="share that is so", xlim=WHOLE, ylim=WHOLE, aspect="equal")
     ax.set_title("Reliability")
     return _finish(ax)
 
 
 def lineage(data: pd.DataFrame, *, folder: str | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the life of a scene as a tree (`trends.lineage`): iteration to the right, score upwards, what was done on
+    """Draw the life of a scene as a tree (`trends.lineage`): versions to the right, score upwards, what was done on
     the edges.
 
     `folder` is the store's folder, that image paths are relative to; without it there are no thumbnails.
@@ -235,7 +261,8 @@ def lineage(data: pd.DataFrame, *, folder: str | None = None, ax: Axes | None = 
             _place_thumbnail(ax, _stored(folder, row["best_image"]), here, None, size=48)
     _whole_ticks(ax.xaxis)
     ax.margins(0.15)
-    ax.set(xlabel="iteration", ylabel="score of the version", title="Versions of the scene")
+    images = _count([data["images"].sum()], "image")
+    ax.set(xlabel="version", ylabel="score of the version, by its own images", title=f"Versions of the scene, {images}")
     return ax
 
 
@@ -271,8 +298,20 @@ def _lines(table: pd.DataFrame, among: pd.DataFrame | None = None) -> list[tuple
         number = every.index(key)
         style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
         name = " · ".join(str(line[column].iloc[0]) for column in varying)
-        lines.append((name, line.sort_values("iteration"), style))
+        lines.append((name, line.sort_values("round"), style))
     return lines
+
+
+def _count(numbers: Iterable[float], what: str) -> str:
+    """Return "12 scenes", or "8 to 12 scenes" where a line's points stand for different numbers."""
+    found = sorted({int(number) for number in numbers})
+    return f"{' to '.join(str(n) for n in dict.fromkeys((found[0], found[-1])))} {what}{'' if found == [1] else 's'}"
+
+
+def _errors(middle: pd.Series, low: pd.Series, high: pd.Series) -> np.ndarray:
+    """Return how far an interval reaches down and up; of a few skewed values it may end short of their mean."""
+    ends = [np.asarray(middle, dtype=float) - np.asarray(low, dtype=float), np.asarray(high, dtype=float) - middle]
+    return np.clip(np.asarray(ends, dtype=float), 0.0, None)
 
 
 def _axes(*, width: float = 8.0, height: float = 4.0) -> Axes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,15 +27,16 @@ select
     s.scene_text,
     p.prompt_text as before,
     c.prompt_text as after,
-    c.current_score - p.current_score as change
+    v.pairs,
+    v.change
 from prompts c
 join prompts p on p.id = c.parent_prompt_id
 join scenes s on s.scene_hash = c.scene_hash
+join steering_judges j on j.experiment = c.experiment
+join version_changes v on v.prompt_id = c.id and v.vision_model = j.vision_model
 where c.experiment in (select unnest($arms::varchar[]))
   and c.prompt_text <> p.prompt_text
-  and c.current_score is not null
-  and p.current_score is not null
-order by abs(change) desc, c.id
+order by abs(v.change) desc, c.id
 limit $limit
 """
 COUNTS = """
@@ -83,7 +85,7 @@ def _body(store: Store, names: Sequence[str], scenes: int) -> Iterator[str]:
     yield f"<p class=quiet>forgekit, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, store {escape(str(store.path))}</p>"
     yield pages.table(store.df(COUNTS, arms=list(names)))
     trend = _of(trends.adherence, store, names)
-    if trend["adherence"].notna().sum() == 0:
+    if trend["selected"].notna().sum() == 0:
         yield "<p>In these experiments nothing is judged yet.</p>"
         return
     yield from _trend_section(store, names, trend)
@@ -97,20 +99,21 @@ def _body(store: Store, names: Sequence[str], scenes: int) -> Iterator[str]:
 
 
 def _trend_section(store: Store, names: Sequence[str], trend: pd.DataFrame) -> Iterator[str]:
-    arms = ["experiment", "model", "vision_model", "steers"]
-    ends = trend.groupby(arms, sort=False).agg(
-        iterations=("iteration", "max"),
-        scenes=("scenes", "last"),
-        images=("images", "last"),
-        first=("adherence", "first"),
-        last=("adherence", "last"),
-        low=("low", "last"),
-        high=("high", "last"),
-    )
-    yield "<h2>Adherence</h2><p>Mean score of the best version so far of each scene, with 95 % intervals over scenes. "
-    yield "A judge that does not steer is held out: a gain that it does not confirm is no gain.</p>"
-    yield pages.table(ends.reset_index().assign(gain=lambda t: t["last"] - t["first"]))
-    yield _plot(plots.adherence, trend, "adherence by iteration")
+    line = ["experiment", "model", "vision_model"]
+    images = trend.groupby(line, as_index=False)["images"].last()
+    yield "<h2>Adherence</h2><p>Cross-fitted: a version of a scene is chosen on one half of its seeds and scored on the "
+    yield "other, so that luck in choosing is not told as progress; with 95 % intervals over scenes. A judge that does "
+    yield "not steer is held out: a gain that it does not confirm is no gain.</p>"
+    gains = _of(trends.gain, store, names)
+    if len(gains):
+        yield pages.table(gains.merge(images, on=line, how="left"))
+    else:
+        yield "<p>No version has images in both halves of its seeds: there is no gain to tell, only a selected best.</p>"
+    confirmed = _of(trends.confirmed, store, names)
+    if len(confirmed):
+        yield "<h3>The chosen versions on fresh seeds</h3>"
+        yield pages.table(confirmed)
+    yield _plot(partial(plots.adherence, confirmed=confirmed), trend, "adherence by round")
     yield _plot(plots.pareto, trend, "adherence against images drawn")
     yield _plot(plots.deltas, _of(trends.version_deltas, store, names), "change from version to version")
     spread = _of(trends.distributions, store, names)
@@ -118,7 +121,7 @@ def _trend_section(store: Store, names: Sequence[str], trend: pd.DataFrame) -> I
         arm = spread[spread["experiment"] == name]
         if len(arm):
             yield f"<h3>Distribution of scores: {escape(name)}</h3>"
-            height = 1.2 + 0.9 * arm["iteration"].nunique()
+            height = 1.2 + 0.9 * arm["round"].nunique()
             yield _plot(plots.distribution, arm, f"distribution of scores in {name}", height=height)
 
 
@@ -143,7 +146,8 @@ def _before_after_section(store: Store, names: Sequence[str], scenes: int) -> It
         pictures = trends.before_after(store, experiment=name)
         shown = pictures[pictures["scene_hash"].isin(pictures["scene_hash"].unique()[:scenes])]
         if len(shown):
-            yield f"<h3>{escape(name)}: the scenes that gained most</h3>"
+            yield f"<h3>{escape(name)}: the scenes that gained most</h3><p>The first drawing, and the best version so far "
+            yield "as its own images selected it; in the order of the cross-fitted gain.</p>"
             yield pages.picture(contact_sheet(shown, row="scene_hash", block="moment"), alt="images before and after")
 
 
@@ -152,8 +156,11 @@ def _rewrite_section(store: Store, names: Sequence[str], limit: int) -> Iterator
     if not len(rewrites):
         return
     marked = [pages.marked_diff(b, a) for b, a in zip(rewrites["before"], rewrites["after"], strict=True)]
-    yield "<h2>Rewrites that changed most</h2>"
-    yield pages.table(rewrites.assign(prompt=marked)[["experiment", "scene_text", "prompt", "change"]], html=["prompt"])
+    yield "<h2>Rewrites that changed most</h2><p>The largest changes by the judge that steers, on the pairs of images that "
+    yield "share a seed: picked for their size, so larger than they would be again.</p>"
+    yield pages.table(
+        rewrites.assign(prompt=marked)[["experiment", "scene_text", "prompt", "pairs", "change"]], html=["prompt"]
+    )
     lessons = learnings.lessons(store)[:LESSONS]
     if lessons:
         yield "<h2>Lessons, from the whole store</h2><ul>"

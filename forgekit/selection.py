@@ -53,13 +53,17 @@ class Selection:
         return chosen
 
     def refresh(self) -> None:
-        """Read the store again: what can be chosen, and what is chosen."""
+        """Read the store again: what can be chosen, and what is chosen.
+
+        The first version offered is the best so far by its own images, the first scene the one with the largest
+        cross-fitted gain.
+        """
         self.judged = self.store.rows(JUDGED)
         self.scenes = trends.scenes(self.store, experiment=self.experiment).drop_duplicates("scene_hash")
         self.scene_hash = _kept(self.scene_hash, self.scenes["scene_hash"])
         versions = trends.lineage(self.store, self.scene_hash)
         self.versions = versions[versions["experiment"] == self.experiment].reset_index(drop=True)
-        best = self.versions["current_score"].astype(float)
+        best = self.versions["current_score"].astype(float).where(self.versions["decision"] != "confirm")
         default = self.versions["prompt_id"][best.idxmax() if best.notna().any() else 0]
         self.prompt_id = self.prompt_id if self.prompt_id in set(self.versions["prompt_id"]) else default
         self.vision_model = _kept(self.vision_model, self.judges)
@@ -102,22 +106,36 @@ class Selection:
 def show_version(chosen: Selection) -> str:
     """Return the chosen version as HTML: scene, prompt with what changed, element scores, decisions."""
     version = chosen.version
-    scene = chosen.scenes.loc[chosen.scenes["scene_hash"] == chosen.scene_hash, "scene_text"].iloc[0]
+    scene = chosen.scenes[chosen.scenes["scene_hash"] == chosen.scene_hash].iloc[0]
     elements = trends.version_elements(chosen.store, chosen.prompt_id)
     elements = elements[elements["vision_model"] == chosen.vision_model]
     known = version["scores"] if isinstance(version["scores"], dict) else {}
     scores = ", ".join(f"{judge} {score:.2f}" for judge, score in known.items())
     decided = trends.decisions(chosen.store, chosen.scene_hash, experiment=chosen.experiment)
     decided = decided.drop(columns=["experiment", "model", "prompt_id"]).dropna(axis=1, how="all")
-    bars = pages.bars({f"{row.phrase} ({row.kind})": row.score for row in elements.itertuples()})
+    mark = elements["pass_mark"].iloc[0] if len(elements) else 0.0  # of this judge: the same in every row
+    bars = pages.bars({f"{row.phrase} ({row.kind})": row.score for row in elements.itertuples()}, pass_mark=mark)
     return (
         f'<style>{pages.NESTED}</style><div class="forgekit">'
-        f"<p><b>Scene</b> {escape(scene)}</p>"
+        f"<p><b>Scene</b> {escape(scene['scene_text'])}</p>{_worth(scene)}"
         f"<p><b>Prompt</b> {pages.marked_diff(chosen.parent_text(), version['prompt_text'])}</p>"
         f"<p><b>Scores</b> {escape(scores) or 'none yet'} &nbsp; <b>Status</b> {escape(version['status'])}</p>"
-        f"<p><b>Elements</b>, the worst first, mean over {version['images']} images</p>{bars}"
+        f"<p><b>Elements</b>, the worst first, mean over {version['images']} images; "
+        f"missing below {mark:.2f}</p>{bars}"
         f"<p><b>Lessons</b>: what was decided at each version, and how the score changed</p>{pages.table(decided)}</div>"
     )
+
+
+def _worth(scene: pd.Series) -> str:
+    """Return what the scene has come to by the judge that steers, as far as that is known."""
+    figures = {
+        "first": "first_score",
+        "last, cross-fitted": "last_score",
+        "on fresh seeds": "confirmed_score",
+        "best version so far, selected": "selected_score",
+    }
+    known = [f"{name} {scene[column]:.2f}" for name, column in figures.items() if scene[column] == scene[column]]
+    return f"<p><b>Scene's score</b> {', '.join(known) or 'none yet'}</p>"
 
 
 def show_pictures(chosen: Selection) -> str:
@@ -140,7 +158,8 @@ def _card(row: Any) -> str:
     missing = row.failed if isinstance(row.failed, Sequence) or hasattr(row.failed, "tolist") else []
     failed = "".join(f'<div style="color:{pages.BAD}">✗ {escape(phrase)}</div>' for phrase in missing)
     image = pages.picture_file(row.file, alt=f"seed {row.seed}").replace("<img", '<img width="150"', 1)
-    label = f"v{row.iteration} · {score}<br>seed {row.seed}"
+    drawn = f"round {row.round:.0f}, " if row.round == row.round else ""
+    label = f"v{row.iteration} · {score}<br>{drawn}seed {row.seed}"
     return f'<div style="width:150px;font-size:12px;line-height:1.3">{image}<div>{label}</div>{failed}</div>'
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -21,8 +22,8 @@ TABLES = ("scenes", "prompts", "generated_images", "image_evaluations", "prompt_
 class World:
     """How pictures come out. `effect` is what every rewrite adds to the worth of its scene's first version, in [0, 1].
 
-    A scene stops when the best version has a mean of `target`, and is then carried forward; None: all go on. Where
-    `confirm` is a number, each scene's chosen version is drawn once more and all those images score that.
+    A scene stops when the best version has a mean of `target`, and is then carried forward; None: all go on. With
+    `confirm` each scene's chosen version is drawn once more, a fair draw too, or images that all score `confirmed`.
     """
 
     scenes: int = 600
@@ -30,8 +31,10 @@ class World:
     rounds: int = 6
     effect: float = 0.0
     target: float | None = None
-    confirm: float | None = None
+    confirm: bool = False
+    confirmed: float | None = None
     seed: int = 0
+    names: Mapping[str, str] = field(default_factory=dict)  # of experiments, by arm, where not those of the arms
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {table: [] for table in TABLES})
     ids: int = 0
 
@@ -55,7 +58,7 @@ class World:
 
     def _refine(self, rng: np.random.Generator, scene: str, arm: str, worth: float) -> None:
         """Draw a scene round by round; its base is the version that real comparisons leave."""
-        best = self._version(scene, arm, None, 0)
+        first = best = self._version(scene, arm, None, 0)
         scores = {best: self._draw(rng, best, scene, arm, 0, worth)}
         for round_ in range(1, self.rounds):
             if self.target is not None and np.mean(scores[best]) >= self.target:
@@ -66,14 +69,16 @@ class World:
             child = self._version(scene, arm, best, round_)
             scores[child] = self._draw(rng, child, scene, arm, round_, worth + self.effect)
             best = max(best, child, key=lambda version: np.mean(scores[version]))
-        if self.confirm is not None:
+        if self.confirm:
             child = self._version(scene, arm, best, self.rounds)
-            self._draw(rng, child, scene, arm, self.rounds, self.confirm, spread=0.0)
+            worth = worth + self.effect * (best != first) if self.confirmed is None else self.confirmed
+            self._draw(rng, child, scene, arm, self.rounds, worth, spread=0.2 if self.confirmed is None else 0.0)
             actions = {"decision": "confirm", "child_prompt_id": child}
             self.rows["prompt_learnings"].append({"id": self._id(), "prompt_id": best, "actions": actions})
 
     def _version(self, scene: str, arm: str, parent: str | None, iteration: int) -> str:
-        row = {"id": self._id(), "scene_hash": scene, "parent_prompt_id": parent, "model": "fair", "experiment": arm}
+        row = {"id": self._id(), "scene_hash": scene, "parent_prompt_id": parent, "model": "fair"}
+        row["experiment"] = self.names.get(arm, arm)
         row |= {"prompt_text": "a prompt", "base_parameters": {}, "generation_iteration": iteration}
         self.rows["prompts"].append(row | {"status": "archived", "best_image_id": None})
         return row["id"]

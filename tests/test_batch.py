@@ -10,11 +10,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import fair_world
 import nbformat
 import pytest
+import study
 
 import forgekit as fk
-from forgekit.batch import run_batch
+from forgekit import trends
+from forgekit.batch import run_batch, summary
 from forgekit.errors import ParameterError
 from forgekit.plans import read_plan
 from forgekit.store import Store
@@ -158,6 +161,32 @@ def test_of_twelve_killed_half_way_and_started_again_none_that_was_finished_runs
     assert sum(times.values()) <= 12 + 2  # the two at work when the batch was killed
     assert f"{12 - len(finished)} done, {len(finished)} skipped, 0 failed" in again.stdout
     assert (out / "index.html").read_text().count('class="finished"') == 12
+
+
+def test_the_summary_has_the_paired_gain_of_each_execution_with_its_interval(notebook: Path, store: Store) -> None:
+    plan = read_plan(write_plan(notebook, "[grid]\nx = [1, 2]\n"))
+    drawn, waiting = (plan.experiment(execution) for execution in plan.executions)
+    study.fill(store, experiment=drawn)
+    table = summary(store, plan, notebook.parent).set_index("x")
+    gain = trends.gain(store, experiment=drawn, vision_model="mini-clip").iloc[0]
+    figures = ["scenes", "first", "last", "gain", "low", "high"]
+    assert table.loc[1, figures].tolist() == pytest.approx(gain[figures].tolist())
+    assert table.loc[1, ["generator", "judge", "images"]].tolist() == ["mini", "mini-clip", 28]
+    assert table.loc[2, ["judge", *figures]].isna().all()
+    assert waiting not in table.to_string()
+
+
+def test_drawing_again_and_rewriting_are_told_alike_where_neither_changes_anything(
+    notebook: Path, store: Store
+) -> None:
+    plan = read_plan(write_plan(notebook, '[grid]\npolicy = ["rewrite", "redraw"]\n'))
+    names = {execution.values["policy"]: plan.experiment(execution) for execution in plan.executions}
+    fair_world.World(scenes=150, names=names).fill(store)
+    table = summary(store, plan, notebook.parent).set_index("policy")
+    assert (table["low"] < 0).all()
+    assert (table["high"] > 0).all()
+    assert (table["high"] - table["low"]).between(0.001, 0.1).all()  # neither is 0 by construction
+    assert table["images"].tolist() == [150 * 4 * 6] * 2
 
 
 def test_two_batches_in_one_folder_are_refused(notebook: Path, store: Store) -> None:

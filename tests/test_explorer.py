@@ -58,8 +58,8 @@ def test_a_comma_after_a_word_does_not_make_it_another_word() -> None:
 
 
 def test_a_bar_without_a_score_says_so_rather_than_0() -> None:
-    assert "no score" in bars({"a disc": None})
-    assert "0.00" not in bars({"a disc": float("nan")})
+    assert "no score" in bars({"a disc": None}, pass_mark=0.5)
+    assert "0.00" not in bars({"a disc": float("nan")}, pass_mark=0.5)
 
 
 def test_without_a_browser_it_is_plain_html_that_needs_no_network(store: Store, longest: str) -> None:

@@ -80,9 +80,8 @@ def test_a_true_gain_of_a_tenth_is_shown_by_every_judge(tmp_path: Path) -> None:
 def test_versions_that_confirm_compete_with_none_and_stand_beside_the_curve(tmp_path: Path) -> None:
     (tmp_path / "with").mkdir()
     (tmp_path / "without").mkdir()
-    store, other = (
-        make(tmp_path / name, scenes=20, confirm=confirm) for name, confirm in (("with", 1.0), ("without", None))
-    )
+    store = make(tmp_path / "with", scenes=20, confirm=True, confirmed=1.0)
+    other = make(tmp_path / "without", scenes=20)
     assert trends.adherence(store)["selected"].max() < 1
     shown = trends.confirmed(store)
     assert (shown["confirmed"] == 1).all()
@@ -92,6 +91,13 @@ def test_versions_that_confirm_compete_with_none_and_stand_beside_the_curve(tmp_
     for table in (trends.adherence(store), trends.adherence(other)):
         assert table["round"].max() == 5
         assert table.groupby(["experiment", "vision_model"])["images"].last().tolist() == [20 * 4 * 6] * 4
+
+
+def test_scenes_that_stop_when_they_reach_the_target_gain_nothing_on_fresh_seeds(tmp_path: Path) -> None:
+    shown = trends.confirmed(make(tmp_path, target=0.6, confirm=True))
+    assert (shown["gain_low"] < 0).all()
+    assert (shown["gain_high"] > 0).all()
+    assert (shown["scenes"] == 600).all()
 
 
 def test_of_one_image_a_version_only_the_selected_curve_can_be_told(tmp_path: Path) -> None:

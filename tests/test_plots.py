@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import fair_world
 import matplotlib
 import pandas as pd
 import pytest
@@ -19,7 +21,7 @@ from PIL import Image
 from forgekit import plots, trends
 from forgekit.errors import ParameterError
 from forgekit.sheets import BAD, CELL, GOOD
-from forgekit.store import Store
+from forgekit.store import Store, open_store
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +43,48 @@ def pixels(image, color: str) -> int:
 def test_the_trend_names_who_steers_and_who_is_held_out(store: Store) -> None:
     ax = plots.adherence(store)
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert labels == ["mini-clip (steers)", "mini-fuyu (held out)"]
+    assert labels == ["mini-clip (steers), 4 scenes", "mini-fuyu (held out), 4 scenes"]
     assert [line.get_linestyle() for line in ax.get_lines()] == ["-", "--"]
+
+
+def test_the_score_on_fresh_seeds_stands_right_of_the_curve_with_its_interval(tmp_path: Path) -> None:
+    world = fair_world.World(scenes=12, rounds=3, confirm=True, confirmed=0.9).fill(
+        open_store(tmp_path / "forge.duckdb")
+    )
+    table = trends.adherence(world, experiment="rewrite", vision_model="steering")
+    for ax in (plots.adherence(table, confirmed=trends.confirmed(world)), plots.adherence(world)):
+        marker = ax.containers[0].lines[0]
+        assert marker.get_xdata()[0] > table["round"].max()
+        assert marker.get_ydata()[0] == pytest.approx(0.9)
+        assert "  on fresh seeds, 12 scenes" in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert len(plots.adherence(table).containers) == 0
+
+
+def test_a_maximum_that_is_drawn_for_want_of_halves_says_that_it_is_selected(tmp_path: Path) -> None:
+    store = study.make(tmp_path, seeds=1)
+    ax = plots.adherence(store)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        f"{judge}: best version so far, selected" for judge in study.JUDGES
+    ]
+    assert ax.get_lines()[0].get_ydata().tolist() == trends.adherence(store)["selected"].tolist()[:3]
+
+
+def test_every_plot_says_of_how_many_scenes_or_images_it_is(store: Store) -> None:
+    scene = trends.scenes(store)["scene_hash"][0]
+    drawn = [
+        plots.adherence(store),
+        plots.pareto(store),
+        plots.distribution(store),
+        plots.deltas(store),
+        plots.judges(trends.judge_pairs(store, *study.JUDGES)),
+        plots.lineage(trends.lineage(store, scene)),
+    ]
+    for ax in drawn:
+        texts = [
+            ax.get_title(),
+            *(text.get_text() for text in (ax.get_legend().get_texts() if ax.get_legend() else [])),
+        ]
+        assert re.search(r"\d+ (scene|image)", " ".join(texts)), texts
 
 
 def test_a_plot_of_a_store_is_the_plot_of_its_table(store: Store) -> None:
@@ -92,26 +134,27 @@ def test_nothing_judged_is_an_empty_panel(store: Store) -> None:
 
 
 def test_the_distribution_can_show_one_judge(store: Store) -> None:
-    assert plots.distribution(store).get_legend_handles_labels()[1] == ["mini-clip", "mini-fuyu"]
-    assert plots.distribution(store, vision_model="mini-fuyu").get_legend_handles_labels()[1] == ["mini-fuyu"]
+    both = ["mini-clip, 16 images", "mini-fuyu, 16 images"]
+    assert plots.distribution(store).get_legend_handles_labels()[1] == both
+    assert plots.distribution(store, vision_model="mini-fuyu").get_legend_handles_labels()[1] == both[1:]
 
 
 def test_a_judge_has_the_same_colour_in_every_plot(store: Store) -> None:
     steering_second = trends.adherence(store).sort_values("vision_model", ascending=False)
     for plot, table in ((plots.adherence, steering_second), (plots.distribution, trends.distributions(store))):
         handles, labels = plot(table).get_legend_handles_labels()
-        colors = {label.split(" ")[0]: handle.get_color() for label, handle in zip(labels, handles, strict=True)}
+        colors = {re.split("[ ,]", label)[0]: handle.get_color() for label, handle in zip(labels, handles, strict=True)}
         assert colors == {"mini-clip": "#0072B2", "mini-fuyu": "#D55E00"}
 
 
 def test_scores_in_the_outermost_bar_are_drawn_at_their_full_height() -> None:
     bars = [0] * 19 + [8]  # all eight images between 0.95 and 1
-    row = {"experiment": "a", "model": "mini", "vision_model": "judge", "iteration": 0, "q50": 0.97}
+    row = {"experiment": "a", "model": "mini", "vision_model": "judge", "round": 0, "images": 8, "q50": 0.97}
     ax = plots.distribution(pd.DataFrame([{**row, "histogram": bars}]))
     assert ax.get_lines()[0].get_ydata()[-1] == pytest.approx(0.9 * 0.75)  # 1/4 goes to the bar beside it
 
 
-def test_what_a_version_changed_stands_at_whole_iterations(store: Store) -> None:
+def test_what_a_version_changed_stands_at_whole_rounds(store: Store) -> None:
     ax = plots.deltas(trends.version_deltas(store))
     assert ax.get_xticks().tolist() == [1, 2]
     drawn = sorted(x for bars in ax.containers for x in bars.lines[0].get_xdata())
@@ -145,7 +188,8 @@ def test_the_pareto_front_is_the_best_that_so_many_images_have_bought() -> None:
             "model": "mini",
             "vision_model": "judge",
             "steers": True,
-            "iteration": [0, 1, 0],
+            "round": [0, 1, 0],
+            "scenes": [2, 2, 2],
             "images": [4, 12, 8],
             "adherence": [0.5, 0.6, 0.8],
         }

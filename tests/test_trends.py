@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import fair_world
 import numpy as np
 import pytest
 import study
 
 from forgekit import trends
+from forgekit.cli import main
 from forgekit.errors import ParameterError
 from forgekit.ids import content_hash, content_id
+from forgekit.metrics import mean_interval
 from forgekit.rows import insert_rows
 from forgekit.store import Store, open_store
 
@@ -29,9 +33,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def add_version(
-    store: Store, scene: str, iteration: int, scores: Scores, *, experiment: str = "main", key: str = "k"
+    store: Store,
+    scene: str,
+    iteration: int,
+    scores: Scores,
+    *,
+    experiment: str = "main",
+    key: str = "k",
+    rounds: Sequence[int] | None = None,
 ) -> str:
-    """Add one evaluated version whose image i has seed i; the first vision model steers. Return its prompt id."""
+    """Add one evaluated version whose image i has seed i; the first vision model steers. Return its prompt id.
+
+    `rounds` says which of them were drawn when; None: all of them at the round of the version's number.
+    """
     scene_hash = content_hash(scene)
     ids = [content_id("prompt", scene=scene, experiment=experiment, iteration=i) for i in (iteration - 1, iteration)]
     images = [content_id("image", prompt=ids[1], seed=i) for i in range(len(next(iter(scores.values()))))]
@@ -54,7 +68,9 @@ def add_version(
         for seed, image in enumerate(images):
             details = {"vision_model": steering}
             row = {"id": image, "prompt_id": ids[1], "image_path": image, "generation_metadata": {"seed": seed}}
-            insert_rows(con, "generated_images", [row | {"evaluation_details": details}])
+            drawn = rounds or [iteration] * len(images)
+            row |= {"round": drawn[seed], "image_index": drawn[:seed].count(drawn[seed]), "evaluation_details": details}
+            insert_rows(con, "generated_images", [row])
         for judge, documents in scores.items():
             for image, document in zip(images, documents, strict=True):
                 verdict = {
@@ -74,6 +90,14 @@ def add_version(
             """,
             {"judge": steering, "id": ids[1]},
         )
+        con.execute(
+            """
+            update generated_images set adherence_score = s.soft_tifa_gm from image_scores s
+            where s.image_id = generated_images.id and s.vision_model = $judge and s.judge_key = $key
+              and s.prompt_id = $id
+            """,
+            {"judge": steering, "id": ids[1], "key": key},
+        )
     return ids[1]
 
 
@@ -81,48 +105,127 @@ def one(score: float | None) -> dict[str, float | None]:
     return {"object:0": score}
 
 
-def test_a_finished_scene_is_carried_forward_to_the_last_iteration(store: Store) -> None:
-    add_version(store, "a", 0, {"j": [one(0.9)]})
-    add_version(store, "b", 0, {"j": [one(0.2)]})
-    add_version(store, "b", 1, {"j": [one(0.6)]})
+def twice(score: float) -> list[dict[str, float | None]]:
+    return [one(score), one(score)]
+
+
+def test_a_finished_scene_is_carried_forward_to_the_last_round(store: Store) -> None:
+    add_version(store, "a", 0, {"j": twice(0.9)})
+    add_version(store, "b", 0, {"j": twice(0.2)})
+    add_version(store, "b", 1, {"j": twice(0.6)})
     table = trends.adherence(store)
     assert table["scenes"].tolist() == [2, 2]
     assert table["adherence"].tolist() == pytest.approx([0.55, 0.75])
-    assert table["images"].tolist() == [2, 3]
+    assert table["images"].tolist() == [4, 6]
 
 
 def test_a_worse_version_does_not_replace_a_better_one(store: Store) -> None:
-    add_version(store, "a", 0, {"j": [one(0.7)]})
-    add_version(store, "a", 1, {"j": [one(0.3)]})
+    add_version(store, "a", 0, {"j": twice(0.7)})
+    add_version(store, "a", 1, {"j": twice(0.3)})
     assert trends.adherence(store)["adherence"].tolist() == pytest.approx([0.7, 0.7])
+    assert trends.adherence(store)["selected"].tolist() == pytest.approx([0.7, 0.7])
+
+
+def test_each_half_of_the_images_chooses_a_version_and_the_other_half_scores_it(store: Store) -> None:
+    add_version(store, "a", 0, {"j": [one(x) for x in (0.5, 0.3, 0.5, 0.5)]})
+    add_version(store, "a", 1, {"j": [one(x) for x in (0.9, 0.1, 0.7, 0.3)]})
+    # The even ones (0.5 against 0.8) choose the second version: its odd ones say 0.2. The odd ones (0.4 against 0.2)
+    # choose the first: its even ones say 0.5.
+    row = trends.adherence(store).iloc[1]
+    assert row["adherence"] == pytest.approx((0.2 + 0.5) / 2)
+    assert row["selected"] == pytest.approx(0.5)  # the second version, by all four
+    assert row["best_image"] == pytest.approx(0.9)
+    assert sorted(trends.distributions(store).iloc[1][["images", "mean"]]) == pytest.approx([0.35, 4])
+
+
+def test_of_versions_that_a_half_finds_equal_the_earlier_one_counts(store: Store) -> None:
+    add_version(store, "a", 0, {"j": twice(0.5), "k": twice(0.1)})
+    add_version(store, "a", 1, {"j": twice(0.5), "k": twice(0.9)})
+    assert trends.adherence(store, vision_model="k")["adherence"].tolist() == pytest.approx([0.1, 0.1])
+
+
+def test_a_version_with_images_in_one_half_only_cannot_be_chosen_by_halves(store: Store) -> None:
+    add_version(store, "a", 0, {"j": twice(0.4)})
+    add_version(store, "a", 1, {"j": [one(0.9)]})
+    row = trends.adherence(store).iloc[1]
+    assert (row["adherence"], row["selected"]) == pytest.approx((0.4, 0.9))
+
+
+def test_a_version_that_is_drawn_again_counts_with_all_its_images_from_that_round_on(store: Store) -> None:
+    add_version(store, "a", 0, {"j": [*twice(0.4), *twice(0.6)]}, rounds=(0, 0, 1, 1))
+    add_version(store, "b", 0, {"j": twice(0.8)})
+    table = trends.adherence(store)
+    assert table["round"].tolist() == [0, 1]
+    assert table["images"].tolist() == [4, 6]
+    assert table["adherence"].tolist() == pytest.approx([(0.4 + 0.8) / 2, (0.5 + 0.8) / 2])
+    assert trends.gain(store)["gain"].tolist() == pytest.approx([0.05])
 
 
 def test_the_held_out_judge_reports_on_the_version_that_the_steering_judge_chose(store: Store) -> None:
-    add_version(store, "a", 0, {"steering": [one(0.4)], "watching": [one(0.9)]})
-    add_version(store, "a", 1, {"steering": [one(0.8)], "watching": [one(0.5)]})
-    table = trends.adherence(store).set_index(["vision_model", "iteration"])
+    add_version(store, "a", 0, {"steering": twice(0.4), "watching": twice(0.9)})
+    add_version(store, "a", 1, {"steering": twice(0.8), "watching": twice(0.5)})
+    table = trends.adherence(store).set_index(["vision_model", "round"])
     assert table.loc[("watching", 1), "adherence"] == pytest.approx(0.5)
     assert table.loc["steering", "steers"].all()
     assert not table.loc["watching", "steers"].any()
 
 
 def test_an_image_without_all_its_element_scores_has_no_score_rather_than_a_low_one(store: Store) -> None:
-    add_version(store, "a", 0, {"j": [one(0.8), {"object:0": 0.8, "color:0": None}]})
+    add_version(store, "a", 0, {"j": [*twice(0.8), {"object:0": 0.8, "color:0": None}]})
     assert trends.adherence(store)["adherence"].tolist() == pytest.approx([0.8])
 
 
 def test_verdicts_under_older_judge_settings_do_not_mix_with_new_ones(store: Store) -> None:
-    add_version(store, "a", 0, {"j": [one(0.2)]}, key="old")
-    add_version(store, "a", 0, {"j": [one(0.8)]}, key="new")
+    add_version(store, "a", 0, {"j": twice(0.2)}, key="old")
+    add_version(store, "a", 0, {"j": twice(0.8)}, key="new")
     assert trends.adherence(store)["adherence"].tolist() == pytest.approx([0.8])
 
 
+def test_changes_and_what_was_tried_are_counted_under_one_judge_key(store: Store) -> None:
+    versions = [
+        add_version(store, "a", i, {"j": twice(0.2 + 0.4 * i)}, key=key) for key in ("old", "new") for i in (0, 1)
+    ]
+    actions = {"decision": "rewrite", "action": "x", "kind": "color", "detail": "y", "objective": "j"}
+    learning = {"id": content_id("l"), "prompt_id": versions[0], "actions": actions | {"child_prompt_id": versions[1]}}
+    with store.transaction() as con:
+        insert_rows(con, "prompt_learnings", [learning])
+    assert [row["judge_key"] for row in store.rows("from version_changes")] == ["new"]
+    assert [row["tried"] for row in store.rows("from evidence_in(null)")] == [1, 1]
+    assert [row["judge_key"] for row in store.rows("from current_scores")] == ["new", "new"]
+    assert trends.version_deltas(store)["pairs"].tolist() == [2]
+
+
+def test_a_key_under_which_nothing_but_failures_came_makes_nothing_current(store: Store) -> None:
+    add_version(store, "a", 0, {"j": twice(0.8)}, key="old")
+    add_version(store, "a", 0, {"j": [None, None]}, key="new")
+    with store.transaction() as con:
+        con.execute("update image_evaluations set error = 'out of memory' where judge_key = 'new'")
+    assert [row["judge_key"] for row in store.rows("from current_judges")] == ["old"]
+    assert trends.adherence(store)["adherence"].tolist() == pytest.approx([0.8])
+
+
+def test_every_figure_goes_by_the_pass_mark_of_its_judge(store: Store) -> None:
+    version = add_version(store, "a", 0, {"j": twice(0.6), "k": twice(0.6)})
+    mark = {"vision_model": "j", "judge_key": "k", "pass_mark": 0.7, "source": "error graphs"}
+    with store.transaction() as con:
+        insert_rows(con, "pass_marks", [mark])
+    kinds = trends.by_element_kind(store).set_index("vision_model")["failure_rate"]
+    assert kinds.to_dict() == {"j": 1.0, "k": 0.0}
+    assert trends.judge_agreement(store)["same_verdict"].tolist() == [0.0]
+    assert trends.version_elements(store, version).set_index("vision_model")["pass_mark"].to_dict() == {
+        "j": 0.7,
+        "k": 0.5,
+    }
+    assert [trends.pictures(store, vision_model=j)["failed"].tolist() for j in "jk"] == [[["object:0"]] * 2, [[]] * 2]
+
+
 def test_an_interval_needs_two_scenes(store: Store) -> None:
-    add_version(store, "a", 0, {"j": [one(0.4)]})
+    add_version(store, "a", 0, {"j": twice(0.4)})
     assert np.isnan(trends.adherence(store)["low"][0])
-    add_version(store, "b", 0, {"j": [one(0.6)]})
+    for scene, score in {"b": 0.6, "c": 0.5}.items():
+        add_version(store, scene, 0, {"j": twice(score)})
     row = trends.adherence(store).iloc[0]
-    assert (row["low"], row["high"]) == pytest.approx((0.5 - 1.96 * 0.1, 0.5 + 1.96 * 0.1))
+    assert (row["low"], row["high"]) == mean_interval([0.4, 0.5, 0.6])
 
 
 def test_distributions_count_each_image_in_its_bin(store: Store) -> None:
@@ -135,7 +238,7 @@ def test_versions_are_compared_on_the_seeds_they_share(store: Store) -> None:
     add_version(store, "a", 0, {"j": [one(0.2), one(0.4)]})
     add_version(store, "a", 1, {"j": [one(0.5), one(0.5), one(0.9)]})
     row = trends.version_deltas(store).iloc[0]
-    assert (row["pairs"], row["delta"], row["improved"]) == (2, pytest.approx(0.2), 1.0)
+    assert (row["round"], row["pairs"], row["delta"], row["improved"]) == (1, 2, pytest.approx(0.2), 1.0)
     assert np.isnan(row["low"])
 
 
@@ -151,15 +254,8 @@ def test_an_unknown_baseline_is_refused_with_the_known_ones(store: Store) -> Non
         trends.version_deltas(store, against="best")
 
 
-def test_the_bootstrap_interval_of_many_values_is_near_the_normal_one() -> None:
-    values = np.random.default_rng(1).normal(0.3, 0.1, 400)
-    low, high = trends.bootstrap_interval(values)
-    assert (low, high) == pytest.approx((values.mean() - 0.0098, values.mean() + 0.0098), abs=0.002)
-    assert trends.bootstrap_interval(values) == (low, high)
-
-
 def test_element_kinds_have_the_mean_of_their_probabilities_and_the_share_that_failed(store: Store) -> None:
-    add_version(store, "a", 0, {"j": [{"color:0": 0.2, "color:1": 0.8, "object:0": 1.0}]})
+    add_version(store, "a", 0, {"j": [{"color:0": 0.2, "color:1": 0.8, "object:0": 1.0}] * 2})
     table = trends.by_element_kind(store).set_index("kind")
     assert table.loc["color", ["score", "failure_rate"]].tolist() == pytest.approx([0.5, 0.5])
     assert table.loc["object", ["score", "failure_rate"]].tolist() == pytest.approx([1.0, 0.0])
@@ -195,16 +291,22 @@ def test_the_lineage_of_a_scene_tells_what_made_each_version(finished: Store) ->
     assert set(table["scores"][0]) == set(study.JUDGES)
 
 
-def test_before_and_after_show_the_first_and_the_best_version_of_each_scene(finished: Store) -> None:
+def test_before_and_after_show_the_first_drawing_and_the_version_that_was_selected(finished: Store) -> None:
     table = trends.before_after(finished)
+    assert table["moment"].unique().tolist() == ["before", "best so far, selected"]
     assert table.groupby("scene_hash")["moment"].value_counts().unique().tolist() == [4]
     means = table.groupby(["scene_hash", "moment"])["score"].mean().unstack()
-    assert (means["after"] >= means["before"]).all()
-    gains = (means["after"] - means["before"])[table["scene_hash"].unique()]
+    assert (means["best so far, selected"] >= means["before"]).all()
+    assert all(Path(file).exists() for file in table["file"])
+
+
+def test_before_and_after_rank_scenes_by_their_cross_fitted_gain(finished: Store) -> None:
+    table, scenes = trends.before_after(finished), trends.scenes(finished)
+    assert table["scene_hash"].unique().tolist() == scenes["scene_hash"].tolist()
+    gains = table.drop_duplicates("scene_hash")["gain"]
+    assert gains.tolist() == scenes["gain"].tolist()
     assert gains.is_monotonic_decreasing
     assert gains.iloc[0] > gains.iloc[-1]
-    assert table["moment"].unique().tolist() == ["before", "after"]
-    assert all(Path(file).exists() for file in table["file"])
 
 
 def test_costs_add_up_the_calls_of_each_endpoint(finished: Store) -> None:
@@ -247,14 +349,18 @@ def test_words_that_fail_together_are_told_as_well(finished: Store) -> None:
         trends.failing_together(finished, by="word")
 
 
-def test_scenes_are_listed_by_what_they_gained(store: Store) -> None:
+def test_scenes_are_listed_by_what_they_gained_and_a_maximum_says_selected(store: Store) -> None:
     for scene, scores in {"a": (0.5, 0.4), "b": (0.2, 0.6), "c": (0.9,)}.items():
         for iteration, score in enumerate(scores):
-            add_version(store, scene, iteration, {"j": [one(score)]})
+            add_version(store, scene, iteration, {"j": twice(score)})
+    add_version(store, "d", 0, {"j": [one(0.1)]})
+    add_version(store, "d", 1, {"j": [one(0.9)]})
     table = trends.scenes(store)
-    assert table["scene_text"].tolist() == ["b", "a", "c"]
-    assert table["gain"].tolist() == pytest.approx([0.4, 0.0, 0.0])
-    assert table["versions"].tolist() == [2, 2, 1]
+    assert table["scene_text"].tolist() == ["b", "a", "c", "d"]
+    assert table["gain"].tolist() == pytest.approx([0.4, 0.0, 0.0, np.nan], nan_ok=True)
+    assert table["first_score"].tolist() == pytest.approx([0.2, 0.5, 0.9, 0.1])
+    assert table["selected_score"].tolist() == pytest.approx([0.6, 0.5, 0.9, 0.9])
+    assert table["versions"].tolist() == [2, 2, 1, 2]
 
 
 def test_a_version_has_the_mean_score_of_each_element_the_worst_first(store: Store) -> None:
@@ -273,3 +379,19 @@ def test_a_decision_comes_with_the_change_it_made_by_both_kinds_of_judge(finishe
         "select change from version_changes where scene_hash = $s and vision_model = 'mini-clip' order by all", s=scene
     )
     assert sorted(table["objective_change"].dropna()) == pytest.approx(deltas["change"].tolist())
+
+
+def test_the_command_prints_the_curve_what_was_gained_and_what_fresh_seeds_confirm(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = fair_world.World(scenes=6, rounds=2, confirm=True, confirmed=0.75).fill(
+        open_store(tmp_path / "forge.duckdb")
+    )
+    assert main(["adherence", "--store", str(store.path), "--experiment", "rewrite"]) == 0
+    told = capsys.readouterr().out
+    gain = trends.gain(store, experiment="rewrite", vision_model="steering").iloc[0]
+    assert f"{gain['gain']:.3f}" in told
+    assert re.search(r"on fresh seeds\n.*confirmed.*\n.*0\.750", told)
+    assert "selected" in told
+    assert main(["adherence", "--store", str(tmp_path / "new.duckdb")]) == 0
+    assert "Nothing is judged yet" in capsys.readouterr().out

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 from typing import TYPE_CHECKING
-
-from forgekit.trends.scores import FAILED_BELOW
 
 if TYPE_CHECKING:
     import pandas as pd
 
 WHOLE_TEXT = " (whole text)"
+UNCALIBRATED = 0.5  # the pass mark of a judge without one of its own, as in the view `judge_marks`
 
 
-def agreement(table: pd.DataFrame) -> pd.DataFrame:
+def agreement(table: pd.DataFrame, *, pass_marks: Mapping[str, float] | None = None) -> pd.DataFrame:
     """Return how far judges agree: one row per pair, over the pictures that both have scored (`score_graphs`).
 
     A judge's score of the whole text takes part beside that of its elements, as "NAME (whole text)". Columns as of
     `trends.judge_agreement`: `images`, `pearson` and `spearman` (null where one gives all pictures one score),
-    `same_verdict` (share of pictures that both put on the same side of 0.5), `mean_difference`.
+    `same_verdict` (share of pictures that both pass or both fail, each by its own of `pass_marks`, 0.5 where it
+    has none), `mean_difference`.
     """
     import pandas as pd
 
     opinions = _opinions(table)
+    marks = {name: (pass_marks or {}).get(name.removesuffix(WHOLE_TEXT), UNCALIBRATED) for name in opinions.columns}
     rows = []
     for judge, other in combinations(opinions.columns, 2):
         both = opinions[[judge, other]].dropna()
@@ -34,7 +36,7 @@ def agreement(table: pd.DataFrame) -> pd.DataFrame:
                 "images": len(both),
                 "pearson": both[judge].corr(both[other]),
                 "spearman": ranks[judge].corr(ranks[other]),
-                "same_verdict": ((both[judge] >= FAILED_BELOW) == (both[other] >= FAILED_BELOW)).mean(),
+                "same_verdict": ((both[judge] >= marks[judge]) == (both[other] >= marks[other])).mean(),
                 "mean_difference": (both[judge] - both[other]).mean(),
             }
         )

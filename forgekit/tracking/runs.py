@@ -16,8 +16,9 @@ import numpy as np
 
 from forgekit.ids import content_id
 from forgekit.store import Store
+from forgekit.trends.scores import missing_phrases, scene_phrases
 
-FORMAT = 2  # raise it when runs change their form: they are then written again
+FORMAT = 3  # raise it when runs change their form: they are then written again
 QUANTILES = range(0, 101, 10)
 BINS = 20
 TABLES = ("images.json", "evaluations.json")
@@ -30,7 +31,9 @@ with drawn as (
     select prompt_id, count(*) as images from generated_images group by prompt_id
 ),
 scores as (
-    from current_scores
+    select s.*, m.pass_mark
+    from current_scores s
+    join judge_marks m using (experiment, vision_model, judge_key)
 )
 select
     s.experiment,
@@ -43,6 +46,7 @@ select
         p.base_parameters,
         p.parent_prompt_id,
         s.judge_key,
+        s.pass_mark,
         s.mean_score,
         s.judged_at,
         d.images,
@@ -66,8 +70,9 @@ with wanted as (
     select unnest($prompt_ids::uuid[]) as prompt_id, unnest($vision_models::varchar[]) as vision_model
 ),
 scores as (
-    select s.*, e.scene_text
+    select s.*, e.scene_text, m.pass_mark
     from current_scores s
+    join judge_marks m using (experiment, vision_model, judge_key)
     join wanted w using (prompt_id, vision_model)
     join scenes e using (scene_hash)
 ),
@@ -102,9 +107,9 @@ images as (
             'text_match': try_cast(e.adherence_analysis ->> '$.text_match_score' as double),
             'description': e.model_output ->> '$.description',
             'element_scores': cast(e.element_scores as map(varchar, double)),
-            'failed': cast(e.adherence_analysis -> '$.missing_elements' as varchar[]),
             'error': e.error
-        } order by d.step, g.id) as images
+        } order by d.step, g.id) as images,
+        min(g.round) as first_round
     from scores s
     join generated_images g on g.prompt_id = s.prompt_id
     join seeds d
@@ -144,6 +149,8 @@ select
     p.base_parameters,
     s.vision_model,
     s.judge_key,
+    s.pass_mark,
+    i.first_round,
     s.mean_score,
     s.min_score,
     s.max_score,
@@ -211,7 +218,11 @@ def read_runs(store: Store, due: Sequence[Due]) -> Iterator[Run]:
     """Yield the runs of `due` as the store has them now."""
     by_key = {(run.prompt_id, run.vision_model): run for run in due}
     prompt_ids, vision_models = [run.prompt_id for run in due], [run.vision_model for run in due]
-    for row in store.rows(RUNS, prompt_ids=prompt_ids, vision_models=vision_models):
+    rows = store.rows(RUNS, prompt_ids=prompt_ids, vision_models=vision_models)
+    phrases = scene_phrases(store, {row["scene_hash"] for row in rows})
+    for row in rows:
+        for image in row["images"]:
+            image["failed"] = missing_phrases(image["element_scores"], row["pass_mark"], phrases[row["scene_hash"]])
         yield _run(row, by_key[row["prompt_id"], row["vision_model"]])
 
 
@@ -248,6 +259,7 @@ def _run(row: dict[str, Any], due: Due) -> Run:
         **facts,
         "scene": scene,
         "judge_key": row["judge_key"],
+        "pass_mark": f"{row['pass_mark']:g}",
         "scene_hash": row["scene_hash"],
         "prompt_id": row["prompt_id"],
         "forgekit.identity": due.identity,
@@ -258,6 +270,8 @@ def _run(row: dict[str, Any], due: Due) -> Run:
         "mlflow.source.name": "forgekit",
         "mlflow.source.type": "LOCAL",
     }
+    if row["first_round"] is not None:
+        tags["round"] = str(row["first_round"])
     if row["parent_prompt_id"]:
         tags["parent_prompt_id"] = row["parent_prompt_id"]
     params = dict(facts)  # few: the image grid writes all of them over every picture

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,22 +39,20 @@ def summary_identity(study: str) -> str:
 
 
 def read_summary(store: Store, study: str, due: Sequence[Due]) -> Run:
-    """Return the summary of a study that has these runs: one metric per arm and vision model, by iteration."""
-    import pandas as pd
-
+    """Return the summary of a study that has these runs: metrics per arm and vision model, by round."""
     experiments = sorted({run.experiment for run in due})
-    trend = pd.concat([trends.adherence(store, experiment=name) for name in experiments], ignore_index=True)
-    metrics = [
-        (safe_key(f"trend/{row.experiment}/{row.vision_model}"), float(row.adherence), int(row.iteration))
-        for row in trend.itertuples()
-        if row.adherence == row.adherence
-    ]
+    tables = {
+        name: _asked(question, store, experiments)
+        for name, question in (("adherence", trends.adherence), ("gain", trends.gain), ("confirmed", trends.confirmed))
+    }
     tags = {
         "forgekit.identity": summary_identity(study),
         "forgekit.content": summary_content(due),
         "kind": "summary",
-        "mlflow.note.content": f"Adherence of the study **{study}** by iteration. Its artifacts hold contact sheets of "
-        "every version: the scenes before and after, and one sheet per scene in `sheets/`.",
+        "mlflow.note.content": f"Adherence of the study **{study}** by round of drawing, cross-fitted (`trend/…`): no "
+        "image judges a version that it helped to choose. `selected/…` is the best version so far with its own images, "
+        "which rises by luck alone. `confirmed/…` is on fresh seeds. Its artifacts hold the tables with their intervals "
+        "and contact sheets of every version: the scenes before and after, and one sheet per scene in `sheets/`.",
         "mlflow.source.name": "forgekit",
         "mlflow.source.type": "LOCAL",
     }
@@ -64,34 +62,58 @@ def read_summary(store: Store, study: str, due: Sequence[Due]) -> Run:
         f"{study} · summary",
         tags,
         {},
-        metrics,
+        _metrics(tables),
         times["start_ms"],
         times["end_ms"],
-        {"experiments": experiments, "trend": trend},
+        {"experiments": experiments, **tables},
     )
 
 
+def _asked(question: Callable[..., pd.DataFrame], store: Store, experiments: Sequence[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat([question(store, experiment=name) for name in experiments], ignore_index=True)
+
+
+def _metrics(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, float, int]]:
+    """Return (name, value, round) of every figure. A generator is named where an arm has several."""
+    curve = tables["adherence"]
+    several = set(curve.groupby("experiment")["model"].nunique().loc[lambda n: n > 1].index)
+    figures = []
+    for name, table, column in (
+        ("trend", curve, "adherence"),
+        ("selected", curve, "selected"),
+        ("gain", tables["gain"], "gain"),
+        ("confirmed", tables["confirmed"], "confirmed"),
+        ("confirmed_gain", tables["confirmed"], "gain"),
+    ):
+        for row in table.to_dict("records"):
+            line = [row["experiment"], *([row["model"]] if row["experiment"] in several else []), row["vision_model"]]
+            figures.append((safe_key("/".join([name, *line])), float(row[column]), int(row.get("round", 0))))
+    return [figure for figure in figures if figure[1] == figure[1]]
+
+
 def write_summary(store: Store, summary: Run, folder: Path) -> None:
-    """Write the summary's artifacts into `folder`: the trend as a table and a plot, contact sheets of each arm."""
-    trend = summary.row["trend"]
-    trend.to_csv(folder / "adherence.csv", index=False)
-    _write_plot(trend, folder / "adherence.png")
+    """Write the summary's artifacts into `folder`: its figures as tables and a plot, contact sheets of each arm."""
+    for name in ("adherence", "gain", "confirmed"):
+        summary.row[name].to_csv(folder / f"{name}.csv", index=False)
+    _write_plot(summary, folder / "adherence.png")
     for name in summary.row["experiments"]:
         _write_sheets(store, name, folder)
 
 
-def _write_plot(trend: pd.DataFrame, file: Path) -> None:
+def _write_plot(summary: Run, file: Path) -> None:
     from matplotlib.figure import Figure
 
     from forgekit import plots
 
     figure = Figure(figsize=(9, 5), layout="constrained")  # not pyplot's: nothing is to appear in a notebook
-    plots.adherence(trend, ax=figure.subplots())
+    plots.adherence(summary.row["adherence"], confirmed=summary.row["confirmed"], ax=figure.subplots())
     figure.savefig(file, dpi=80)
 
 
 def _write_sheets(store: Store, experiment: str, folder: Path) -> None:
-    """Write one sheet of first and best versions, and one per scene with all its versions."""
+    """Write one sheet of first drawings and selected versions, and one per scene with all its versions."""
     pictures = trends.pictures(store, experiment=experiment)
     before_after = trends.before_after(store, experiment=experiment)
     if pictures.empty or before_after.empty:

@@ -10,6 +10,7 @@ from forgekit.trends.arms import arms
 from forgekit.trends.costs import cost
 from forgekit.trends.judges import failing_together, judge_agreement, judge_pairs
 from forgekit.trends.learnings import follow
+from forgekit.trends.overview import overview
 from forgekit.trends.pictures import before_after, pictures
 from forgekit.trends.rounds import adherence, confirmed, gain
 from forgekit.trends.scenes import decisions, scenes, version_elements
@@ -32,6 +33,7 @@ __all__ = [
     "judge_agreement",
     "judge_pairs",
     "lineage",
+    "overview",
     "pictures",
     "scenes",
     "version_deltas",

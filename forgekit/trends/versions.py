@@ -74,7 +74,14 @@ drawn as (
 steps as (
     select
         cast(actions ->> '$.child_prompt_id' as uuid) as child_prompt_id,
-        arg_max({'action': actions ->> '$.action', 'element': actions ->> '$.element'}, created_at) as step
+        arg_max(
+            {
+                'decision': actions ->> '$.decision',
+                'action': actions ->> '$.action',
+                'element': actions ->> '$.element'
+            },
+            created_at
+        ) as step
     from prompt_learnings
     where actions ->> '$.child_prompt_id' is not null
     group by all
@@ -87,6 +94,7 @@ select
     cast(p.parent_prompt_id as varchar) as parent_prompt_id,
     cast(p.status as varchar) as status,
     p.prompt_text,
+    s.step.decision as decision,
     s.step.action as action,
     s.step.element as element,
     coalesce(d.images, 0) as images,
@@ -148,7 +156,8 @@ def version_deltas(
 def lineage(store: Store, scene_hash: str) -> pd.DataFrame:
     """Return the life of one scene: one row per prompt version, parents before children.
 
-    Columns: `action` and `element` (what the refiner did to the parent to make it; null for a first version), `images`,
+    Columns: `decision` ("rewrite", or "confirm" for the chosen text on fresh seeds), `action` and `element` (what the
+    refiner did to the parent to make it; null for a first version), `images`,
     `current_score`, `scores` (vision model → mean score), `best_image` (path relative to the store's folder).
     """
     return store.df(LINEAGE, scene_hash=scene_hash)
