@@ -150,15 +150,11 @@ def elements(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     table = _table(data, "by_element_kind")
     panels = list(table.groupby([column for column in LINES if column in table.columns], sort=True))
     if ax is not None and len(panels) > 1:
-        named = "; ".join(" · ".join(key) for key, _ in panels)
-        raise ParameterError(f"one Axes cannot take {len(panels)} panels ({named}): give the rows of one, or no ax")
-    label = "term" if "term" in table.columns else "kind"
-    rows, height = max(1, len(panels)), 1.5 + 0.35 * table[label].nunique()
-    places = (
-        [ax]
-        if ax
-        else plt.figure(figsize=(8.0, rows * height), layout="constrained").subplots(rows, squeeze=False).flat
-    )
+        keys = "; ".join(" · ".join(key) for key, _ in panels)
+        raise ParameterError(f"one Axes cannot take {len(panels)} panels ({keys}): give the rows of one, or no ax")
+    label, rows = "term" if "term" in table.columns else "kind", max(1, len(panels))
+    size = (8.0, rows * (1.5 + 0.35 * table[label].nunique()))
+    places = [ax] if ax else plt.subplots(rows, figsize=size, layout="constrained", squeeze=False)[1][:, 0]
     for place, (key, panel) in zip(places, panels, strict=False):
         _heat_map(place, panel, label, " · ".join(map(str, key)))
     return places[0]
