@@ -255,7 +255,7 @@ def test_one_picture_without_numbers_does_not_take_its_batch_with_it(crowded):
 @pytest.mark.parametrize("parameters", [{"true_cfg_scale": "2.5"}, {"guidance_scale": float("nan")}])
 def test_a_parameter_that_is_no_number_fails_only_its_own_requests(mini, parameters):
     bad, good = mini.draw([DrawRequest("a", 1, {**QUICK, **parameters}), DrawRequest("a red star", 1, QUICK)])
-    assert (isinstance(bad, ItemError) and next(iter(parameters)) in bad.reason) or "TypeError" in bad.reason
+    assert next(iter(parameters)) in bad.reason or "TypeError" in bad.reason
     assert isinstance(good, Drawing)
 
 
