@@ -264,3 +264,10 @@ def test_a_name_that_cannot_be_a_folder_is_refused_before_anything_is_written(st
 )
 def test_a_name_that_can_be_a_folder_is_taken(store, name):
     assert fk.import_prompts(store, pd.DataFrame({"text": ["a cat"]}), experiment=name).done == 1
+
+
+def test_a_study_of_which_one_arm_cannot_be_a_folder_writes_nothing(store):
+    study = Study("s", arms=("resample", f"llm:owner/{'m' * 101}"), vision_models=("mini-clip", "mini-owl"))
+    with pytest.raises(ParameterError, match="101 bytes"):
+        run_study(store, pd.DataFrame({"text": ["a cat"]}), study)
+    assert store.rows("select count(*) as n from prompts") == [{"n": 0}]
