@@ -15,6 +15,11 @@ from forgekit.llm_policy import LanguageModelPolicy
 from forgekit.trends import follow
 
 CALLS = "select * from api_logs where stage = 'refine' order by created_at, id"
+FORGET_ALL_BUT_ONE = """
+delete from api_logs
+where stage = 'refine'
+  and id <> (select min(id) from api_logs where stage = 'refine')
+"""
 LEARNINGS = "select * from prompt_learnings order by created_at, id"
 
 
@@ -199,16 +204,20 @@ def test_a_learning_without_its_row_is_found(one):
 def test_a_store_of_before_gets_a_row_for_each_decision_once(completed):
     round_of(completed, FakeJudge(score=0.3), policy="paraphrase")
     with completed.transaction() as con:
-        con.execute("delete from api_logs where stage = 'refine'")
+        con.execute(FORGET_ALL_BUT_ONE)
         con.execute("delete from schema_state where migration >= 6")
+    [kept] = completed.rows(CALLS)
     for _ in range(2):
         older = fk.open_store(completed.path)
         with older.transaction() as con:
             con.execute("delete from schema_state where migration >= 6")
     learnings, calls = older.rows(LEARNINGS), older.rows(CALLS)
     assert len(calls) == 3 and fk.check(older).findings == []
+    assert kept in calls
     by_learning = {row["id"]: row for row in learnings}
     for call in calls:
+        if call == kept:
+            continue
         learning = by_learning[call["learning_id"]]
         assert (call["endpoint"], call["request"], call["created_at"]) == ("paraphrase", None, learning["created_at"])
         assert call["response"]["child_prompt_id"] == learning["actions"]["child_prompt_id"]
@@ -257,7 +266,7 @@ def test_a_redraw_is_followed_to_its_new_images_alone(one):
 
 
 def test_rounds_on_record_say_which_images_are_a_learnings_and_clocks_only_where_there_are_none(one):
-    for number, score in enumerate((0.3, 0.5)):
+    for number, score in enumerate((0.3, 0.5, 0.9)):
         fk.generate_images(one, images_per_prompt=2)
         with one.transaction() as con:
             con.execute("update generated_images set round = $n where adherence_score is null", {"n": number})
