@@ -75,6 +75,26 @@ def test_calls_for_one_decision_alone_carry_it(completed):
     assert sorted(judged["request"]["images"]) == [row["id"] for row in images]
 
 
+def test_images_that_are_judged_late_carry_the_decision_that_they_were_drawn_for(completed):
+    class Broken(FakeJudge):
+        def judge(self, images, scenes):
+            raise OSError("cable")
+
+    draw_and_judge(completed)
+    first = prompts(completed)[0]
+    cause = decide(completed, first)
+    fk.generate_images(completed, images_per_prompt=2, image_generator=FakeGenerator())
+    fk.evaluate_images(completed, vision_models=[FakeJudge(), Broken("watcher")])
+    with completed.transaction() as con:
+        con.execute(
+            "delete from image_evaluations where vision_model = 'watcher' "
+            "and image_id in (select id from generated_images where round = 0)"
+        )
+    decide(completed, first, redraw=False)
+    fk.evaluate_images(completed, vision_models=[FakeJudge(), FakeJudge("watcher")])
+    assert completed.rows(LOGS, stage="evaluate")[0]["learning_id"] == cause
+
+
 def test_a_call_that_mixes_decisions_names_them_item_by_item(completed):
     draw_and_judge(completed)
     first, _, third = prompts(completed)
