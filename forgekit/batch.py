@@ -107,14 +107,13 @@ def run_batch(
 def summary(store: Store, plan: Plan, folder: Path) -> pd.DataFrame:
     """Return one row per execution: the parameters that vary, its status, and its key figures from the store.
 
-    By the judge that steered (`judge`): `scenes`, `images` drawn, cross-fitted adherence at the `first` and the `last`
-    round, and the paired `gain` with its 95 % interval, `low` to `high` (`trends.gain`); null where the execution left
-    none. An execution that drew with several generators has a row for each (`generator`).
+    By the judge that steered (`judge`): `scenes`, `images` drawn, adherence at the `first` and `last` round, the paired
+    `gain` with its interval `low` to `high` (`trends.gain`); null where the execution left none. An execution that drew
+    with several generators has a row for each (`generator`).
     """
     import pandas as pd
 
-    figures = _figures(store)
-    rows = []
+    figures, rows = _figures(store), []
     for execution in plan.executions:
         state = read_state(folder, execution)
         found = figures[figures["experiment"] == plan.experiment(execution)].drop(columns="experiment")
@@ -138,8 +137,7 @@ def _figures(store: Store) -> pd.DataFrame:
     curve = trends.adherence(store)
     drawn = curve[curve["steers"]].groupby(line, as_index=False)["images"].last()
     gains = trends.gain(store)[[*line, "scenes", "first", "last", "gain", "low", "high"]]
-    figures = drawn.merge(gains, on=line, how="left").rename(columns={"model": "generator", "vision_model": "judge"})
-    return figures[["experiment", "generator", "judge", "scenes", "images", "first", "last", "gain", "low", "high"]]
+    return drawn.merge(gains, on=line, how="left").rename(columns={"model": "generator", "vision_model": "judge"})
 
 
 def write_index(store: Store, plan: Plan, folder: Path) -> None:

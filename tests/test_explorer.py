@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
+import fair_world
 import pytest
 import study
 
@@ -15,7 +16,9 @@ from forgekit import explorer, trends
 from forgekit.errors import ParameterError
 from forgekit.explorer import build, explore
 from forgekit.pages import bars, marked_diff, page, table
+from forgekit.rows import insert_rows
 from forgekit.selection import SCOPES, Selection, show_pictures, show_version
+from forgekit.sheets import BAD
 from forgekit.store import Store, open_store
 
 
@@ -82,6 +85,43 @@ def test_a_new_version_shows_the_words_that_were_added(store: Store, longest: st
     assert "vivid</ins>" in show_version(chosen)
     chosen.prompt_id = chosen.versions["prompt_id"][0]
     assert "<ins>" not in show_version(chosen)
+
+
+def test_what_is_missing_and_the_colour_of_its_bar_go_by_the_pass_mark_of_the_judge(tmp_path: Path) -> None:
+    store = study.make(tmp_path)
+    chosen = Selection.first(store, None, None, None)
+    before = show_pictures(chosen).count("✗")
+    mark = {"vision_model": "mini-clip", "judge_key": "key of mini-clip", "pass_mark": 1.0, "source": "human ratings"}
+    with store.transaction() as con:
+        insert_rows(con, "pass_marks", [mark])
+    elements = trends.version_elements(store, chosen.prompt_id)
+    elements = elements[elements["vision_model"] == "mini-clip"]
+    assert show_pictures(chosen).count("✗") == len(elements) * 4 > before
+    assert show_version(chosen).count(f"background:{BAD}") == len(elements)
+    chosen.vision_model = "mini-fuyu"  # has no mark of its own
+    assert show_pictures(chosen).count("✗") < len(elements) * 4
+
+
+def test_a_version_tells_the_cross_fitted_score_of_its_scene_apart_from_the_selected_one(store: Store) -> None:
+    scene = trends.scenes(store).iloc[0]
+    html = show_version(explore(store, scene=scene["scene_text"], interactive=False).selection)
+    assert f"last, cross-fitted {scene['last_score']:.2f}" in html
+    assert f"best version so far, selected {scene['selected_score']:.2f}" in html
+
+
+def test_it_does_not_begin_with_a_version_that_only_confirms(tmp_path: Path) -> None:
+    world = fair_world.World(scenes=2, rounds=2, confirm=True, confirmed=1.0).fill(
+        open_store(tmp_path / "forge.duckdb")
+    )
+    with world.transaction() as con:
+        con.execute(
+            "update prompts set current_score = s.mean_score from prompt_scores s "
+            "where s.prompt_id = prompts.id and s.vision_model = 'steering'"
+        )
+    chosen = Selection.first(world, "rewrite", None, None)
+    assert chosen.versions["decision"].tolist()[-1] == "confirm"
+    assert chosen.version["decision"] != "confirm"
+    assert "on fresh seeds 1.00" in show_version(chosen)
 
 
 def test_a_score_range_shows_the_images_in_it_and_no_others(store: Store) -> None:

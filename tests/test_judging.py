@@ -181,6 +181,17 @@ def test_judges_agree_by_rank_and_disagreements_come_largest_first(graphs):
     assert (gaps["x"] - gaps["y"]).abs().is_monotonic_decreasing
 
 
+def test_judges_agree_on_a_picture_where_both_pass_it_or_both_fail_it_each_by_its_own_mark():
+    rows = [("a", "one", 0.6), ("a", "other", 0.6), ("b", "one", 0.9), ("b", "other", 0.9)]
+    table = pd.DataFrame(rows, columns=["image_path", "judge", "score"]).assign(text_score=None)
+    assert _same_verdict(judging.agreement(table)) == 1.0
+    assert _same_verdict(judging.agreement(table, pass_marks={"one": 0.7})) == 0.5
+
+
+def _same_verdict(pairs):
+    return pairs.set_index(["judge", "other"]).loc[("one", "other"), "same_verdict"]
+
+
 def test_elements_of_all_pictures_come_with_their_truth(graphs):
     table = judging.judge_test(judges=[Oracle(graphs)], graphs=N, drawings=2, seed=SEED).table
     elements = judging.element_scores(table)

@@ -29,6 +29,7 @@ from forgekit import cli
 from forgekit.errors import ParameterError
 from forgekit.rows import insert_rows
 from forgekit.tracking.bulk import COLUMNS, Tables
+from forgekit.tracking.runs import due_runs, read_runs
 
 CHANGING = "forgekit.store"  # the tag that names the store's place
 IMAGE_NAME = r"images/[\w\-. ]+\+step\+\d+\+timestamp\+\d+\+[0-9a-f-]{36}(\.png|\+compressed\.webp)"
@@ -211,6 +212,30 @@ def test_the_summary_has_the_trend_and_sheets_of_all_versions(tracked):
     first = [run for run in version_runs(tracked) if run.data.tags["prompt_version"] == "0"]
     scores = [np.mean(geometric_means(tracked, r)) for r in first if r.data.tags["vision_model"] == "mini-clip"]
     assert history[0].value == pytest.approx(np.mean(scores))
+
+
+def test_the_summary_tells_what_is_cross_fitted_from_what_is_selected_and_has_the_paired_gain(tracked):
+    (summary,) = runs_of(tracked, "tags.kind = 'summary'")
+    table = fk.trends.adherence(tracked, vision_model="mini-clip")
+    for name, column in {"trend": "adherence", "selected": "selected"}.items():
+        history = client_of(tracked).get_metric_history(summary.info.run_id, f"{name}/main/mini-clip")
+        assert [point.value for point in history] == pytest.approx(table[column].tolist())
+    gain = fk.trends.gain(tracked, vision_model="mini-clip")["gain"][0]
+    assert summary.data.metrics["gain/main/mini-clip"] == pytest.approx(gain)
+    assert {"gain.csv", "confirmed.csv"} <= set(artifacts(tracked, summary))
+
+
+def test_what_a_run_calls_failed_is_below_the_pass_mark_of_its_judge_and_a_new_mark_writes_it_again(studied):
+    fk.track(studied)
+    mark = {"vision_model": "mini-clip", "judge_key": "key of mini-clip", "pass_mark": 1.0, "source": "human ratings"}
+    with studied.transaction() as con:
+        insert_rows(con, "pass_marks", [mark])
+    due = [run for run in due_runs(studied) if run.vision_model == "mini-clip"]
+    for run in read_runs(studied, due):
+        assert run.tags["pass_mark"] == "1"
+        assert all(len(image["failed"]) == len(image["element_scores"]) for image in run.row["images"])
+    report = fk.track(studied)
+    assert (report.done, report.skipped) == (3, 3)  # the runs of one judge of two
 
 
 def test_nothing_is_left_in_the_folder_where_it_is_called(studied, tmp_path_factory, monkeypatch):

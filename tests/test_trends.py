@@ -144,9 +144,10 @@ def test_of_versions_that_a_half_finds_equal_the_earlier_one_counts(store: Store
     assert trends.adherence(store, vision_model="k")["adherence"].tolist() == pytest.approx([0.1, 0.1])
 
 
-def test_a_version_with_images_in_one_half_only_cannot_be_chosen_by_halves(store: Store) -> None:
-    add_version(store, "a", 0, {"j": twice(0.4)})
-    add_version(store, "a", 1, {"j": [one(0.9)]})
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_a_version_with_scores_in_one_half_only_cannot_be_chosen_by_halves(store: Store, lacking: int) -> None:
+    add_version(store, "a", 0, {"j": [one(0.3), one(0.5)]})
+    add_version(store, "a", 1, {"j": [one(None if half == lacking else 0.9) for half in (0, 1)]})
     row = trends.adherence(store).iloc[1]
     assert (row["adherence"], row["selected"]) == pytest.approx((0.4, 0.9))
 

@@ -138,16 +138,8 @@ where actions ->> '$.decision' = 'confirm'
 -- The images that versions compete by, in two halves by their place among the images of their drawing. The seed follows
 -- from that place, so the halves of all versions of a scene are drawn on the same seeds.
 create or replace view competing_images as
-select
-    p.experiment,
-    p.model,
-    p.scene_hash,
-    i.prompt_id,
-    p.generation_iteration,
-    i.id as image_id,
-    i.round,
-    i.image_index % 2 as half,
-    i.adherence_score
+select p.experiment, p.model, p.scene_hash, i.prompt_id, p.generation_iteration,
+    i.id as image_id, i.round, i.image_index % 2 as half, i.adherence_score
 from generated_images i
 join prompts p on p.id = i.prompt_id
 where i.round is not null
@@ -160,13 +152,7 @@ where i.round is not null
 create or replace view standing_versions as
 with drawn as (
     select
-        experiment,
-        model,
-        scene_hash,
-        prompt_id,
-        generation_iteration,
-        round,
-        half,
+        * exclude (image_id, adherence_score),
         count(adherence_score) as n,
         sum(adherence_score) as total
     from competing_images

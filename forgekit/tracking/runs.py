@@ -24,17 +24,15 @@ BINS = 20
 TABLES = ("images.json", "evaluations.json")
 NOTE_LIMIT, PARAM_LIMIT = 7_500, 6_000  # characters; MLflow refuses a tag above 8,000 and a param above 6,000
 
+MARKED = "from current_scores join judge_marks using (experiment, vision_model, judge_key)"
+
 # One row per run there should be. `content` differs whenever anything that the run shows has changed: the parent's
 # scores are in it because the run shows the change from them.
-DUE = """
+DUE = f"""
 with drawn as (
     select prompt_id, count(*) as images from generated_images group by prompt_id
 ),
-scores as (
-    select s.*, m.pass_mark
-    from current_scores s
-    join judge_marks m using (experiment, vision_model, judge_key)
-)
+scores as ({MARKED})
 select
     s.experiment,
     cast(s.prompt_id as varchar) as prompt_id,
@@ -65,14 +63,13 @@ order by s.experiment, p.generation_iteration, p.created_at, p.id, s.vision_mode
 
 # `step` numbers the seeds of a scene in the order in which they were first drawn, so that a step is the same seed in
 # all versions, and stays it when more seeds are drawn.
-RUNS = """
+RUNS = f"""
 with wanted as (
     select unnest($prompt_ids::uuid[]) as prompt_id, unnest($vision_models::varchar[]) as vision_model
 ),
 scores as (
-    select s.*, e.scene_text, m.pass_mark
-    from current_scores s
-    join judge_marks m using (experiment, vision_model, judge_key)
+    select s.*, e.scene_text
+    from ({MARKED}) s
     join wanted w using (prompt_id, vision_model)
     join scenes e using (scene_hash)
 ),
@@ -97,7 +94,7 @@ images as (
     select
         s.prompt_id,
         s.vision_model,
-        list({
+        list({{
             'id': cast(g.id as varchar),
             'path': g.image_path,
             'seed': d.seed,
@@ -108,7 +105,7 @@ images as (
             'description': e.model_output ->> '$.description',
             'element_scores': cast(e.element_scores as map(varchar, double)),
             'error': e.error
-        } order by d.step, g.id) as images,
+        }} order by d.step, g.id) as images,
         min(g.round) as first_round
     from scores s
     join generated_images g on g.prompt_id = s.prompt_id
@@ -133,29 +130,18 @@ by_kind as (
     group by all
 ),
 kinds as (
-    select prompt_id, vision_model, list({'kind': kind, 'score': score} order by kind) as kinds
+    select prompt_id, vision_model, list({{'kind': kind, 'score': score}} order by kind) as kinds
     from by_kind
     group by all
 )
 select
-    s.experiment,
-    s.scene_hash,
-    s.scene_text,
-    s.prompt_id,
-    s.parent_prompt_id,
-    s.model,
+    s.experiment, s.scene_hash, s.scene_text, s.prompt_id, s.parent_prompt_id, s.model,
     s.generation_iteration as iteration,
     p.prompt_text,
     p.base_parameters,
-    s.vision_model,
-    s.judge_key,
-    s.pass_mark,
+    s.vision_model, s.judge_key, s.pass_mark,
     i.first_round,
-    s.mean_score,
-    s.min_score,
-    s.max_score,
-    s.std_score,
-    s.mean_am,
+    s.mean_score, s.min_score, s.max_score, s.std_score, s.mean_am,
     c.change,
     i.images,
     k.kinds,
