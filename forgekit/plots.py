@@ -8,25 +8,34 @@ then asked. Contact sheets are pictures, not axes: see `contact_sheet`.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-from matplotlib.ticker import MaxNLocator
-from PIL import Image
 
 from forgekit.errors import ParameterError
-from forgekit.images import stored_file
-from forgekit.sheets import contact_sheet, thumbnail
+from forgekit.plot_parts import (
+    COLORS,
+    LINES,
+    MARKERS,
+    WHOLE,
+    as_table,
+    counted,
+    error_bars,
+    finish,
+    new_axes,
+    place_thumbnail,
+    split_lines,
+    stored,
+    whole_ticks,
+)
+from forgekit.sheets import contact_sheet
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
 
     from forgekit.store import Store
 
@@ -42,10 +51,6 @@ __all__ = [
     "pareto",
 ]
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = "os^Dv<>"
-LINES = ("experiment", "model", "vision_model")
-WHOLE = (-0.02, 1.02)  # limits for [0, 1] that do not cut markers in half
 ON_LINE = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
 
 
@@ -57,21 +62,21 @@ def adherence(data: pd.DataFrame | Store, *, confirmed: pd.DataFrame | None = No
     version so far to draw; the legend then says "selected".
     """
     if confirmed is None and not hasattr(data, "columns"):
-        confirmed = _table(data, "confirmed")
-    table = _table(data, "adherence")
-    ax = ax or _axes()
-    for name, line, style in _lines(table):
+        confirmed = as_table(data, "confirmed")
+    table = as_table(data, "adherence")
+    ax = ax or new_axes()
+    for name, line, style in split_lines(table):
         steers = bool(line["steers"].iloc[0])
         shown = "adherence" if line["adherence"].notna().any() else "selected"
-        label = f"{name} ({'steers' if steers else 'held out'}), {_count(line['scenes'], 'scene')}"
+        label = f"{name} ({'steers' if steers else 'held out'}), {counted(line['scenes'], 'scene')}"
         label = label if shown == "adherence" else f"{name}: best version so far, selected"
         ax.plot(line["round"], line[shown], linestyle="-" if steers else "--", label=label, **style)
         ax.fill_between(line["round"], line["low"], line["high"], color=style["color"], alpha=0.12, linewidth=0)
         if confirmed is not None and len(confirmed):
             _mark_confirmed(ax, confirmed, line, style["color"])
-    _whole_ticks(ax.xaxis)
+    whole_ticks(ax.xaxis)
     ax.set(xlabel="round of drawing", ylabel="adherence", ylim=WHOLE, title="Adherence by round, cross-fitted")
-    return _finish(ax)
+    return finish(ax)
 
 
 def _mark_confirmed(ax: Axes, confirmed: pd.DataFrame, line: pd.DataFrame, color: str) -> None:
@@ -79,8 +84,8 @@ def _mark_confirmed(ax: Axes, confirmed: pd.DataFrame, line: pd.DataFrame, color
     key = line.iloc[0]
     for _, row in confirmed[(confirmed[list(LINES)] == key[list(LINES)]).all(axis=1)].iterrows():
         place, number = line["round"].max() + 0.35, len(ax.containers)
-        errors = _errors(row[["confirmed"]], row[["low"]], row[["high"]])
-        label = f"  on fresh seeds, {_count([row['scenes']], 'scene')}"
+        errors = error_bars(row[["confirmed"]], row[["low"]], row[["high"]])
+        label = f"  on fresh seeds, {counted([row['scenes']], 'scene')}"
         style = {"color": color, "marker": "D", "markerfacecolor": "white", "linestyle": "none", "capsize": 3}
         ax.errorbar([place + 0.08 * number], [row["confirmed"]], yerr=errors, label=label, **style)
 
@@ -91,13 +96,13 @@ def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
 
     The grey steps are the Pareto front: the best adherence that so many images have bought in any arm.
     """
-    table = _table(data, "adherence")
-    ax = ax or _axes()
+    table = as_table(data, "adherence")
+    ax = ax or new_axes()
     steering = table[table["steers"]] if table["steers"].any() else table
     front = steering.dropna(subset="adherence").sort_values(["images", "adherence"])
     ax.step(front["images"], front["adherence"].cummax(), where="post", color="gray", linewidth=5, alpha=0.25)
-    for name, line, style in _lines(steering, among=table):
-        ax.plot(line["images"], line["adherence"], label=f"{name}, {_count(line['scenes'], 'scene')}", **style)
+    for name, line, style in split_lines(steering, among=table):
+        ax.plot(line["images"], line["adherence"], label=f"{name}, {counted(line['scenes'], 'scene')}", **style)
         for _, point in line.dropna(subset="adherence").iterrows():
             ax.annotate(
                 f"{point['round']:.0f}", (point["images"], point["adherence"]), (4, 4), textcoords="offset points"
@@ -108,7 +113,7 @@ def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
         ylim=WHOLE,
         title="What the images bought (numbers: round; grey: Pareto front)",
     )
-    return _finish(ax)
+    return finish(ax)
 
 
 def distribution(data: pd.DataFrame | Store, *, vision_model: str | None = None, ax: Axes | None = None) -> Axes:
@@ -116,14 +121,14 @@ def distribution(data: pd.DataFrame | Store, *, vision_model: str | None = None,
 
     Several judges or arms lie over each other in different colours; `vision_model` picks one judge.
     """
-    table = _table(data, "distributions")
+    table = as_table(data, "distributions")
     table = table if vision_model is None else table[table["vision_model"] == vision_model]
     rounds = sorted(table["round"].unique())
-    ax = ax or _axes(height=1.2 + 0.9 * len(rounds))
+    ax = ax or new_axes(height=1.2 + 0.9 * len(rounds))
     centers = (np.arange(20) + 0.5) / 20
-    lines = _lines(table)
+    lines = split_lines(table)
     for name, line, style in lines:
-        color, label = style["color"], f"{name}, {_count(line['images'], 'image')}"
+        color, label = style["color"], f"{name}, {counted(line['images'], 'image')}"
         for _, row in line.iterrows():
             base = rounds.index(row["round"])
             counts = np.asarray(row["histogram"], dtype=float)
@@ -136,7 +141,7 @@ def distribution(data: pd.DataFrame | Store, *, vision_model: str | None = None,
     ax.set_ylim(-0.1, len(rounds) + 0.25 * len(lines))  # room for the legend above the ridges
     ax.set_yticks(range(len(rounds)), [f"round {number}" for number in rounds])
     ax.set(xlabel="score of an image", xlim=(0, 1), title="Distribution of scores (bar: median)")
-    return _finish(ax)
+    return finish(ax)
 
 
 def elements(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
@@ -147,7 +152,7 @@ def elements(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     Raises:
         ParameterError: `ax` is given, which takes one panel, and the data has several.
     """
-    table = _table(data, "by_element_kind")
+    table = as_table(data, "by_element_kind")
     panels = list(table.groupby([column for column in LINES if column in table.columns], sort=True))
     if ax is not None and len(panels) > 1:
         keys = "; ".join(" · ".join(key) for key, _ in panels)
@@ -174,13 +179,13 @@ def _heat_map(ax: Axes, panel: pd.DataFrame, label: str, name: str) -> None:
 
 def deltas(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     """Draw what each new version changed, with 95 % intervals over scenes (`trends.version_deltas`)."""
-    table = _table(data, "version_deltas")
-    ax = ax or _axes()
-    lines = _lines(table)
+    table = as_table(data, "version_deltas")
+    ax = ax or new_axes()
+    lines = split_lines(table)
     for number, (name, line, style) in enumerate(lines):
         x = line["round"] + 0.08 * (number - (len(lines) - 1) / 2)  # side by side around their round
-        label = f"{name}, {_count(line['scenes'], 'scene')}"
-        errors = _errors(line["delta"], line["low"], line["high"])
+        label = f"{name}, {counted(line['scenes'], 'scene')}"
+        errors = error_bars(line["delta"], line["low"], line["high"])
         ax.errorbar(x, line["delta"], yerr=errors, linestyle="none", capsize=3, label=label, **style)
     ax.axhline(0, color="gray", linewidth=0.8)
     ax.set_xticks(sorted(table["round"].unique()))
@@ -188,7 +193,7 @@ def deltas(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     if len(ax.get_xticks()) == 1:
         ax.set_xlim(ax.get_xticks()[0] - 0.5, ax.get_xticks()[0] + 0.5)
     ax.set(xlabel="round that drew it first", ylabel="change in score, same seeds", title="What a new version changed")
-    return _finish(ax)
+    return finish(ax)
 
 
 def judges(data: pd.DataFrame, *, folder: str | None = None, thumbnails: int = 4, ax: Axes | None = None) -> Axes:
@@ -197,34 +202,34 @@ def judges(data: pd.DataFrame, *, folder: str | None = None, thumbnails: int = 4
     `folder` is the store's folder, that image paths are relative to; without it there are no thumbnails.
     """
     shown = data.head(thumbnails if folder else 0).sort_values("y")  # so that the lines to them do not cross
-    ax = ax or _axes(width=7 if len(shown) else 6, height=6)
+    ax = ax or new_axes(width=7 if len(shown) else 6, height=6)
     ax.plot([0, 1], [0, 1], color="gray", linewidth=0.8)
     ax.scatter(data["x"], data["y"], s=14, color=COLORS[0], alpha=0.4, linewidth=0)
     column = 0.165 * (min(6, max(1, len(shown))) - 1)  # six fill the height of the axes
     lowest = np.clip((shown["y"].mean() if len(shown) else 0.5) - column / 2, 0.09, 0.915 - column)
     for number, (_, row) in enumerate(shown.iterrows()):  # beside the axes: inside they would hide the points they show
         place = (1.12 + 0.17 * (number // 6), lowest + 0.165 * (number % 6))
-        _place_thumbnail(ax, _stored(folder, row["image_path"]), (row["x"], row["y"]), place, size=52)
+        place_thumbnail(ax, stored(folder, row["image_path"]), (row["x"], row["y"]), place, size=52)
     names = dict(zip(("xlabel", "ylabel"), data[["judge", "other"]].iloc[0], strict=True)) if len(data) else {}
     ax.set(
-        **names, xlim=WHOLE, ylim=WHOLE, aspect="equal", title=f"Two judges, the same {_count([len(data)], 'image')}"
+        **names, xlim=WHOLE, ylim=WHOLE, aspect="equal", title=f"Two judges, the same {counted([len(data)], 'image')}"
     )
     return ax
 
 
 def reliability(data: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw what judges said against what is so, with 90 % intervals (`judging.reliability`); a line per `judge`."""
-    ax = ax or _axes(width=6, height=6)
+    ax = ax or new_axes(width=6, height=6)
     ax.plot([0, 1], [0, 1], color="gray", linewidth=0.8, linestyle="--")
     curves = data.groupby("judge") if "judge" in data else [("judge", data)]
     for number, (name, curve) in enumerate(curves):
-        errors = _errors(curve["so"], curve["so_low"], curve["so_high"])
-        label = f"{name}, {_count([curve['n'].sum()], 'answer')}" if "n" in curve else name
+        errors = error_bars(curve["so"], curve["so_low"], curve["so_high"])
+        label = f"{name}, {counted([curve['n'].sum()], 'answer')}" if "n" in curve else name
         style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
         ax.errorbar(curve["said"], curve["so"], yerr=errors, capsize=3, label=label, **style)
     ax.set(xlabel="probability said", ylabel="share that is so", xlim=WHOLE, ylim=WHOLE, aspect="equal")
     ax.set_title("Reliability")
-    return _finish(ax)
+    return finish(ax)
 
 
 def lineage(data: pd.DataFrame, *, folder: str | None = None, ax: Axes | None = None) -> Axes:
@@ -233,7 +238,7 @@ def lineage(data: pd.DataFrame, *, folder: str | None = None, ax: Axes | None = 
 
     `folder` is the store's folder, that image paths are relative to; without it there are no thumbnails.
     """
-    ax = ax or _axes(height=4.5)
+    ax = ax or new_axes(height=4.5)
     places = {row["prompt_id"]: (row["iteration"], row["current_score"]) for _, row in data.iterrows()}
     gap = 30 if folder else 5  # points between an arrow and the middle of the thumbnail or dot
     colors = {experiment: COLORS[i % len(COLORS)] for i, experiment in enumerate(data["experiment"].unique())}
@@ -254,10 +259,10 @@ def lineage(data: pd.DataFrame, *, folder: str | None = None, ax: Axes | None = 
             )
         ax.plot(*here, marker="o", color=color)
         if folder and isinstance(row["best_image"], str):
-            _place_thumbnail(ax, _stored(folder, row["best_image"]), here, None, size=48)
-    _whole_ticks(ax.xaxis)
+            place_thumbnail(ax, stored(folder, row["best_image"]), here, None, size=48)
+    whole_ticks(ax.xaxis)
     ax.margins(0.15)
-    images = _count([data["images"].sum()], "image")
+    images = counted([data["images"].sum()], "image")
     ax.set(xlabel="version", ylabel="score of the version, by its own images", title=f"Versions of the scene, {images}")
     return ax
 
@@ -271,75 +276,3 @@ def as_png(
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
-
-
-def _table(data: pd.DataFrame | Store, question: str) -> pd.DataFrame:
-    """Return the DataFrame itself, or what `trends` answers where `data` is a store."""
-    if hasattr(data, "columns"):
-        return data
-    from forgekit import trends
-
-    return getattr(trends, question)(data)
-
-
-def _lines(table: pd.DataFrame, among: pd.DataFrame | None = None) -> list[tuple[str, pd.DataFrame, dict[str, str]]]:
-    """Split the rows into lines, each named by what sets it apart from the others, with its colour and marker.
-
-    Those go by the place in the alphabet `among` all lines, so that a judge looks the same in every plot.
-    """
-    every = sorted((table if among is None else among).groupby(list(LINES)).groups)
-    varying = [column for column in LINES if table[column].nunique() > 1] or ["vision_model"]
-    lines = []
-    for key, line in table.groupby(list(LINES), sort=False):
-        number = every.index(key)
-        style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
-        name = " · ".join(str(line[column].iloc[0]) for column in varying)
-        lines.append((name, line.sort_values("round"), style))
-    return lines
-
-
-def _count(numbers: Iterable[float], what: str) -> str:
-    """Return "12 scenes", or "8 to 12 scenes" where a line's points stand for different numbers."""
-    found = sorted({int(number) for number in numbers})
-    return f"{' to '.join(str(n) for n in dict.fromkeys((found[0], found[-1])))} {what}{'' if found == [1] else 's'}"
-
-
-def _errors(middle: pd.Series, low: pd.Series, high: pd.Series) -> np.ndarray:
-    """Return how far an interval reaches down and up; of a few skewed values it may end short of their mean."""
-    ends = [np.asarray(middle, dtype=float) - np.asarray(low, dtype=float), np.asarray(high, dtype=float) - middle]
-    return np.clip(np.asarray(ends, dtype=float), 0.0, None)
-
-
-def _axes(*, width: float = 8.0, height: float = 4.0) -> Axes:
-    return plt.subplots(figsize=(width, height), layout="constrained")[1]
-
-
-def _finish(ax: Axes) -> Axes:
-    ax.grid(alpha=0.25)
-    ax.spines[["top", "right"]].set_visible(False)
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False)
-    return ax
-
-
-def _whole_ticks(axis: Axis) -> None:
-    axis.set_major_locator(MaxNLocator(integer=True))
-
-
-def _stored(folder: str, image_path: str) -> str | None:
-    file = stored_file(Path(folder), image_path)
-    return str(file) if isinstance(file, Path) else None
-
-
-def _place_thumbnail(
-    ax: Axes, file: str | None, point: tuple[float, float], place: tuple[float, float] | None, *, size: int
-) -> None:
-    """Draw the image at `place`, in fractions of the axes, with a line to `point`; on the point where that is None."""
-    image = thumbnail(file).resize((2 * size, 2 * size), Image.Resampling.BICUBIC)
-    picture = OffsetImage(np.asarray(image), zoom=0.5)
-    box = {
-        "xybox": place,
-        "boxcoords": "axes fraction",
-        "arrowprops": {"arrowstyle": "-", "color": "gray", "relpos": (0, 0.5)},
-    }
-    ax.add_artist(AnnotationBbox(picture, point, frameon=True, pad=0.1, **(box if place else {})))

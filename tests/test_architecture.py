@@ -23,7 +23,15 @@ HOMES = {
     "diffusers": ("models/", "mini/"),
     "transformers": ("models/", "mini/"),
     "open_clip": ("models/", "mini/"),
-    "matplotlib": ("plots.py", "report.py", "study/pictures.py", "sheets.py", "tracking/summary.py", "mini/"),
+    "matplotlib": (
+        "plots.py",
+        "plot_parts.py",
+        "report.py",
+        "study/pictures.py",
+        "sheets.py",
+        "tracking/summary.py",
+        "mini/",
+    ),
 }
 
 
