@@ -32,6 +32,12 @@ RECORD_TABLES = (
     "prompt_learnings",
     "api_logs",
 )
+# A store may come from a stranger: its views must reach no other file, and no extension is fetched for them.
+ALONE = {
+    "enable_external_access": "false",
+    "autoload_known_extensions": "false",
+    "autoinstall_known_extensions": "false",
+}
 
 SCHEMA_STATE_TABLE = """
 create table if not exists schema_state (migration integer primary key, schema_version varchar, views_hash varchar)
@@ -57,13 +63,15 @@ class Store:
         return self.path.parent
 
     @contextmanager
-    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def transaction(self, *, other_files: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open for writing; commit at the end of the block, roll back on an error, close either way.
+
+        Only with `other_files` may its SQL read and write files besides the store, views of a stranger's store included.
 
         Raises:
             StoreError: another process has held the file for all of `timeout_s`.
         """
-        with self._open(read_only=False) as con:
+        with self._open(read_only=False, other_files=other_files) as con:
             con.begin()
             try:
                 yield con
@@ -147,8 +155,8 @@ class Store:
         return counts
 
     @contextmanager
-    def _open(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-        con = self._connect(read_only)
+    def _open(self, *, read_only: bool, other_files: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        con = self._connect(read_only, {} if other_files else ALONE)
         try:
             # A misspelt table name must be an error, not whatever Python variable has that name.
             con.execute("set python_enable_replacements = false")
@@ -156,12 +164,12 @@ class Store:
         finally:
             con.close()
 
-    def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
+    def _connect(self, read_only: bool, config: dict[str, str]) -> duckdb.DuckDBPyConnection:
         deadline = time.monotonic() + self.timeout_s
         pause_s = 0.005
         while True:
             try:
-                return duckdb.connect(str(self.path), read_only=read_only)
+                return duckdb.connect(str(self.path), read_only=read_only, config=config)
             except (duckdb.IOException, duckdb.ConnectionException) as error:
                 busy = "lock" in str(error) or "different configuration" in str(error)
                 if not busy:

@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import duckdb
 import matplotlib
 import pandas as pd
 import pytest
@@ -271,3 +272,23 @@ def test_a_study_of_which_one_arm_cannot_be_a_folder_writes_nothing(store):
     with pytest.raises(ParameterError, match="101 bytes"):
         run_study(store, pd.DataFrame({"text": ["a cat"]}), study)
     assert store.rows("select count(*) as n from prompts") == [{"n": 0}]
+
+
+@pytest.mark.parametrize("sql", ["select * from read_text('/etc/hostname')", "select * from read_csv('secret.csv')"])
+def test_a_view_of_a_strangers_store_reads_no_file(store, tmp_path, monkeypatch, sql):
+    monkeypatch.chdir(tmp_path)
+    Path("secret.csv").write_text("a\n1\n")
+    with duckdb.connect(str(store.path)) as con:
+        con.execute(f"create or replace view current_scores as {sql}")
+    for ask in (store.rows, store.df):
+        with pytest.raises(duckdb.PermissionException):
+            ask("select * from current_scores")
+    with pytest.raises(duckdb.PermissionException), store.transaction() as con:
+        con.execute("select * from current_scores")
+
+
+def test_a_store_fetches_no_extension_and_attaches_no_other_database(store, tmp_path):
+    for sql in ("load httpfs", "install httpfs", f"attach '{tmp_path}/other.duckdb'"):
+        with pytest.raises(duckdb.Error), store.transaction() as con:
+            con.execute(sql)
+    assert not (tmp_path / "other.duckdb").exists()

@@ -126,7 +126,7 @@ def _store(
     store: Store, report: StageReport, gathered: _Gathered, plan: _Plan, lines: PlainLines | None = None
 ) -> bool:
     """Write all in one transaction, or only say what would be written; False where `lines` cannot be taken so."""
-    with store.transaction() as con:
+    with store.transaction(other_files=lines is not None) as con:
         if lines is None:
             take(con, gathered.tables)
         elif not take_lines(con, lines, gathered.origin):
