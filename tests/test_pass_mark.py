@@ -50,12 +50,6 @@ def judged(store, judge, images=4):
     return fk.evaluate_images(store, vision_models=[judge])
 
 
-def mark(store, pass_mark, key="key-1"):
-    row = {"vision_model": "fake-judge", "judge_key": key, "pass_mark": pass_mark, "source": "a test"}
-    with store.transaction() as con:
-        insert_rows(con, "pass_marks", [row])
-
-
 def failed_in_last_decision(store):
     return store.rows(
         "select adherence_analysis, actions from prompt_learnings order by created_at desc, id limit 1",
@@ -73,9 +67,7 @@ def failed_in_last_decision(store):
     ],
 )
 def test_an_element_fails_where_one_image_lies_below_the_mark_of_the_judge(one, colors, pass_mark, fails):
-    judged(one, ByImage(colors))
-    if pass_mark is not None:
-        mark(one, pass_mark)
+    judged(one, ByImage(colors, adhering_at=0.5 if pass_mark is None else pass_mark))
     fk.refine_prompts(one, target=1.0, policy="resample")
     learning = failed_in_last_decision(one)
     assert learning["adherence_analysis"]["missing_elements"] == (["a red circle"] if fails else [])
@@ -86,7 +78,9 @@ def test_an_element_fails_where_one_image_lies_below_the_mark_of_the_judge(one, 
 
 def test_the_mark_of_another_key_of_the_judge_does_not_count(one):
     judged(one, ByImage((0.6,) * 4))
-    mark(one, 0.9, key="key-0")
+    other = {"vision_model": "fake-judge", "judge_key": "key-0", "pass_mark": 0.9, "source": "a test"}
+    with one.transaction() as con:
+        insert_rows(con, "pass_marks", [other])
     fk.refine_prompts(one, target=1.0)
     assert failed_in_last_decision(one)["actions"]["pass_mark"] == 0.5
 
@@ -105,8 +99,7 @@ def test_policies_see_the_same_failing_elements_worst_mean_first(one):
         def next_candidate(self, case):
             cases.append(case)
 
-    mark(one, 0.95)
-    judged(one, ByImage((0.99, 0.99, 0.99, 0.1)))
+    judged(one, ByImage((0.99, 0.99, 0.99, 0.1), adhering_at=0.95))
     fk.refine_prompts(one, target=1.0, policy=Looks())
     [case] = cases
     assert case.pass_mark == 0.95
