@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 import pytest
@@ -19,6 +19,12 @@ from forgekit.rows import insert_rows
 from forgekit.scene import list_elements, parse
 
 SCENE = "a red circle"
+SEEDED = """
+select i.generation_metadata ->> '$.seed' as seed, i.adherence_score as score
+from generated_images i
+join prompts p on p.id = i.prompt_id
+where p.generation_iteration = $iteration
+"""
 
 
 @dataclass
@@ -86,22 +92,10 @@ def test_the_mark_of_another_key_of_the_judge_does_not_count(one):
 
 
 def test_policies_see_the_same_failing_elements_worst_mean_first(one):
-    cases = []
-
-    @dataclass
-    class Looks:
-        name: str = "looks"
-        uses_memory: bool = False
-        redraws_only: bool = False
-        from_first: bool = False
-        asks_model: bool = False
-
-        def next_candidate(self, case):
-            cases.append(case)
-
+    looks = Proposes()
     judged(one, ByImage((0.99, 0.99, 0.99, 0.1), adhering_at=0.95))
-    fk.refine_prompts(one, target=1.0, policy=Looks())
-    [case] = cases
+    fk.refine_prompts(one, target=1.0, policy=looks)
+    [case] = looks.cases
     assert case.pass_mark == 0.95
     assert [e.key for e in case.failing] == ["color:0", "object:0"]  # means 0.77 and 0.9
 
@@ -114,20 +108,34 @@ def version(name, means, lowest=None, images=4, score=0.5):
 LIMITS = Limits(target=0.9, max_iterations=8, max_images=None, patience=5, confirm=False)
 
 
-def decided(before, after, change=0.1, *, limits=LIMITS, **options):
+@dataclass
+class Proposes:
+    """Proposes the same text whatever it sees, where that is allowed, and keeps what it saw."""
+
+    text: str | None = None
+    name: str = "proposes"
+    uses_memory: bool = False
+    redraws_only: bool = False
+    from_first: bool = False
+    asks_model: bool = False
+    cases: list = field(default_factory=list)
+
+    def next_candidate(self, case):
+        self.cases.append(case)
+        if self.text is None:
+            return None
+        candidate = Candidate("propose", "color:0", "color", "red", "said", self.text, case.draft.parameters)
+        return candidate if case.allows(candidate) else None
+
+
+def decided(before, after, change=0.1, *, limits=LIMITS, policy=None, **options):
     parent_id = before.id if before else None
     attempts = [Attempt(after.id, parent_id, f"{SCENE}, flat", {}, after.images)]
     options.setdefault("attempts", attempts)
     situation = Situation(after, before, change, parse(SCENE), pass_mark=0.5, scene_text=SCENE, **options)
 
-    class Stays:
-        name, uses_memory, redraws_only, from_first, asks_model = "stays", False, False, False, False
-
-        def next_candidate(self, case):
-            return None
-
     tools = Tools(fits=lambda text: True)
-    return decide(situation, Stays(), Memory(), limits, tools=tools, rng=random.Random(0))
+    return decide(situation, policy or Proposes(), Memory(), limits, tools=tools, rng=random.Random(0))
 
 
 @pytest.mark.parametrize(("change", "kept"), [(0.001, True), (0.0, False), (-0.01, False), (-0.04, False)])
@@ -185,21 +193,39 @@ def test_max_images_counts_those_of_all_versions():
 
 
 def test_a_rewrite_that_the_generator_would_cut_off_is_not_made(one):
-    @dataclass
-    class Long:
-        name: str = "long"
-        uses_memory: bool = False
-        redraws_only: bool = False
-        from_first: bool = False
-        asks_model: bool = False
-
-        def next_candidate(self, case):
-            text = SCENE + ", very" * 40
-            candidate = Candidate("long", "color:0", "color", "red", "longer", text, case.draft.parameters)
-            return candidate if case.allows(candidate) else None
-
-    report = round_of(one, FakeJudge(score=0.3), policy=Long())
+    report = round_of(one, FakeJudge(score=0.3), policy=Proposes(SCENE + ", very" * 40))
     assert report.details == {"redraw": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "decision"),
+    [
+        ("a blue circle", "redraw"),
+        ("a circle", "redraw"),
+        ("two red circles", "redraw"),
+        ("a circle that is red", "rewrite"),
+    ],
+)
+def test_a_rewrite_that_asks_for_something_else_is_not_made(text, decision):
+    assert decided(None, version("first", 0.3), None, policy=Proposes(text)).decision == decision
+
+
+@pytest.mark.parametrize("parameters", [{"seed": 0}, {"seed": 7}, {}])
+def test_what_was_drawn_before_counts_as_tried_whatever_its_seed(parameters):
+    text = "a circle that is red"
+    attempts = [Attempt("first", None, SCENE, {"seed": 0}, 4), Attempt("child", "first", text, parameters, 4)]
+    found = decided(None, version("first", 0.3), None, attempts=attempts, policy=Proposes(text))
+    assert found.decision == "redraw"
+    attempts[1] = replace(attempts[1], parameters={"guidance_scale": 9.0})
+    found = decided(None, version("first", 0.3), None, attempts=attempts, policy=Proposes(text))
+    assert found.decision == "rewrite"
+
+
+@pytest.mark.parametrize(("seed", "fresh"), [(0, 1000), (1, 1000), (7, 1000), (1000, 2000), (1003, 2000)])
+def test_every_arm_confirms_on_the_same_seeds_however_often_it_drew_again(seed, fresh):
+    chosen = replace(version("first", 0.95, score=0.95), parameters={"seed": seed})
+    found = decided(None, chosen, None, limits=replace(LIMITS, confirm=True))
+    assert (found.decision, found.text, found.parameters["seed"]) == ("confirm", SCENE, fresh)
 
 
 def test_verdicts_under_another_key_of_the_judge_are_no_part_of_a_decision(one):
@@ -249,3 +275,40 @@ def test_a_prompt_without_a_score_is_not_passed_over_in_silence(one):
         con.execute("update prompts set current_score = null")
         con.execute("update generated_images set adherence_score = null")
     assert "2 of its 2 images have no score" in next(iter(fk.refine_prompts(one).failures.values()))
+
+
+def test_the_change_of_a_version_is_that_on_the_seeds_it_shares_with_its_parent(one):
+    judged(one, ByImage((0.2, 0.8)), images=2)
+    fk.refine_prompts(one, policy=Proposes("a circle that is red"))
+    judged(one, ByImage((0.95, 0.9, 0.05)), images=3)
+    fk.refine_prompts(one, policy=Proposes())
+    parent, child = (
+        {row["seed"]: row["score"] for row in one.rows(SEEDED, iteration=iteration)} for iteration in (0, 1)
+    )
+    assert len(child) == 3 and set(parent) < set(child)
+    change = sum(child[seed] - parent[seed] for seed in parent) / 2
+    assert learnings(one)[-1]["actions"]["change"] == pytest.approx(change)
+
+
+def test_the_minutes_of_a_scene_run_from_its_first_version(one):
+    round_of(one, FakeJudge(score=0.3))
+    with one.transaction() as con:
+        con.execute("update prompts set created_at = created_at - interval 10 minutes where generation_iteration = 0")
+    round_of(one, FakeJudge(score=0.4), max_minutes=5)
+    assert learnings(one)[-1]["actions"]["reason"] == "5 minutes are over"
+
+
+def test_a_policy_knows_the_evidence_of_its_own_arm_or_none(one, fake_generator):
+    round_of(one, FakeJudge(score=0.3), policy=Proposes("a circle that is red"))
+    fk.import_prompts(one, pd.DataFrame({"text": [SCENE]}), model=fake_generator.name, experiment="another arm")
+    fk.complete_prompts(one)
+    judged(one, FakeJudge(score=0.4), images=2)
+    blind = Proposes(name="blind")
+    remembers = Proposes(name="remembers", uses_memory=True)
+    for arm, policy in {"another arm": remembers, "main": blind}.items():
+        assert fk.refine_prompts(one, experiment=arm, policy=policy).done == 1
+        assert policy.cases.pop().memory == Memory()
+    judged(one, FakeJudge(score=0.4), images=2)
+    assert fk.refine_prompts(one, experiment="main", policy=remembers).done == 1
+    [known] = remembers.cases.pop().memory.evidence
+    assert (known.action, known.tried, known.total_change) == ("propose", 1, pytest.approx(0.1))
