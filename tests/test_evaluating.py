@@ -25,6 +25,61 @@ def test_the_score_of_an_image_is_the_geometric_mean_of_its_elements(generated):
     assert circle["evaluation_details"]["soft_tifa_am"] == pytest.approx((0.9 + 0.4) / 2)
 
 
+def test_an_element_counts_as_at_least_a_fiftieth(generated):
+    fk.evaluate_images(generated, vision_models=[FakeJudge(score=0.9, scores={"object:0": 0.0})])
+    elements = "select len(json_keys(element_scores)) as n, soft_tifa_gm as score from image_evaluations"
+    for row in generated.rows(elements):
+        assert row["score"] == pytest.approx((0.02 * 0.9 ** (row["n"] - 1)) ** (1 / row["n"]))
+
+
+def test_a_prompt_has_the_mean_of_its_images_and_the_best_of_them(generated):
+    class InTurn(FakeJudge):
+        def judge(self, images, scenes):
+            verdicts = super().judge(images, scenes)
+            shares = [0.3 + 0.1 * n for n in range(len(images))]
+            return [
+                replace(v, element_scores=dict.fromkeys(v.element_scores, share))
+                for v, share in zip(verdicts, shares, strict=True)
+            ]
+
+    fk.evaluate_images(generated, vision_models=[InTurn()])
+    prompts = generated.rows(
+        "select p.current_score, b.adherence_score as best, list(i.adherence_score) as scores from prompts p "
+        "join generated_images b on b.id = p.best_image_id join generated_images i on i.prompt_id = p.id group by all"
+    )
+    assert len(prompts) == 3
+    for row in prompts:
+        assert len(set(row["scores"])) == 2
+        assert row["current_score"] == pytest.approx(sum(row["scores"]) / 2)
+        assert row["best"] == max(row["scores"])
+
+
+def test_an_image_adheres_and_an_element_is_there_from_the_mark_on(generated):
+    fk.evaluate_images(generated, vision_models=[FakeJudge(score=1.0, adhering_at=1.0)])
+    assert generated.rows("select distinct adherence_score, is_adhering from generated_images") == [
+        {"adherence_score": 1.0, "is_adhering": True}
+    ]
+    missing = "select distinct adherence_analysis -> '$.missing_elements' as missing from image_evaluations"
+    assert generated.rows(missing) == [{"missing": []}]
+
+
+def test_a_judge_that_comes_late_changes_no_score_and_only_watches(generated):
+    fk.evaluate_images(generated, vision_models=[FakeJudge(score=0.8)])
+    told = "select status, current_score, best_image_id from prompts order by id"
+    before = generated.rows(told), generated.rows(SCORED + " order by id")
+    report = fk.evaluate_images(generated, vision_models=[FakeJudge("late", score=0.1)], backfill=True)
+    assert report.details == {"verdicts of late": 6}
+    assert (generated.rows(told), generated.rows(SCORED + " order by id")) == before
+    roles = generated.rows("select distinct vision_model, role from image_evaluations order by all")
+    assert [tuple(row.values()) for row in roles] == [("fake-judge", "objective"), ("late", "heldout")]
+
+
+def test_a_prompt_left_evaluating_is_taken_up(generated):
+    with generated.transaction() as con:  # as if the process had died
+        con.execute("update prompts set status = 'evaluating'")
+    assert fk.evaluate_images(generated, vision_models=[FakeJudge()]).done == 3
+
+
 def test_the_first_judge_steers_and_the_others_watch(generated):
     judges = [FakeJudge(score=0.8), FakeJudge("watcher", score=0.1)]
     fk.evaluate_images(generated, vision_models=judges)

@@ -9,7 +9,7 @@ from statistics import mean
 import pytest
 
 from forgekit.actions import Candidate
-from forgekit.learnings import CHANGE_STD, LEVELS, PRIOR_CHANGE, Evidence, Memory, evidence, lessons
+from forgekit.learnings import CHANGE_STD, LEVELS, PRIOR_CHANGE, Evidence, Memory, evidence, lessons, remember
 from forgekit.metrics import mean_interval
 from forgekit.store import Store
 
@@ -77,7 +77,13 @@ def test_what_was_not_tried_stays_open_where_much_was_tried_elsewhere():
     assert covariance[1, 1] > 0.98 * sum(std**2 for std in LEVELS.values())
 
 
-def tried(store: Store, *changes: float, detail: str = "scarlet -> red", scenes: int | None = None) -> None:
+def tried(
+    store: Store,
+    *changes: float,
+    detail: str = "scarlet -> red",
+    scenes: int | None = None,
+    experiment: str = "main",
+) -> None:
     """Write rewrites with these changes of the score into the store, one a scene, or on so many scenes by turns."""
     with store.transaction() as con:
         for number, change in enumerate(changes):
@@ -91,14 +97,15 @@ def tried(store: Store, *changes: float, detail: str = "scarlet -> red", scenes:
                 con.execute(
                     """
                     insert into prompts (id, scene_hash, parent_prompt_id, model, prompt_text, base_parameters,
-                        generation_iteration, status)
+                        generation_iteration, status, experiment)
                     select md5($id)::uuid, sha256($scene), if($parent = '', null, md5($parent)::uuid), 'mini', 'x', '{}',
-                        if($parent = '', 0, 1), 'archived'
+                        if($parent = '', 0, 1), 'archived', $experiment
                     """,
                     {
                         "id": names[name],
                         "scene": f"scene {scene}",
                         "parent": names["parent"] if name == "child" else "",
+                        "experiment": experiment,
                     },
                 )
                 con.execute(
@@ -150,3 +157,37 @@ def test_many_trials_on_one_scene_have_no_interval_and_their_lesson_says_none(st
     tried(store, 0.1, 0.2, 0.3, scenes=1)
     assert evidence(store)["low"].isna().all()
     assert "+0.20 on 1 scenes" in lessons(store)[-1]
+
+
+def test_a_trial_helped_or_hurt_beyond_two_hundredths(store):
+    tried(store, 0.03, 0.1, 0.02, 0.0, -0.02, -0.01, -0.03)
+    [row] = evidence(store).to_dict("records")
+    assert (row["tried"], row["helped"], row["hurt"]) == (7, 2, 1)
+
+
+def test_a_watching_judge_teaches_nothing(store):
+    tried(store, 0.3)
+    with store.transaction() as con:  # it sees a gain too, but a smaller one
+        con.execute(
+            """
+            insert into image_evaluations by name
+            select * replace (
+                md5('watcher' || id)::uuid as id, 'watcher' as vision_model, soft_tifa_gm / 2 as soft_tifa_gm
+            )
+            from image_evaluations
+            """
+        )
+    [row] = evidence(store).to_dict("records")
+    assert (row["tried"], row["helped"], row["hurt"], row["heldout_tried"]) == (1, 1, 0, 1)
+    assert (row["objective_change"], row["heldout_change"]) == pytest.approx((0.3, 0.15))
+    [known] = remember(store, model="mini").evidence
+    assert (known.tried, known.total_change) == (1, pytest.approx(0.3))
+
+
+def test_an_arm_remembers_its_own_trials_only(store):
+    tried(store, 0.3)
+    tried(store, 0.1, 0.2, detail="crimson -> red", experiment="another arm")
+    for arm, detail in {"main": "scarlet -> red", "another arm": "crimson -> red"}.items():
+        assert [known.detail for known in remember(store, model="mini", experiment=arm).evidence] == [detail]
+        assert evidence(store, experiment=arm)["detail"].tolist() == [detail]
+    assert len(remember(store, model="mini").evidence) == len(evidence(store)) == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 import pytest
@@ -50,12 +50,6 @@ def judged(store, judge, images=4):
     return fk.evaluate_images(store, vision_models=[judge])
 
 
-def mark(store, pass_mark, key="key-1"):
-    row = {"vision_model": "fake-judge", "judge_key": key, "pass_mark": pass_mark, "source": "a test"}
-    with store.transaction() as con:
-        insert_rows(con, "pass_marks", [row])
-
-
 def failed_in_last_decision(store):
     return store.rows(
         "select adherence_analysis, actions from prompt_learnings order by created_at desc, id limit 1",
@@ -73,9 +67,7 @@ def failed_in_last_decision(store):
     ],
 )
 def test_an_element_fails_where_one_image_lies_below_the_mark_of_the_judge(one, colors, pass_mark, fails):
-    judged(one, ByImage(colors))
-    if pass_mark is not None:
-        mark(one, pass_mark)
+    judged(one, ByImage(colors, adhering_at=0.5 if pass_mark is None else pass_mark))
     fk.refine_prompts(one, target=1.0, policy="resample")
     learning = failed_in_last_decision(one)
     assert learning["adherence_analysis"]["missing_elements"] == (["a red circle"] if fails else [])
@@ -86,29 +78,18 @@ def test_an_element_fails_where_one_image_lies_below_the_mark_of_the_judge(one, 
 
 def test_the_mark_of_another_key_of_the_judge_does_not_count(one):
     judged(one, ByImage((0.6,) * 4))
-    mark(one, 0.9, key="key-0")
+    other = {"vision_model": "fake-judge", "judge_key": "key-0", "pass_mark": 0.9, "source": "a test"}
+    with one.transaction() as con:
+        insert_rows(con, "pass_marks", [other])
     fk.refine_prompts(one, target=1.0)
     assert failed_in_last_decision(one)["actions"]["pass_mark"] == 0.5
 
 
 def test_policies_see_the_same_failing_elements_worst_mean_first(one):
-    cases = []
-
-    @dataclass
-    class Looks:
-        name: str = "looks"
-        uses_memory: bool = False
-        redraws_only: bool = False
-        from_first: bool = False
-        asks_model: bool = False
-
-        def next_candidate(self, case):
-            cases.append(case)
-
-    mark(one, 0.95)
-    judged(one, ByImage((0.99, 0.99, 0.99, 0.1)))
-    fk.refine_prompts(one, target=1.0, policy=Looks())
-    [case] = cases
+    looks = Proposes()
+    judged(one, ByImage((0.99, 0.99, 0.99, 0.1), adhering_at=0.95))
+    fk.refine_prompts(one, target=1.0, policy=looks)
+    [case] = looks.cases
     assert case.pass_mark == 0.95
     assert [e.key for e in case.failing] == ["color:0", "object:0"]  # means 0.77 and 0.9
 
@@ -121,20 +102,34 @@ def version(name, means, lowest=None, images=4, score=0.5):
 LIMITS = Limits(target=0.9, max_iterations=8, max_images=None, patience=5, confirm=False)
 
 
-def decided(before, after, change=0.1, *, limits=LIMITS, **options):
+@dataclass
+class Proposes:
+    """Proposes the same text whatever it sees, where that is allowed, and keeps what it saw."""
+
+    text: str | None = None
+    name: str = "proposes"
+    uses_memory: bool = False
+    redraws_only: bool = False
+    from_first: bool = False
+    asks_model: bool = False
+    cases: list = field(default_factory=list)
+
+    def next_candidate(self, case):
+        self.cases.append(case)
+        if self.text is None:
+            return None
+        candidate = Candidate("propose", "color:0", "color", "red", "said", self.text, case.draft.parameters)
+        return candidate if case.allows(candidate) else None
+
+
+def decided(before, after, change=0.1, *, limits=LIMITS, policy=None, **options):
     parent_id = before.id if before else None
     attempts = [Attempt(after.id, parent_id, f"{SCENE}, flat", {}, after.images)]
     options.setdefault("attempts", attempts)
     situation = Situation(after, before, change, parse(SCENE), pass_mark=0.5, scene_text=SCENE, **options)
 
-    class Stays:
-        name, uses_memory, redraws_only, from_first, asks_model = "stays", False, False, False, False
-
-        def next_candidate(self, case):
-            return None
-
     tools = Tools(fits=lambda text: True)
-    return decide(situation, Stays(), Memory(), limits, tools=tools, rng=random.Random(0))
+    return decide(situation, policy or Proposes(), Memory(), limits, tools=tools, rng=random.Random(0))
 
 
 @pytest.mark.parametrize(("change", "kept"), [(0.001, True), (0.0, False), (-0.01, False), (-0.04, False)])
@@ -192,20 +187,7 @@ def test_max_images_counts_those_of_all_versions():
 
 
 def test_a_rewrite_that_the_generator_would_cut_off_is_not_made(one):
-    @dataclass
-    class Long:
-        name: str = "long"
-        uses_memory: bool = False
-        redraws_only: bool = False
-        from_first: bool = False
-        asks_model: bool = False
-
-        def next_candidate(self, case):
-            text = SCENE + ", very" * 40
-            candidate = Candidate("long", "color:0", "color", "red", "longer", text, case.draft.parameters)
-            return candidate if case.allows(candidate) else None
-
-    report = round_of(one, FakeJudge(score=0.3), policy=Long())
+    report = round_of(one, FakeJudge(score=0.3), policy=Proposes(SCENE + ", very" * 40))
     assert report.details == {"redraw": 1}
 
 

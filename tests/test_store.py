@@ -61,6 +61,14 @@ def test_a_store_of_a_newer_forgekit_is_refused(store):
         fk.open_store(store.path)
 
 
+def test_a_store_with_the_views_of_another_forgekit_gets_those_of_this_one(store):
+    columns = store.df("from current_scores").columns.tolist()
+    with store.transaction() as con:
+        con.execute("create or replace view current_scores as select 1 as stale")
+        con.execute("update schema_state set views_hash = 'of another one'")
+    assert fk.open_store(store.path).df("from current_scores").columns.tolist() == columns
+
+
 def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path):
     path = tmp_path / "notes.duckdb"
     path.write_text("these are my notes, not a database " * 200)

@@ -243,6 +243,27 @@ def test_versions_are_compared_on_the_seeds_they_share(store: Store) -> None:
     assert np.isnan(row["low"])
 
 
+def test_the_change_of_a_version_is_paired_by_seed_in_every_view(store: Store) -> None:
+    add_version(store, "a", 0, {"j": [one(0.2), one(0.4)]})
+    add_version(store, "a", 1, {"j": [one(0.5), one(0.5), one(0.9)]})
+    row = store.rows("select pairs, score_before, score_after, change from version_changes")[0]
+    assert list(row.values()) == pytest.approx([2, 0.3, 0.5, 0.2])
+
+
+def test_a_confirming_version_competes_with_none(store: Store) -> None:
+    chosen = add_version(store, "a", 0, {"j": twice(0.4)})
+    confirming = add_version(store, "a", 1, {"j": twice(0.9)})
+    learning = {"id": content_id("l"), "prompt_id": chosen}
+    with store.transaction() as con:
+        insert_rows(
+            con, "prompt_learnings", [learning | {"actions": {"decision": "confirm", "child_prompt_id": confirming}}]
+        )
+    assert trends.adherence(store)[["round", "adherence", "selected", "best_image"]].values.tolist() == [
+        pytest.approx([0, 0.4, 0.4, 0.4])
+    ]
+    assert trends.confirmed(store)["confirmed"].tolist() == pytest.approx([0.9])
+
+
 def test_versions_can_be_compared_with_the_first_one(store: Store) -> None:
     for iteration, score in enumerate((0.2, 0.3, 0.5)):
         add_version(store, "a", iteration, {"j": [one(score)]})

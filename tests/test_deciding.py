@@ -1,0 +1,98 @@
+"""What the refiner may try, what it knows, and what it compares: rules of deciding beyond those of the pass mark."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from conftest import FakeJudge
+from test_pass_mark import LIMITS, SCENE, ByImage, Proposes, decided, judged, version
+from test_refining import learnings, round_of
+
+import forgekit as fk
+from forgekit.learnings import Memory
+from forgekit.refinement import Attempt
+
+SEEDED = """
+select i.generation_metadata ->> '$.seed' as seed, i.adherence_score as score
+from generated_images i
+join prompts p on p.id = i.prompt_id
+where p.generation_iteration = $iteration
+"""
+
+
+@pytest.fixture
+def one(store, fake_generator):
+    """A store with one completed prompt."""
+    fk.import_prompts(store, pd.DataFrame({"text": [SCENE]}), model=fake_generator.name)
+    fk.complete_prompts(store)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("text", "decision"),
+    [
+        ("a blue circle", "redraw"),
+        ("a circle", "redraw"),
+        ("two red circles", "redraw"),
+        ("a circle that is red", "rewrite"),
+    ],
+)
+def test_a_rewrite_that_asks_for_something_else_is_not_made(text, decision):
+    assert decided(None, version("first", 0.3), None, policy=Proposes(text)).decision == decision
+
+
+@pytest.mark.parametrize("parameters", [{"seed": 0}, {"seed": 7}, {}])
+def test_what_was_drawn_before_counts_as_tried_whatever_its_seed(parameters):
+    text = "a circle that is red"
+    attempts = [Attempt("first", None, SCENE, {"seed": 0}, 4), Attempt("child", "first", text, parameters, 4)]
+    found = decided(None, version("first", 0.3), None, attempts=attempts, policy=Proposes(text))
+    assert found.decision == "redraw"
+    attempts[1] = replace(attempts[1], parameters={"guidance_scale": 9.0})
+    found = decided(None, version("first", 0.3), None, attempts=attempts, policy=Proposes(text))
+    assert found.decision == "rewrite"
+
+
+@pytest.mark.parametrize(("seed", "fresh"), [(0, 1000), (1, 1000), (7, 1000), (1000, 2000), (1003, 2000)])
+def test_every_arm_confirms_on_the_same_seeds_however_often_it_drew_again(seed, fresh):
+    chosen = replace(version("first", 0.95, score=0.95), parameters={"seed": seed})
+    found = decided(None, chosen, None, limits=replace(LIMITS, confirm=True))
+    assert (found.decision, found.text, found.parameters["seed"]) == ("confirm", SCENE, fresh)
+
+
+def test_the_change_of_a_version_is_that_on_the_seeds_it_shares_with_its_parent(one):
+    judged(one, ByImage((0.2, 0.8)), images=2)
+    fk.refine_prompts(one, policy=Proposes("a circle that is red"))
+    judged(one, ByImage((0.95, 0.9, 0.05)), images=3)
+    fk.refine_prompts(one, policy=Proposes())
+    parent, child = (
+        {row["seed"]: row["score"] for row in one.rows(SEEDED, iteration=iteration)} for iteration in (0, 1)
+    )
+    assert len(child) == 3 and set(parent) < set(child)
+    change = sum(child[seed] - parent[seed] for seed in parent) / 2
+    assert learnings(one)[-1]["actions"]["change"] == pytest.approx(change)
+
+
+def test_the_minutes_of_a_scene_run_from_its_first_version(one):
+    round_of(one, FakeJudge(score=0.3))
+    with one.transaction() as con:
+        con.execute("update prompts set created_at = created_at - interval 10 minutes where generation_iteration = 0")
+    round_of(one, FakeJudge(score=0.4), max_minutes=5)
+    assert learnings(one)[-1]["actions"]["reason"] == "5 minutes are over"
+
+
+def test_a_policy_knows_the_evidence_of_its_own_arm_or_none(one, fake_generator):
+    round_of(one, FakeJudge(score=0.3), policy=Proposes("a circle that is red"))
+    fk.import_prompts(one, pd.DataFrame({"text": [SCENE]}), model=fake_generator.name, experiment="another arm")
+    fk.complete_prompts(one)
+    judged(one, FakeJudge(score=0.4), images=2)
+    blind = Proposes(name="blind")
+    remembers = Proposes(name="remembers", uses_memory=True)
+    for arm, policy in {"another arm": remembers, "main": blind}.items():
+        assert fk.refine_prompts(one, experiment=arm, policy=policy).done == 1
+        assert policy.cases.pop().memory == Memory()
+    judged(one, FakeJudge(score=0.4), images=2)
+    assert fk.refine_prompts(one, experiment="main", policy=remembers).done == 1
+    [known] = remembers.cases.pop().memory.evidence
+    assert (known.action, known.tried, known.total_change) == ("propose", 1, pytest.approx(0.1))
