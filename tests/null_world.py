@@ -76,7 +76,7 @@ def summary_of(store: Store, plans: Sequence[Study]) -> pd.DataFrame:
     """Return what `batch.summary` says of the arms of studies, an execution each, by the judge that steers."""
     batch, _, _ = plans[0].name.rpartition("/")
     names = [plan.name.removeprefix(f"{batch}/") for plan in plans]
-    executions = [Execution(f"{name}/{arm}", {}, {"arm": arm}) for name in names for arm in plans[0].arms]
+    executions = [Execution(f"{name}/{arm}", {"arm": arm}, {}) for name in names for arm in plans[0].arms]
     return summary(store, Plan(batch, Path("none.ipynb"), tuple(executions)), store.folder)
 
 
