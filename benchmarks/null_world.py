@@ -40,19 +40,14 @@ sys.path[:0] = [str(TESTS.parent), str(TESTS)]
 
 import null_world as nw  # noqa: E402
 
-from forgekit import metrics, trends  # noqa: E402
-from forgekit.store import Store, open_store  # noqa: E402
-from forgekit.study import Study  # noqa: E402
+from forgekit import trends  # noqa: E402
+from forgekit.store import open_store  # noqa: E402
 from forgekit.study.power import EFFECT, scenes_needed  # noqa: E402
-from forgekit.study.report import verdicts  # noqa: E402
-from forgekit.study.results import results  # noqa: E402
-from forgekit.trends.rounds import ADHERENCE  # noqa: E402
 
 TOGETHER = 10  # studies in one store
 SPREAD = 0.1  # over scenes, of the effect where there is one
 EARLY = 0.6  # the target that three of ten scenes of a null world reach by luck before their last round
 QUICK = 20
-LINE = ["experiment", "vision_model"]
 Figures = dict[str, float]
 
 
@@ -65,34 +60,6 @@ class Told:
     batch: pd.DataFrame
 
 
-def claims_of(store: Store, plans: Sequence[Study]) -> pd.DataFrame:
-    """Return the primary comparisons of studies, with what the report says of each."""
-    rows = []
-    for plan in plans:
-        result = results(store, plan)
-        primary = [row for row in result["differences"] if row["role"] == "primary"]
-        said = [verdict.startswith("shown") for verdict in verdicts(result)]
-        rows += [{**row, "study": plan.name, "said": told} for row, told in zip(primary, said, strict=False)]
-    return pd.DataFrame(rows)
-
-
-def curves_of(store: Store) -> pd.DataFrame:
-    """Return what is said of each curve, in a row: its ends, its slope and gain with intervals, and fresh seeds."""
-    # The query of `trends.adherence`, which leaves out `figures`: a value per scene, in the same order in every round.
-    values = store.df(ADHERENCE, experiment=None, vision_model=None)
-    rows = []
-    for line, curve in values.groupby(LINE):
-        slopes = np.polyfit(curve["round"].to_numpy(dtype=float), np.stack(curve["figures"].to_numpy()), 1)[0]
-        rise = curve[["adherence", "selected"]].iloc[-1] - curve[["adherence", "selected"]].iloc[0]
-        rows.append([*line, *rise, slopes.mean(), *metrics.mean_interval(slopes)])
-    table = pd.DataFrame(rows, columns=[*LINE, "ends", "selected", "slope", "slope_low", "slope_high"])
-    fresh = trends.confirmed(store)[[*LINE, "gain", "gain_low", "gain_high"]]
-    fresh.columns = [*LINE, "confirmed", "confirmed_low", "confirmed_high"]
-    table = table.merge(trends.gain(store)[[*LINE, "gain", "low", "high"]], on=LINE).merge(fresh, on=LINE)
-    parts = table["experiment"].str.rpartition("/")
-    return table.assign(study=parts[0], arm=parts[2])
-
-
 def told_of(world: nw.World, count: int, *, claims: bool = True, curves: bool = False) -> Told:
     """Draw studies of a world, some to a store, and return what is said of them; batches of the first half."""
     told: list[Told] = []
@@ -103,8 +70,8 @@ def told_of(world: nw.World, count: int, *, claims: bool = True, curves: bool = 
             none = pd.DataFrame()
             told.append(
                 Told(
-                    claims_of(store, plans) if claims else none,
-                    curves_of(store) if curves else none,
+                    nw.claims_of(store, plans) if claims else none,
+                    nw.curves_of(store) if curves else none,
                     nw.summary_of(store, plans) if curves and claims and start < count / 2 else none,
                 )
             )
@@ -182,7 +149,7 @@ def real_figures(scenes: int) -> Figures:
         store = open_store(Path(folder) / "forge.duckdb")
         world = nw.World(scenes=scenes, judges=(nw.STEERING, nw.WATCHING, nw.FLATTERING))
         plan = nw.run_real(store, world)
-        claims, curves = claims_of(store, [plan]), curves_of(store)
+        claims, curves = nw.claims_of(store, [plan]), nw.curves_of(store)
         batch = nw.summary_of(store, [plan]).set_index("arm")
         rounds = trends.adherence(store).groupby("experiment")["round"].max()
     figures |= {"real_claims": len(claims), "real_shown": int(claims["said"].sum())}

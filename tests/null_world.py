@@ -20,18 +20,23 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from forgekit import metrics, trends
 from forgekit.batch import summary
 from forgekit.errors import ItemError
 from forgekit.models import Drawing, DrawRequest, Judgement
 from forgekit.plans import Execution, Plan
 from forgekit.scene import Scene, list_elements
 from forgekit.study import Study, run_study
+from forgekit.study.report import verdicts
+from forgekit.study.results import results
+from forgekit.trends.rounds import ADHERENCE
 
 if TYPE_CHECKING:
     from forgekit.store import Store
 
 STEERING, WATCHING, FLATTERING = (f"null_world:{name}" for name in ("steering", "watching", "flattering"))
 QUALITY, LUCK, OPINION = (0.35, 0.6), 0.1, 0.08
+LINE = ["experiment", "vision_model"]
 COLORS = ("red", "blue", "green", "yellow", "purple", "orange", "white", "black")
 SHAPES = ("circle", "square", "triangle", "star", "heart", "ring", "cross", "diamond")
 
@@ -70,6 +75,34 @@ def write_studies(store: Store, world: World, count: int, *, seed: int = 0) -> l
     drawn = [world.draw(plan.name, {arm: plan.prefix + arm for arm in world.arms}, rng) for plan in plans]
     fair_world.write(store, drawn, world.judges)
     return plans
+
+
+def claims_of(store: Store, plans: Sequence[Study]) -> pd.DataFrame:
+    """Return the primary comparisons of studies, with what the report says of each."""
+    rows = []
+    for plan in plans:
+        result = results(store, plan)
+        primary = [row for row in result["differences"] if row["role"] == "primary"]
+        said = [verdict.startswith("shown") for verdict in verdicts(result)]
+        rows += [{**row, "study": plan.name, "said": told} for row, told in zip(primary, said, strict=False)]
+    return pd.DataFrame(rows)
+
+
+def curves_of(store: Store) -> pd.DataFrame:
+    """Return what is said of each curve, in a row: its ends, its slope and gain with intervals, and fresh seeds."""
+    # The query of `trends.adherence`, which leaves out `figures`: a value per scene, in the same order in every round.
+    values = store.df(ADHERENCE, experiment=None, vision_model=None)
+    rows = []
+    for line, curve in values.groupby(LINE):
+        slopes = np.polyfit(curve["round"].to_numpy(dtype=float), np.stack(curve["figures"].to_numpy()), 1)[0]
+        rise = curve[["adherence", "selected"]].iloc[-1] - curve[["adherence", "selected"]].iloc[0]
+        rows.append([*line, *rise, slopes.mean(), *metrics.mean_interval(slopes)])
+    table = pd.DataFrame(rows, columns=[*LINE, "ends", "selected", "slope", "slope_low", "slope_high"])
+    fresh = trends.confirmed(store)[[*LINE, "gain", "gain_low", "gain_high"]]
+    fresh.columns = [*LINE, "confirmed", "confirmed_low", "confirmed_high"]
+    table = table.merge(trends.gain(store)[[*LINE, "gain", "low", "high"]], on=LINE).merge(fresh, on=LINE)
+    parts = table["experiment"].str.rpartition("/")
+    return table.assign(study=parts[0], arm=parts[2])
 
 
 def summary_of(store: Store, plans: Sequence[Study]) -> pd.DataFrame:
