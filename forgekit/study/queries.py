@@ -138,11 +138,13 @@ join prompts p on p.id = i.prompt_id
 where starts_with(p.experiment, $prefix)
 """
 
+# The texts of later versions, each of a scene once, and how many versions have it.
 PROMPTS = """
-select p.prompt_text, s.elements
+select p.prompt_text, any_value(s.elements) as elements, count(*) as versions
 from prompts p
 join scenes s on s.scene_hash = p.scene_hash
 where starts_with(p.experiment, $prefix) and p.generation_iteration > 0
+group by p.scene_hash, p.prompt_text
 """
 
 SCENES = """

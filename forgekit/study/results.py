@@ -69,8 +69,9 @@ def results(store: Store, study: Study) -> dict[str, Any]:
             "exploratory": list(EXPLORATORY),
             "cost": store.rows(COST, prefix=study.prefix)[0],
             "unfaithful_prompts": sum(
-                bool(compare(row["elements"], parse(row["prompt_text"])))
+                row["versions"]
                 for row in store.rows(PROMPTS, prefix=study.prefix)
+                if compare(row["elements"], parse(row["prompt_text"]))
             ),
         }
     )
