@@ -94,8 +94,10 @@ def test_the_first_judge_steers_and_the_others_watch(generated):
 def test_a_verdict_is_asked_for_once_per_judge_key(generated):
     judge = FakeJudge()
     fk.evaluate_images(generated, vision_models=[judge])
-    fk.evaluate_images(generated, vision_models=[judge], backfill=True)
-    assert judge.judged == 6
+    verdicts = generated.rows("select * from image_evaluations order by id")
+    report = fk.evaluate_images(generated, vision_models=[judge], backfill=True)
+    assert (judge.judged, report.details) == (6, {})
+    assert generated.rows("select * from image_evaluations order by id") == verdicts  # not even written again
     judge.judge_key = "key-2"  # as a changed template would make it
     fk.evaluate_images(generated, vision_models=[judge], backfill=True)
     assert judge.judged == 12

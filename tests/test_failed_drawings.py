@@ -88,6 +88,12 @@ def test_whatever_a_generator_does_costs_only_the_prompt_it_was_asked_about_and_
     assert fk.check(completed).findings == []
 
 
+def test_a_drawing_that_is_no_picture_says_what_it_is(completed):
+    for wrong, reason in {"nan pixels": "pixels that are no numbers", "no size": "an image of 0×8 pixels"}.items():
+        report = fk.generate_images(completed, images_per_prompt=1, image_generator=painter(WRONG[wrong]))
+        assert [reason in told for told in report.failures.values()] == [True]
+
+
 def test_a_prompt_is_generated_only_when_it_has_all_its_images_and_the_drawn_ones_are_kept(completed):
     refuse = []
     answer = lambda requests, drawings: [  # noqa: E731
