@@ -18,7 +18,7 @@ import forgekit as fk
 SCENES = [f"{number} {color} circles" for number in ("two", "three") for color in ("red", "blue", "green")]
 STAGES = ("complete", "generate", "evaluate", "refine")
 # A prompt goes through these in this order, and never back: each version is drawn once, and a rewrite is a new version.
-ORDER = ("imported", "completed", "generating", "generated", "evaluating", "evaluated", "archived")
+ORDER = ("imported", "incomplete", "completed", "generating", "generated", "evaluating", "evaluated", "archived")
 
 # Models that take much longer than a transaction, and note every item they are asked about, a line each.
 WORKER = """
@@ -80,6 +80,7 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)]),
     "TQDM_DISABLE": "1",
+    "FORGEKIT_TRUSTED_MODELS": FakeGenerator().name,
 }
 
 
