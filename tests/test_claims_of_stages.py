@@ -19,6 +19,7 @@ from slow_writer import Writer, asked
 
 import forgekit as fk
 from forgekit.llm_policy import LanguageModelPolicy
+from forgekit.models.naming import TRUST_VARIABLE
 from forgekit.store import Store
 
 SCENES = ["a red circle", "a blue square", "two green triangles", "a pink heart", "a purple ring", "an orange star"]
@@ -45,6 +46,7 @@ def log(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("WRITER_LOG", str(tmp_path / "asked.jsonl"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent) + os.pathsep + os.environ.get("PYTHONPATH", ""))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv(TRUST_VARIABLE, FakeGenerator().name)  # the store names it, and other processes read the store
     return tmp_path / "asked.jsonl"
 
 

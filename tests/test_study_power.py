@@ -11,6 +11,7 @@ from scipy.stats import wilcoxon
 
 from forgekit import cli
 from forgekit.errors import ParameterError
+from forgekit.models.naming import TRUST_VARIABLE
 from forgekit.store import open_store
 from forgekit.study import Comparison, Study, study
 from forgekit.study.power import expect, scenes_needed
@@ -27,7 +28,8 @@ PLAN = Study(
 
 
 @pytest.fixture
-def plan(tmp_path):
+def plan(tmp_path, monkeypatch):
+    monkeypatch.setenv(TRUST_VARIABLE, ",".join([PLAN.model, *PLAN.vision_models]))  # no plan names code unless told so
     (tmp_path / "scenes.csv").write_text("text\na red circle\na blue square\na green star\n")
     path = tmp_path / "next.toml"
     path.write_text(
