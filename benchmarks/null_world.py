@@ -2,7 +2,7 @@
 
     python benchmarks/null_world.py [--json] [--quick] [--studies 200] [--worlds null,effect,planned,early,real]
 
-Worlds (`tests/null_world.py`; 40 scenes, three arms, six rounds of 4 images, then 4 that confirm):
+Worlds (`tests/null_world.py`; 80 scenes, three arms, six rounds of 4 images, then 4 that confirm):
 
     null     nothing helps. One held-out judge has a view of its own, another shares nine tenths of the steering judge's
              view of each picture; what that one says is "flattered". Curves and batches are told of this world too.
@@ -44,6 +44,7 @@ from forgekit import trends  # noqa: E402
 from forgekit.store import open_store  # noqa: E402
 from forgekit.study.power import EFFECT, scenes_needed  # noqa: E402
 
+SCENES = 80  # of a study: intervals over fewer cover a little less than they say
 TOGETHER = 10  # studies in one store
 SPREAD = 0.1  # over scenes, of the effect where there is one
 EARLY = 0.6  # the target that three of ten scenes of a null world reach by luck before their last round
@@ -165,7 +166,7 @@ def real_figures(scenes: int) -> Figures:
 
 def worlds() -> dict[str, nw.World]:
     """Return the worlds that numpy draws, by name."""
-    null = nw.World()
+    null = nw.World(scenes=SCENES)
     noise = math.hypot(nw.LUCK, nw.OPINION) * math.sqrt(2 / null.images)  # of a scene's difference
     enough = scenes_needed(math.hypot(noise, SPREAD), comparisons=2)
     return {

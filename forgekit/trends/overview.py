@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOTE = """adherence is cross-fitted: no image judges a version that it helped to choose (docs/trends.md). selected and
-best_image are of the best version so far, by the images that chose it: they rise by luck alone."""
+best_image are of the best version so far, by the images that chose it: they would rise by luck alone."""
 
 
 @dataclass(frozen=True)
