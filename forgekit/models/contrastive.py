@@ -73,14 +73,11 @@ class ContrastiveJudge:
     def judge_key(self) -> str:
         """Hash of weights, templates and thresholds; not of device and batch size, which change no verdict."""
         address = self.model.removeprefix(LOCAL).removeprefix(HUB)
+        weights = [shown(address), self.pretrained, known_identity(self, address, None, "open_clip_config.json")]
         return content_hash(
             {
                 "family": "contrastive",
-                "weights": [
-                    shown(address),
-                    self.pretrained,
-                    known_identity(self, address, None, "open_clip_config.json"),
-                ],
+                "weights": weights,
                 "template": self.template,
                 "none_of_these": self.none_of_these,
                 "artifacts": dict(self.artifacts),
@@ -120,7 +117,7 @@ class ContrastiveJudge:
         if any(value != value for value in similarity.values()):
             return ItemError(f"{self.name} gave no number (nan) for this image")
         logits = {text: scale * value + bias for text, value in similarity.items()}
-        reader = _Reading(logits, self.none_of_these, self.unwanted_at, self.adhering_at)
+        reader = _Reading(logits, self)
         for element, contrasts in plan.options:
             reader.read(element, contrasts)
         cut = self._towers.cut_off(self.template.format(plan.text))
@@ -180,11 +177,9 @@ class _Plan:
 class _Reading:
     """Reads element scores off the logits of phrases and contrasts."""
 
-    def __init__(
-        self, logits: Mapping[str, float], none_of_these: bool, unwanted_at: float, adhering_at: float
-    ) -> None:
-        self.logits, self.none_of_these = logits, none_of_these
-        self.unwanted_at, self.adhering_at = unwanted_at, adhering_at
+    def __init__(self, logits: Mapping[str, float], judge: ContrastiveJudge) -> None:
+        self.logits, self.none_of_these = logits, judge.none_of_these
+        self.unwanted_at, self.adhering_at = judge.unwanted_at, judge.adhering_at
         self.scores: dict[str, float] = {}
         self.reasons: dict[str, str] = {}
         self.winners: list[str] = []
