@@ -96,3 +96,36 @@ def test_a_policy_knows_the_evidence_of_its_own_arm_or_none(one, fake_generator)
     assert fk.refine_prompts(one, experiment="main", policy=remembers).done == 1
     [known] = remembers.cases.pop().memory.evidence
     assert (known.action, known.tried, known.total_change) == ("propose", 1, pytest.approx(0.1))
+
+
+@pytest.mark.parametrize(("from_first", "seen"), [(True, SCENE), (False, "a circle that is red")])
+def test_a_policy_rewrites_the_first_version_or_the_best_one_as_it_says(from_first, seen):
+    first, best = version("first", 0.3), replace(version("child", 0.4), text="a circle that is red")
+    policy = Proposes(from_first=from_first)
+    decided(first, best, history=[first, best], policy=policy)
+    assert policy.cases[0].draft.text == seen
+
+
+@pytest.mark.parametrize(("change", "unwanted"), [(0.1, ("a square",)), (-0.1, ())])
+def test_what_is_unwanted_in_pictures_is_told_of_the_version_that_they_are_of(change, unwanted):
+    policy = Proposes()
+    decided(version("parent", 0.4), version("child", 0.4), change, unwanted=("a square",), policy=policy)
+    assert policy.cases[0].draft.unwanted == unwanted
+
+
+@pytest.mark.parametrize(("lowest", "kept"), [(0.5, False), (0.49, True)])
+def test_an_element_that_lay_at_the_mark_had_passed_and_may_not_be_lost(lowest, kept):
+    before = version("parent", 0.9, {"color:0": lowest})
+    assert decided(before, version("child", 0.1, {"color:0": 0.1})).kept is kept
+
+
+def test_an_element_that_the_judge_says_nothing_of_any_more_is_not_lost():
+    assert decided(version("parent", 0.9), version("child", {"object:0": 0.9})).kept is True
+
+
+@pytest.mark.parametrize(("words", "decision"), [('red = ["zorg"]', "rewrite"), ('blue = ["zorg"]', "redraw")])
+def test_words_of_ones_own_lexicon_are_read_in_rewrites(one, tmp_path, words, decision):
+    (tmp_path / "own.toml").write_text(f"[color]\n{words}\n")
+    judged(one, FakeJudge(score=0.3), images=2)
+    fk.refine_prompts(one, policy=Proposes("a zorg circle"), lexicon=str(tmp_path / "own.toml"))
+    assert learnings(one)[-1]["actions"]["decision"] == decision
