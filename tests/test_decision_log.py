@@ -162,6 +162,32 @@ def test_a_language_model_that_raises_fails_its_prompt_and_not_the_stage(importe
     assert fk.complete_prompts(imported, language_model=model).done == 1
 
 
+def test_an_error_that_utf_8_cannot_hold_is_told_all_the_same(imported):
+    class Halves(Stumbles):
+        def generate(self, requests):
+            if "triangle" in requests[0]:
+                raise RuntimeError("half a character: \ud83d")
+            return super().generate(requests)
+
+    report = fk.complete_prompts(imported, language_model=Halves())
+    assert (report.done, list(report.failures.values())) == (2, ["RuntimeError: half a character: ?"])
+    [failed] = imported.rows("select error_context from api_logs where stage = 'complete' and not ok")
+    assert "half a character: ?" in failed["error_context"]["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "done"), [("<PROMPT>{scene}, line art \ud83d</PROMPT>", 3), (ItemError("cut off: \ud83d"), 0)]
+)
+def test_an_answer_that_utf_8_cannot_hold_is_kept_as_far_as_it_can(imported, answer, done):
+    class Halves(Stumbles):
+        def generate(self, requests):
+            scene = requests[0].split("Scene: ")[1].splitlines()[0]
+            return [answer.format(scene=scene) if isinstance(answer, str) else answer]
+
+    report = fk.complete_prompts(imported, language_model=Halves())
+    assert (report.done, report.failed) == (done, 3 - done)
+
+
 @pytest.mark.parametrize("answers", [[None], [[]], [3]], ids=["none", "list", "number"])
 def test_an_answer_that_is_no_text_is_a_failed_one(one, answers):
     report = round_of(one, FakeJudge(score=0.3), policy=LanguageModelPolicy(Writer(answers)))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
 from forgekit.errors import ForgekitError, ItemError
 from forgekit.models import LanguageModel
 from forgekit.rows import insert_rows
-from forgekit.stages.report import Call, recorded_call
+from forgekit.stages.calls import reason_of
+from forgekit.stages.report import Call, recorded_call, storable
 from forgekit.store import Store
 
 # An answer that a killed worker left behind: since then the prompt has not moved. An attempt that came to an end, also
@@ -64,7 +64,7 @@ class Conversation:
                     call.response = answer
         except Exception as error:
             self.raised = error
-            self._keep(_raised_row(call, error))
+            self._keep(call.row())
             raise
         self._keep(call.row())
         return answer
@@ -74,10 +74,8 @@ class Conversation:
 
         There is no row where the model itself raised: its call has one.
         """
-        if isinstance(error, ForgekitError):
-            return str(error), []
-        rows = [] if error is self.raised else [_raised_row(call, error)]
-        return f"{type(error).__name__}: {error}", rows
+        told = isinstance(error, ForgekitError) or error is self.raised
+        return reason_of(error), [] if told else [call.row()]
 
     def _keep(self, row: dict[str, Any]) -> None:
         self.calls.append(row["id"])
@@ -89,9 +87,5 @@ def _one_answer(model: LanguageModel, request: str) -> str | ItemError:
     answers = model.generate([request])
     if len(answers) != 1 or not isinstance(answers[0], str | ItemError):
         return ItemError(f"{model.name} answered one request with {answers!r:.100}; it must be one text")
-    return answers[0]
-
-
-def _raised_row(call: Call, error: Exception) -> dict[str, Any]:
-    told = {"errors": call.errors, "traceback": "".join(traceback.format_exception(error))}
-    return {**call.row(), "error_context": told}
+    answer = answers[0]  # what the store cannot hold (half a character) is made such that it can
+    return storable(answer) if isinstance(answer, str) else ItemError(storable(answer.reason))
