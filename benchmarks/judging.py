@@ -135,9 +135,9 @@ def vqa(folder: Path, images: int, repeats: int) -> dict[str, Any]:
     """Time all questions of an image in one go against one call of the same model per question."""
     import torch
 
-    from forgekit.mini.judge_training import export_transformers
-    from forgekit.mini.train_fuyu import build_model, build_tokenizer
     from forgekit.models.vqa import VQAJudge
+    from training.judge_training import export_transformers
+    from training.train_fuyu import build_model, build_tokenizer
 
     export_transformers(*build_model(build_tokenizer()), folder / "fuyu")
     judge = VQAJudge("fuyu", str(folder / "fuyu"), device="cpu", prompt="{}", description="", batch_size=32)

@@ -22,7 +22,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import fair_world  # noqa: E402
 
-from forgekit import plots, trends  # noqa: E402
+from forgekit import trends  # noqa: E402
+from forgekit.show import plots  # noqa: E402
 from forgekit.store import open_store  # noqa: E402
 
 

@@ -96,7 +96,7 @@ def contact_sheet(images: int = 500) -> dict[str, float]:
     import pandas as pd
     from PIL import Image
 
-    from forgekit import plots
+    from forgekit.show import plots
 
     with tempfile.TemporaryDirectory() as folder:
         rng = np.random.default_rng(0)

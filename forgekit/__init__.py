@@ -26,14 +26,23 @@ _FUNCTIONS = {
     "refine_prompts": "forgekit.stages.refining",
     "load_model": "forgekit.models",
     "track": "forgekit.tracking",
-    "check": "forgekit.integrity",
-    "explore": "forgekit.explorer",
-    "run_batch": "forgekit.batch",
-    "export_store": "forgekit.export",
-    "write_report": "forgekit.report",
+    "check": "forgekit.store.checking",
+    "explore": "forgekit.show.explorer",
+    "run_batch": "forgekit.batches.run",
+    "export_store": "forgekit.show.export",
+    "write_report": "forgekit.show.report",
     "ForgekitError": "forgekit.errors",
 }
-_MODULES = ("ids", "judging", "learnings", "plots", "scene", "sheets", "tracking", "trends")
+_MODULES = {
+    "ids": "forgekit.ids",
+    "judging": "forgekit.judge_tests",
+    "learnings": "forgekit.refiner.learnings",
+    "plots": "forgekit.show.plots",
+    "scene": "forgekit.scene",
+    "sheets": "forgekit.show.sheets",
+    "tracking": "forgekit.tracking",
+    "trends": "forgekit.trends",
+}
 
 __all__ = ["__version__", *_FUNCTIONS, *_MODULES]
 
@@ -42,7 +51,7 @@ def __getattr__(name: str) -> Any:
     if name in _FUNCTIONS:
         return getattr(importlib.import_module(_FUNCTIONS[name]), name)
     if name in _MODULES:
-        return importlib.import_module(f"forgekit.{name}")
+        return importlib.import_module(_MODULES[name])
     raise AttributeError(f"module 'forgekit' has no attribute {name!r}")
 
 

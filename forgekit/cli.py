@@ -30,14 +30,14 @@ STAGES = {
     "refine": "forgekit.stages.refining:refine_prompts",
     "study": "forgekit.study:study",
     "track": "forgekit.tracking:track",
-    "check": "forgekit.integrity:check",
-    "batch": "forgekit.batch:run_batch",
-    "export": "forgekit.export:export_store",
-    "report": "forgekit.report:write_report",
+    "check": "forgekit.store.checking:check",
+    "batch": "forgekit.batches.run:run_batch",
+    "export": "forgekit.show.export:export_store",
+    "report": "forgekit.show.report:write_report",
     "adherence": "forgekit.trends:overview",
-    "judge-test": "forgekit.judging:judge_test",
-    "calibrate": "forgekit.judging:calibrate",
-    "import-ratings": "forgekit.judging:import_ratings",
+    "judge-test": "forgekit.judge_tests:judge_test",
+    "calibrate": "forgekit.judge_tests:calibrate",
+    "import-ratings": "forgekit.judge_tests:import_ratings",
 }
 WATCHABLE = {"complete", "generate", "evaluate", "refine", "track"}
 

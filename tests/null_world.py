@@ -21,10 +21,10 @@ import pandas as pd
 from PIL import Image
 
 from forgekit import metrics, trends
-from forgekit.batch import summary
+from forgekit.batches.plan import Execution, Plan
+from forgekit.batches.run import summary
 from forgekit.errors import ItemError
 from forgekit.models import Drawing, DrawRequest, Judgement
-from forgekit.plans import Execution, Plan
 from forgekit.scene import Scene, list_elements
 from forgekit.study import Study, run_study
 from forgekit.study.report import verdicts

@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 
 from forgekit.ids import content_hash, content_id
-from forgekit.images import encode_png, write_image
 from forgekit.mini.captions import caption
 from forgekit.mini.changes import changed
 from forgekit.mini.render import render
 from forgekit.mini.world import WorldScene, elements, sample_scene
-from forgekit.rows import insert_rows
 from forgekit.store import Store
+from forgekit.store.images import encode_png, write_image
+from forgekit.store.rows import insert_rows
 
 START = datetime(2026, 11, 1, 9, 0)
 JUDGES = ("mini-clip", "mini-fuyu")  # the first steers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from forgekit.actions import ACTIONS, Draft, propose
+from forgekit.refiner.actions import ACTIONS, Draft, propose
 from forgekit.scene import compare, list_elements, load_lexicon, parse
 
 PARAMETERS = {"true_cfg_scale": 3.0, "num_inference_steps": 16, "negative_prompt": ""}

@@ -17,9 +17,9 @@ import study
 
 import forgekit as fk
 from forgekit import trends
-from forgekit.batch import run_batch, summary
+from forgekit.batches.plan import read_plan
+from forgekit.batches.run import run_batch, summary
 from forgekit.errors import ParameterError
-from forgekit.plans import read_plan
 from forgekit.store import Store
 
 PARAMETERS = """

@@ -10,12 +10,12 @@ import sys
 import pytest
 from test_store import add_prompt
 
-from forgekit.claims import working
+from forgekit.store.claims import working
 
 DUE = "select id from prompts where status in ('completed', 'generating') order by id"
 CLAIM_AND_WAIT = f"""
 import sys, time, forgekit as fk
-from forgekit.claims import working
+from forgekit.store.claims import working
 with working(fk.open_store(sys.argv[1])) as worker:
     print(*worker.claim({DUE!r}, to="generating", limit=2), flush=True)
     time.sleep(600)

@@ -18,8 +18,8 @@ from conftest import FakeGenerator, FakeJudge
 from slow_writer import Writer, asked
 
 import forgekit as fk
-from forgekit.llm_policy import LanguageModelPolicy
 from forgekit.models.naming import TRUST_VARIABLE
+from forgekit.refiner.llm import LanguageModelPolicy
 from forgekit.store import Store
 
 SCENES = ["a red circle", "a blue square", "two green triangles", "a pink heart", "a purple ring", "an orange star"]

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 import forgekit as fk
-from forgekit.completion import WORDINGS, complete_by_rules, complete_by_template, tagged_prompts
 from forgekit.errors import ItemError, ParameterError
+from forgekit.models.language import tagged_prompts
+from forgekit.stages.completion import WORDINGS, complete_by_rules, complete_by_template
 
 
 @dataclass

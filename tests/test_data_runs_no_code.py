@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import forgekit as fk
-from forgekit.batch import run_batch
+from forgekit.batches.run import run_batch
 from forgekit.errors import ParameterError, UnknownModelError
 from forgekit.models import load_stored_model
 from forgekit.models.naming import TRUST_VARIABLE

@@ -11,8 +11,8 @@ from test_pass_mark import LIMITS, SCENE, ByImage, Proposes, decided, judged, ve
 from test_refining import learnings, round_of
 
 import forgekit as fk
-from forgekit.learnings import Memory
-from forgekit.refinement import Attempt
+from forgekit.refiner.decision import Attempt
+from forgekit.refiner.learnings import Memory
 
 SEEDED = """
 select i.generation_metadata ->> '$.seed' as seed, i.adherence_score as score

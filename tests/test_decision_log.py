@@ -11,7 +11,7 @@ from test_refining import round_of
 
 import forgekit as fk
 from forgekit.errors import ItemError, ParameterError
-from forgekit.llm_policy import LanguageModelPolicy
+from forgekit.refiner.llm import LanguageModelPolicy
 from forgekit.trends import follow
 
 CALLS = "select * from api_logs where stage = 'refine' order by created_at, id"

@@ -55,7 +55,7 @@ def flux_folder(tmp_path_factory) -> Path:
     from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
     from transformers import T5Config, T5EncoderModel
 
-    from forgekit.mini.generator import tokenizer
+    from training.generator import tokenizer
 
     torch.manual_seed(0)
     t5 = T5Config(vocab_size=151, d_model=32, d_kv=16, num_heads=2, d_ff=32, num_layers=1, dropout_rate=0.0)
@@ -88,7 +88,7 @@ def flux_folder(tmp_path_factory) -> Path:
 def stable_diffusion_folder(tmp_path_factory) -> Path:
     from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
-    from forgekit.mini.generator import tokenizer
+    from training.generator import tokenizer
 
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
@@ -126,7 +126,7 @@ def flux_2_folder(tmp_path_factory) -> Path:
     )
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    from forgekit.mini.generator import tokenizer
+    from training.generator import tokenizer
 
     torch.manual_seed(0)
     chatty = tokenizer()

@@ -12,14 +12,15 @@ import fair_world
 import pytest
 import study
 
-from forgekit import explorer, trends
+from forgekit import trends
 from forgekit.errors import ParameterError
-from forgekit.explorer import build, explore
-from forgekit.pages import bars, marked_diff, page, table
-from forgekit.rows import insert_rows
-from forgekit.selection import SCOPES, Selection, show_pictures, show_version
-from forgekit.sheets import BAD
+from forgekit.show import explorer
+from forgekit.show.explorer import build, explore
+from forgekit.show.pages import bars, marked_diff, page, table
+from forgekit.show.selection import SCOPES, Selection, show_pictures, show_version
+from forgekit.show.sheets import BAD
 from forgekit.store import Store, open_store
+from forgekit.store.rows import insert_rows
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ import study
 from forgekit import trends
 from forgekit.cli import main
 from forgekit.errors import ParameterError
-from forgekit.export import export_store
-from forgekit.report import write_report
-from forgekit.store import RECORD_TABLES, Store
+from forgekit.show.export import export_store
+from forgekit.show.report import write_report
+from forgekit.store.file import RECORD_TABLES, Store
 
 
 @pytest.fixture(scope="module")

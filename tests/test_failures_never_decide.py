@@ -11,10 +11,10 @@ import pytest
 from conftest import FakeJudge
 
 import forgekit as fk
-from forgekit.claims import working
 from forgekit.errors import ItemError, ParameterError, UnknownModelError
 from forgekit.stages.scores import score
 from forgekit.stages.seats import take_seats
+from forgekit.store.claims import working
 
 STATUSES = "select distinct status from prompts order by all"
 PROMPTS = "select id from prompts order by id"

@@ -12,13 +12,14 @@ import pytest
 from conftest import FakeJudge
 
 import forgekit as fk
-from forgekit import cli, judging
+from forgekit import cli
+from forgekit import judge_tests as judging
 from forgekit.errors import ParameterError
 from forgekit.mini.error_graphs import ERRORS, draw, element_truths, error_graphs
-from forgekit.mini.measure_judges import pictures
 from forgekit.mini.world import WorldObject, WorldScene
 from forgekit.models import Judgement, load_model
 from forgekit.scene import Scene, parse
+from training.measure_judges import pictures
 
 SEED = 5
 N = 12

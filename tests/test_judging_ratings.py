@@ -8,7 +8,8 @@ from conftest import FakeJudge
 from PIL import Image
 
 import forgekit as fk
-from forgekit import cli, judging
+from forgekit import cli
+from forgekit import judge_tests as judging
 from forgekit.errors import ParameterError, SourceError
 
 AGIQA = """name,prompt,adj1,adj2,style,mos_quality,std_quality,mos_align,std_align

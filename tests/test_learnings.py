@@ -8,9 +8,9 @@ from statistics import mean
 
 import pytest
 
-from forgekit.actions import Candidate
-from forgekit.learnings import CHANGE_STD, LEVELS, PRIOR_CHANGE, Evidence, Memory, evidence, lessons, remember
 from forgekit.metrics import mean_interval
+from forgekit.refiner.actions import Candidate
+from forgekit.refiner.learnings import CHANGE_STD, LEVELS, PRIOR_CHANGE, Evidence, Memory, evidence, lessons, remember
 from forgekit.store import Store
 
 

@@ -11,12 +11,12 @@ from conftest import FakeJudge
 from test_refining import learnings, round_of
 
 import forgekit as fk
-from forgekit.actions import Candidate
-from forgekit.learnings import Memory
 from forgekit.models import Judgement
-from forgekit.refinement import Attempt, Limits, Situation, Tools, Version, decide
-from forgekit.rows import insert_rows
+from forgekit.refiner.actions import Candidate
+from forgekit.refiner.decision import Attempt, Limits, Situation, Tools, Version, decide
+from forgekit.refiner.learnings import Memory
 from forgekit.scene import list_elements, parse
+from forgekit.store.rows import insert_rows
 
 SCENE = "a red circle"
 

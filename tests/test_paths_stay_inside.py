@@ -15,16 +15,17 @@ from conftest import FakeJudge
 from PIL import Image
 
 import forgekit as fk
-from forgekit import plots, trends
+from forgekit import trends
 from forgekit.errors import ItemError, ParameterError, SourceError, StoreError
-from forgekit.export import export_store
-from forgekit.images import encode_png, read_image, stored_file, write_image
-from forgekit.integrity import check
-from forgekit.judging import import_ratings
-from forgekit.pages import picture_file
-from forgekit.report import write_report
-from forgekit.sheets import contact_sheet
+from forgekit.judge_tests import import_ratings
+from forgekit.show import plots
+from forgekit.show.export import export_store
+from forgekit.show.pages import picture_file
+from forgekit.show.report import write_report
+from forgekit.show.sheets import contact_sheet
 from forgekit.sources import expand, read
+from forgekit.store.checking import check
+from forgekit.store.images import encode_png, read_image, stored_file, write_image
 from forgekit.study import Study, run_study
 
 matplotlib.use("agg")

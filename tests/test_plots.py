@@ -18,9 +18,10 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 from PIL import Image
 
-from forgekit import plots, trends
+from forgekit import trends
 from forgekit.errors import ParameterError
-from forgekit.sheets import BAD, CELL, GOOD
+from forgekit.show import plots
+from forgekit.show.sheets import BAD, CELL, GOOD
 from forgekit.store import Store, open_store
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from forgekit.actions import ACTIONS, Candidate, Draft
 from forgekit.errors import ItemError, ParameterError
-from forgekit.learnings import Evidence, Memory
-from forgekit.llm_policy import LanguageModelPolicy, rewriting_request
-from forgekit.policies import COMBINED, Case, Paraphrase, Refine, Resample, Scored, load_policy
+from forgekit.refiner.actions import ACTIONS, Candidate, Draft
+from forgekit.refiner.case import Case, Scored
+from forgekit.refiner.learnings import Evidence, Memory
+from forgekit.refiner.llm import LanguageModelPolicy, rewriting_request
+from forgekit.refiner.policies import COMBINED, Paraphrase, Refine, Resample, load_policy
 from forgekit.scene import compare, list_elements, parse
 
 SCENE = "a scarlet disc above a cobalt tile"

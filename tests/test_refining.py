@@ -9,9 +9,9 @@ import pytest
 from conftest import FakeJudge
 
 import forgekit as fk
-from forgekit.actions import ACTIONS, propose
 from forgekit.errors import ItemError, ParameterError
-from forgekit.llm_policy import LanguageModelPolicy
+from forgekit.refiner.actions import ACTIONS, propose
+from forgekit.refiner.llm import LanguageModelPolicy
 
 
 def round_of(store, judge, **options):

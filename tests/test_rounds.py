@@ -6,7 +6,7 @@ import pytest
 from conftest import FakeGenerator, FakeJudge
 
 import forgekit as fk
-from forgekit.rows import insert_rows
+from forgekit.store.rows import insert_rows
 
 LOGS = "select learning_id, request from api_logs where stage = $stage order by created_at desc, id limit 1"
 MARKS = "select vision_model, judge_key, pass_mark, source from pass_marks order by all"

@@ -11,8 +11,8 @@ import pytest
 import forgekit as fk
 from forgekit.errors import StatusError, StoreError
 from forgekit.ids import content_id
-from forgekit.rows import insert_rows, update_rows
-from forgekit.store import RECORD_TABLES
+from forgekit.store.file import RECORD_TABLES
+from forgekit.store.rows import insert_rows, update_rows
 
 SEED_COLUMNS = {
     "scenes": "scene_hash scene_text first_prompt_id created_at",

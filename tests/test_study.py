@@ -17,9 +17,9 @@ import pytest
 import study_models
 
 import forgekit as fk
-from forgekit.actions import ACTIONS
 from forgekit.errors import ParameterError
 from forgekit.models.naming import TRUST_VARIABLE
+from forgekit.refiner.actions import ACTIONS
 from forgekit.study import Comparison, Study, load_plan, read_scenes, run_study, study
 from forgekit.study.report import verdicts, write_report
 from forgekit.study.results import results

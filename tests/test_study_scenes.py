@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from forgekit.mini.generator import tokenizer as generator_tokenizer
-from forgekit.mini.measure_judges import WEIGHTS
-from forgekit.mini.study_scenes import CATEGORIES, RARE_WORDS, UNSEEN, study_scenes
 from forgekit.scene import list_elements, parse, scene_hash
+from training.generator import tokenizer as generator_tokenizer
+from training.measure_judges import WEIGHTS
+from training.study_scenes import CATEGORIES, RARE_WORDS, UNSEEN, study_scenes
 
 UNSEEN_WORDS = tuple(word for words in UNSEEN.values() for word in words)
 FILE = Path(__file__).parents[1] / "data" / "prompts" / "study.csv"

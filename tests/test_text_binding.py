@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from forgekit.mini.generator import MiniFlux, tokenizer
-from forgekit.mini.text_binding import BindingHead, teach_binding, word_concepts
 from forgekit.mini.world import COLORS, RELATIONS, SHAPES, WorldObject, WorldScene
+from training.generator import MiniFlux, tokenizer
+from training.text_binding import BindingHead, teach_binding, word_concepts
 
 SCENE = WorldScene((WorldObject("ring", "yellow"), WorldObject("triangle", "gray")), "black", "flat", "right")
 COLOR_NAMES = list(COLORS)

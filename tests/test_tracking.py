@@ -27,7 +27,7 @@ from PIL import Image
 import forgekit as fk
 from forgekit import cli
 from forgekit.errors import ParameterError
-from forgekit.rows import insert_rows
+from forgekit.store.rows import insert_rows
 from forgekit.tracking.bulk import COLUMNS, Tables
 from forgekit.tracking.runs import due_runs, read_runs
 

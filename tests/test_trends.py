@@ -16,8 +16,8 @@ from forgekit.cli import main
 from forgekit.errors import ParameterError
 from forgekit.ids import content_hash, content_id
 from forgekit.metrics import mean_interval
-from forgekit.rows import insert_rows
 from forgekit.store import Store, open_store
+from forgekit.store.rows import insert_rows
 
 Scores = Mapping[str, Sequence[Mapping[str, float | None]]]  # vision model -> one element_scores document per image
 

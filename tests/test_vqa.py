@@ -11,13 +11,13 @@ from PIL import Image
 
 from forgekit.errors import ItemError, ParameterError, UnknownModelError
 from forgekit.mini import train_fuyu
-from forgekit.mini.judge_training import world_words
-from forgekit.mini.questions import question_words
 from forgekit.models import Judgement, VisionModel, load_model
 from forgekit.models import answering as module
 from forgekit.models.answering import Answerer
 from forgekit.models.vqa import KNOWN, NUMBERS, VQAJudge, from_address
 from forgekit.scene import Scene, parse
+from training.judge_training import world_words
+from training.questions import question_words
 
 TEXTS = ("a red circle left of a blue square", "two pink hearts on a white background, watercolor", "a star, no rings")
 QUESTIONS = ["Is there a red circle?", "How many hearts are there?", "Is the background pink?"]

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import forgekit as fk
 from conftest import FakeGenerator, FakeJudge
-from forgekit.llm_policy import LanguageModelPolicy
+from forgekit.refiner.llm import LanguageModelPolicy
 
 path, stage = sys.argv[1:]
 store = fk.open_store(path)

@@ -1,1 +1,5 @@
-"""The mini world: scenes of coloured shapes with exact ground truth, and the small real models that know them."""
+"""The embedded world: a small, exactly known domain to draw, to judge and to make mistakes in on purpose."""
+
+from pathlib import Path
+
+WEIGHTS = Path(__file__).parent / "weights"  # of the embedded generator and judges; `training/` made them

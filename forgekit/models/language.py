@@ -12,6 +12,7 @@ from typing import Any
 
 from forgekit.errors import ItemError, UnknownModelError
 
+TAGGED = re.compile(r"<PROMPT>(.*?)</PROMPT>", re.DOTALL | re.IGNORECASE)
 HUGGING_FACE_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 ENDPOINT = re.compile(r"^(?P<base_url>https?://[^#\s]+)#(?P<model>\S+)$")
 FAILURES = (RuntimeError, ValueError, TypeError, LookupError, MemoryError)
@@ -150,3 +151,10 @@ def from_address(address: str) -> TransformersLanguageModel | EndpointLanguageMo
     if HUGGING_FACE_ID.match(address):
         return TransformersLanguageModel(address.split("/")[1][:32], address)
     return None
+
+
+def tagged_prompts(answer: str) -> list[str]:
+    """Return the prompts between <PROMPT> tags, or the whole answer where a model forgot them; no duplicates."""
+    found = TAGGED.findall(answer) or [answer]
+    prompts = [" ".join(prompt.split()).strip("\"'` ") for prompt in found]
+    return list(dict.fromkeys(prompt for prompt in prompts if prompt))

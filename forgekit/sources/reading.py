@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError, SourceError, did_you_mean
-from forgekit.models.naming import why_refused
 from forgekit.sources import benchmarks
 from forgekit.sources.files import encoding_of, files_below, read_lines, read_text_folder
 from forgekit.sources.json_files import is_json_lines, read_json, read_json_lines
@@ -201,7 +200,7 @@ def _tabulated(
         if "parameters" in taken:
             taken["parameters"] = _parameters(taken["parameters"], reasons)
         if "model" in taken:
-            taken["model"] = _models(taken["model"], reasons)
+            taken["model"] = [None if is_missing(value) or value == "" else value for value in taken["model"]]
         yield _rows(block, texts, taken, reasons, format, text_column)
 
 
@@ -241,23 +240,6 @@ def columns_of_roles(block: Block, text_column: str, mapping: Mapping[str, str])
         if name is not None:
             roles[role] = name
     return roles
-
-
-def _models(values: list[Any], reasons: dict[int, str]) -> list[str | None]:
-    """Return each cell as the name of a model, None where it names none; one that no row may name makes its row bad."""
-    known: dict[str, str | None] = {}  # a source names few models, in many rows
-    result: list[str | None] = []
-    for i, value in enumerate(values):
-        if is_missing(value) or (isinstance(value, str) and not value):
-            result.append(None)
-            continue
-        reason = known.get(value, "") if isinstance(value, str) else why_refused(value)
-        if reason == "":
-            reason = known[value] = why_refused(value)
-        if reason:
-            reasons.setdefault(i, reason)
-        result.append(value)
-    return result
 
 
 def _parameters(values: list[Any], reasons: dict[int, str]) -> list[dict[str, Any]]:

@@ -7,10 +7,10 @@ from typing import Any
 
 from forgekit.errors import ForgekitError, ItemError
 from forgekit.models import LanguageModel
-from forgekit.rows import insert_rows
 from forgekit.stages.calls import reason_of
-from forgekit.stages.report import Call, recorded_call, storable
+from forgekit.stages.recording import Call, recorded_call, storable
 from forgekit.store import Store
+from forgekit.store.rows import insert_rows
 
 # An answer that a killed worker left behind: since then the prompt has not moved. An attempt that came to an end, also
 # to a bad one, moves it, and what was answered in that attempt is not used again.

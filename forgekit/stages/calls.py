@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from forgekit.errors import ForgekitError, ItemError, UnknownModelError
-from forgekit.rows import insert_rows
-from forgekit.stages.report import Call, recorded_call, storable
+from forgekit.stages.recording import Call, recorded_call, storable
 from forgekit.store import Store
+from forgekit.store.rows import insert_rows
 
 Result = TypeVar("Result")
 

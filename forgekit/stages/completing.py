@@ -6,22 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forgekit.claims import Worker, working
-from forgekit.completion import (
+from forgekit.errors import ItemError, ParameterError
+from forgekit.models import ImageGenerator, LanguageModel, load_model, load_stored_model
+from forgekit.models.language import tagged_prompts
+from forgekit.progress import StageReport, running
+from forgekit.scene import compare, parse
+from forgekit.stages.answers import Conversation
+from forgekit.stages.completion import (
     DEFAULT_WORDING,
     WORDINGS,
     complete_by_rules,
     complete_by_template,
     completion_request,
-    tagged_prompts,
 )
-from forgekit.errors import ItemError, ParameterError
-from forgekit.models import ImageGenerator, LanguageModel, load_model, load_stored_model
-from forgekit.rows import insert_rows, update_rows
-from forgekit.scene import compare, parse
-from forgekit.stages.answers import Conversation
-from forgekit.stages.report import StageReport, recorded_call, running
+from forgekit.stages.recording import recorded_call
 from forgekit.store import Store
+from forgekit.store.claims import Worker, working
+from forgekit.store.rows import insert_rows, update_rows
 
 DUE = """
 select id

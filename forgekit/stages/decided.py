@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forgekit.claims import Worker
 from forgekit.ids import content_id
-from forgekit.policies import failing
-from forgekit.refinement import Decision
-from forgekit.rows import insert_rows, update_rows
+from forgekit.refiner.case import failing
+from forgekit.refiner.decision import Decision
 from forgekit.scene import Element, list_elements
-from forgekit.stages.report import Call
+from forgekit.stages.recording import Call
 from forgekit.stages.situations import InHand
+from forgekit.store.claims import Worker
+from forgekit.store.rows import insert_rows, update_rows
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 from forgekit.errors import ItemError
 from forgekit.ids import canonical_json, content_hash, content_id
-from forgekit.images import encode_png
 from forgekit.models import Drawing, DrawRequest, ImageGenerator
+from forgekit.store.images import encode_png
 
 
 @dataclass(frozen=True)

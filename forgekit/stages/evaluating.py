@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from forgekit.claims import Worker, working
 from forgekit.errors import ItemError, ParameterError
 from forgekit.models import VisionModel, load_model
-from forgekit.rows import insert_rows
+from forgekit.progress import StageReport, running
 from forgekit.stages.calls import CallError, Calls, recorded_calls
-from forgekit.stages.report import StageReport, running
 from forgekit.stages.scores import SCORE_VERDICTS, score
 from forgekit.stages.seats import NO_KEY, Seat, refuse_unfit, take_seats
 from forgekit.stages.verdicts import HELDOUT, Picture, checked_verdict, evaluation_row, read_pictures
 from forgekit.store import Store
+from forgekit.store.claims import Worker, working
+from forgekit.store.rows import insert_rows
 
 IMAGES_AT_ONCE = 128  # pictures in memory
 NOTHING_ASKED = "the scene asks for nothing that a judge could check: no elements"
@@ -137,7 +137,7 @@ def evaluate_images(
 
     The first model steers (`role` "objective"): `adherence_score` of an image is the geometric mean of its element
     probabilities, `current_score` of a prompt the mean over its images. The others only watch ("heldout"). An image is
-    `is_adhering` from the judge's pass mark on: its calibrated threshold (`forgekit.judging.calibrate`), else its
+    `is_adhering` from the judge's pass mark on: its calibrated threshold (`forgekit.judge_tests.calibrate`), else its
     `adhering_at`.
 
     A verdict is identified by the picture's content, the judge's key (weights, templates, thresholds) and what the

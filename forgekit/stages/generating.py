@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from forgekit.claims import Worker, working
 from forgekit.errors import ItemError, ParameterError
-from forgekit.images import stored_file, write_image
 from forgekit.models import ImageGenerator, load_model, load_stored_model
-from forgekit.rows import insert_rows
+from forgekit.progress import StageReport, running
 from forgekit.stages.calls import Calls, recorded_calls
 from forgekit.stages.drawings import Picture, Wanted, checked_drawing, described, image_seed, wanted_images
-from forgekit.stages.report import StageReport, running
 from forgekit.store import Store
+from forgekit.store.claims import Worker, working
+from forgekit.store.images import stored_file, write_image
+from forgekit.store.rows import insert_rows
 
 __all__ = ["generate_images", "image_seed"]
 

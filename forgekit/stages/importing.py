@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError
 from forgekit.models import load_model
-from forgekit.names import check_name
-from forgekit.rows import insert_rows
+from forgekit.models.naming import why_refused
+from forgekit.progress import StageReport, running
 from forgekit.sources import BENCHMARK_NAMES, BadRow, PlainLines, expand_rows, plain_lines, read_chunks
+from forgekit.sources.rows import excerpt
 from forgekit.stages.intake import Commons, chunk_table, find_fresh, first_prompts, insert_fresh, take, take_lines
-from forgekit.stages.report import Call, StageReport, running
+from forgekit.stages.recording import Call
 from forgekit.store import Store
+from forgekit.store.names import check_name
+from forgekit.store.rows import insert_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,14 +87,29 @@ def import_prompts(
             if lines and _store(store, report, gathered, plan, lines):
                 return report
         for chunk in read_chunks(source, format=format, text_column=text_column, columns=columns):
-            frame = chunk.frame
+            frame, refused = _permitted(chunk.frame)
             if expand is not None or wildcards is not None:
                 frame = expand_rows(frame, n=expand or None, seed=seed, wildcards=wildcards)
             gathered.add({name: frame[name].tolist() for name in frame.columns})
-            gathered.bad += chunk.bad
+            gathered.bad += [*chunk.bad, *refused]
             bar.update(chunk.total)
         _store(store, report, gathered, plan)
     return report
+
+
+def _permitted(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[BadRow]]:
+    """Return the rows whose `model` data may name, and the others with the reason."""
+    if "model" not in frame:
+        return frame, []
+    named = frame[frame["model"].notna()]
+    reasons = named["model"].map(cache(why_refused) if named["model"].map(type).eq(str).all() else why_refused)
+    reasons = reasons[reasons.notna()]
+    files = frame.get("file", {})
+    refused = [
+        BadRow(frame["row"][i], reason, excerpt(frame["text"][i]), files[i] if len(files) else "")
+        for i, reason in reasons.items()
+    ]
+    return frame.drop(index=reasons.index).reset_index(drop=True), refused
 
 
 def _origin(source: str | Path | pd.DataFrame, format: str | None) -> dict[str, str]:

@@ -6,18 +6,19 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from forgekit.claims import Worker, working
 from forgekit.errors import ItemError, ParameterError
-from forgekit.learnings import Memory, remember
 from forgekit.models import load_stored_model
-from forgekit.policies import Policy, load_policy
-from forgekit.refinement import Limits, Tools, decide
+from forgekit.progress import StageReport, running
+from forgekit.refiner.decision import Limits, Tools, decide
+from forgekit.refiner.learnings import Memory, remember
+from forgekit.refiner.policies import Policy, load_policy
 from forgekit.scene import Lexicon, default_lexicon, load_lexicon
 from forgekit.stages.answers import Conversation
 from forgekit.stages.decided import Decided, looked_at, write
-from forgekit.stages.report import Call, StageReport, recorded_call, running
+from forgekit.stages.recording import Call, recorded_call
 from forgekit.stages.situations import InHand, gather
 from forgekit.store import Store
+from forgekit.store.claims import Worker, working
 
 AT_ONCE = 100  # prompts decided between two commits, where no language model is asked
 

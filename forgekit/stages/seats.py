@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
+from typing import Any
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.models import VisionModel
-from forgekit.pass_marks import keep_pass_mark
 from forgekit.stages.calls import recorded_calls
 from forgekit.stages.verdicts import HELDOUT, OBJECTIVE
 from forgekit.store import Store
+from forgekit.store.pass_marks import keep_pass_mark
 
 NO_KEY = ""  # under which a judge whose key cannot be told fails
 
@@ -60,9 +61,11 @@ def take_seats(store: Store, judges: Sequence[VisionModel], unable: dict[str, st
             role = HELDOUT if place else OBJECTIVE
             seats.append(Seat(judge, role, NO_KEY if isinstance(key, ItemError) else key, judge.adhering_at, error))
     with store.transaction() as con:
-        return [
-            replace(seat, pass_mark=keep_pass_mark(con, seat.judge, seat.key)) if seat.key else seat for seat in seats
-        ]
+        return [replace(seat, pass_mark=_kept_mark(con, seat)) if seat.key else seat for seat in seats]
+
+
+def _kept_mark(con: Any, seat: Seat) -> float:
+    return keep_pass_mark(con, seat.judge.name, seat.key, adhering_at=seat.judge.adhering_at)
 
 
 def _key(judge: VisionModel) -> str:

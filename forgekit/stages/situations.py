@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forgekit.errors import ItemError
-from forgekit.refinement import Attempt, Situation, Version
+from forgekit.refiner.decision import Attempt, Situation, Version
 from forgekit.store import Store
 
 # The prompts in hand with the judge that steers them: the one that gave their images' scores, under the key that it gave

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ItemError
 from forgekit.ids import content_hash, content_id
-from forgekit.images import read_image
 from forgekit.models import Judgement
 from forgekit.scene import Element, Scene, list_elements, parse
 from forgekit.stages.calls import reason_of
-from forgekit.stages.report import storable
+from forgekit.stages.recording import storable
+from forgekit.store.images import read_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image

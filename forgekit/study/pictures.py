@@ -54,7 +54,7 @@ def _draw_blocks(result: Result, axes: Sequence[Axes]) -> None:
 
 
 def _draw_kinds(result: Result, axes: Sequence[Axes]) -> None:
-    from forgekit.plots import COLORS
+    from forgekit.show.plots import COLORS
 
     arms, rows = result["study"]["arms"], result["by_kind"]
     kinds = sorted({row["kind"] for row in rows})
@@ -72,7 +72,7 @@ def _draw_kinds(result: Result, axes: Sequence[Axes]) -> None:
 def _lines(
     result: Result, axes: Sequence[Axes], rows: Sequence[Mapping[str, Any]], *, x: str, marker: str = ""
 ) -> None:
-    from forgekit.plots import COLORS
+    from forgekit.show.plots import COLORS
 
     for judge, ax in zip(result["study"]["vision_models"], axes, strict=True):
         for number, arm in enumerate(result["study"]["arms"]):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError, did_you_mean
 from forgekit.models import load_model
-from forgekit.names import check_name
-from forgekit.plans import check_study_plan
-from forgekit.policies import load_policy
+from forgekit.models.naming import strings_in, why_refused
+from forgekit.refiner.policies import load_policy
 from forgekit.sources import read_chunks
+from forgekit.store.names import check_name, inside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,8 +91,26 @@ def load_plan(path: str | Path) -> Study:
             raise ParameterError(f"{path}: a study has no {key!r}.{did_you_mean(key, known)} Known: {', '.join(known)}")
     if not isinstance(table.get("primary", []), list):
         raise ParameterError(f"{path}: 'primary' is no list; give each comparison below a line [[primary]]")
-    check_study_plan(Path(path), table)
+    _check_names(Path(path), table)
     return Study(**{"name": Path(path).stem, **table})
+
+
+def _check_names(file: Path, table: Mapping[str, Any]) -> None:
+    """Check what the TOML file of a study names: it may have come by mail, as that of a batch.
+
+    Raises:
+        ParameterError: it names code, an address on a network, a file outside its folder and the working folder, or
+            itself by what no folder can be called.
+    """
+    check_name(f"{file}: the name", table.get("name", file.stem))
+    models = [*strings_in([table.get("model", []), table.get("vision_models", [])])]
+    models += [arm.removeprefix("llm:") for arm in strings_in(table.get("arms", [])) if arm.startswith("llm:")]
+    wrong = [why for model in models if (why := why_refused(model, within=[file.parent]))]
+    prompts = table.get("prompts")
+    if isinstance(prompts, str) and not inside(Path(prompts), [Path.cwd(), file.parent]):
+        wrong.append(f"its prompts {prompts!r} lie outside the plan's folder and the working folder; copy them there")
+    if wrong:
+        raise ParameterError(f"{file}: {'; '.join(dict.fromkeys(wrong))}")
 
 
 def read_scenes(plan: Study) -> pd.DataFrame:

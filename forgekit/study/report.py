@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forgekit.learnings import lessons
+from forgekit.refiner.learnings import lessons
 from forgekit.study.pictures import PLOTS, draw
 from forgekit.study.plan import Study
 from forgekit.study.results import is_shown

@@ -15,8 +15,8 @@ import numpy as np
 from PIL.Image import DecompressionBombError
 
 from forgekit.errors import ItemError
-from forgekit.images import stored_file
-from forgekit.sheets import shrunk
+from forgekit.show.sheets import shrunk
+from forgekit.store.images import stored_file
 from forgekit.tracking.runs import BINS, TABLES, Run, scores_of
 
 IMAGES_TABLE, EVALUATIONS_TABLE = TABLES

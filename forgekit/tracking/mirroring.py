@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from forgekit.errors import ParameterError, did_you_mean
 from forgekit.ids import content_hash
-from forgekit.stages.report import StageReport, running
+from forgekit.progress import StageReport, running
 from forgekit.store import Store
 from forgekit.tracking.artifacts import write_files
 from forgekit.tracking.connection import (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from forgekit import trends
 from forgekit.ids import content_hash, content_id
-from forgekit.sheets import contact_sheet
+from forgekit.show.sheets import contact_sheet
 from forgekit.store import Store
 from forgekit.tracking.artifacts import THREADS
 from forgekit.tracking.runs import FORMAT, Due, Run, safe_key, slug
@@ -105,7 +105,7 @@ def write_summary(store: Store, summary: Run, folder: Path) -> None:
 def _write_plot(summary: Run, file: Path) -> None:
     from matplotlib.figure import Figure
 
-    from forgekit import plots
+    from forgekit.show import plots
 
     figure = Figure(figsize=(9, 5), layout="constrained")  # not pyplot's: nothing is to appear in a notebook
     plots.adherence(summary.row["adherence"], confirmed=summary.row["confirmed"], ax=figure.subplots())

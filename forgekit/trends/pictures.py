@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from forgekit.errors import ItemError
-from forgekit.images import stored_file
 from forgekit.store import Store
+from forgekit.store.images import stored_file
 from forgekit.trends.scenes import scenes
 from forgekit.trends.scores import missing_phrases, scene_phrases
 

@@ -1,0 +1,1 @@
+"""A notebook run many times by papermill: the plan, and its executions."""

@@ -1,0 +1,300 @@
+"""Batches: a notebook executed once per set of parameters, several at a time, continued where it stopped.
+
+Each execution runs in a process of its own and leaves a notebook, that notebook as a page, and a state file in the
+batch's folder. The state file is written after the notebook, so one that was killed is not taken for a finished one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from html import escape
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forgekit import trends
+from forgekit.batches.plan import Execution, Plan, read_plan
+from forgekit.errors import ForgekitError, ParameterError
+from forgekit.ids import content_hash
+from forgekit.progress import StageReport, running
+from forgekit.show import pages
+from forgekit.store import Store
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerProcess
+
+    import pandas as pd
+
+
+ANY_PROMPT = "select id from prompts where starts_with(experiment, $prefix) limit 1"
+
+
+@dataclass(frozen=True)
+class State:
+    """What became of an execution: `status` is finished or failed, `notebook_hash` tells an edited notebook."""
+
+    status: str
+    parameters: dict[str, Any]
+    notebook_hash: str
+    started_at: str
+    seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What the process of one execution is told."""
+
+    notebook: Path
+    folder: Path
+    name: str
+    parameters: dict[str, Any]
+    cwd: Path
+    threads: int
+
+
+def run_batch(
+    store: Store, file: str | Path, *, jobs: int = 1, out: str | Path | None = None, untracked: bool = False
+) -> StageReport:
+    """Execute a notebook once for each set of parameters of a plan, and write an index page and a summary table.
+
+    What is finished is kept: a batch that failed in part, or was killed, goes on where it stopped when it is run again.
+    A failed execution stops no other; its notebook is saved with the error. Each execution is an experiment in the
+    store, `BATCH/EXECUTION`, so MLflow has the batch as one experiment with a group per execution.
+
+    Args:
+        file: the plan, a TOML file; see `forgekit.batches.plan`.
+        jobs: how many run at the same time, all on this store.
+        out: the folder for notebooks, `index.html` and `summary.csv`; None for one of the plan's name beside it.
+        untracked: leave MLflow alone.
+
+    Raises:
+        ParameterError: the plan is wrong, papermill is missing, or the batch is running already.
+    """
+    if jobs < 1:
+        raise ParameterError(f"jobs={jobs}: at least 1 must run at a time")
+    _need_papermill()
+    plan = read_plan(file)
+    folder = Path(out) if out is not None else Path(file).resolve().parent / plan.name
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder), running("batch", total=len(plan.executions), unit="notebook") as (report, bar):
+        due = [execution for execution in plan.executions if not _is_finished(folder, execution)]
+        report.skipped = len(plan.executions) - len(due)
+        bar.update(report.skipped)
+        write_index(store, plan, folder)
+        for execution in _execute(store, plan, folder, due, jobs):
+            state = read_state(folder, execution)
+            if state.status == "finished":
+                report.done += 1
+            else:
+                report.failures[execution.name] = state.error
+            bar.update()
+            write_index(store, plan, folder)
+        if not untracked:
+            _track(store, plan, report)
+        report.notes.append(f"index: {folder / 'index.html'}")
+    return report
+
+
+def summary(store: Store, plan: Plan, folder: Path) -> pd.DataFrame:
+    """Return one row per execution: the parameters that vary, its status, and its key figures from the store.
+
+    By the judge that steered (`judge`): `scenes`, `images` drawn, adherence at the `first` and `last` round, the paired
+    `gain` with its interval `low` to `high` (`trends.gain`); null where the execution left none. An execution that drew
+    with several generators has a row for each (`generator`).
+    """
+    import pandas as pd
+
+    figures, rows = _figures(store), []
+    for execution in plan.executions:
+        state = read_state(folder, execution)
+        found = figures[figures["experiment"] == plan.experiment(execution)].drop(columns="experiment")
+        for row in found.to_dict("records") or [dict.fromkeys(found.columns)]:
+            rows.append(
+                {
+                    "execution": execution.name,
+                    **{name: _plain(value) for name, value in execution.values.items()},
+                    "status": state.status if state else "waiting",
+                    "seconds": state.seconds if state else None,
+                    **row,
+                    "error": state.error if state else None,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _figures(store: Store) -> pd.DataFrame:
+    """Return what each arm drew and gained by the judge that steers it: one row per (experiment, generator)."""
+    line = ["experiment", "model", "vision_model"]
+    curve = trends.adherence(store)
+    drawn = curve[curve["steers"]].groupby(line, as_index=False)["images"].last()
+    gains = trends.gain(store)[[*line, "scenes", "first", "last", "gain", "low", "high"]]
+    return drawn.merge(gains, on=line, how="left").rename(columns={"model": "generator", "vision_model": "judge"})
+
+
+def write_index(store: Store, plan: Plan, folder: Path) -> None:
+    """Write `summary.csv` and `index.html` as things stand now."""
+    table = summary(store, plan, folder)
+    table.to_csv(folder / "summary.csv", index=False)
+    counted = table.drop_duplicates("execution")
+    counts = ", ".join(f"{n} {status}" for status, n in counted["status"].value_counts().items())
+    links = [
+        _link(f"{name}.html", name) if (folder / f"{name}.html").exists() else escape(name)
+        for name in table["execution"]
+    ]
+    notebooks = [
+        _link(f"{name}.ipynb", "notebook") if (folder / f"{name}.ipynb").exists() else "" for name in table["execution"]
+    ]
+    status = [f'<span class="{word}">{word}</span>' for word in table["status"]]
+    shown = table.assign(execution=links, status=status).dropna(axis=1, how="all")
+    shown.insert(1, "as", notebooks)
+    body = [
+        f"<p>{len(counted)} executions of {escape(plan.notebook.name)}: {counts}. "
+        f"As of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, store {escape(str(store.path))}.</p>",
+        pages.table(shown, html=["execution", "as", "status"]),
+        "<p class=quiet>Adherence by the judge that steered, cross-fitted: no image judges a version that it helped to "
+        "choose. Gain is paired within scenes, low to high its 95 % interval over them.</p>",
+        f"<p>{_link('summary.csv', 'summary.csv')}</p>",
+    ]
+    _write_whole(folder / "index.html", pages.page(f"Batch {plan.name}", body))
+
+
+def read_state(folder: Path, execution: Execution) -> State | None:
+    """Return what became of an execution; None where it has not come to an end."""
+    file = folder / f"{execution.name}.json"
+    return State(**json.loads(file.read_text())) if file.exists() else None
+
+
+def _execute(store: Store, plan: Plan, folder: Path, due: Sequence[Execution], jobs: int) -> Iterator[Execution]:
+    """Run the executions that are due and yield each when it has come to an end, whatever that is."""
+    context = multiprocessing.get_context("forkserver")  # papermill is imported once, not once per execution
+    context.set_forkserver_preload(["papermill", "nbconvert"])
+    waiting = list(due)
+    at_work: dict[int, tuple[ForkServerProcess, Execution]] = {}
+    try:
+        while waiting or at_work:
+            while waiting and len(at_work) < jobs:
+                execution = waiting.pop(0)
+                process = context.Process(target=_run, args=(_task(store, plan, folder, execution, jobs),), daemon=True)
+                process.start()
+                at_work[process.sentinel] = (process, execution)
+            for sentinel in wait(list(at_work)):
+                process, execution = at_work.pop(sentinel)
+                process.join()
+                if read_state(folder, execution) is None:  # killed, or an error of ours
+                    reason = f"its process ended with status {process.exitcode} before the notebook did"
+                    _write_state(folder, execution.name, State("failed", execution.parameters, "", "", 0.0, reason))
+                yield execution
+    finally:
+        for process, _ in at_work.values():
+            process.terminate()
+
+
+def _task(store: Store, plan: Plan, folder: Path, execution: Execution, jobs: int) -> _Task:
+    (folder / f"{execution.name}.json").unlink(missing_ok=True)  # of a failure, which is tried again
+    given = {"store": str(store.path), "experiment": plan.experiment(execution)}
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    return _Task(plan.notebook, folder.resolve(), execution.name, execution.parameters | given, Path.cwd(), threads)
+
+
+def _run(task: _Task) -> None:
+    """Execute one notebook in this process and write down what became of it."""
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    threading.Thread(target=_die_with_the_batch, daemon=True).start()
+    os.environ.pop("JPY_SESSION_NAME", None)  # nobody looks on: the explorer is to show itself as plain HTML
+    os.environ.setdefault("OMP_NUM_THREADS", str(task.threads))
+    done = task.folder / f"{task.name}.ipynb"
+    started_at, started, error = datetime.now(UTC), time.monotonic(), None
+    try:
+        papermill.execute_notebook(
+            task.notebook, done, parameters=task.parameters, kernel_name="python3", cwd=task.cwd, progress_bar=False
+        )
+    except papermill.PapermillExecutionError as failure:  # by now the notebook is saved with it
+        error = f"{failure.ename}: {failure.evalue} (cell {failure.exec_count})"
+    except DeadKernelError as failure:
+        error = f"the kernel died, for want of memory perhaps: {failure}"
+    seconds = round(time.monotonic() - started, 1)
+    status = "failed" if error else "finished"
+    notebook_hash = content_hash(task.notebook.read_text())
+    state = State(status, task.parameters, notebook_hash, started_at.isoformat(timespec="seconds"), seconds, error)
+    _write_state(task.folder, task.name, state)
+    _write_page(done)
+
+
+def _die_with_the_batch() -> None:
+    """End this process when the batch is gone, however it went; the kernel then ends by itself."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _write_page(notebook: Path) -> None:
+    """Write an executed notebook as a page that opens without Jupyter, outputs and errors included."""
+    from nbconvert import HTMLExporter
+
+    body, _ = HTMLExporter(template_name="basic").from_filename(str(notebook))
+    _write_whole(notebook.with_suffix(".html"), pages.page(notebook.stem, [body]))
+
+
+def _write_state(folder: Path, name: str, state: State) -> None:
+    _write_whole(folder / f"{name}.json", json.dumps(asdict(state), indent=2))
+
+
+def _write_whole(file: Path, text: str) -> None:
+    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+    partial.write_text(text)
+    partial.replace(file)
+
+
+def _is_finished(folder: Path, execution: Execution) -> bool:
+    state = read_state(folder, execution)
+    return state is not None and state.status == "finished"
+
+
+def _track(store: Store, plan: Plan, report: StageReport) -> None:
+    """Mirror what the notebooks have not mirrored themselves."""
+    from forgekit.tracking import track
+
+    if not store.rows(ANY_PROMPT, prefix=f"{plan.name}/"):  # notebooks need not draw anything
+        return
+    mirrored = track(store, experiment=plan.name)
+    report.count("runs mirrored", mirrored.done)
+    report.notes += [f"MLflow: {reason}" for reason in mirrored.failures.values()]
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the batch's folder for this process; the lock goes with the process."""
+    with (folder / ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ParameterError(
+                f"the batch in {folder} is running in another process; wait for it, or give another folder as `out`"
+            ) from error
+        yield
+
+
+def _need_papermill() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("papermill") is None:
+        raise ForgekitError("a batch needs papermill: pip install 'forgekit[lab]'")
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, bool | int | float | str) else json.dumps(value)
+
+
+def _link(target: str, text: str) -> str:
+    return f'<a href="{escape(target)}">{escape(text)}</a>'

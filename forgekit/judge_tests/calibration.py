@@ -1,0 +1,230 @@
+"""Calibration: what a judge's probabilities mean, and from which score on its "adheres" is right often enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from forgekit.errors import ParameterError
+from forgekit.ids import content_id
+from forgekit.judge_tests.graph_scores import score_graphs
+from forgekit.judge_tests.ordering import EMBEDDED
+from forgekit.models import VisionModel, load_model
+from forgekit.store import Store
+from forgekit.store.pass_marks import keep_pass_mark
+from forgekit.store.rows import insert_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GRAPHS, RATINGS = "error graphs", "human ratings"
+BINS = 10
+CONFIDENCE = 0.9  # one-sided, that the precision at the threshold is no lower than wanted
+COLUMNS = ("vision_model", "truth", "wanted_precision", "threshold", "precision", "precision_low", "recall", "images")
+
+RATED = """
+select i.soft_tifa_gm as score, avg((r.rating - r.scale_low) / (r.scale_high - r.scale_low)) as rating
+from human_ratings r
+join image_scores i on i.image_id = r.image_id
+where i.vision_model = $vision_model
+  and i.judge_key = $judge_key
+  and i.soft_tifa_gm is not null
+group by i.image_id, i.soft_tifa_gm
+order by i.image_id
+"""
+
+REPLACE = "delete from judge_calibrations where id = $id"
+
+# The images that this judge has scored follow its pass mark.
+MARK_ADHERING = """
+update generated_images
+set is_adhering = adherence_score >= $pass_mark,
+    evaluation_details = json_merge_patch(evaluation_details, json_object('adhering_at', $pass_mark::double))
+where adherence_score is not null
+  and evaluation_details ->> '$.vision_model' = $vision_model
+  and evaluation_details ->> '$.judge_key' = $judge_key
+"""
+
+STORED = """
+select *
+from judge_calibrations
+where ($vision_model is null or vision_model = $vision_model)
+order by vision_model, truth = 'human ratings' desc, created_at desc
+"""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The lowest score from which on "adheres" is right as often as wanted; None where no score is enough.
+
+    `precision` and `recall` are what the sample shows at it, `precision_low` the lower end of the precision's interval
+    (Wilson, one-sided 90 %), which is what reaches the wanted precision.
+    """
+
+    threshold: float | None
+    precision: float | None
+    precision_low: float | None
+    recall: float | None
+
+
+def threshold_for(scores: ArrayLike, truths: ArrayLike, precision: float) -> Threshold:
+    """Find the threshold that reaches `precision` on scores in [0, 1] and truths (does the image adhere?).
+
+    A precision depends on how many images adhere at all: it holds where that share is like the sample's, or higher.
+
+    Raises:
+        ParameterError: `precision` does not lie between 0 and 1.
+    """
+    if not 0 < precision < 1:
+        raise ParameterError(f"precision={precision} must lie between 0 and 1, such as 0.9")
+    scores, truths = _pairs(scores, truths)
+    order = np.argsort(-scores, kind="stable")
+    scores, truths = scores[order], truths[order]
+    right, said = np.cumsum(truths), np.arange(1, len(scores) + 1)
+    last_of_equals = np.append(scores[1:] != scores[:-1], True) if len(scores) else np.array([], dtype=bool)
+    low = wilson_low(right, said)
+    enough = np.flatnonzero(last_of_equals & (low >= precision))
+    if not len(enough):
+        return Threshold(None, None, None, None)
+    place = enough[-1]
+    share, recall = right[place] / said[place], right[place] / truths.sum()
+    return Threshold(float(scores[place]), float(share), float(low[place]), float(recall))
+
+
+def reliability(scores: ArrayLike, truths: ArrayLike, *, bins: int = BINS) -> pd.DataFrame:
+    """Return the reliability curve: one row per bin of scores that has any.
+
+    Columns: `low` and `high` (the bin's edges), `said` (mean score), `so` (share that is true), `so_low` and `so_high`
+    (its 90 % Wilson interval), `n`. A calibrated judge has `said` = `so`.
+    """
+    import pandas as pd
+
+    scores, truths = _pairs(scores, truths)
+    place = np.minimum((scores * bins).astype(int), bins - 1)
+    rows = []
+    for number in np.unique(place):
+        inside = place == number
+        n, right = int(inside.sum()), int(truths[inside].sum())
+        rows.append(
+            {
+                "low": number / bins,
+                "high": (number + 1) / bins,
+                "said": float(scores[inside].mean()),
+                "so": right / n,
+                "so_low": float(wilson_low(right, n, level=0.95)),
+                "so_high": 1 - float(wilson_low(n - right, n, level=0.95)),
+                "n": n,
+            }
+        )
+    return pd.DataFrame(rows, columns=["low", "high", "said", "so", "so_low", "so_high", "n"])
+
+
+def wilson_low(right: ArrayLike, n: ArrayLike, *, level: float = CONFIDENCE) -> NDArray[np.float64]:
+    """Return the lower end of the one-sided Wilson interval (1927) of a share of `right` among `n` > 0."""
+    z = NormalDist().inv_cdf(level)
+    right, n = np.asarray(right, dtype=float), np.asarray(n, dtype=float)
+    share = right / n
+    spread = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return (share + z**2 / (2 * n) - spread) / (1 + z**2 / n)
+
+
+def calibrate(
+    store: Store,
+    *,
+    judges: Sequence[VisionModel | str] = EMBEDDED,
+    precision: float = 0.9,
+    graphs: int = 200,
+    rated_at: float | None = None,
+    seed: int = 1,
+) -> pd.DataFrame:
+    """Find from which score on "adheres" is right as often as wanted, and store it with each judge.
+
+    It becomes the judge's pass mark (table `pass_marks`): `evaluate_images` sets `is_adhering` by it from then on, and
+    images that the judge has scored already follow. A second call replaces what the first one found. Where both truths
+    were used, human ratings count.
+
+    Args:
+        judges: vision models to calibrate.
+        precision: how often an image that is called adhering is to be so.
+        graphs: how many error graphs to draw where these are the truth; a quarter of their pictures is correct.
+        rated_at: take human ratings for the truth: an image adheres from this mean rating on, 0 the lowest and 1 the
+            highest of its scale. None takes error graphs.
+        seed: another one draws other graphs; `judge-test` draws those of 0.
+
+    Returns:
+        One row per judge; `threshold` is null where no score reaches the precision; the pass mark is then what it is without this
+        truth: the other truth's threshold, else the judge's `adhering_at`.
+
+    Raises:
+        UnknownModelError: a judge that nobody knows or whose weights are not there.
+        ParameterError: `precision` or `rated_at` outside its range, or no image has both a rating and a score.
+    """
+    import pandas as pd
+
+    if not 0 < precision < 1:
+        raise ParameterError(f"precision={precision} must lie between 0 and 1, such as 0.9")
+    if rated_at is not None and not 0 < rated_at <= 1:
+        raise ParameterError(f"rated_at={rated_at} must lie above 0, up to 1 (the highest rating of the scale)")
+    models = [load_model("vision_model", judge) for judge in judges]
+    samples = [
+        _graph_sample(model, graphs, seed) if rated_at is None else _rated_sample(store, model, rated_at)
+        for model in models
+    ]
+    truth = GRAPHS if rated_at is None else RATINGS
+    rows = [_row(model, truth, precision, *sample) for model, sample in zip(models, samples, strict=True)]
+    with store.transaction() as con:
+        for model, row in zip(models, rows, strict=True):
+            con.execute(REPLACE, {"id": row["id"]})
+            insert_rows(con, "judge_calibrations", [row])
+            mark = keep_pass_mark(con, model.name, row["judge_key"], adhering_at=model.adhering_at)
+            identity = {name: row[name] for name in ("vision_model", "judge_key")}
+            con.execute(MARK_ADHERING, {**identity, "pass_mark": mark})
+    return pd.DataFrame(rows)[list(COLUMNS)]
+
+
+def calibration_of(store: Store, vision_model: str | None = None) -> pd.DataFrame:
+    """Return the stored calibrations, the one that counts first for each judge: `curve` holds the reliability curve."""
+    return store.df(STORED, vision_model=vision_model)
+
+
+def _graph_sample(judge: VisionModel, graphs: int, seed: int) -> tuple[Any, Any]:
+    from forgekit.mini.error_graphs import error_graphs
+
+    table, failures = score_graphs([judge], error_graphs(graphs, drawings=1, seed=seed), seed=seed)
+    if failures:
+        raise ParameterError(f"{judge.name} cannot be calibrated: {failures[judge.name]}")
+    return table["score"].astype(float), table["errors"] == 0
+
+
+def _rated_sample(store: Store, judge: VisionModel, rated_at: float) -> tuple[Any, Any]:
+    rated = store.df(RATED, vision_model=judge.name, judge_key=judge.judge_key)
+    if rated.empty:
+        raise ParameterError(
+            f"no image has both a human rating and a score by {judge.name}: import ratings (`forgekit import-ratings`) "
+            "and have the images judged (`forgekit evaluate --backfill`)"
+        )
+    return rated["score"], rated["rating"] >= rated_at
+
+
+def _row(judge: VisionModel, truth: str, precision: float, scores: Any, truths: Any) -> dict[str, Any]:
+    identity = {"vision_model": judge.name, "judge_key": judge.judge_key, "truth": truth}
+    return {
+        "id": content_id("calibration", **identity),
+        **identity,
+        "wanted_precision": precision,
+        **asdict(threshold_for(scores, truths, precision)),
+        "images": int(np.isfinite(np.asarray(scores, dtype=float)).sum()),
+        "curve": reliability(scores, truths).to_dict("records"),
+    }
+
+
+def _pairs(scores: ArrayLike, truths: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the pairs that have a score."""
+    scores, truths = np.asarray(scores, dtype=float), np.asarray(truths, dtype=bool)
+    known = np.isfinite(scores)
+    return scores[known], truths[known]

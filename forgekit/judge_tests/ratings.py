@@ -1,0 +1,206 @@
+"""Human ratings of images: read from tables and kept in the store."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forgekit.errors import ParameterError, SourceError
+from forgekit.ids import content_id
+from forgekit.progress import StageReport, running
+from forgekit.sources.json_files import read_json, read_json_lines
+from forgekit.sources.rows import Block
+from forgekit.sources.tables import read_delimited, read_excel, read_frame, read_parquet
+from forgekit.store import Store
+from forgekit.store.rows import insert_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+READERS = {
+    ".csv": partial(read_delimited, delimiter=","),
+    ".tsv": partial(read_delimited, delimiter="\t"),
+    ".xlsx": read_excel,
+    ".json": read_json,
+    ".jsonl": read_json_lines,
+    ".parquet": read_parquet,
+}
+# Where columns are not named by the caller: their usual names, the first one found counts.
+NAMES = {
+    "image": ("image_id", "image_path", "image", "name", "file", "file_name", "filename"),
+    "rating": ("rating", "score", "mos_align", "mos", "alignment"),
+    "scale": ("scale",),
+    "rater": ("rater", "annotator", "worker"),
+    "text": ("scene_text", "prompt", "text", "caption"),
+}
+SCALE = re.compile(r"\s*[\[(]?\s*(-?\d+(?:\.\d+)?)\s*(?:-|–|to|\.\.|,|:)\s*(-?\d+(?:\.\d+)?)\s*[\])]?\s*")
+
+IMAGES = """
+select cast(id as varchar) as image_id, image_path
+from generated_images
+"""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of a table holds what; None: told from its name (`NAMES`)."""
+
+    image: str | None = None
+    rating: str | None = None
+    scale: str | None = None
+    rater: str | None = None
+    text: str | None = None
+
+
+def read_ratings(
+    source: str | Path | pd.DataFrame, *, scale: str | None = None, columns: Columns = Columns()
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Read a table of ratings: a row per rating with the image (id or path), the rating and its scale.
+
+    Args:
+        source: a CSV, TSV, Excel, JSON, JSONL or Parquet file, or a DataFrame.
+        scale: the scale of rows that do not name theirs, lowest and highest rating: "1-5".
+        columns: which columns hold what.
+
+    Returns:
+        Good rows (`row`, `image`, `rating`, `low`, `high`, `rater`, `text`; the last two null where the table has no
+        such column), and the reason for each bad row, by "row 17" (the line of a text file, its header being line 1).
+
+    Raises:
+        SourceError: the source cannot be read, or has no column of images or ratings.
+        ParameterError: `scale` is not of the form "1-5".
+    """
+    import pandas as pd
+
+    limits = scale and _limits(scale)
+    if scale and not limits:
+        raise ParameterError(f"scale={scale!r}: write the lowest and the highest rating, such as 1-5")
+    good, bad = [], {}
+    for block in _blocks(source):
+        found = _columns(block, columns, str(source) if isinstance(source, str | Path) else "the table")
+        bad |= {f"row {row.row}": row.reason for row in block.bad}
+        for number, *values in zip(block.rows, *found.values(), strict=True):
+            row = dict(zip(found, values, strict=True))
+            told = _rating(row, limits or None)
+            if isinstance(told, str):
+                bad[f"row {number}"] = told
+            else:
+                rating, (low, high) = told
+                rest = {"image": str(row["image"]).strip(), "rater": row["rater"], "text": row["text"]}
+                good.append({"row": number, **rest, "rating": rating, "low": low, "high": high})
+    names = ["row", "image", "rating", "low", "high", "rater", "text"]
+    return pd.DataFrame(good, columns=names), bad
+
+
+def import_ratings(
+    store: Store, source: str | Path | pd.DataFrame, *, scale: str | None = None, name: str | None = None
+) -> StageReport:
+    """Store what people said about images of the store. Rows that cannot be used are listed with their reasons.
+
+    Images are named by their id or by their path, relative to the store's folder or absolute. Importing again adds
+    nothing.
+
+    Args:
+        source: a table with a row per rating: `image_path` or `image_id`, `rating`, `scale`, and perhaps `rater`.
+        scale: the scale of rows that do not name theirs, such as 1-5.
+        name: the name under which the ratings are kept; the file's name where None.
+
+    Raises:
+        SourceError: the source cannot be read, or has no column of images or ratings.
+        ParameterError: `scale` is not of the form 1-5, or a DataFrame came without a `name`.
+    """
+    if name is None and not isinstance(source, str | Path):
+        raise ParameterError("ratings in a DataFrame need a name=… under which they are kept")
+    name = name or Path(source).name
+    ratings, bad = read_ratings(source, scale=scale)
+    known = {row[key]: row["image_id"] for row in store.rows(IMAGES) for key in ("image_id", "image_path")}
+    times: Counter[tuple[str, Any]] = Counter()
+    rows = []
+    with running("import-ratings", total=0, unit="rating") as (report, _):
+        for rating in ratings.to_dict("records"):
+            image = known.get(_inside(store.folder, rating["image"]))
+            if image is None:
+                bad[f"row {rating['row']}"] = f"no image of this store has the id or path {rating['image']!r}"
+                continue
+            rater = None if rating["rater"] is None or rating["rater"] != rating["rater"] else str(rating["rater"])
+            times[image, rater] += 1  # raters without a name are told apart by their order
+            rows.append(
+                {
+                    "id": content_id("rating", source=name, image=image, rater=rater, time=times[image, rater]),
+                    "image_id": image,
+                    "rating": rating["rating"],
+                    "scale_low": rating["low"],
+                    "scale_high": rating["high"],
+                    "rater": rater,
+                    "source": name,
+                }
+            )
+        with store.transaction() as con:
+            report.done = insert_rows(con, "human_ratings", rows)
+        report.skipped = len(rows) - report.done
+        report.failures = bad
+    return report
+
+
+def _blocks(source: str | Path | pd.DataFrame) -> Iterator[Block]:
+    if not isinstance(source, str | Path):
+        return read_frame(source)
+    path = Path(source)
+    if path.suffix.lower() not in READERS:
+        raise SourceError(f"{path} is no table of ratings; known formats end in {' '.join(READERS)}")
+    if not path.is_file():
+        raise SourceError(f"there is no file {path}")
+    return READERS[path.suffix.lower()](path)
+
+
+def _columns(block: Block, columns: Columns, source: str) -> dict[str, list[Any]]:
+    """Return the values of each role; None throughout where a role that is not needed has no column."""
+    found = {}
+    for role, usual in NAMES.items():
+        wanted = getattr(columns, role)
+        name = wanted or next((n for n in usual if n in block.columns), None)
+        if name not in block.columns and (wanted or role in ("image", "rating")):
+            raise SourceError(
+                f"{source} has no column {wanted or ' or '.join(usual[:3])!r} for the {role}. "
+                f"It has: {', '.join(block.columns)}"
+            )
+        found[role] = block.columns[name] if name else [None] * len(block.rows)
+    return found
+
+
+def _rating(row: Mapping[str, Any], limits: tuple[float, float] | None) -> tuple[float, tuple[float, float]] | str:
+    """Return the rating and its scale, or why they cannot be used."""
+    said = row["scale"]
+    named = said is not None and said == said and str(said).strip()
+    limits = _limits(str(said)) if named else limits
+    if limits is None:
+        return f"the scale is {said!r}, not of the form 1-5" if named else "no scale is told: give one, such as 1-5"
+    if row["image"] is None or row["image"] != row["image"] or not str(row["image"]).strip():
+        return "no image is named"
+    try:
+        rating = float(row["rating"])
+    except (TypeError, ValueError):
+        rating = math.nan
+    if not math.isfinite(rating):
+        return f"the rating is {row['rating']!r}, not a number"
+    low, high = limits
+    if not low <= rating <= high:
+        return f"the rating {rating:g} lies outside its scale, {low:g} to {high:g}"
+    return rating, limits
+
+
+def _limits(scale: str) -> tuple[float, float] | None:
+    found = SCALE.fullmatch(scale)
+    limits = (float(found[1]), float(found[2])) if found else None
+    return limits if limits and limits[0] < limits[1] else None
+
+
+def _inside(folder: Path, image: str) -> str:
+    path = Path(image)
+    return path.relative_to(folder).as_posix() if path.is_absolute() and path.is_relative_to(folder) else image

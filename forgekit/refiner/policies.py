@@ -1,0 +1,188 @@
+"""Policies: what to try next on a prompt that falls short of its target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from forgekit.errors import ParameterError, did_you_mean
+from forgekit.models import load_model
+from forgekit.refiner.actions import ACTIONS, Candidate, Draft, propose
+from forgekit.refiner.case import Case, Policy
+from forgekit.refiner.llm import LanguageModelPolicy
+from forgekit.scene import Element, parse
+
+WORST = 3  # how many failing elements are worked on at a time
+SURE = 0.7  # how likely a change must be to help before it is made together with others
+PARAPHRASED = 3  # how many rewordings one paraphrase has at most
+COMBINED = "combine"  # the action of a rewrite that makes several changes at once
+
+
+@dataclass(frozen=True)
+class Refine:
+    """Work on the worst elements with the action that past evidence promises most of.
+
+    What is known to help is done for all failing elements at once; what is not yet known is tried one
+    change at a time, so that its effect can be told. Where nothing promises a gain the text stays, and
+    the images go into drawing it again.
+    """
+
+    name: str = "refine"
+    uses_memory: bool = True
+    redraws_only: bool = False
+    from_first: bool = False
+    asks_model: bool = False
+    actions: tuple[str, ...] = tuple(ACTIONS)
+
+    def next_candidate(self, case: Case) -> Candidate | None:
+        """Return all that is known to help, else the best promise among the candidates for the worst elements."""
+        together = self._known_to_help(case)
+        if together is not None:
+            return together
+        for start in range(0, len(case.failing), WORST):
+            # One candidate for each element and action: else the action with most of them would be chosen most.
+            best = [
+                self._best_of(case, e, action) for e in case.failing[start : start + WORST] for action in self.actions
+            ]
+            chosen = next(_by_promise([candidate for candidate in best if candidate], case), None)
+            if chosen is not None:
+                return chosen
+        return None
+
+    def _best_of(self, case: Case, element: Element, action: str) -> Candidate | None:
+        candidates = propose(case.draft, element, {action: ACTIONS[action]})
+        return next(filter(case.allows, _by_promise(candidates, case, floor=float("-inf"))), None)
+
+    def _known_to_help(self, case: Case) -> Candidate | None:
+        """Make, for each failing element in turn, the change that is surest to help; None where that is but one."""
+        draft, made = case.draft, []
+        for element in case.failing if case.memory.evidence else ():
+            candidates = self._propose(draft, element)
+            chances = case.memory.chances(candidates) if candidates else []
+            sure = [c for c, chance in zip(candidates, chances, strict=True) if chance >= SURE]
+            best = next(filter(case.faithful, _by_promise(sure, case)), None)
+            if best is not None:
+                made.append(best)
+                draft = redrafted(draft, best)
+        if len(made) < 2:
+            return None
+        combined = _combined(made)
+        return combined if case.is_new(combined) else None
+
+    def _propose(self, draft: Draft, element: Element) -> list[Candidate]:
+        return propose(draft, element, {name: ACTIONS[name] for name in self.actions})
+
+
+@dataclass(frozen=True)
+class Paraphrase:
+    """Control: reword the first version at random, blind to scores and evidence; the best of them is kept."""
+
+    name: str = "paraphrase"
+    uses_memory: bool = False
+    redraws_only: bool = False
+    from_first: bool = True
+    asks_model: bool = False
+    actions: tuple[str, ...] = tuple(ACTIONS)
+
+    def next_candidate(self, case: Case) -> Candidate | None:
+        """Return the first version with one to three random rewordings."""
+        for wanted in (case.rng.randint(1, PARAPHRASED), 1):
+            draft, made = case.draft, []
+            while len(made) < wanted and (candidate := self._reworded(case, draft)) is not None:
+                made.append(candidate)
+                draft = redrafted(draft, candidate)
+            combined = _combined(made) if made else None
+            if combined is not None and combined.text != case.draft.text and case.is_new(combined):
+                return combined
+        return None
+
+    def _reworded(self, case: Case, draft: Draft) -> Candidate | None:
+        elements = list(case.elements)
+        case.rng.shuffle(elements)
+        for element in elements:
+            proposed = propose(draft, element, {name: ACTIONS[name] for name in self.actions})
+            rewordings = [c for c in proposed if c.text != draft.text and c.parameters == draft.parameters]
+            case.rng.shuffle(rewordings)
+            for candidate in rewordings:
+                if case.faithful(candidate):
+                    return candidate
+        return None
+
+
+@dataclass(frozen=True)
+class Resample:
+    """Control: the same text, new seeds (best-of-N)."""
+
+    name: str = "resample"
+    uses_memory: bool = False
+    redraws_only: bool = True
+    from_first: bool = False
+    asks_model: bool = False
+
+    def next_candidate(self, case: Case) -> Candidate | None:
+        """Return no rewrite, ever."""
+        return None
+
+
+POLICIES: dict[str, Policy] = {
+    policy.name: policy
+    for policy in (Refine(), Refine("refine-without-memory", uses_memory=False), Paraphrase(), Resample())
+}
+
+
+def load_policy(policy: Policy | str, *, without: Sequence[str] = ()) -> Policy:
+    """Return a policy object as it is, or the known one of that name; "llm:MODEL" asks a language model.
+
+    `without` names actions that the policy is not to use.
+
+    Raises:
+        ParameterError: nobody knows the name, or an action of `without`.
+        UnknownModelError: nobody knows the language model.
+    """
+    for name in without:
+        if name not in ACTIONS:
+            raise ParameterError(
+                f"no action is called {name!r}.{did_you_mean(name, ACTIONS)} Known: {', '.join(ACTIONS)}"
+            )
+    if isinstance(policy, str):
+        policy = _named(policy)
+    if without and isinstance(policy, Refine | Paraphrase):
+        return replace(policy, actions=tuple(name for name in policy.actions if name not in without))
+    return policy
+
+
+def _named(name: str) -> Policy:
+    if name in POLICIES:
+        return POLICIES[name]
+    if name.startswith("llm:"):
+        return LanguageModelPolicy(load_model("language_model", name.removeprefix("llm:")))
+    raise ParameterError(
+        f"no policy is called {name!r}.{did_you_mean(name, POLICIES)} Known: {', '.join(POLICIES)}, "
+        'or "llm:MODEL" with a language model'
+    )
+
+
+def _by_promise(candidates: Sequence[Candidate], case: Case, *, floor: float = 0.0) -> Iterator[Candidate]:
+    """Yield candidates by the change drawn for each from the evidence, best first, as far as it is above `floor`."""
+    drawn = case.memory.draw(candidates, case.rng)
+    order = sorted(range(len(candidates)), key=lambda i: -drawn[i])
+    return (candidates[i] for i in order if drawn[i] > floor)
+
+
+def _combined(made: Sequence[Candidate]) -> Candidate:
+    """Return several changes, made one after the other, as one candidate: the last text, the first one's element."""
+    if len(made) == 1:
+        return made[0]
+    return replace(
+        made[0],
+        action=COMBINED,
+        detail="; ".join(candidate.detail for candidate in made),
+        text=made[-1].text,
+        parameters=made[-1].parameters,
+    )
+
+
+def redrafted(draft: Draft, candidate: Candidate) -> Draft:
+    """Return the draft as the candidate leaves it."""
+    parsed = draft.parsed if candidate.text == draft.text else parse(candidate.text, lexicon=draft.lexicon)
+    return replace(draft, text=candidate.text, parameters=candidate.parameters, parsed=parsed)

@@ -1,0 +1,1 @@
+"""What a person looks at: plots, sheets, the explorer, the report, files for other tools."""

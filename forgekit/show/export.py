@@ -1,0 +1,199 @@
+"""Take the record out: tables as Parquet, or images with what is known of them as a Hugging Face `imagefolder`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forgekit.errors import ItemError, ParameterError
+from forgekit.progress import StageReport, running
+from forgekit.store import Store
+from forgekit.store.images import stored_file
+from forgekit.trends import arms
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHOSEN = "select id from prompts where experiment in (select unnest($arms::varchar[]))"
+
+# What is exported, and which of its rows belong to the chosen prompts: the six tables of the record, and its scores.
+TABLES = {
+    "scenes": f"scene_hash in (select scene_hash from prompts where id in ({CHOSEN}))",
+    "prompts": f"id in ({CHOSEN})",
+    "generated_images": f"prompt_id in ({CHOSEN})",
+    "image_evaluations": f"prompt_id in ({CHOSEN})",
+    "prompt_learnings": f"prompt_id in ({CHOSEN})",
+    "api_logs": f"""
+        prompt_id in ({CHOSEN})
+        or list_has_any(
+            request ->> '$.requests[*].prompt_id', (select list(id::varchar) from ({CHOSEN}))
+        )
+        or list_has_any(
+            request ->> '$.images[*]',
+            (select list(id::varchar) from generated_images where prompt_id in ({CHOSEN}))
+        )
+        or request ->> '$.experiment' in (select unnest($arms::varchar[]))
+    """,
+    "image_scores": f"prompt_id in ({CHOSEN})",
+    "element_scores": f"prompt_id in ({CHOSEN})",
+    "prompt_scores": f"prompt_id in ({CHOSEN})",
+}
+COLUMNS = """
+select column_name as name, data_type as type
+from duckdb_columns()
+where table_name = $table
+order by column_index
+"""
+
+IMAGES = f"""
+with scores as (
+    select
+        image_id,
+        map(list(vision_model order by vision_model), list(soft_tifa_gm order by vision_model)) as scores
+    from (
+        select i.image_id, i.vision_model, any_value(i.soft_tifa_gm) as soft_tifa_gm
+        from image_scores i
+        join current_scores c
+            on c.prompt_id = i.prompt_id
+            and c.vision_model = i.vision_model
+            and c.judge_key = i.judge_key
+        group by all
+    )
+    group by image_id
+)
+select
+    i.image_path,
+    cast(i.id as varchar) as image_id,
+    p.prompt_text as text,
+    s.scene_text as scene,
+    p.experiment,
+    p.model,
+    p.generation_iteration as iteration,
+    cast(p.id as varchar) as prompt_id,
+    try_cast(i.generation_metadata ->> '$.seed' as bigint) as seed,
+    i.adherence_score,
+    i.is_adhering,
+    c.scores
+from generated_images i
+join prompts p on p.id = i.prompt_id
+join scenes s using (scene_hash)
+left join scores c on c.image_id = i.id
+where p.id in ({CHOSEN})
+order by p.experiment, s.created_at, s.scene_hash, p.generation_iteration, p.id, seed, i.id
+"""
+
+CARD = """---
+task_categories: [text-to-image]
+configs:
+- config_name: default
+  data_files: [metadata.jsonl, "images/*"]
+---
+{images} images of {scenes} scenes, exported by forgekit from the experiments {experiments}. Read them with
+`datasets.load_dataset("imagefolder", data_dir=".")`. `text` is the prompt, `scene` what was asked for,
+`adherence_score` what the judge that steered says (0 to 1), `score_JUDGE` what each judge says; null: no verdict.
+"""
+
+
+def export_store(
+    store: Store,
+    folder: str | Path,
+    *,
+    format: str = "parquet",
+    experiment: str | None = None,
+) -> StageReport:
+    """Write the record into a new folder, whole or not at all.
+
+    Args:
+        folder: must not be there yet, or be empty.
+        format: "parquet" has a file per table and one for the scores of images, elements and prompts; ids, statuses and
+            JSON are text. "imagefolder" has the images (linked, not copied, on the same disk) and `metadata.jsonl`.
+        experiment: this experiment, or all arms of this study, only.
+
+    Raises:
+        ParameterError: the folder has something in it, or there is no such format or experiment.
+    """
+    folder = Path(folder)
+    writers = {"parquet": _write_tables, "imagefolder": _write_images}
+    if format not in writers:
+        raise ParameterError(f"format={format!r}: give {' or '.join(map(repr, writers))}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ParameterError(f"{folder} is there and not empty; give a new folder")
+    chosen = arms(store, experiment)
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+    partial.mkdir(parents=True)
+    try:
+        with running("export", total=0, unit="file") as (report, _):
+            writers[format](store, partial, chosen, report)
+        if folder.exists():
+            folder.rmdir()
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return report
+
+
+def _write_tables(store: Store, folder: Path, experiments: Sequence[str], report: StageReport) -> None:
+    from pyarrow.parquet import write_table
+
+    for table, wanted in TABLES.items():
+        columns = ", ".join(
+            f"cast({row['name']} as varchar) as {row['name']}" if _is_text(row["type"]) else row["name"]
+            for row in store.rows(COLUMNS, table=table)
+        )
+        with store.transaction() as con:  # written by pyarrow: SQL of a stranger's store reaches no file
+            rows = con.sql(f"select {columns} from {table} where {wanted}", params={"arms": list(experiments)})
+            found = rows.to_arrow_table()
+        write_table(found, folder / f"{table}.parquet")
+        report.count(f"rows of {table}", found.num_rows)
+        report.done += 1
+
+
+def _is_text(kind: str) -> bool:
+    """Tell the types of DuckDB that other readers of Parquet do not know, or show as bytes."""
+    return kind in ("UUID", "JSON") or kind.startswith("ENUM")
+
+
+def _write_images(store: Store, folder: Path, experiments: Sequence[str], report: StageReport) -> None:
+    (folder / "images").mkdir()
+    images = store.df(IMAGES, arms=list(experiments))
+    names = [
+        f"images/{image_id}{Path(path).suffix}"
+        for image_id, path in zip(images["image_id"], images["image_path"], strict=True)
+    ]
+    images.insert(0, "file_name", names)
+    for source, name in zip(images.pop("image_path"), names, strict=True):
+        file = stored_file(store.folder, source)
+        if isinstance(file, ItemError):
+            report.failures[source] = file.reason
+            continue
+        try:
+            _link(file, folder / name)
+        except OSError as error:
+            report.failures[source] = error.strerror or str(error)
+    written = images[[(folder / name).exists() for name in names]]
+    _with_judges(written).to_json(folder / "metadata.jsonl", orient="records", lines=True, force_ascii=False)
+    listed = ", ".join(experiments)
+    card = CARD.format(images=len(written), scenes=written["scene"].nunique(), experiments=listed)
+    (folder / "README.md").write_text(card)
+    report.done = len(written)
+
+
+def _with_judges(images: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with a column per judge in place of `scores`: all rows have the same keys, as readers want."""
+    scores = [dict(score) if isinstance(score, dict) else {} for score in images["scores"]]
+    judges = sorted({judge for score in scores for judge in score})
+    columns = {f"score_{judge}": [score.get(judge) for score in scores] for judge in judges}
+    return images.drop(columns="scores").assign(**columns)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Link a file, or copy it where the target is on another disk or one that knows no links."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)
