@@ -1,6 +1,8 @@
 # `make loop` and `make test` are all a new machine needs: each sets up the virtual environment by itself.
-PYTHON ?= python3.11
 VENV   := .venv
+# The first Python from 3.11 to 3.13 that there is and runs; `make PYTHON=…` names another.
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$name && break; done)
 BIN    := $(VENV)/bin
 STORE  ?= data/forge.duckdb
 READY  := $(VENV)/.ready
@@ -29,9 +31,10 @@ loop: $(READY)  ## draw, judge and refine data/prompts/starter.csv; the executed
 test: $(READY)  ## the whole suite
 	$(PYTEST)
 
-check: $(READY)  ## lint, format, then the whole suite
+check: $(READY)  ## lint, format, types, then the whole suite
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(PYTEST)
 
 test-browser: $(VENV)/.browser  ## what a person sees in MLflow and JupyterLab (needs Debian's chromium)
@@ -49,6 +52,8 @@ tour: $(READY)  ## execute notebooks/00_tour.ipynb on a new store and keep its p
 	TQDM_DISABLE=1 PYTHONWARNINGS=ignore $(BIN)/jupyter execute --inplace --kernel_name=python3 notebooks/00_tour.ipynb
 
 $(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "forgekit needs Python 3.11, 3.12 or 3.13, and none of them is on PATH:" \
+		"install one, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[lab,test]'
 	touch $@

@@ -8,26 +8,11 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 
 import pytest
+from architecture import DRAWING, FLOOR, PACKAGE, PAGE, circles, drawing, graph, imports, upward, within
 
-PACKAGE = Path(__file__).parents[1] / "forgekit"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
-
-# The floors of the house, the lowest first. What stands on one floor imports only what stands below it, and its own.
-FLOORS = (
-    ("errors", "ids", "metrics", "progress"),
-    ("scene",),
-    ("mini", "models", "sources", "store"),
-    ("refiner",),
-    ("judge_tests", "stages", "trends"),
-    ("show",),
-    ("tracking",),
-    ("batches", "cli", "study"),
-)
-FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 
 # A third-party library and the only places that may import it, as path prefixes inside forgekit/.
 HOMES = {
@@ -44,61 +29,6 @@ HOMES = {
 }
 
 
-def imports(path: Path, *, at_top: bool = False) -> set[str]:
-    """The modules that a file imports anywhere, or only those of its top level."""
-    tree = ast.parse(path.read_text())
-    nodes = tree.body if at_top else ast.walk(tree)
-    found: set[str] = set()
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-def within(module: str, package: str) -> bool:
-    return module == package or module.startswith(package + ".")
-
-
-def graph(package: Path) -> dict[str, set[str]]:
-    """Each module of the package with those of its modules that it imports anywhere in its source."""
-    modules = {
-        ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__"): path
-        for path in package.rglob("*.py")
-    }
-    # A module and the packages that it lies in are left out: `from forgekit import x` names forgekit as well.
-    return {
-        module: {name for name in imports(path) & set(modules) if not within(module, name)}
-        for module, path in modules.items()
-    }
-
-
-def part_of(module: str) -> str | None:
-    """The file or package directly below forgekit that a module is, or lies in."""
-    return module.split(".")[1] if "." in module else None
-
-
-def upward(imported: dict[str, set[str]]) -> list[str]:
-    """Imports of a floor that is not below the importer's own, except inside one package."""
-    return sorted(
-        f"{module} imports {other}"
-        for module, others in imported.items()
-        for other in others
-        if (part := part_of(module)) and (its := part_of(other)) and part != its and FLOOR[its] >= FLOOR[part]
-    )
-
-
-def circles(imported: dict[str, set[str]]) -> list[str]:
-    """Modules that import one another, directly or over others; imports inside functions count."""
-    try:
-        TopologicalSorter(imported).prepare()
-    except CycleError as error:
-        return error.args[1]
-    return []
-
-
 def test_every_part_of_the_house_has_a_floor():
     parts = {path.stem for path in PACKAGE.glob("*.py")} | {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert parts - {"__init__"} == set(FLOOR)
@@ -107,6 +37,11 @@ def test_every_part_of_the_house_has_a_floor():
 
 def test_imports_lead_downwards_only():
     assert upward(graph(PACKAGE)) == []
+
+
+def test_the_drawing_is_that_of_the_code():
+    """`python tests/architecture.py` draws it anew."""
+    assert DRAWING.search(PAGE.read_text()).group() == drawing(graph(PACKAGE))
 
 
 def test_no_modules_import_one_another():
