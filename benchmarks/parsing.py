@@ -91,7 +91,7 @@ def compared(row: dict[str, Any]) -> dict[str, tuple[list[tuple[Any, ...]], list
         wanted, found = annotated(row), parsed(row["prompt"], frozenset(LOCALITIES.values()))
     else:
         wanted = annotated_freely(row)
-        found = parsed(row["text"], frozenset(default_lexicon().grammar["spatial"]["words"]))
+        found = parsed(row["text"], frozenset(default_lexicon().places))
     if "counts" in wanted:  # scored on the annotated nouns: others stand in no list
         nouns = [w[0] for w in (wanted["counts"] if "prompt" in row else wanted["objects"])]
         found["counts"] = [f for f in found["counts"] if any(same_noun(noun, f[0]) for noun in nouns)]
