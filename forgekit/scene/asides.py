@@ -1,12 +1,12 @@
 """Noun phrases that name no new object: the picture itself, its style and background, a material, a side, an amount.
 
 Each aside takes the clause, the draft and the phrase, and returns the clause behind it with the index of the first token behind
-what it read, or None for a phrase that is none of its kind.
+what it read, or None for a phrase that is none of its kind. Those that are said of the subjects of a link take the link, too.
 """
 
 from __future__ import annotations
 
-from forgekit.scene.clauses import Clause, close_link
+from forgekit.scene.clauses import Clause, Link, close_link
 from forgekit.scene.draft import Draft
 from forgekit.scene.phrases import NounPhrase
 
@@ -15,10 +15,12 @@ Read = tuple[Clause, int] | None
 
 def read_aside(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
     """Read a phrase that names no object of its own; None for any other phrase."""
-    for aside in ASIDES:
+    for aside in OF_THE_PICTURE:
         if (read := aside(clause, draft, phrase)) is not None:
             return read
-    return None
+    if (link := clause.link) is None:
+        return None
+    return next((read for aside in OF_SUBJECTS if (read := aside(clause, draft, phrase, link)) is not None), None)
 
 
 def _frame(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
@@ -70,26 +72,19 @@ def _medium(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
     return clause, phrase.after
 
 
-def _material(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
+def _material(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> Read:
     """Take "made of wood": a material of the subject, and its colour, not another object."""
-    link = clause.link
-    if not (link and link.subjects and link.makes) or not _is_material(phrase):
+    is_thing = phrase.head.entry.kind != "material" and (" " in phrase.name or phrase.plural)
+    if not (link.subjects and link.makes) or phrase.determiner or is_thing:
         return None
     colors = [attribute for attribute in phrase.attributes if attribute[0] == "color"]
     draft.describe(link.subjects, [("material", phrase.name), *colors])
     return clause._replace(link=link._replace(told=True)), phrase.after
 
 
-def _is_material(phrase: NounPhrase) -> bool:
-    """Say whether the phrase, behind "made of", names no thing."""
-    is_thing = phrase.head.entry.kind != "material" and (" " in phrase.name or phrase.plural)
-    return not phrase.determiner and not is_thing
-
-
-def _maker(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
+def _maker(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> Read:
     """Take "by Vincent van Gogh", "designed by …": whose hand it is, not a thing beside the subject."""
-    link = clause.link
-    if not link or link.wording != "by":
+    if link.wording != "by":
         return None
     made = not phrase.determiner and draft.lexicon.hints(link.verb, "making")
     if not made and (link.verb or not _is_name(draft, phrase)):
@@ -106,13 +101,12 @@ def _is_name(draft: Draft, phrase: NounPhrase) -> bool:
     return phrase.head.entry.tags == "U" or (words[0].proper and words[-1].proper)
 
 
-def _likeness(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
+def _likeness(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> Read:
     """Take "like cotton candy", "shaped like a star": said of the subject, no thing of its own.
 
     "Fruits like apples and pears" names things that are there.
     """
-    link = clause.link
-    if not (link and link.predicate == "like" and link.subjects):
+    if link.predicate != "like" or not link.subjects:
         return None
     if not link.verb and link.wording == "like" and phrase.plural and not phrase.determiner:
         return None
@@ -125,12 +119,10 @@ def _likeness(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
     return clause._replace(group=link.subjects, linked="", link=None), after
 
 
-def _coloring(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
+def _coloring(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> Read:
     """Take "a tie in red tones": colours of the subject."""
-    link = clause.link
     colors = [attribute for attribute in phrase.attributes if attribute[0] == "color"]
-    is_color = phrase.head.noun in draft.lexicon.words["coloring"]
-    if not (link and link.predicate == "inside" and colors and is_color):
+    if link.predicate != "inside" or not colors or phrase.head.noun not in draft.lexicon.words["coloring"]:
         return None
     draft.describe(link.near or link.subjects, colors)
     return clause._replace(link=None), phrase.after
@@ -210,6 +202,5 @@ def _is_abstract(clause: Clause, draft: Draft, phrase: NounPhrase, of: bool) -> 
     return noun.endswith(draft.lexicon.endings["abstract"]) and noun not in words["seen"]
 
 
-ASIDES = (
-    _frame, _the_picture, _medium, _material, _maker, _likeness, _coloring, _side, _background, _style, _view,
-)  # fmt: skip
+OF_THE_PICTURE = (_frame, _the_picture, _medium, _side, _background, _style, _view)
+OF_SUBJECTS = (_material, _maker, _likeness, _coloring)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,11 @@ class Entry:
     verb: str = ""  # its lemma as a verb
     kind: str = ""  # the attribute kind, if it names an attribute
     hint: str = ""  # "verb", "noun", "adjective", "compound", "thing": how an ambiguity is usually settled
+
+    @cached_property
+    def tag(self) -> str:
+        """The class, where there is only one; "" where what stands around decides."""
+        return self.tags if len(self.tags) == 1 and self.tags not in "GU" else ""
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,13 @@ def cut(text: str, lexicon: Lexicon) -> list[Token]:
             quote = quotes.pop(0)
             skip_until = quote.end()
             tokens.append(Token(quote[quote.lastindex or 0], quote.start(), quote.end(), TEXT, "T"))
+            continue
+        raw = match.group()
+        word, proper = raw.lower(), raw[0].isupper() and bool(tokens) and tokens[-1].word not in ".!?:"
+        if word.isalpha() and word != "cannot":  # most are
+            tokens.append(_token(word, *match.span(), proper, lexicon))
         else:
-            begins = not tokens or tokens[-1].word in ".!?:"
-            tokens += _tokens_of(match, lexicon, proper=match.group()[0].isupper() and not begins)
+            tokens += _tokens_of(word.replace("’", "'"), *match.span(), proper, lexicon)
     return _join_phrases(tokens, lexicon)
 
 
@@ -60,18 +64,20 @@ def quoted_texts(text: str) -> list[re.Match[str]]:
     return [] if len(found) == 1 and found[0].group().strip() == text.strip() else found
 
 
-def _tokens_of(match: re.Match[str], lexicon: Lexicon, *, proper: bool) -> list[Token]:
-    """Return the token of a word or mark; several for a word that holds more: "isn't", "dog's", "2girls"."""
-    start, end = match.span()
-    word = match.group().lower().replace("’", "'")
+def _tokens_of(word: str, start: int, end: int, proper: bool, lexicon: Lexicon) -> list[Token]:
+    """Return the token of a mark or of a word that is not of letters alone; several where it holds more: "dog's", "isn't"."""
     if not (word[0].isalnum() or word == "'s"):
         return [Token(word, start, end, JOINT if word in "&+" else PUNCTUATION, "X")]
     if parts := _parts_of(word, lexicon):
-        return [Token(part, start + at, start + at + len(part), entry_of(part, lexicon)) for at, part in parts]
+        return [_token(part, start + at, start + at + len(part), False, lexicon) for at, part in parts]
     if word.endswith("'s") and word not in lexicon.entries:
-        owner = Token(word[:-2], start, end - 2, entry_of(word[:-2], lexicon), proper=proper)
-        return [owner, Token("'s", end - 2, end, POSSESSIVE, "I")]
-    return [Token(word, start, end, entry_of(word, lexicon), proper=proper)]
+        return [_token(word[:-2], start, end - 2, proper, lexicon), Token("'s", end - 2, end, POSSESSIVE, "I")]
+    return [_token(word, start, end, proper, lexicon)]
+
+
+def _token(word: str, start: int, end: int, proper: bool, lexicon: Lexicon) -> Token:
+    entry = entry_of(word, lexicon)
+    return Token(word, start, end, entry, entry.tag, "", proper)
 
 
 def _parts_of(word: str, lexicon: Lexicon) -> list[tuple[int, str]]:
@@ -114,18 +120,21 @@ def _join_phrases(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
 
 def _end_of(phrase: Phrase, tokens: list[Token], index: int) -> int:
     """Return the index after `phrase` at `index`, passing over unknown words inside it, or 0."""
-    last = len(phrase.words) - 1
-    for position, word in enumerate(phrase.words):
-        while position and index < len(tokens) and tokens[index].entry.tags == "U":
+    may_be_plural = phrase.entry.tags == "N" and phrase.words[-1]
+    for word in phrase.words[1:]:
+        index += 1
+        while index < len(tokens) and tokens[index].entry.tags == "U":
             index += 1
         if index == len(tokens):
             return 0
         token = tokens[index]
-        is_plural = token.entry.noun == word or token.word in (word + "s", word + "es")
-        if token.word != word and not (position == last and phrase.entry.tags == "N" and is_plural):
+        if token.word != word and not (word == may_be_plural and _is_plural(token, word)):
             return 0
-        index += 1
-    return index
+    return index + 1
+
+
+def _is_plural(token: Token, word: str) -> bool:
+    return token.entry.noun == word or token.word in (word + "s", word + "es")
 
 
 def _fits(phrase: Phrase, before: list[Token], following: list[Token], lexicon: Lexicon) -> bool:
