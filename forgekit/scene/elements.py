@@ -155,7 +155,9 @@ class _Writer:
         )
 
     def style(self, value: str) -> Element:
-        question = f"Is the image in {value} style?" if self.is_manner(value) else f"Is the image {_a_style(value)}?"
+        question = (
+            f"Is the image in {value} style?" if self.is_manner(value) else f"Is the image {self.a_style(value)}?"
+        )
         contrasts = [self.style_phrase(other) for other in self.others_than(value, "style")]
         return _element("style", value, self.style_phrase(value), question, contrasts)
 
@@ -188,7 +190,11 @@ class _Writer:
     def style_phrase(self, value: str) -> str:
         if self.is_manner(value):
             return f"a {value} image" if value.split()[-1] in ("style", "design", "art") else f"a {value} style image"
-        return _a_style(value)
+        return self.a_style(value)
+
+    def a_style(self, value: str) -> str:
+        noun = f"{value} painting" if value in ("watercolor", "watercolour") else value
+        return noun if noun.split()[-1] in self.lexicon.words["bare_style"] else with_article(noun)
 
     # what stands in the place of a term in contrasts
 
@@ -222,9 +228,3 @@ class _Writer:
         sides = self.lexicon.contrasts["relation"] if predicate in self.lexicon.contrasts["relation"] else ()
         others = [self.lexicon.opposites.get(predicate), *(side for side in sides if side != predicate)]
         return list(dict.fromkeys(filter(None, others)))
-
-
-def _a_style(value: str) -> str:
-    noun = f"{value} painting" if value in ("watercolor", "watercolour") else value
-    has_no_article = noun.split()[-1] in ("art", "anime", "graffiti", "photography", "cgi", "white")
-    return noun if has_no_article else with_article(noun)

@@ -112,7 +112,10 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
         siblings=known.get("sibling", {}),
         opposites=known.get("opposite", {}) | inverse | {one: other for other, one in inverse.items()},
         contrasts=known["contrast"],
-        words={name: frozenset(words.split()) for name, words in grammar["words"].items()},
+        words={
+            name: frozenset(words.split() if isinstance(words, str) else words)
+            for name, words in grammar["words"].items()
+        },
         endings={name: tuple(words.split()) for name, words in grammar["endings"].items()},
         tables=tables,
         relations={predicate: words[0] if words else predicate for predicate, words in wordings.items()},

@@ -123,7 +123,7 @@ def _end_of(phrase: Phrase, tokens: list[Token], index: int) -> int:
     may_be_plural = phrase.entry.tags == "N" and phrase.words[-1]
     for word in phrase.words[1:]:
         index += 1
-        while index < len(tokens) and tokens[index].entry.tags == "U":
+        while index < len(tokens) and tokens[index].entry.tags == "U" and tokens[index].word != word:
             index += 1
         if index == len(tokens):
             return 0
