@@ -14,8 +14,7 @@ from typing import Any
 from forgekit.scene.lexicon import default_lexicon
 from forgekit.scene.vocabulary import singular
 
-SHARED = Path(__file__).parents[2] / "shared" / "prompts"  # beside the checkout
-SET = SHARED / "t2i_r1" / "geneval_and_t2i_data_final.json"
+T2I_R1 = "t2i_r1/geneval_and_t2i_data_final.json"
 DATA = Path(__file__).parents[1] / "tests" / "data"
 PROSE = ("complex", "non")  # task types whose annotation does not list all nouns
 LOCALITIES = {
@@ -94,31 +93,33 @@ def colors_in(phrase: str) -> list[str]:
     return colors
 
 
-def load_sets(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of every set by name."""
-    rows = [json.loads(line) for line in path.open(encoding="utf-8")]
+def load_sets(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of every set by name; `folder` holds the public ones."""
+    rows = [json.loads(line) for line in (folder / T2I_R1).open(encoding="utf-8")]
     sets = {f"t2i_r1 {split}": [r for r in rows if split_of(r["prompt"]) == split] for split in ("tune", "test")}
     for name in ("free_scenes", "held_out_scenes"):
         sets[name] = [json.loads(line) for line in (DATA / f"{name}.jsonl").open(encoding="utf-8")]
     public = [json.loads(line) for line in (DATA / "public_scenes.jsonl").open(encoding="utf-8")]
     for split in ("tune", "test"):
-        sets[f"public {split}"] = [{**row, "text": text_at(row["source"])} for row in public if row["split"] == split]
+        sets[f"public {split}"] = [
+            {**row, "text": text_at(folder, row["source"])} for row in public if row["split"] == split
+        ]
     return sets
 
 
-def text_at(source: str) -> str:
+def text_at(folder: Path, source: str) -> str:
     """Return the text of a public set that "file:row" names, the first row being 1."""
     file, _, row = source.rpartition(":")
-    return texts_of(file)[int(row) - 1]
+    return texts_of(folder / file)[int(row) - 1]
 
 
 @cache
-def texts_of(file: str) -> list[str]:
+def texts_of(path: Path) -> list[str]:
     """Return the texts of one file of the public sets."""
-    with (SHARED / file).open(encoding="utf-8", newline="") as lines:
-        if file.endswith(".txt"):
+    with path.open(encoding="utf-8", newline="") as lines:
+        if path.suffix == ".txt":
             return [line.strip() for line in lines]
-        tabbed = file.endswith(".tsv")
+        tabbed = path.suffix == ".tsv"
         rows = csv.DictReader(
             lines, delimiter="\t" if tabbed else ",", quoting=csv.QUOTE_NONE if tabbed else csv.QUOTE_MINIMAL
         )

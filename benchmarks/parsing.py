@@ -22,11 +22,11 @@ import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from annotations import DATA, LOCALITIES, PROSE, SET, Noun, annotated, annotated_freely, load_sets, same_noun, summed
+from annotations import DATA, LOCALITIES, PROSE, Noun, annotated, annotated_freely, load_sets, same_noun, summed
+from public_sets import public_sets
 
 from forgekit.scene.lexicon import default_lexicon
 from forgekit.scene.parsing import parse
@@ -91,7 +91,7 @@ def compared(row: dict[str, Any]) -> dict[str, tuple[list[tuple[Any, ...]], list
         wanted, found = annotated(row), parsed(row["prompt"], frozenset(LOCALITIES.values()))
     else:
         wanted = annotated_freely(row)
-        found = parsed(row["text"], frozenset(default_lexicon().grammar["spatial"]["words"]))
+        found = parsed(row["text"], frozenset(default_lexicon().places))
     if "counts" in wanted:  # scored on the annotated nouns: others stand in no list
         nouns = [w[0] for w in (wanted["counts"] if "prompt" in row else wanted["objects"])]
         found["counts"] = [f for f in found["counts"] if any(same_noun(noun, f[0]) for noun in nouns)]
@@ -186,9 +186,12 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--json", action="store_true", help="print one JSON document")
     arguments.add_argument("--types", action="store_true", help="list each task type of t2i_r1, too")
-    arguments.add_argument("--set", type=Path, default=SET, help="t2i_r1's file")
     options = arguments.parse_args()
-    sets = load_sets(options.set)
+    if (folder := public_sets()) is None:
+        raise SystemExit(
+            "no public prompt sets: put them in data/public/, or name their folder in FORGEKIT_PUBLIC_SETS"
+        )
+    sets = load_sets(folder)
     result = {
         "sets": {name: {"rows": len(rows), "scores": measure(rows)} for name, rows in sets.items()},
         "scenes_per_second": round(speed([row["prompt"] for row in sets["t2i_r1 test"]])),

@@ -218,6 +218,7 @@ def test_relations_run_from_subject_to_object(text, expected):
         ("a cat against a background of snowy mountains", "snowy mountain", None),
         ("an oil painting of a cat, black background", "black", "oil painting"),
         ("a photo of a cat", None, "photo"),
+        ("letters made from smoke, black background", "black", None),
         ("an image of a cat", None, None),
         ("a painting on a wall", None, None),
         ("A sloth on grass. ink sketch.", None, "ink sketch"),

@@ -20,12 +20,11 @@ def describe(elements: Mapping[str, Any], *, lexicon: Lexicon | None = None) -> 
     `parse` of the caption gives the elements back where the scene is simple; the fidelity gate tells where not.
     """
     lexicon = lexicon or default_lexicon()
-    spatial = frozenset(lexicon.grammar["spatial"]["words"])
     phrases = [describe_object(item, lexicon=lexicon) for item in elements["objects"]]
     clauses, said = [], set()
     for relation in elements["relations"]:
         subject, target = relation["subject"], relation["object"]
-        words = [phrases[subject], said_relation(relation["predicate"], spatial)]
+        words = [phrases[subject], said_relation(relation["predicate"], lexicon)]
         clauses.append(" ".join(words if target is None else [*words, phrases[target]]))
         said |= {subject, target}
     clauses += [phrase for index, phrase in enumerate(phrases) if index not in said]

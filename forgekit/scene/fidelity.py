@@ -6,12 +6,12 @@ from typing import Any
 
 from forgekit.scene.lexicon import ATTRIBUTE_KINDS, Lexicon, default_lexicon
 
-INVERSE = {"right of": "left of", "below": "above", "behind": "in front of"}
-SYMMETRIC = frozenset({"next to"})
 FIRM_KINDS = ("color", "size", "shape", "material")  # added ones narrow the scene; textures and moods only dress it
-FIRM_RELATIONS = frozenset(
-    {"left of", "right of", "above", "below", "in front of", "behind", "on", "inside", "next to", "between"}
-)
+FIRM_RELATIONS = (
+    "left of", "right of", "above", "below", "in front of", "behind", "on", "inside", "next to", "between",
+)  # fmt: skip
+SYMMETRIC = "next to"
+Relation = tuple[int, str, int | None]
 
 
 def compare(wanted: dict[str, Any], got: dict[str, Any], *, lexicon: Lexicon | None = None) -> list[str]:
@@ -54,21 +54,18 @@ class _Comparison:
             free = [
                 (self._agreement(item, other), -position, position)
                 for position, other in enumerate(self.got["objects"])
-                if position not in pairs.values() and self._same_name(item["name"], other["name"])
+                if position not in pairs.values() and self._concept(item["name"]) == self._concept(other["name"])
             ]
             if free:
                 pairs[index] = max(free)[2]
         return pairs
 
-    def _same_name(self, one: str, other: str) -> bool:
-        return one == other or self._concept(one) == self._concept(other)
-
     def _agreement(self, one: dict[str, Any], other: dict[str, Any]) -> int:
-        shared = set(self._values(one)) & set(self._values(other))
+        shared = self._values(one) & self._values(other)
         return 2 * len(shared) + (one["count"] == other["count"]) + 4 * (one["name"] == other["name"])
 
-    def _values(self, item: dict[str, Any]) -> list[tuple[str, str]]:
-        return [(a["kind"], self.lexicon.concept(a["value"], a["kind"])) for a in item["attributes"]]
+    def _values(self, item: dict[str, Any]) -> set[tuple[str, str]]:
+        return {(a["kind"], self.lexicon.concept(a["value"], a["kind"])) for a in item["attributes"]}
 
     def _objects(self) -> list[str]:
         reasons = []
@@ -77,8 +74,10 @@ class _Comparison:
                 reasons.append(f"object lost: {item['name']}")
                 continue
             other = self.got["objects"][self.pairs[index]]
-            if not _same_count(item["count"], other["count"]):
-                reasons.append(f"count of {item['name']} changed: {item['count']} to {other['count']}")
+            counts = item["count"], other["count"]
+            vague = all(isinstance(count, str) and count in self.lexicon.words["vague"] for count in counts)
+            if counts[0] != counts[1] and not vague:
+                reasons.append(f"count of {item['name']} changed: {counts[0]} to {counts[1]}")
             reasons += self._attributes(item, other)
         used = set(self.pairs.values())
         return reasons + [f"object added: {o['name']}" for i, o in enumerate(self.got["objects"]) if i not in used]
@@ -86,36 +85,44 @@ class _Comparison:
     def _attributes(self, item: dict[str, Any], other: dict[str, Any]) -> list[str]:
         reasons = []
         for kind in (*ATTRIBUTE_KINDS, "other"):
-            asked, given = _of_kind(item, kind), _of_kind(other, kind)
-            known = {self.lexicon.concept(value, kind) for value in given}
-            lost = [value for value in asked if self.lexicon.concept(value, kind) not in known]
-            concepts = {self.lexicon.concept(value, kind) for value in asked}
-            added = [value for value in given if self.lexicon.concept(value, kind) not in concepts]
-            if lost and added and kind in FIRM_KINDS:
+            asked, given = self._of_kind(item, kind), self._of_kind(other, kind)
+            lost = [value for value, concept in asked if concept not in dict(given).values()]
+            added = [value for value, concept in given if concept not in dict(asked).values()]
+            firm = kind in FIRM_KINDS
+            if lost and added and firm:
                 reasons.append(f"{kind} of {item['name']} changed: {', '.join(lost)} to {', '.join(added)}")
             elif lost:
                 reasons.append(f"{kind} of {item['name']} lost: {', '.join(lost)}")
-            elif added and kind in FIRM_KINDS:
+            elif added and firm:
                 reasons.append(f"{kind} of {item['name']} added: {', '.join(added)}")
         return reasons
 
+    def _of_kind(self, item: dict[str, Any], kind: str) -> list[tuple[str, str]]:
+        values = [attribute["value"] for attribute in item["attributes"] if attribute["kind"] == kind]
+        return [(value, self.lexicon.concept(value, kind)) for value in values]
+
     def _relations(self) -> list[str]:
         back = {position: index for index, position in self.pairs.items()}
-        given = set()
-        for relation in self.got["relations"]:
-            ends = [back.get(relation["subject"]), back.get(relation["object"])]
-            if ends[0] is not None and (relation["object"] is None or ends[1] is not None):
-                given.add(_oriented(ends[0], relation["predicate"], ends[1]))
-        asked = {
-            _oriented(r["subject"], r["predicate"], r["object"])
-            for r in self.wanted["relations"]
-            if r["subject"] in self.pairs and (r["object"] is None or r["object"] in self.pairs)
-        }
+        asked = self._oriented(self.wanted["relations"], {index: index for index in self.pairs})
+        given = self._oriented(self.got["relations"], back)
         reasons = [f"relation lost: {self._say(relation)}" for relation in sorted(asked - given, key=str)]
-        added = [r for r in given - asked if r[1] in FIRM_RELATIONS]
+        added = [relation for relation in given - asked if relation[1] in FIRM_RELATIONS]
         return reasons + [f"relation added: {self._say(relation)}" for relation in sorted(added, key=str)]
 
-    def _say(self, relation: tuple[int, str, int | None]) -> str:
+    def _oriented(self, relations: list[dict[str, Any]], meant: dict[int, int]) -> set[Relation]:
+        """Return the relations of known objects, each in the one form of two: "B right of A" is "A left of B"."""
+        inverse, found = self.lexicon.tables["inverse"], set()
+        for relation in relations:
+            subject, predicate, item = (relation[key] for key in ("subject", "predicate", "object"))
+            if subject not in meant or (item is not None and item not in meant):
+                continue
+            one, other = meant[subject], None if item is None else meant[item]
+            if other is not None and (predicate in inverse or (predicate == SYMMETRIC and one > other)):
+                one, predicate, other = other, inverse.get(predicate, predicate), one
+            found.add((one, predicate, other))
+        return found
+
+    def _say(self, relation: Relation) -> str:
         subject, predicate, other = relation
         names = [item["name"] for item in self.wanted["objects"]]
         return f"{names[subject]} {predicate} {names[other] if other is not None else ''}".strip()
@@ -144,19 +151,3 @@ class _Comparison:
         given = {self._concept(item["name"]) for item in self.got.get("negations") or []}
         reasons = [f"negation lost: no {name}" for name in sorted(asked - given)]
         return reasons + [f"negation added: no {name}" for name in sorted(given - asked)]
-
-
-def _of_kind(item: dict[str, Any], kind: str) -> list[str]:
-    return [attribute["value"] for attribute in item["attributes"] if attribute["kind"] == kind]
-
-
-def _same_count(one: int | str, other: int | str) -> bool:
-    vague = {"some", "several", "many", "few", "multiple", "various", "numerous"}
-    return one == other or (one in vague and other in vague)
-
-
-def _oriented(subject: int, predicate: str, item: int | None) -> tuple[int, str, int | None]:
-    """Return the one form of a relation that has two: "B right of A" is "A left of B"."""
-    if item is not None and (predicate in INVERSE or (predicate in SYMMETRIC and subject > item)):
-        return item, INVERSE.get(predicate, predicate), subject
-    return subject, predicate, item

@@ -1,16 +1,19 @@
-"""What the parser knows about words: classes, concepts, synonyms, relations. Data in lexicon/*.toml, morphology by lemminflect."""
+"""What is known about words: classes, concepts, synonyms, relations. All of it stands in lexicon/*.toml."""
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 DATA = Path(__file__).parent / "lexicon"
 ATTRIBUTE_KINDS = ("color", "size", "shape", "material", "texture", "state")
 CONCEPT_KINDS = (*ATTRIBUTE_KINDS, "object", "figure", "style")
+BY_MEANING = ("count", "partitive", "irregular", "lemma", "turned")  # grammar's tables of the form meaning = words
+BY_WORD = ("inverse", "short_form", "no_place")
 
 
 @dataclass(frozen=True)
@@ -21,33 +24,38 @@ class Entry:
     noun: str = ""  # its lemma as a noun
     verb: str = ""  # its lemma as a verb
     kind: str = ""  # the attribute kind, if it names an attribute
-    hint: str = ""  # "verb", "noun", "compound", "thing": how an ambiguity is usually settled
+    hint: str = ""  # "verb", "noun", "adjective", "compound", "thing": how an ambiguity is usually settled
+
+    @cached_property
+    def tag(self) -> str:
+        """The class, where there is only one; "" where what stands around decides."""
+        return self.tags if len(self.tags) == 1 and self.tags not in "GU" else ""
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """Several words that mean one thing: `tag` says what (see tagging.py), `value` what it stands for."""
+    """Several words that mean one thing; the noun of its entry is what it stands for."""
 
     words: tuple[str, ...]
-    tag: str
-    value: str
+    entry: Entry
 
 
-@dataclass
+@dataclass(frozen=True, repr=False)
 class Lexicon:
-    """Concepts and grammar of one language, with every word's entry cached on first use.
+    """Concepts and grammar of one language; the entries of open words are added as they are met."""
 
-    `concepts[kind]` maps each concept to its synonyms, most common first.
-    """
-
-    concepts: dict[str, dict[str, list[str]]]
-    grammar: dict[str, Any]
+    concepts: dict[str, dict[str, list[str]]]  # kind: concept: its synonyms, most common first
+    meanings: dict[tuple[str, str], str]  # kind, word: the concept
     siblings: dict[str, list[str]]
     opposites: dict[str, str]
-    entries: dict[str, Entry] = field(default_factory=dict, repr=False)
-    phrases: dict[str, list[Phrase]] = field(default_factory=dict, repr=False)
-    meanings: dict[tuple[str, str], str] = field(default_factory=dict, repr=False)
-    irregular: dict[str, str] = field(default_factory=dict, repr=False)
+    contrasts: dict[str, list[str]]
+    words: dict[str, frozenset[str]]  # the lists that the rules name
+    endings: dict[str, tuple[str, ...]]
+    tables: dict[str, dict[str, str]]  # what a word stands for, by table: "count", "inverse", …
+    relations: dict[str, str]  # each predicate, as it is said between two nouns
+    places: frozenset[str]  # the predicates that say where
+    entries: dict[str, Entry]
+    phrases: dict[str, list[Phrase]]  # by first word, the longest first
 
     def concept(self, term: str, kind: str) -> str:
         """Return the concept `term` belongs to as a `kind` ("color", "object", "figure", …), or `term` itself."""
@@ -57,9 +65,9 @@ class Lexicon:
         """Say whether `name` (a singular) is a known object or figure."""
         return ("object", name) in self.meanings or ("figure", name) in self.meanings
 
-    def hints(self, word: str, *kinds: str) -> bool:
-        """Say whether `word` is in one of the grammar's lists of hints."""
-        return any(word in split_words(self.grammar["hint"][kind]) for kind in kinds)
+    def hints(self, word: str, *lists: str) -> bool:
+        """Say whether `word` is in one of the lists."""
+        return any(word in self.words[name] for name in lists)
 
     def is_living(self, words: str) -> bool:
         """Say whether the noun that ends `words` names a person or an animal."""
@@ -67,17 +75,16 @@ class Lexicon:
         concept = self.concept(name, "object")
         if any(concept in self.siblings.get(kind, ()) for kind in ("person", "worker", "animal", "bird")):
             return True
-        looks_living = name.endswith(("person", "man", "er", "ist")) and not self.hints(name, "unliving")
-        return looks_living or self.hints(name, "people")
+        looks_living = name.endswith(self.endings["living"]) and name not in self.words["unliving"]
+        return looks_living or name in self.words["people"]
 
     def synonyms(self, term: str, kind: str) -> list[str]:
         """Return the other words for `term`, most common first; [] for a word the lexicon does not know.
 
         An object is also looked up among the figures ("disc" → "circle", "dot", …).
         """
-        kinds = ("figure", "object") if kind in ("object", "figure") else (kind,)
         words: list[str] = []
-        for each in kinds:
+        for each in ("figure", "object") if kind in ("object", "figure") else (kind,):
             concept = self.concept(term, each)
             if concept in self.concepts.get(each, {}):
                 words += [concept, *self.concepts[each][concept]]
@@ -86,24 +93,36 @@ class Lexicon:
 
 def load_lexicon(*extra: str | Path) -> Lexicon:
     """Load the shipped lexicon, with the concepts of `extra` TOML files (same form as concepts.toml) put first."""
-    concepts = _read(DATA / "concepts.toml")
+    known = _read(DATA / "concepts.toml")
     for path in extra:
         for kind, table in _read(Path(path)).items():
-            _merge(concepts.setdefault(kind, {}), table)
+            _merge(known.setdefault(kind, {}), table)
+    concepts = {kind: known.get(kind, {}) for kind in CONCEPT_KINDS}
+    meanings = {(kind, concept): concept for kind, table in concepts.items() for concept in table}
+    for kind, concept, words in _concepts(concepts):
+        for word in words:
+            meanings.setdefault((kind, word), concept)
     grammar = _read(DATA / "grammar.toml")
-    lexicon = Lexicon(
-        concepts={kind: concepts.get(kind, {}) for kind in CONCEPT_KINDS},
-        grammar=grammar,
-        siblings=concepts.get("sibling", {}),
-        opposites=concepts.get("opposite", {}),
+    tables = {name: _by_word(grammar[name]) for name in BY_MEANING} | {name: grammar[name] for name in BY_WORD}
+    inverse = grammar["inverse"]
+    wordings = grammar["place"] | grammar["tie"]
+    return Lexicon(
+        concepts=concepts,
+        meanings=meanings,
+        siblings=known.get("sibling", {}),
+        opposites=known.get("opposite", {}) | inverse | {one: other for other, one in inverse.items()},
+        contrasts=known["contrast"],
+        words={
+            name: frozenset(words.split() if isinstance(words, str) else words)
+            for name, words in grammar["words"].items()
+        },
+        endings={name: tuple(words.split()) for name, words in grammar["endings"].items()},
+        tables=tables,
+        relations={predicate: words[0] if words else predicate for predicate, words in wordings.items()},
+        places=frozenset(grammar["place"]),
+        entries=_closed_entries(grammar, tables),
+        phrases=_phrases(grammar, wordings, concepts),
     )
-    lexicon.irregular = dict(pair.split("=") for pair in grammar["hint"]["irregular"])
-    for kind, table in lexicon.concepts.items():
-        for concept, synonyms in table.items():
-            lexicon.meanings[kind, concept] = concept
-            for word in synonyms:
-                lexicon.meanings.setdefault((kind, word), concept)
-    return lexicon
 
 
 @lru_cache(maxsize=1)
@@ -132,7 +151,39 @@ def _merge(known: dict[str, Any], more: dict[str, Any]) -> None:
         known[concept] = words if isinstance(words, str) else list(dict.fromkeys([*words, *before]))
 
 
-@cache
-def split_words(words: str) -> frozenset[str]:
-    """Return the blank-separated words as a set, made once for each text."""
-    return frozenset(words.split())
+def _concepts(concepts: dict[str, dict[str, list[str]]]) -> Iterator[tuple[str, str, list[str]]]:
+    return ((kind, concept, words) for kind, table in concepts.items() for concept, words in table.items())
+
+
+def _by_word(table: dict[str, str]) -> dict[str, str]:
+    return {word: meaning for meaning, words in table.items() for word in words.split()}
+
+
+def _closed_entries(grammar: dict[str, Any], tables: dict[str, dict[str, str]]) -> dict[str, Entry]:
+    counts = (*tables["count"], *grammar["words"]["vague"].split(), *grammar["words"]["quantity"].split())
+    entries = {word: Entry("Q", noun=word) for word in counts}
+    for tags, words in grammar["closed"].items():
+        for word in words.split():
+            verb = tables["lemma"].get(word, "be" if "B" in tags else "")
+            entries[word] = Entry(tags, noun=word, verb=verb)
+    return entries
+
+
+def _phrases(
+    grammar: dict[str, Any], wordings: dict[str, list[str]], concepts: dict[str, dict[str, list[str]]]
+) -> dict[str, list[Phrase]]:
+    tags = {"object": "N", "figure": "N", "style": "Y"}
+    found = []
+    for predicate, texts in wordings.items():
+        found += [(text, Entry("K" if predicate == "without" else "P", noun=predicate)) for text in texts]
+    found += [(text, Entry("X")) for text in grammar["phrases"]["filler"]]
+    found += [(text, Entry("N", noun=text)) for text in grammar["phrases"]["compounds"]]
+    for kind, concept, words in _concepts(concepts):
+        for text in (concept, *words):
+            if " " in text or kind == "style":
+                found.append((text, Entry(tags.get(kind, "J"), noun=text, kind="" if kind in tags else kind)))
+    phrases: dict[str, list[Phrase]] = {}
+    for text, entry in sorted(found, key=lambda pair: -pair[0].count(" ")):
+        words = tuple(text.split())
+        phrases.setdefault(words[0], []).append(Phrase(words, entry))
+    return phrases

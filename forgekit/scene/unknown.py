@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from forgekit.scene.tokens import Token
+from forgekit.scene.tokens import EDGE, Token
 
 WORDLIKE = re.compile(r"(?!(.)\1)(?=.*[aeiouy]).{3}")
 
@@ -19,25 +19,24 @@ def place_unknown(tokens: list[Token]) -> list[Token]:
     only = not any("N" in token.entry.tags for token in tokens)
     kept: list[Token] = []
     for index, token in enumerate(tokens):
-        if token.entry.tags == "U":
-            following = next((t for t in tokens[index + 1 :] if t.entry.tags != "U"), None)
-            described = following is not None and bool(set("NJQY") & set(following.entry.tags))
-            acts = following is not None and "G" in following.entry.tags and _acts(tokens, index, following)
-            lonely = not described and not (following is not None and following.entry.tags[0] in "DS")
-            if token.proper or only or acts or (lonely and _phrase_is_open(kept)):
-                token.tag = "N"
-            elif not WORDLIKE.match(token.word):
-                continue
-            else:
-                token.tag = "J" if described else "N"
-        kept.append(token)
+        if token.entry.tags != "U":
+            kept.append(token)
+            continue
+        following = next((t for t in tokens[index + 1 :] if t.entry.tags != "U"), EDGE)
+        described = any(tag in following.entry.tags for tag in "NJQY")
+        acts = "G" in following.entry.tags and _acts(tokens, index, following)
+        lonely = not described and following.entry.tags[0] not in "DS"
+        if token.proper or only or acts or (lonely and _phrase_is_open(kept)):
+            kept.append(token._replace(tag="N"))
+        elif WORDLIKE.match(token.word):
+            kept.append(token._replace(tag="J" if described else "N"))
     return kept
 
 
 def _acts(tokens: list[Token], index: int, following: Token) -> bool:
     """Say whether the -ing form behind an unknown word is what it does: "Gandalf saying …", "a zyx running through …"."""
-    after = tokens[index + 2] if tokens[index + 1] is following and index + 2 < len(tokens) else None
-    return index == 0 or after is None or after.entry.tags[0] in "PRXCDS"
+    after = tokens[index + 2] if tokens[index + 1] is following and index + 2 < len(tokens) else EDGE
+    return index == 0 or after.entry.tags[0] in "PRXCDS"
 
 
 def _phrase_is_open(tokens: list[Token]) -> bool:

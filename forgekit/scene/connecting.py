@@ -1,0 +1,157 @@
+"""The words between the objects: verbs, prepositions, pronouns, adjectives and breaks, each of which changes the clause."""
+
+from __future__ import annotations
+
+from forgekit.scene.clauses import Clause, Link, Objects, close_link
+from forgekit.scene.draft import Draft
+from forgekit.scene.placing import AROUND, told_of
+from forgekit.scene.tokens import Token
+
+
+def on_verb(clause: Clause, draft: Draft, index: int) -> Clause:
+    """Take a verb: it opens a link from who does it."""
+    token, previous, link = draft.token(index), draft.token(index - 1), clause.link
+    verb = token.entry.verb or token.word
+    denied = previous.word in ("not", "never")
+    passive = token.tag == "E" and verb != "surround" and not draft.lexicon.hints(verb, "static")
+    described = previous.tag == "J" and token.tag == "V"
+    if link and link.verb == "be" and not link.predicate and not described:  # "is sitting", "has been painted"
+        return clause._replace(link=link._replace(verb=verb, passive=passive, denied=denied))
+    clause = close_link(clause, draft)
+    if (aside := _on_verb_aside(clause, draft, index, verb)) is not None:
+        return aside
+    clause, doers = _doers(clause, draft, token, previous, verb)
+    if not doers:  # "there is a cat"
+        return clause
+    describes = token.tag == "E" and draft.lexicon.hints(verb, "making", "covering")  # "a salad made with sprouts"
+    finite = clause.finite or (token.tag in "VBE" and not describes)
+    return clause._replace(finite=finite, link=Link(doers, verb=verb, passive=passive, denied=denied))
+
+
+def _on_verb_aside(clause: Clause, draft: Draft, index: int, verb: str) -> Clause | None:
+    """Take a verb that is not said of the clause's subject; None where it is."""
+    token, previous = draft.token(index), draft.token(index - 1)
+    if previous.tag == "T" and token.tag == "E":  # 'with "OPEN" written on the door'
+        return clause._replace(link=Link(verb=verb, quoted=True))
+    if clause.owner is not None and clause.finite and token.tag == "V":  # "… whose beard is white holds a lamp"
+        subjects = (clause.owner,)
+        return clause._replace(link=Link(subjects, verb=verb), owner=None, subjects=subjects)
+    if previous.word == "there":  # "on the right there is a …": nothing said before is meant
+        return clause._replace(group=(), linked="", subjects=(), finite=False)
+    if previous.word in ("that", "which", "who") and clause.group:
+        nearest = clause.group[-1:]
+        return clause._replace(subjects=clause.subjects or nearest, link=Link(nearest, verb=verb))
+    if token.tag == "B" and verb == "be" and _begins_with_place(draft, index):  # "…, and on the right is a cat"
+        return clause._replace(group=(), linked="", subjects=())
+    return None
+
+
+def _begins_with_place(draft: Draft, index: int) -> bool:
+    """Say whether a preposition begins the clause whose verb stands at `index`, so that its subject follows."""
+    start = index
+    while start and draft.token(start - 1).tag not in "XCVBGE":
+        start -= 1
+    return start < index and draft.token(start).tag == "P" and draft.token(start - 1).tag in "XC"
+
+
+def _doers(clause: Clause, draft: Draft, token: Token, previous: Token, verb: str) -> tuple[Clause, Objects]:
+    """Return who does the verb, and the clause with its subjects settled."""
+    if token.tag in "GE" and previous.tag == "N" and clause.group:
+        doers = _agents(clause, draft, verb)
+        return (clause if clause.subjects or clause.linked else clause._replace(subjects=clause.group)), doers
+    if clause.finite and previous.tag == "N" and len(clause.group) > 1:  # joined on by "and": a new clause may begin
+        clause = clause._replace(subjects=clause.group[-1:])
+    elif not clause.linked:
+        clause = clause._replace(subjects=clause.group)
+    return clause, clause.subjects
+
+
+def _agents(clause: Clause, draft: Draft, verb: str) -> Objects:
+    """Return who does what an -ing form or participle behind a noun says: the thing named last, or the subject."""
+    if not clause.linked:
+        return clause.group
+    subjects, nearest = clause.subjects, clause.group[-1:]
+    if not subjects:
+        return nearest
+    lifeless, around = not draft.is_living(nearest[0]), draft.is_any(subjects[0], *AROUND)
+    if lifeless and not around and draft.has(subjects[0], nearest[0]):
+        return subjects  # "a girl with black hair jumping"
+    if clause.linked == "prep" and draft.is_any(nearest[0], *AROUND) and draft.owner_of(nearest[0]) is None:
+        return subjects  # "a vase in a field towering over the chairs"
+    if lifeless and draft.lexicon.hints(verb, "agent") and draft.is_living(subjects[0]):
+        return subjects
+    return nearest
+
+
+def on_preposition(clause: Clause, draft: Draft, index: int) -> Clause:
+    """Take a preposition: it says what the verb before it does, or opens a link of its own."""
+    token, previous, link = draft.token(index), draft.token(index - 1), clause.link
+    predicate, lexicon = token.value or token.word, draft.lexicon
+    if link and link.verb and not link.predicate:
+        makes = token.value in ("of", "from") and lexicon.hints(link.verb, "making")
+        turned = lexicon.tables["turned"].get(f"{link.verb}-{token.word}", "")
+        return clause._replace(link=link._replace(predicate=predicate, wording=token.word, makes=makes, turned=turned))
+    if draft.negations and previous.tag == "N":  # "without gloves in a room": the room is there
+        clause = clause._replace(negated=False)
+    if previous.tag == "Y" and not draft.objects:  # "watercolor of a cat"
+        return clause
+    subjects, near = told_of(clause, draft, token, previous)
+    if not clause.subjects and not clause.linked:
+        clause = clause._replace(subjects=subjects)
+    return close_link(clause, draft)._replace(link=Link(subjects, predicate, token.word, near=near))
+
+
+def on_pronoun(clause: Clause, draft: Draft, word: str) -> Clause:
+    """Let "she", "it", "they" stand for the subject of the sentence before, or for what a place is told from.
+
+    "A plate with a fork beside it": the nearest thing before the fork. Elsewhere they end a link.
+    """
+    if word in ("who", "which", "that", "there", "what"):
+        return clause
+    link = clause.link
+    if link and link.subjects and link.predicate in draft.lexicon.places and word in ("it", "him", "her", "them"):
+        if link.near and link.near[0] > max(link.subjects):  # "a racket has a ball on it"
+            link = link._replace(subjects=link.near)
+            clause = clause._replace(link=link)
+        things, place = _told_from(clause, draft, link, word)
+        if place is not None:
+            for thing in things:
+                draft.relate(thing, link.predicate, place, link.verb)
+            return clause._replace(link=None, linked="prep")
+    clause = close_link(clause, draft)
+    return clause if clause.group else clause._replace(group=clause.spoken_of, linked="")
+
+
+def _told_from(clause: Clause, draft: Draft, link: Link, word: str) -> tuple[Objects, int | None]:
+    """Return what is placed, and the thing that the pronoun means, if any."""
+    owner = draft.owner_of(link.subjects[-1], ("with",))
+    if owner is not None:  # "a desk with a lamp and a printer on it"
+        named = {*clause.group, *link.subjects}
+        return tuple(sorted(item for item in named if draft.has(owner, item, ("with",)))), owner
+    earlier = range(min(link.subjects) - 1, -1, -1)
+    meant = next((index for index in earlier if word in ("it", "them") or draft.is_living(index)), None)
+    if meant is None and clause.group and clause.group[-1] not in link.subjects:  # "… with a sign posted under it"
+        return clause.group[-1:], link.subjects[0]
+    return link.subjects, meant
+
+
+def on_adjective(clause: Clause, draft: Draft, token: Token) -> Clause:
+    """Take an adjective without a noun: "a circle that is red", "the wall was round and blue"."""
+    subjects = clause.link.subjects if clause.link and clause.link.verb == "be" else clause.group[-1:]
+    if not clause.negated and token.entry.kind:
+        draft.describe(subjects, [(token.entry.kind, token.value or token.word)])
+    return clause._replace(negated=False)
+
+
+def on_break(clause: Clause, draft: Draft, index: int) -> Clause:
+    """Take a mark or a conjunction: the clause ends, or its list goes on."""
+    token, link = draft.token(index), clause.link
+    if token.word in ".;!?:" or token.word in ("while", "whereas", "as"):
+        clause = close_link(clause, draft)
+        spoken_of = clause.subjects or clause.group[:1] or clause.spoken_of
+        leading = clause.leading if token.word == ":" else None
+        return Clause(told_of=clause.told_of, leading=leading, spoken_of=spoken_of, fresh=False)
+    if token.word in (",", "and", "but", "&", "plus") and link and not link.lists:
+        goes_on = link.verb == "be" and draft.token(index + 1).tag in "JR"
+        clause = clause if goes_on else close_link(clause, draft)
+    return clause._replace(negated=clause.negated and token.word not in (",", "but"), fresh=False)

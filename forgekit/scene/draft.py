@@ -1,0 +1,154 @@
+"""The scene as it grows in one pass over a text, and what is known of the things in it. Objects are named by their index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from forgekit.scene.lexicon import Lexicon
+from forgekit.scene.phrases import Attribute, NounPhrase, read_noun_phrase, token_at
+from forgekit.scene.tokens import Token
+
+HAVING = ("with", "wear")
+
+
+class Draft:
+    """The document of a text, to which things are only added, and the text it is read from."""
+
+    def __init__(self, tokens: list[Token], lexicon: Lexicon) -> None:
+        self.tokens = tuple(tokens)
+        self.lexicon = lexicon
+        self.objects: list[dict[str, Any]] = []
+        self.relations: list[dict[str, Any]] = []
+        self.negations: list[dict[str, Any]] = []
+        self.rendered_text: list[str] = []
+        self.styles: list[str] = []
+        self.background: str | None = None
+        self.framed = False  # whether the text has said what kind of picture it is
+        self._last: NounPhrase | None = None  # the phrase of the object added last
+
+    def document(self) -> dict[str, Any]:
+        """Return what was found, in the form that `scenes.elements` stores."""
+        return {
+            "objects": self.objects,
+            "relations": self.relations,
+            "background": self.background,
+            "style": ", ".join(dict.fromkeys(self.styles)) or None,
+            "rendered_text": self.rendered_text,
+            "negations": self.negations,
+        }
+
+    # the text
+
+    def token(self, index: int) -> Token:
+        """Return the token at `index`, or EDGE outside of the text."""
+        return token_at(self.tokens, index)
+
+    def phrase(self, index: int) -> NounPhrase | None:
+        """Return the noun phrase that begins at token `index`, or None where none does."""
+        return read_noun_phrase(self.tokens, index, self.lexicon)
+
+    def phrase_of(self, index: int) -> NounPhrase | None:
+        """Return the phrase that named the object, if it was named just now."""
+        return self._last if index == len(self.objects) - 1 else None
+
+    def token_after(self, index: int) -> Token | None:
+        """Return the token behind the object."""
+        end = self.objects[index]["span"][1]
+        return next((token for token in self.tokens if token.start >= end), None)
+
+    # what is added
+
+    def add(self, phrase: NounPhrase) -> int:
+        """Add the object that the phrase names, or find the one it speaks of again; return its index."""
+        bare = not phrase.numbered and phrase.count is None and not phrase.plural and not phrase.attributes
+        if (phrase.determiner == "the" or bare) and (known := self._spoken_of(phrase)) is not None:
+            return known
+        attributes = self._shared_colors(phrase) if bare else phrase.attributes
+        item = {"name": phrase.name, "count": self._count(phrase), "attributes": _listed(attributes)}
+        self.objects.append(item | {"span": [phrase.start, phrase.end]})
+        self._last = phrase
+        return len(self.objects) - 1
+
+    def describe(self, subjects: Iterable[int], attributes: Iterable[Attribute]) -> None:
+        """Add attributes to objects."""
+        for subject in subjects:
+            self.objects[subject]["attributes"] += _listed(attributes)
+
+    def negate(self, phrase: NounPhrase) -> None:
+        """Add what must not be there."""
+        span = [phrase.start, phrase.end]
+        self.negations.append({"name": phrase.name, "attributes": _listed(phrase.attributes), "span": span})
+
+    def relate(self, subject: int, predicate: str, item: int | None, verb: str = "") -> None:
+        """Add a relation, or an action where `item` is None; what someone is inside may be worn."""
+        if subject == item:
+            return
+        if predicate == "inside" and item is not None:
+            worn = self.is_any(item, "worn") and not self.is_any(subject, "worn")
+            predicate = "wear" if worn else predicate
+        relation: dict[str, Any] = {"subject": subject, "predicate": predicate, "object": item}
+        if verb not in ("", "be") and item is not None and predicate in self.lexicon.places:
+            relation["verb"] = verb
+        if relation not in self.relations:
+            self.relations.append(relation)
+
+    # what is known
+
+    def is_any(self, index: int, *lists: str) -> bool:
+        """Say whether the object's noun is in one of the lexicon's lists."""
+        return self.lexicon.hints(self.objects[index]["name"].split()[-1], *lists)
+
+    def is_living(self, index: int) -> bool:
+        """Say whether the object is a person or an animal."""
+        return self.lexicon.is_living(self.objects[index]["name"])
+
+    def are_figures(self, *indexes: int) -> bool:
+        """Say whether all the objects are plane figures."""
+        return all(("figure", self.objects[index]["name"]) in self.lexicon.meanings for index in indexes)
+
+    def owner_of(self, index: int, predicates: tuple[str, ...] = HAVING) -> int | None:
+        """Return who was first said to have or wear the object, if anyone was."""
+        owners = (r["subject"] for r in self.relations if r["object"] == index and r["predicate"] in predicates)
+        return next(owners, None)
+
+    def has(self, owner: int, index: int, predicates: tuple[str, ...] = (*HAVING, "hold", "carry")) -> bool:
+        """Say whether the owner was said to have, wear or hold the object."""
+        ends = owner, index
+        return any((r["subject"], r["object"]) == ends and r["predicate"] in predicates for r in self.relations)
+
+    # how an object is added
+
+    def _count(self, phrase: NounPhrase) -> int | str:
+        if phrase.count is not None:
+            return phrase.count
+        noun, lexicon = phrase.head.noun, self.lexicon
+        many = phrase.plural or noun in lexicon.words["plural"]
+        many = many or (not phrase.determiner and noun.endswith(lexicon.endings["same_plural"]))
+        return "some" if many and phrase.determiner not in ("a", "an") else 1
+
+    def _shared_colors(self, phrase: NounPhrase) -> list[Attribute]:
+        """Return the colours said of two things at once: the door's in "a white sink and door"."""
+        last = self._last
+        if last is None or last.determiner not in ("a", "an") or last.plural:
+            return []
+        joined = self.token(last.after).word in ("and", "&") and self.token(last.after + 1).start == phrase.start
+        is_living = self.lexicon.is_living
+        other_sort = phrase.head.noun in self.lexicon.words["mass"] or (
+            is_living(phrase.name) and not is_living(last.name)
+        )
+        return [a for a in last.attributes if a[0] == "color"] if joined and not other_sort else []
+
+    def _spoken_of(self, phrase: NounPhrase) -> int | None:
+        """Return the object that "the …" means, if one of that name is in the scene and nothing said of both differs."""
+        for index, item in enumerate(self.objects):
+            same = item["name"] == phrase.name
+            if same or (" " not in phrase.name and item["name"].split()[-1] == phrase.name):
+                known = {a["kind"]: a["value"] for a in item["attributes"]}
+                if all(known.get(kind) == value for kind, value in phrase.attributes):
+                    return index
+        return None
+
+
+def _listed(attributes: Iterable[Attribute]) -> list[dict[str, str]]:
+    return [{"kind": kind, "value": value} for kind, value in attributes]
