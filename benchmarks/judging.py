@@ -92,7 +92,7 @@ def stage(folder: Path, shape: dict[str, Any], images: int, repeats: int) -> dic
 
     def run_stage() -> None:
         judge_again(store)
-        judge._remembered.clear()  # the loop encodes its texts anew, too
+        judge._features.clear()  # the loop encodes its texts anew, too
         fk.evaluate_images(store, vision_models=[judge])
 
     times = race({"ours": run_stage, "theirs": partial(open_clip_loop, loaded, files)}, repeats)
@@ -113,7 +113,7 @@ def clipscore(folder: Path, shape: dict[str, Any], images: int, repeats: int) ->
     metric = CLIPScore(model_name_or_path=partial(transformers_clip, shape))
 
     def run_judge() -> None:
-        judge._remembered.clear()
+        judge._features.clear()
         judge.judge([image for image, _ in items], [scene for _, scene in items])
 
     def run_metric(texts: list[list[str]]) -> None:
@@ -135,7 +135,7 @@ def vqa(folder: Path, images: int, repeats: int) -> dict[str, Any]:
     """Time all questions of an image in one go against one call of the same model per question."""
     import torch
 
-    from forgekit.models.vqa import VQAJudge
+    from forgekit.models.vlm import VQAJudge
     from training.judge_training import export_transformers
     from training.train_fuyu import build_model, build_tokenizer
 

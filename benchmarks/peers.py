@@ -68,9 +68,9 @@ def build_clip(folder: Path, shape: dict[str, Any]) -> str:
 
 def texts_of(scene: Scene) -> list[str]:
     """Return all texts that the contrastive judge compares with an image of the scene, as it chooses them."""
-    from forgekit.models.contrastive import _Plan
+    from forgekit.models.clip import Plan
 
-    return _Plan.of(scene, {}).texts
+    return Plan.of(scene, {}).texts
 
 
 def open_clip_loop(loaded: tuple[Any, Any, Any], files: list[tuple[Path, Scene]], batch: int = 64) -> list[np.ndarray]:

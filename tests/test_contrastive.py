@@ -1,8 +1,7 @@
-"""The contrastive family on small open_clip models of random weights, built here, and on mini-clip."""
+"""The contrastive family on small open_clip models of random weights."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,13 +9,14 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from tiny_judges import build_clip
 
 from forgekit.errors import ItemError, ParameterError, UnknownModelError
 from forgekit.models import Judgement, VisionModel, load_model
-from forgekit.models import contrastive as module
-from forgekit.models.contrastive import KNOWN, ContrastiveJudge, from_address
+from forgekit.models import clip as module
+from forgekit.models.clip import ContrastiveJudge
 from forgekit.scene import Scene, parse
+from forgekit.scene.elements import NOTHING
 
 TEXTS = ("a red circle left of a blue square", "two pink hearts on a white background, watercolor", "a star, no rings")
 
@@ -29,23 +29,9 @@ def picture(seed: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 
 
-def build(folder, **extra):
-    """Write a CLIP like ViT-L-14, but tiny and with random weights, in the layout that `local-dir:` reads."""
-    vision = {"image_size": 32, "patch_size": 8, "width": 32, "head_width": 16, "layers": 2}
-    text = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
-    config = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text, **extra}
-    preprocess = {"size": [32, 32], "mean": [0.5] * 3, "std": [0.5] * 3}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}))
-    torch.manual_seed(0)
-    model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
-    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
-    return folder
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("models") / "tiny-clip")
+    return build_clip(tmp_path_factory.mktemp("models") / "tiny-clip")
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +79,7 @@ def test_a_batch_gives_the_verdicts_of_single_images(judge):
 
 
 def test_a_contrast_that_the_scene_asks_for_elsewhere_is_no_contrast():
-    plan = module._Plan.of(scene("a scarlet disc next to a blue box"), {})
+    plan = module.Plan.of(scene("a scarlet disc next to a blue box"), {})
     contrasts = {element.key: options for element, options in plan.options}
     assert "a square" not in contrasts["object:0"]  # the box is one
     assert "a triangle" in contrasts["object:0"]
@@ -103,7 +89,7 @@ def test_absence_is_success_for_a_negation(judge):
     (verdict,) = judge.judge([picture(2)], [scene("a star, no rings")])
     towers = judge._towers
     image = towers.encode_images([picture(2)])[0]
-    ring, nothing = (towers.scale * float(image @ t) for t in towers.encode_texts(["a ring", module.NOTHING], "{}"))
+    ring, nothing = (towers.scale * float(image @ t) for t in towers.encode_texts(["a ring", NOTHING]))
     assert verdict.element_scores["negation:0"] == pytest.approx(1 / (1 + np.exp(ring - nothing)), abs=1e-5)
 
 
@@ -135,7 +121,7 @@ def test_full_memory_halves_the_batch_and_loses_nothing(judge, monkeypatch):
 def test_each_distinct_phrase_and_each_image_is_encoded_once(judge, monkeypatch):
     fresh, texts, images = replace(judge), [], []
     encode_texts, encode_images = module._Towers.encode_texts, module._Towers.encode_images
-    monkeypatch.setattr(module._Towers, "encode_texts", lambda s, t, p: texts.extend(t) or encode_texts(s, t, p))
+    monkeypatch.setattr(module._Towers, "encode_texts", lambda s, t: texts.extend(t) or encode_texts(s, t))
     monkeypatch.setattr(module._Towers, "encode_images", lambda s, i: images.extend(i) or encode_images(s, i))
     one = picture(0)
     for _ in range(2):
@@ -152,7 +138,7 @@ def test_what_a_context_cuts_off_is_recorded(judge):
 
 
 def test_the_key_changes_with_the_template_and_the_weights_but_not_with_the_batch_size(judge, tmp_path):
-    other = build(tmp_path / "tiny-clip", init_logit_bias=-1.0)
+    other = build_clip(tmp_path / "tiny-clip", init_logit_bias=-1.0)
     assert replace(judge, template="a photo of {}").judge_key != judge.judge_key
     assert replace(judge, model=f"local-dir:{other}").judge_key != judge.judge_key
     assert replace(judge, batch_size=1, device="cpu").judge_key == judge.judge_key
@@ -161,7 +147,7 @@ def test_the_key_changes_with_the_template_and_the_weights_but_not_with_the_batc
 def test_missing_weights_are_an_error_that_names_the_way_out(folder, tmp_path):
     (tmp_path / "open_clip_config.json").write_text((folder / "open_clip_config.json").read_text())
     with pytest.raises(UnknownModelError, match="local-dir:/path"):
-        from_address(f"local-dir:{tmp_path}").judge([picture(0)], [scene("a star")])
+        ContrastiveJudge.from_address(f"local-dir:{tmp_path}").judge([picture(0)], [scene("a star")])
 
 
 def test_a_template_without_a_place_for_the_phrase_is_refused():
@@ -170,9 +156,8 @@ def test_a_template_without_a_place_for_the_phrase_is_refused():
 
 
 def test_addresses_name_open_clip_models_folders_and_hub_repositories(folder):
-    named = from_address("open_clip:ViT-B-32/laion2b_s34b_b79k")
+    named = ContrastiveJudge.from_address("open_clip:ViT-B-32/laion2b_s34b_b79k")
     assert (named.model, named.pretrained) == ("ViT-B-32", "laion2b_s34b_b79k")
-    assert from_address(f"local-dir:{folder}").model == f"local-dir:{folder}"
-    assert from_address("laion/CLIP-ViT-B-32-laion2B-s34B-b79K").model.startswith("hf-hub:laion/")
-    assert from_address("Qwen/Qwen3-VL-2B-Instruct") is None
-    assert (KNOWN["CLIP-L14"].model, KNOWN["CLIP-L14"].pretrained) == ("ViT-L-14", "openai")
+    assert ContrastiveJudge.from_address(f"local-dir:{folder}").model == f"local-dir:{folder}"
+    assert ContrastiveJudge.from_address("laion/CLIP-ViT-B-32-laion2B-s34B-b79K").model.startswith("hf-hub:laion/")
+    assert ContrastiveJudge.from_address("Qwen/Qwen3-VL-2B-Instruct") is None

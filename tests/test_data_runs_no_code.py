@@ -248,7 +248,7 @@ def test_a_model_folder_with_code_of_its_own_is_not_asked_about_but_refused(tmp_
     settings = {"model_type": "own", "auto_map": {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"}}
     (folder / "config.json").write_text(json.dumps(settings))
     (folder / "tokenizer_config.json").write_text(json.dumps({"auto_map": {"AutoTokenizer": ["own.C", None]}}))
-    with pytest.raises(UnknownModelError, match="cannot be loaded"):
+    with pytest.raises(UnknownModelError, match="no weights could be loaded"):
         fk.load_model("language_model", str(folder)).generate(["hello"])
     assert not trap.exists()
 

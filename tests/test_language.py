@@ -23,7 +23,7 @@ def test_a_local_folder_loads_as_a_language_model_and_answers_the_same_twice(tin
 
 def test_a_folder_without_weights_says_so(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
-    with pytest.raises(UnknownModelError, match="cannot be loaded"):
+    with pytest.raises(UnknownModelError, match="no weights could be loaded"):
         load_model("language_model", str(tmp_path)).generate(["hello"])
 
 

@@ -1,25 +1,52 @@
-"""Detecting judges (transformers): which objects are where, by GenEval's rules, with reasons in words."""
+"""Detecting judges (transformers): which objects are where, by GenEval's rules, with reasons in words.
+
+Two kinds of architecture differ in when they read the phrases. OWL-ViT and OWLv2 compare finished image tokens with
+phrases, so each image and each distinct phrase is encoded once. Grounding DINO reads both together, so an image is
+passed once for all its phrases, or for as many as the text encoder takes.
+"""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from cachetools import LRUCache
+
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
-from forgekit.models import Judgement
-from forgekit.models.batches import MINI_WEIGHTS, in_batches, known_identity, load_transformers, present, shown
-from forgekit.models.sighting import POSITION_RULES, Rules, Sighting
-from forgekit.models.sought import Sought
+from forgekit.models.checks import Sought
+from forgekit.models.geneval import Proposals, Rules, Sighting
+from forgekit.models.naming import plain_name
+from forgekit.models.roles import Judgement
+from forgekit.models.running import (
+    as_rgb,
+    distinct_images,
+    in_batches,
+    load_transformers,
+    on_device,
+    placement,
+    quiet,
+    remembered,
+    weights_needed,
+    weights_of,
+)
 from forgekit.scene import Scene
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
-    from forgekit.models.detecting import Detector, Proposals
+OWL = ("owlvit", "owlv2")
+GROUNDING = ("grounding-dino", "mm-grounding-dino")
+MARKS = ("owlvit", "owl-vit", "owlv2", "grounding-dino", "grounding_dino", "groundingdino")  # in names of repositories
+ENTRY = "config.json"  # a file that every repository of transformers has
+REMEMBERED = 20_000  # phrases whose features are kept
 
 
 @dataclass(frozen=True)
@@ -52,7 +79,6 @@ class DetectorJudge:
     count_threshold: float = 0.9  # GenEval's, of a detection that is counted
     most: int = 16  # objects of one phrase; GenEval's limit
     overlap: float = 0.5  # intersection over union from which two boxes are the same thing
-    position_rule: str = "geneval"  # or "t2i-compbench"
     shrink: float = 0.1  # share of the two sizes by which objects must be apart to have a direction
     attributes: tuple[str, ...] = ("color",)  # kinds of attribute put into phrases
     rivals: bool = True
@@ -63,11 +89,15 @@ class DetectorJudge:
         """Refuse settings that no detector can have."""
         if "{}" not in self.template:
             raise ParameterError(f"template={self.template!r} of {self.name}: put {{}} where the phrase belongs")
-        if self.position_rule not in POSITION_RULES:
-            raise ParameterError(f"position_rule={self.position_rule!r} of {self.name}: one of {list(POSITION_RULES)}")
         for field in ("threshold", "count_threshold"):
             if not 0 < getattr(self, field) < 1:
                 raise ParameterError(f"{field}={getattr(self, field)} of {self.name}: a score between 0 and 1")
+
+    @classmethod
+    def from_address(cls, address: str) -> DetectorJudge | None:
+        """Return the judge for a folder or Hugging Face id of OWL-ViT, OWLv2 or Grounding DINO; else None."""
+        name = plain_name(address, ENTRY)
+        return cls(name, address) if name and _is_detector(address, name) else None
 
     @property
     def judge_key(self) -> str:
@@ -75,24 +105,16 @@ class DetectorJudge:
         return content_hash(
             {
                 "family": "detector",
-                "weights": [shown(self.repo), known_identity(self, self.repo, self.revision, "config.json")],
+                "weights": weights_of(self, self.repo, ENTRY),
                 "asking": [self.template, list(self.attributes), self.rivals],
-                "rules": vars(self._rules),
+                "rules": {**vars(self._rules), "position": "geneval"},
                 "thresholds": [self.adhering_at],
             }
         )
 
     @cached_property
     def _rules(self) -> Rules:
-        return Rules(
-            threshold=self.threshold,
-            count_threshold=self.count_threshold,
-            most=self.most,
-            overlap=self.overlap,
-            position=self.position_rule,
-            shrink=self.shrink,
-            unwanted_at=self.unwanted_at,
-        )
+        return Rules(**{name: getattr(self, name) for name in Rules.__annotations__})
 
     def judge(self, images: Sequence[Image], scenes: Sequence[Scene]) -> list[Judgement | ItemError]:
         """Judge `images[i]` against `scenes[i]`, in order. An image that cannot be read becomes an ItemError.
@@ -101,16 +123,15 @@ class DetectorJudge:
             UnknownModelError: the weights are not there.
             ParameterError: the weights are of no architecture this family runs.
         """
-        plans = {id(scene): Sought.of(scene, self.attributes, rivals=self.rivals) for scene in scenes}
         detector = self._detector
+        plans = {id(scene): Sought.of(scene, self.attributes, rivals=self.rivals) for scene in scenes}
+        items = [(image, plans[id(scene)]) for image, scene in zip(images, scenes, strict=True)]
 
-        def work(items: Sequence[tuple[Image, Sought]]) -> list[Judgement]:
-            found = detector.propose([image for image, _ in items], [sought.phrases for _, sought in items])
-            return [self._verdict(sought, each) for (_, sought), each in zip(items, found, strict=True)]
+        def work(batch: Sequence[tuple[Image, Sought]]) -> list[Judgement]:
+            found = detector.propose([image for image, _ in batch], [sought.phrases for _, sought in batch])
+            return [self._verdict(sought, proposals) for (_, sought), proposals in zip(batch, found, strict=True)]
 
-        return in_batches(
-            [(image, plans[id(scene)]) for image, scene in zip(images, scenes, strict=True)], self.batch_size, work
-        )
+        return in_batches(items, self.batch_size, work, self.name)
 
     def _verdict(self, sought: Sought, proposals: Proposals) -> Judgement:
         sighting = Sighting(sought, proposals, self._rules)
@@ -121,70 +142,146 @@ class DetectorJudge:
             else:
                 sighting.refuse(check, f"the model cannot read all of {cut!r}")
         scores = list(sighting.scores.values())
-        whole = 1.0
-        for score in scores:
-            whole = None if whole is None or score is None else whole * score
+        whole = math.prod(scores) if scores and None not in scores else None
         return Judgement(
             element_scores=sighting.scores,
-            text_match_score=whole if scores else None,
+            text_match_score=whole,
             description=sighting.description(),
             unwanted_elements=sighting.unwanted(),
             reasons=sighting.reasons,
-            metrics={"geneval": float(not sighting.reasons) if whole is not None and scores else None},
+            metrics={"geneval": float(not sighting.reasons) if whole is not None else None},
         )
 
     @cached_property
     def _detector(self) -> Detector:
-        from forgekit.models.detecting import Detector
-
-        return load_transformers(Detector, self, self.template)
-
-
-KNOWN: Mapping[str, DetectorJudge] = {
-    judge.name: judge
-    for judge in (
-        DetectorJudge(
-            "mini-owl",
-            str(MINI_WEIGHTS / "owl"),
-            device="cpu",  # small enough, and its verdicts are then the same with and without a GPU
-            batch_size=64,
-            threshold=0.5,
-            overlap=0.05,  # its boxes are off by some pixels, and nothing overlaps in the mini world
-        ),
-        # The scores of these are lower than those of the closed-vocabulary detector GenEval's thresholds are for.
-        DetectorJudge(
-            "OWL-ViT", "google/owlvit-large-patch14", template="a photo of {}", threshold=0.1, count_threshold=0.2
-        ),
-        DetectorJudge(
-            "OWLv2", "google/owlv2-large-patch14-ensemble", template="a photo of {}", threshold=0.2, count_threshold=0.3
-        ),
-        DetectorJudge("Grounding-DINO-tiny", "IDEA-Research/grounding-dino-tiny", threshold=0.3, count_threshold=0.4),
-        DetectorJudge("Grounding-DINO", "IDEA-Research/grounding-dino-base", threshold=0.3, count_threshold=0.4),
-    )
-    if present(judge.repo)
-}
-_MARKS = ("owlvit", "owl-vit", "owlv2", "grounding-dino", "grounding_dino", "groundingdino")
+        with weights_needed(self.name, self.repo):
+            return Detector(self.repo, self.revision, *placement(self), self.template)
 
 
-def is_detector(address: str) -> bool:
+def _is_detector(address: str, name: str) -> bool:
     """Whether `address` is a folder with such a detector's weights, or a Hugging Face id that is named like one."""
-    config = Path(address) / "config.json"
-    if config.is_file():
-        import json
-
-        from forgekit.models.detecting import GROUNDING, OWL
-
-        try:
-            return json.loads(config.read_text()).get("model_type") in OWL + GROUNDING
-        except (OSError, ValueError, AttributeError):
-            return False
-    owner, _, model = address.partition("/")
-    return owner not in ("", ".", "..", "~") and "/" not in model and any(mark in model.lower() for mark in _MARKS)
+    config = Path(address) / ENTRY
+    if not config.is_file():
+        return any(mark in name.lower() for mark in MARKS)
+    try:
+        return json.loads(config.read_text()).get("model_type") in OWL + GROUNDING
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
-def from_address(address: str) -> DetectorJudge | None:
-    """Return the judge for a transformers folder or Hugging Face id of OWL-ViT, OWLv2 or Grounding DINO; else None."""
-    if not is_detector(address):
-        return None
-    folder = Path(address)
-    return DetectorJudge(folder.resolve().name if folder.is_dir() else address.partition("/")[2], address)
+class Detector:
+    """A loaded detector with its processor."""
+
+    def __init__(self, repo: str, revision: str | None, device: str, dtype: str, template: str) -> None:
+        """Load from a hub id or local folder. `template` holds {} where a phrase belongs.
+
+        Raises:
+            ParameterError: the architecture is none of OWL-ViT, OWLv2 and Grounding DINO.
+        """
+        self.model, self.processor = load_transformers(
+            "AutoModelForZeroShotObjectDetection", repo, revision, device, dtype
+        )
+        kind = self.model.config.model_type
+        if kind not in OWL + GROUNDING:
+            raise ParameterError(f"{repo!r} is a {kind}: detectors can be of {', '.join(OWL + GROUNDING)}")
+        self.template, self.kind = template, kind
+        self.tokenizer = self.processor.tokenizer
+        text = self.model.config.text_config
+        self.context = text.max_position_embeddings if kind in OWL else self.model.config.max_text_len
+        self._queries: LRUCache[str, Tensor] = LRUCache(REMEMBERED)
+
+    def fits(self, phrase: str) -> bool:
+        """Whether the text encoder reads the phrase to its end."""
+        return len(self.tokenizer(self.template.format(phrase)).input_ids) <= self.context
+
+    def propose(self, images: Sequence[Image], phrases: Sequence[Sequence[str]]) -> list[Proposals]:
+        """Return the boxes of each image with scores for each of its own phrases, in order.
+
+        Raises:
+            OSError: an image is cut short or damaged.
+            ValueError: the model gave no numbers.
+        """
+        import torch
+
+        with torch.inference_mode():
+            found = (self._compare if self.kind in OWL else self._ground)(images, phrases)
+        for proposals in found:
+            if not (np.isfinite(proposals.scores).all() and np.isfinite(proposals.boxes).all()):
+                raise ValueError("the detector gave no number (nan) for this image")
+        return [proposals.best() for proposals in found]
+
+    def _compare(self, images: Sequence[Image], phrases: Sequence[Sequence[str]]) -> list[Proposals]:
+        """Do it with OWL-ViT or OWLv2."""
+        import torch
+
+        queries = remembered(self._queries, [p for asked in phrases for p in asked], self._encode_phrases)
+        pictures, places = distinct_images(images)
+        pixels = self._pixels(pictures)["pixel_values"]
+        features, _ = self.model.image_embedder(pixel_values=pixels)
+        tokens = features.flatten(1, 2)
+        boxes = self.model.box_predictor(tokens, features)
+        found = []
+        for image, place, asked in zip(images, places, phrases, strict=True):
+            wanted = torch.stack([queries[p] for p in asked]).to(tokens.device)
+            logits, _ = self.model.class_predictor(tokens[place : place + 1], wanted[None])
+            # The pictures of OWLv2 are filled up to squares, at the right and the bottom.
+            size = (max(image.size),) * 2 if self.kind == "owlv2" else image.size
+            found.append(_proposals(boxes[place], logits[0].float().sigmoid(), size))
+        return found
+
+    def _encode_phrases(self, phrases: Sequence[str]) -> Mapping[str, Tensor]:
+        texts = [self.template.format(phrase) for phrase in phrases]
+        words = self.tokenizer(texts, padding=True, truncation=True, max_length=self.context, return_tensors="pt")
+        words = words.to(self.model.device)
+        base = getattr(self.model, self.kind)
+        features = base.get_text_features(words.input_ids, words.attention_mask).pooler_output
+        return dict(zip(phrases, features.cpu(), strict=True))
+
+    def _ground(self, images: Sequence[Image], phrases: Sequence[Sequence[str]]) -> list[Proposals]:
+        """Do it with Grounding DINO."""
+        import torch
+
+        texts = [(i, *text) for i, asked in enumerate(phrases) for text in self._texts(asked)]
+        words = self.tokenizer.pad({"input_ids": [ids for _, ids, _ in texts]}, return_tensors="pt")
+        words = words.to(self.model.device)
+        words["token_type_ids"] = words["input_ids"] * 0
+        output = self.model(**self._pixels([images[i] for i, _, _ in texts]), **words)
+        found: list[list[Proposals]] = [[] for _ in images]
+        for (i, _, spans), logits, boxes in zip(texts, output.logits, output.pred_boxes, strict=True):
+            chances = logits.float().sigmoid()
+            scores = torch.stack([chances[:, start:end].mean(1) for start, end in spans], 1)
+            found[i].append(_proposals(boxes, scores, images[i].size))
+        return [Proposals.side_by_side(passes) for passes in found]
+
+    def _texts(self, phrases: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """Write phrases as "red circle. blue square.", in as few texts as the encoder takes.
+
+        Each text is its token ids, and where in them each phrase lies.
+        """
+        stop, end = self.tokenizer.convert_tokens_to_ids("."), self.tokenizer.sep_token_id
+        texts: list[tuple[list[int], list[tuple[int, int]]]] = []
+        for phrase in phrases:
+            words = self._phrase_ids(phrase)[: self.context - 3]
+            if not texts or len(texts[-1][0]) + len(words) + 2 > self.context:  # its stop, and the end
+                texts.append(([self.tokenizer.cls_token_id], []))
+            ids, spans = texts[-1]
+            spans.append((len(ids), len(ids) + len(words)))
+            ids += [*words, stop]
+        return [([*ids, end], spans) for ids, spans in texts]
+
+    def _phrase_ids(self, phrase: str) -> list[int]:
+        bare = phrase.lower().removeprefix("an ").removeprefix("a ")  # an article is found nowhere in a picture
+        return self.tokenizer(self.template.format(bare), add_special_tokens=False).input_ids
+
+    def _pixels(self, images: Sequence[Image]) -> dict[str, Tensor]:
+        with quiet():
+            inputs = self.processor.image_processor([as_rgb(image) for image in images], return_tensors="pt")
+        return on_device(inputs, self.model)
+
+
+def _proposals(boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> Proposals:
+    """Turn boxes given as centre and size, in shares of a picture, into corners in pixels."""
+    from torchvision.ops import box_convert
+
+    corners = box_convert(boxes.double(), "cxcywh", "xyxy").cpu().numpy() * np.array([*size, *size])
+    return Proposals(corners, scores.double().cpu().numpy())

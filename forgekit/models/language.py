@@ -7,15 +7,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from forgekit.errors import ItemError, UnknownModelError
+from forgekit.errors import ItemError
+from forgekit.models.naming import plain_name
+from forgekit.models.running import in_batches, placement, quiet, weights_needed
 
 TAGGED = re.compile(r"<PROMPT>(.*?)</PROMPT>", re.DOTALL | re.IGNORECASE)
-HUGGING_FACE_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 ENDPOINT = re.compile(r"^(?P<base_url>https?://[^#\s]+)#(?P<model>\S+)$")
-FAILURES = (RuntimeError, ValueError, TypeError, LookupError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -25,11 +24,17 @@ class TransformersLanguageModel:
     name: str
     repo: str  # Hugging Face id or local folder
     revision: str | None = None
-    dtype: str = "auto"
+    dtype: str = "auto"  # the one that the weights are stored in
     device: str = "auto"
     max_new_tokens: int = 256
     temperature: float = 0.0  # 0 takes the likeliest token: the same request has the same answer
     seed: int = 0
+
+    @classmethod
+    def from_address(cls, address: str) -> TransformersLanguageModel | None:
+        """Return the model in a local folder or at a Hugging Face id; None where the address is neither."""
+        name = plain_name(address, "config.json")
+        return cls(name, address) if name else None
 
     def generate(self, requests: Sequence[str]) -> list[str | ItemError]:
         """Answer each request with text, in order, one at a time; a request that fails is an ItemError.
@@ -37,47 +42,32 @@ class TransformersLanguageModel:
         Raises:
             UnknownModelError: the weights are not there.
         """
-        model, tokenizer = self._loaded
-        return [self._answer(model, tokenizer, request) for request in requests]
+        pipeline = self._pipeline
+        return in_batches(requests, 1, lambda batch: [self._answer(pipeline, request) for request in batch], self.name)
 
     @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+    def _pipeline(self) -> Any:
+        from transformers import pipeline
 
-        device = self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(self.repo, revision=self.revision, trust_remote_code=False)
-            model = AutoModelForCausalLM.from_pretrained(
-                self.repo, revision=self.revision, dtype=self.dtype, trust_remote_code=False
+        with quiet(), weights_needed(self.name, self.repo):
+            return pipeline(
+                "text-generation",
+                model=self.repo,
+                revision=self.revision,
+                dtype=self.dtype,
+                device=placement(self)[0],
+                trust_remote_code=False,
             )
-        except (OSError, ValueError) as error:
-            raise UnknownModelError(
-                f"language model {self.repo!r} cannot be loaded: {error}. Give a local folder, or a Hugging Face id "
-                "whose files are in the cache or can be downloaded"
-            ) from error
-        return model.to(device).eval(), tokenizer
 
-    def _answer(self, model: Any, tokenizer: Any, request: str) -> str | ItemError:
+    def _answer(self, pipeline: Any, request: str) -> str:
         import torch
 
-        try:
-            if tokenizer.chat_template:
-                text = tokenizer.apply_chat_template(
-                    [{"role": "user", "content": request}], tokenize=False, add_generation_prompt=True
-                )
-            else:
-                text = request
-            inputs = tokenizer(text, return_tensors="pt", return_token_type_ids=False).to(model.device)
-            sampling = (
-                {"do_sample": True, "temperature": self.temperature} if self.temperature else {"do_sample": False}
-            )
-            torch.manual_seed(self.seed)
-            with torch.inference_mode():
-                tokens = model.generate(**inputs, max_new_tokens=self.max_new_tokens, **sampling)
-            return tokenizer.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
-        except FAILURES as error:
-            return ItemError(f"{self.name}: {type(error).__name__}: {error}")
+        torch.manual_seed(self.seed)
+        sampling = {"do_sample": True, "temperature": self.temperature} if self.temperature else {"do_sample": False}
+        asked = [{"role": "user", "content": request}] if pipeline.tokenizer.chat_template else request
+        with quiet():
+            (answer,) = pipeline(asked, max_new_tokens=self.max_new_tokens, return_full_text=False, **sampling)
+        return answer["generated_text"].strip()
 
 
 @dataclass(frozen=True)
@@ -96,6 +86,12 @@ class EndpointLanguageModel:
     max_tokens: int = 512
     timeout_s: float = 120.0
     retries: int = 2
+
+    @classmethod
+    def from_address(cls, address: str) -> EndpointLanguageModel | None:
+        """Return the model at "http(s)://host/v1#model"; None where the address is of no such form."""
+        endpoint = ENDPOINT.match(address)
+        return cls(endpoint["model"], endpoint["base_url"], endpoint["model"]) if endpoint else None
 
     def generate(self, requests: Sequence[str]) -> list[str | ItemError]:
         """Answer each request with text, in order; a request that fails, after `retries` more tries, is an ItemError."""
@@ -132,25 +128,6 @@ class EndpointLanguageModel:
             return response.json()["choices"][0]["message"]["content"].strip()
         except (requests.RequestException, ValueError, LookupError, AttributeError, TypeError) as error:
             return ItemError(f"{self.name} at {self.base_url}: {type(error).__name__}: {error}")
-
-
-KNOWN: dict[str, TransformersLanguageModel | EndpointLanguageModel] = {
-    "qwen3-4b": TransformersLanguageModel("qwen3-4b", "Qwen/Qwen3-4B-Instruct-2507"),
-    "qwen3-8b": TransformersLanguageModel("qwen3-8b", "Qwen/Qwen3-8B"),
-    "smollm3": TransformersLanguageModel("smollm3", "HuggingFaceTB/SmolLM3-3B"),
-}
-
-
-def from_address(address: str) -> TransformersLanguageModel | EndpointLanguageModel | None:
-    """Return the model at "http(s)://host/v1#model", at a Hugging Face id or in a local folder; else None."""
-    endpoint = ENDPOINT.match(address)
-    if endpoint:
-        return EndpointLanguageModel(endpoint["model"][:32], endpoint["base_url"], endpoint["model"])
-    if (Path(address) / "config.json").exists():
-        return TransformersLanguageModel(Path(address).name[:32], address)
-    if HUGGING_FACE_ID.match(address):
-        return TransformersLanguageModel(address.split("/")[1][:32], address)
-    return None
 
 
 def tagged_prompts(answer: str) -> list[str]:

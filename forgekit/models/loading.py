@@ -1,60 +1,122 @@
-"""What loading and running large models has in common: quiet libraries, weight fingerprints, full memory."""
+"""From a name to a model: `load_model` finds what a caller names, `load_stored_model` what data names."""
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
-from hashlib import sha256
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from importlib import import_module
+from inspect import getattr_static
 from pathlib import Path
+from typing import Any
 
-_PRINT = 1 << 16  # bytes read at the end of each file
+from forgekit.errors import ParameterError, UnknownModelError, did_you_mean
+from forgekit.models.clip import ContrastiveJudge
+from forgekit.models.detector import DetectorJudge
+from forgekit.models.generator import DiffusionGenerator
+from forgekit.models.language import EndpointLanguageModel, TransformersLanguageModel
+from forgekit.models.naming import note_given, was_given, why_refused
+from forgekit.models.roles import PROTOCOLS
+from forgekit.models.running import EMBEDDED
+from forgekit.models.vlm import VQAJudge
 
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence diffusers' and transformers' progress bars and warnings for a while, then restore what was set."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    libraries = (diffusers_logging, transformers_logging)
-    before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
-    for library in libraries:
-        library.set_verbosity_error()
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for library, (verbosity, bar) in zip(libraries, before, strict=True):
-            library.set_verbosity(verbosity)
-            if bar:
-                library.enable_progress_bar()
+# The families of a role are asked in order for what is at an address; VQAJudge takes any model of transformers.
+FAMILIES: Mapping[str, Sequence[type]] = {
+    "image_generator": (DiffusionGenerator,),
+    "vision_model": (ContrastiveJudge, DetectorJudge, VQAJudge),
+    "language_model": (EndpointLanguageModel, TransformersLanguageModel),
+}
 
 
-def fingerprint(folder: Path) -> str:
-    """Return a hash that changes with the weights and settings in `folder`: 16 hex digits.
+def load_model(role: str, model: Any) -> Any:
+    """Return the model of `role` that `model` stands for.
 
-    Reads each file's name, size and end only, which takes milliseconds for any model and misses no training step.
+    `model` is an object that fulfils the role's Protocol (returned as it is), a known name, what a family
+    takes as an address (a Hugging Face id, a local folder), or `"module:factory"`. Weights load on first use.
+    It is for what a caller passes, and can run code; `load_stored_model` is for what data says.
+
+    Raises:
+        UnknownModelError: no family of the role knows the name; the message lists the known ones.
+        ParameterError: the object lacks a method of the role's Protocol.
     """
-    digest = sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            file.seek(max(0, size - _PRINT))
-            digest.update(f"{path.relative_to(folder).as_posix()} {size} ".encode() + file.read())
-    return digest.hexdigest()[:16]
+    if not isinstance(model, str):
+        return _checked(role, model)
+    found = _found(role, model)
+    note_given(model)
+    return found
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether `error` says that the memory of the processor or the accelerator is full."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+def load_stored_model(role: str, name: str, *, within: Path | None = None) -> Any:
+    """Return the model of `role` that a row, a plan or a store names: never code or a network address out of data.
+
+    A known name, a Hugging Face id, or a folder of plain weights inside the working folder or `within`. Anything else
+    must have been given to this process as an argument, or be listed in the environment variable
+    FORGEKIT_TRUSTED_MODELS (addresses and folders, between commas).
+
+    Raises:
+        UnknownModelError: data may not name it, or no family of the role knows the name.
+    """
+    if not was_given(name) and (reason := why_refused(name, within=[within] if within else [])):
+        raise UnknownModelError(f"no {role} is loaded: {reason}")
+    return _found(role, name)
 
 
-def free_memory() -> None:
-    """Give back the memory that failed work still holds."""
-    import torch
+def known_models(role: str) -> dict[str, Any]:
+    """Return the models of `role` in known.toml by name; one with several names is the same object under each."""
+    return {name: model for names, _, model in _entries(role) for name in names}
 
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+
+@cache
+def _entries(role: str) -> list[tuple[list[str], str, Any]]:
+    """Return the names, the full address and the model of each entry of known.toml whose weights can be looked for."""
+    entries = []
+    for name, settings in tomllib.loads(Path(__file__).with_name("known.toml").read_text())[role].items():
+        names = [name, *settings.pop("aliases", ())]
+        address = settings.pop("address").replace("{weights}", str(EMBEDDED))
+        if model := _at_address(role, address):  # embedded weights may not be trained yet
+            entries.append((names, address, replace(model, name=name, **settings)))
+    return entries
+
+
+def _at_address(role: str, address: str) -> Any:
+    return next((model for family in FAMILIES[role] if (model := family.from_address(address))), None)
+
+
+def _found(role: str, name: str) -> Any:
+    for names, address, model in _entries(role):
+        if name in names or name == address:
+            return model
+    if model := _at_address(role, name):
+        return model
+    if ":" in name:
+        module_name, _, factory = name.partition(":")
+        try:
+            return _checked(role, getattr(import_module(module_name), factory)())
+        except (ImportError, AttributeError) as error:
+            raise UnknownModelError(
+                f'no {role} at {name!r}: {error}. Write "module:factory", both importable'
+            ) from error
+    known = sorted(known_models(role))
+    raise UnknownModelError(
+        f"no {role} is called {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "
+        'or a Hugging Face id ("owner/name"), a local folder, or "module:factory"'
+    )
+
+
+def _checked(role: str, model: Any) -> Any:
+    protocol = PROTOCOLS[role]
+    members = {*protocol.__annotations__, *(name for name in vars(protocol) if not name.startswith("_"))}
+    lacks = sorted(name for name in members if not _has(model, name))
+    if lacks:
+        raise ParameterError(f"{model!r} is no {role}: it lacks {', '.join(lacks)}")
+    return model
+
+
+def _has(model: Any, name: str) -> bool:
+    """Whether `model` has the attribute; a property is not asked for its value, which it may not have yet."""
+    try:
+        getattr_static(model, name)
+    except AttributeError:
+        return hasattr(model, name)  # of an object that stands for another one
+    return True

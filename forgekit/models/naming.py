@@ -35,6 +35,14 @@ def was_given(name: str) -> bool:
     return name in _given
 
 
+def plain_name(address: str, entry: str) -> str | None:
+    """Return what the model in a local folder that holds the file `entry`, or at a Hugging Face id, is called; else None."""
+    if (Path(address) / entry).is_file():
+        return Path(address).resolve().name
+    owner, _, name = address.partition("/")
+    return name if owner not in ("", ".", "..", "~") and "/" not in name and ":" not in address and name else None
+
+
 def why_refused(name: Any, *, within: Sequence[Path] = ()) -> str | None:
     """Return why data may not name this model, or None where it may; it need not be one that is known.
 

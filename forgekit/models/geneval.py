@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import block_diag
+from scipy.special import expit
 
-from forgekit.models.detecting import Proposals
-from forgekit.models.sought import DIRECTIONS, Check, Sought, counted
+from forgekit.models.checks import DIRECTIONS, Check, Sought, counted
 
 LIMIT = 0.5  # share of a direction along one axis from which an object lies that way
 SAME_PLACE = 0.5  # intersection over union from which two phrases compete for one place
+CANDIDATES = 48  # boxes kept for each phrase, more than any rule looks at
 SOFTNESS = 0.1  # of the share; how quickly the chance of a direction falls around LIMIT
-COMPBENCH_OVERLAP = 0.1  # T2I-CompBench lets things with a position overlap so much
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,28 @@ class Rules:
     count_threshold: float
     most: int
     overlap: float
-    position: str
     shrink: float
     unwanted_at: float
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """The boxes on one image. `boxes` (m, 4) are x0, y0, x1, y1 in pixels; `scores` (m, phrases) lie in [0, 1]."""
+
+    boxes: np.ndarray
+    scores: np.ndarray
+
+    @classmethod
+    def side_by_side(cls, passes: Sequence[Proposals]) -> Proposals:
+        """Join passes over one image; a box of one pass says nothing of the phrases of another."""
+        return cls(np.concatenate([each.boxes for each in passes]), block_diag(*(each.scores for each in passes)))
+
+    def best(self) -> Proposals:
+        """Keep the boxes that are among the best of some phrase."""
+        if len(self.boxes) <= CANDIDATES:
+            return self
+        rows = np.unique(np.argpartition(-self.scores, CANDIDATES, axis=0)[:CANDIDATES])
+        return Proposals(self.boxes[rows], self.scores[rows])
 
 
 @dataclass(frozen=True)
@@ -44,11 +63,15 @@ class Sighting:
 
     def __init__(self, sought: Sought, proposals: Proposals, rules: Rules) -> None:
         """Take proposals whose columns are `sought.phrases`."""
-        self.sought, self.proposals, self.rules = sought, proposals, rules
+        import torch
+        from torchvision.ops import box_iou
+
+        self.sought, self.rules = sought, rules
         self.column = {phrase: i for i, phrase in enumerate(sought.phrases)}
-        shared = overlaps(proposals.boxes, proposals.boxes)
+        self.boxes = torch.from_numpy(proposals.boxes)
+        shared = box_iou(self.boxes, self.boxes).numpy()
         np.fill_diagonal(shared, 1.0)  # a box without area overlaps nothing, not even itself
-        self.same, self.rivalling = shared > rules.overlap, shared > SAME_PLACE
+        self.rivalling = shared > SAME_PLACE
         odds = np.clip(proposals.scores, 1e-6, 1 - 1e-6)
         self.odds = odds / (1 - odds)
         self.scores: dict[str, float | None] = {}
@@ -58,13 +81,8 @@ class Sighting:
 
     def judge(self, check: Check) -> None:
         """Score one check and, where its rule does not hold, say why."""
-        judges: Mapping[str, Callable[[Check], tuple[float, str | None]]] = {
-            "there": self._there,
-            "exactly": self._exactly,
-            "absent": self._absent,
-            "relation": self._relation,
-        }
-        score, found = judges[check.rule](check)
+        judges = {"count": self._exactly, "negation": self._absent, "relation": self._relation}
+        score, found = judges.get(check.element.kind, self._there)(check)
         self.scores[check.element.key] = score
         if found is not None:
             self.reasons[check.element.key] = f"expected {check.expected}, found {found}"
@@ -94,33 +112,22 @@ class Sighting:
         if (phrase, threshold) not in self._known:
             rivals = [r for r in self.sought.rivals.get(phrase, ()) if r in self.column]
             columns = [self.column[r] for r in rivals]
+            odds, nothing = self.odds[:, self.column[phrase]], threshold / (1 - threshold)
             found = []
-            for row in self._apart(self.odds[:, self.column[phrase]]):
-                there = self.odds[self.rivalling[row]][:, columns].max(0) if columns else np.zeros(0)
-                best = int(there.argmax()) if columns else None
-                rival = there[best] if columns else 0.0
-                own, nothing = self.odds[row, self.column[phrase]], threshold / (1 - threshold)
-                wins = columns and rival > max(own, nothing)
-                found.append(
-                    Seen(
-                        self.proposals.boxes[row],
-                        float(own / (own + nothing + rival)),
-                        rivals[best] if wins else None,
-                    )
-                )
+            for row in self._apart(odds):
+                there = self.odds[np.ix_(self.rivalling[row], columns)].max(0)
+                rival = float(there.max(initial=0.0))
+                winner = rivals[there.argmax()] if rival > max(odds[row], nothing) else None
+                found.append(Seen(self.boxes[row].numpy(), float(odds[row] / (odds[row] + nothing + rival)), winner))
             self._known[phrase, threshold] = sorted(found, key=lambda seen: -seen.chance)
         return self._known[phrase, threshold]
 
     def _apart(self, odds: np.ndarray) -> list[int]:
         """Return the rows of the best boxes of which no two are the same thing."""
-        left, rows = np.ones(len(odds), dtype=bool), []
-        for row in np.argsort(-odds, kind="stable"):
-            if left[row]:
-                rows.append(int(row))
-                left &= ~self.same[row]
-            if len(rows) == self.rules.most:
-                break
-        return rows
+        import torch
+        from torchvision.ops import nms
+
+        return nms(self.boxes, torch.from_numpy(odds), self.rules.overlap)[: self.rules.most].tolist()
 
     def _chance(self, seen: list[Seen], n: int) -> float:
         """Return the chance of the `n`-th best box; 0 where there are fewer."""
@@ -159,30 +166,22 @@ class Sighting:
     def _relation(self, check: Check) -> tuple[float, str | None]:
         ones, others = self.seen(check.phrase)[: check.count], self.seen(check.other)[: check.other_count]
         there = self._chance(ones, check.count), self._chance(others, check.other_count)
-        direction, rule = DIRECTIONS[check.predicate], POSITION_RULES[self.rules.position]
-        places = [rule(a.box, b.box, direction, self.rules.shrink) for a in ones for b in others]
+        direction, shrink = DIRECTIONS[check.predicate], self.rules.shrink
+        places = [relative_position(a.box, b.box, direction, shrink) for a in ones for b in others]
         score = there[0] * there[1] * min(places, default=0.0)
         missing = [phrase for phrase, chance in zip((check.phrase, check.other), there, strict=True) if chance < LIMIT]
         if missing:
             return score, f"no {' and no '.join(phrase.split(' ', 1)[-1] for phrase in missing)}"
         if min(places) >= LIMIT:
             return score, None
-        shares = {name: rule(ones[0].box, others[0].box, way, self.rules.shrink) for name, way in DIRECTIONS.items()}
+        first = ones[0].box, others[0].box
+        shares = {name: relative_position(*first, way, shrink) for name, way in DIRECTIONS.items()}
         best = max(shares, key=shares.__getitem__)
         return score, f"it {best}" if shares[best] >= LIMIT else "them in no clear direction"
 
 
-def overlaps(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the intersection over union of boxes (n, 4) and (m, 4): (n, m)."""
-    low = np.maximum(ones[:, None, :2], others[None, :, :2])
-    high = np.minimum(ones[:, None, 2:], others[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(2)
-    areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(1) for boxes in (ones, others)]
-    return shared / np.maximum(areas[0][:, None] + areas[1][None, :] - shared, 1e-9)
-
-
-def geneval_position(one: np.ndarray, other: np.ndarray, direction: tuple[int, int], shrink: float) -> float:
-    """Return the chance that `one` lies in `direction` of `other`, as GenEval's relative_position measures it.
+def relative_position(one: np.ndarray, other: np.ndarray, direction: tuple[int, int], shrink: float) -> float:
+    """Return the chance that `one` lies in `direction` of `other`, as GenEval's function of that name measures it.
 
     The offset of the centres, less `shrink` of the two sizes along each axis, as a unit vector: more than half of it
     must point the wanted way. No offset is left where things lie over each other.
@@ -191,24 +190,5 @@ def geneval_position(one: np.ndarray, other: np.ndarray, direction: tuple[int, i
     sizes = (one[2:] - one[:2]) + (other[2:] - other[:2])
     offset = np.sign(offset) * np.clip(np.abs(offset) - shrink * sizes, 0, None)
     length = float(np.hypot(*offset))
-    return _soft(float(offset @ np.array(direction)) / length if length else 0.0)
-
-
-def compbench_position(one: np.ndarray, other: np.ndarray, direction: tuple[int, int], shrink: float) -> float:
-    """Return the same as T2I-CompBench measures it: the wanted way on the longer axis, and hardly overlapping."""
-    del shrink
-    offset = (one[:2] + one[2:] - other[:2] - other[2:]) / 2
-    length = float(np.abs(offset).sum())
-    along = float(offset @ np.array(direction)) / length if length else 0.0
-    overlap = float(overlaps(one[None], other[None])[0, 0])
-    return _soft(along) * min(1.0, COMPBENCH_OVERLAP / max(overlap, 1e-9))
-
-
-def _soft(share: float) -> float:
-    return 1 / (1 + math.exp((LIMIT - share) / SOFTNESS))
-
-
-POSITION_RULES: Mapping[str, Callable[[np.ndarray, np.ndarray, tuple[int, int], float], float]] = {
-    "geneval": geneval_position,
-    "t2i-compbench": compbench_position,
-}
+    share = float(offset @ np.array(direction)) / length if length else 0.0
+    return float(expit((share - LIMIT) / SOFTNESS))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forgekit.models.batches import meaning
+from forgekit.models.phrases import meaning
 from forgekit.scene import Element, Scene, default_lexicon, list_elements
 from forgekit.scene.elements import NOTHING
 from forgekit.scene.wording import described, noun_phrase, number_word
@@ -17,14 +17,13 @@ SEVERAL = 2  # "many cats" are at least so many
 
 @dataclass(frozen=True)
 class Check:
-    """One element as a question to a detector.
+    """One element as a question to a detector: are there `count` boxes of `phrase`?
 
-    `rule` is "there" (at least `count` boxes of `phrase`), "exactly", "absent", or "relation" (`phrase` lies in the
-    direction `predicate` of `other`). `expected` says the same for people.
+    For a count exactly so many, for a negation none; for a relation `phrase` lies in the direction `predicate` of
+    `other`. `expected` says the same for people.
     """
 
     element: Element
-    rule: str
     phrase: str
     expected: str
     count: int = 1
@@ -91,22 +90,21 @@ class _Planner:
     def _check(self, element: Element) -> Check | None:
         first = element.objects[0] if element.objects else None
         if element.kind == "object":
-            return Check(element, "there", element.phrase, element.phrase)
+            return Check(element, element.phrase, element.phrase)
         if element.kind == "count":
             item = self.items[first]
             phrase = self.full[first] if item["name"] in self.shared else self.plain[first]
-            return Check(element, "exactly", phrase, self._several(phrase, item["count"]), item["count"])
+            return Check(element, phrase, self._several(phrase, item["count"]), item["count"])
         if element.kind in self.attributes:
             phrase, count = self.single[element.key].phrase, self._least(first)
-            return Check(element, "there", phrase, self._several(phrase, count), count)
+            return Check(element, phrase, self._several(phrase, count), count)
         if element.kind == "relation" and element.term in DIRECTIONS:
             second = element.objects[1]
             one, two = self.full[first], self.full[second]
-            expected = f"{one} {element.term} {two}"
             counts = self._least(first), self._least(second)
-            return Check(element, "relation", one, expected, counts[0], element.term, two, counts[1])
+            return Check(element, one, f"{one} {element.term} {two}", counts[0], element.term, two, counts[1])
         if element.kind == "negation":
-            return Check(element, "absent", element.phrase, f"no {_bare(element.phrase)}")
+            return Check(element, element.phrase, f"no {_bare(element.phrase)}")
         return None
 
     def _find_rivals(self) -> None:

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cachetools import LRUCache
+from scipy.special import expit, softmax
+
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
-from forgekit.models import Judgement
-from forgekit.models.batches import (
-    MINI_WEIGHTS,
-    RecentlyUsed,
+from forgekit.models.phrases import meaning
+from forgekit.models.roles import Judgement
+from forgekit.models.running import (
     as_rgb,
     distinct_images,
     in_batches,
-    known_identity,
-    meaning,
     placement,
-    shown,
-    softmax,
+    quiet,
+    remembered,
     weights_needed,
+    weights_of,
 )
-from forgekit.models.loading import quiet
 from forgekit.scene import Element, Scene, list_elements
+from forgekit.scene.elements import NOTHING
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
 CLIPSCORE_WEIGHT = 2.5  # Hessel et al. 2021, CLIPScore
-NOTHING = "an empty background"  # what a phrase without contrasts is compared with
+ENTRY = "open_clip_config.json"  # a file that every repository of open_clip has
 LOCAL = "local-dir:"
 HUB = "hf-hub:"
 
@@ -69,15 +71,31 @@ class ContrastiveJudge:
         if "{}" not in self.template:
             raise ParameterError(f"template={self.template!r} of {self.name}: put {{}} where the phrase belongs")
 
+    @classmethod
+    def from_address(cls, address: str) -> ContrastiveJudge | None:
+        """Return the judge for "open_clip:NAME/TAG", "local-dir:PATH", "hf-hub:OWNER/NAME", a folder or a CLIP's hub id.
+
+        None where the address is of no such form, so that another family may take it.
+        """
+        if address.startswith("open_clip:"):
+            model, _, tag = address.removeprefix("open_clip:").partition("/")
+            return cls(address.removeprefix("open_clip:"), model, tag or None)
+        folder = Path(address.removeprefix(LOCAL))
+        if address.startswith(LOCAL) or (folder / ENTRY).is_file():
+            return cls(folder.resolve().name, f"{LOCAL}{folder}")
+        hub = address.removeprefix(HUB)
+        if address.startswith(HUB) or (hub.count("/") == 1 and not folder.exists() and "clip" in hub.lower()):
+            return cls(hub.split("/")[-1], f"{HUB}{hub}")
+        return None
+
     @property
     def judge_key(self) -> str:
         """Hash of weights, templates and thresholds; not of device and batch size, which change no verdict."""
-        address = self.model.removeprefix(LOCAL).removeprefix(HUB)
-        weights = [shown(address), self.pretrained, known_identity(self, address, None, "open_clip_config.json")]
+        address, identity = weights_of(self, self.model.removeprefix(LOCAL).removeprefix(HUB), ENTRY)
         return content_hash(
             {
                 "family": "contrastive",
-                "weights": weights,
+                "weights": [address, self.pretrained, identity],
                 "template": self.template,
                 "none_of_these": self.none_of_these,
                 "artifacts": dict(self.artifacts),
@@ -92,45 +110,44 @@ class ContrastiveJudge:
             UnknownModelError: the weights are not there.
         """
         pictures, places = distinct_images(images)
-        seen = in_batches(pictures, self.batch_size, self._towers.encode_images)
-        plans = {id(scene): _Plan.of(scene, self.artifacts) for scene in scenes}
-        features = self._text_features([text for plan in plans.values() for text in plan.texts])
-        verdicts: list[Judgement | ItemError] = []
-        for place, scene in zip(places, scenes, strict=True):
-            image = seen[place]
-            verdicts.append(image if isinstance(image, ItemError) else self._verdict(image, plans[id(scene)], features))
-        return verdicts
+        seen = in_batches(pictures, self.batch_size, self._towers.encode_images, self.name)
+        plans = {id(scene): Plan.of(scene, self.artifacts) for scene in scenes}
+        texts = [text for plan in plans.values() for text in plan.texts]
+        features = remembered(self._features, texts, self._encode_texts)
+        return [
+            seen[place]
+            if isinstance(seen[place], ItemError)
+            else self._verdict(seen[place], plans[id(scene)], features)
+            for place, scene in zip(places, scenes, strict=True)
+        ]
 
-    def _text_features(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        def compute(new: Sequence[str]) -> dict[str, np.ndarray]:
-            rows = in_batches(new, self.batch_size, lambda batch: self._towers.encode_texts(batch, self.template))
-            refused = next((row for row in rows if isinstance(row, ItemError)), None)
-            if refused:
-                raise ParameterError(f"{self.name} cannot read the texts of the scenes: {refused.reason}")
-            return dict(zip(new, rows, strict=True))
+    def _encode_texts(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        written = [self.template.format(text) for text in texts]
+        rows = in_batches(written, self.batch_size, self._towers.encode_texts, self.name)
+        if refused := next((row for row in rows if isinstance(row, ItemError)), None):
+            raise ParameterError(f"the texts of the scenes cannot be read: {refused.reason}")
+        return dict(zip(texts, rows, strict=True))
 
-        return self._remembered.fetch(texts, compute)
-
-    def _verdict(self, image: np.ndarray, plan: _Plan, features: Mapping[str, np.ndarray]) -> Judgement | ItemError:
-        scale, bias = self._towers.scale, self._towers.bias
+    def _verdict(self, image: np.ndarray, plan: Plan, features: Mapping[str, np.ndarray]) -> Judgement | ItemError:
+        towers = self._towers
         similarity = {text: float(image @ features[text]) for text in plan.texts}
         if any(value != value for value in similarity.values()):
             return ItemError(f"{self.name} gave no number (nan) for this image")
-        logits = {text: scale * value + bias for text, value in similarity.items()}
-        reader = _Reading(logits, self)
-        for element, contrasts in plan.options:
-            reader.read(element, contrasts)
-        cut = self._towers.cut_off(self.template.format(plan.text))
+        logits = {text: towers.scale * value + towers.bias for text, value in similarity.items()}
         clip_score = {text: CLIPSCORE_WEIGHT * max(value, 0.0) for text, value in similarity.items()}
+        reading = _Reading(logits, self)
+        for element, contrasts in plan.options:
+            reading.read(element, contrasts)
+        cut = towers.cut_off(self.template.format(plan.text))
         asked = [clip_score[e.phrase] for e, _ in plan.options if e.expected == "yes"]
         return Judgement(
-            element_scores=reader.scores,
-            text_match_score=_sigmoid(logits[plan.text]) if self._towers.biased else min(clip_score[plan.text], 1.0),
-            description=", ".join(dict.fromkeys(reader.winners)),
-            unwanted_elements=list(dict.fromkeys(reader.unwanted)),
+            element_scores=reading.scores,
+            text_match_score=float(expit(logits[plan.text])) if towers.biased else min(clip_score[plan.text], 1.0),
+            description=", ".join(dict.fromkeys(reading.winners)),
+            unwanted_elements=list(dict.fromkeys(reading.unwanted)),
             detected_artifacts=[flaw for flaw, clean in self.artifacts.items() if logits[flaw] > logits[clean]],
-            style_deviation=1 - reader.scores["style"] if "style" in reader.scores else None,
-            reasons=reader.reasons | ({"text": f"the model did not read: {cut}"} if cut else {}),
+            style_deviation=1 - reading.scores["style"] if "style" in reading.scores else None,
+            reasons=reading.reasons | ({"text": f"the model did not read: {cut}"} if cut else {}),
             metrics={
                 "clip_score": clip_score[plan.text],
                 "decomposed_clip_score": sum(asked) / len(asked) if asked else None,
@@ -140,21 +157,21 @@ class ContrastiveJudge:
 
     @cached_property
     def _towers(self) -> _Towers:
-        device, dtype = placement(self.device, self.dtype)
         advice = (
             f"Fetch them once where there is a network (open_clip.create_model({self.model!r}, {self.pretrained!r})), "
             "or give a folder as local-dir:/path (open_clip_config.json and open_clip_model.safetensors)."
         )
         with weights_needed(self.name, f"{self.model}/{self.pretrained or ''}".rstrip("/"), advice):
-            return _Towers(self.model, self.pretrained, device, dtype)
+            return _Towers(self.model, self.pretrained, *placement(self))
 
     @cached_property
-    def _remembered(self) -> RecentlyUsed:
-        return RecentlyUsed(self.remembered)
+    def _features(self) -> LRUCache[str, np.ndarray]:
+        """The features of the texts used last."""
+        return LRUCache(self.remembered)
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """What to compare for one scene: its elements with their usable contrasts, and all texts that needs."""
 
     text: str
@@ -162,7 +179,8 @@ class _Plan:
     texts: list[str]
 
     @classmethod
-    def of(cls, scene: Scene, artifacts: Mapping[str, str]) -> _Plan:
+    def of(cls, scene: Scene, artifacts: Mapping[str, str]) -> Plan:
+        """Return the plan for a scene and flaws in words."""
         elements = list_elements(scene.elements)
         asked = {meaning(e.phrase) for e in elements if e.expected == "yes"}
         options = []
@@ -187,7 +205,7 @@ class _Reading:
 
     def read(self, element: Element, contrasts: Sequence[str]) -> None:
         options = [element.phrase, *contrasts]
-        chances = softmax([self.logits[o] for o in options] + [0.0] * self.none_of_these)
+        chances = softmax([self.logits[o] for o in options] + [0.0] * self.none_of_these).tolist()
         best = max(range(len(options)), key=chances.__getitem__)
         chance, rival = chances[0], chances[best]
         if element.expected == "no":
@@ -235,11 +253,11 @@ class _Towers:
             features = self.model.encode_image(pixels.to(self.device, self.dtype), normalize=True)
         return list(features.float().cpu().numpy())
 
-    def encode_texts(self, texts: Sequence[str], template: str) -> list[np.ndarray]:
-        """Return one unit vector (float32) per text put into `template`."""
+    def encode_texts(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return one unit vector (float32) per text."""
         import torch
 
-        tokens = self.tokenizer([template.format(text) for text in texts]).to(self.device)
+        tokens = self.tokenizer(list(texts)).to(self.device)
         with torch.inference_mode():
             features = self.model.encode_text(tokens, normalize=True)
         return list(features.float().cpu().numpy())
@@ -247,53 +265,12 @@ class _Towers:
     def cut_off(self, text: str) -> str:
         """Return the words at the end of `text` that do not fit into the model's context; "" where all do."""
         words = text.split()
-        low, high = 0, len(words)
-        while low < high:  # the longest beginning that fits
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if self._fits(" ".join(words[:middle])) else (low, middle - 1)
-        return " ".join(words[low:])
+        beginnings = range(len(words) + 1)
+        fitting = bisect_left(beginnings, True, key=lambda n: not self._fits(" ".join(words[:n]))) - 1
+        return " ".join(words[fitting:])
 
     def _fits(self, text: str) -> bool:
         limit = self.tokenizer.context_length
         if hasattr(self.tokenizer, "tokenizer"):
             return len(self.tokenizer.tokenizer(text).input_ids) <= limit
         return len(self.tokenizer.encode(text)) + 2 <= limit  # and the start and end tokens
-
-
-def _sigmoid(logit: float) -> float:
-    return softmax([logit, 0.0])[0]
-
-
-KNOWN: Mapping[str, ContrastiveJudge] = {
-    judge.name: judge
-    for judge in (
-        ContrastiveJudge(
-            "mini-clip",
-            f"{LOCAL}{MINI_WEIGHTS / 'clip'}",
-            device="cpu",  # small enough, and its verdicts are then the same with and without a GPU
-            none_of_these=True,
-            artifacts={"a shapeless blob": "clean shapes"},
-        ),
-        ContrastiveJudge("CLIP-L14", "ViT-L-14", "openai"),
-        ContrastiveJudge("CLIP-H14", "ViT-H-14", "laion2b_s32b_b79k"),
-        ContrastiveJudge("SigLIP2", "ViT-SO400M-16-SigLIP2-384", "webli"),
-        ContrastiveJudge("MobileCLIP2", "MobileCLIP2-S4", "dfndr2b"),
-    )
-}
-
-
-def from_address(address: str) -> ContrastiveJudge | None:
-    """Return the judge for "open_clip:NAME/TAG", "local-dir:PATH", "hf-hub:OWNER/NAME", a folder or a hub id of a CLIP.
-
-    None where the address is of no such form, so that another family may take it.
-    """
-    if address.startswith("open_clip:"):
-        model, _, tag = address.removeprefix("open_clip:").partition("/")
-        return ContrastiveJudge(address.removeprefix("open_clip:"), model, tag or None)
-    folder = Path(address.removeprefix(LOCAL))
-    if address.startswith(LOCAL) or (folder / "open_clip_config.json").is_file():
-        return ContrastiveJudge(folder.resolve().name, f"{LOCAL}{folder}")
-    hub = address.removeprefix(HUB)
-    if address.startswith(HUB) or (hub.count("/") == 1 and not folder.exists() and "clip" in hub.lower()):
-        return ContrastiveJudge(hub.split("/")[-1], f"{HUB}{hub}")
-    return None

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
-from forgekit.models import Judgement
-from forgekit.models.batches import MINI_WEIGHTS, in_batches, known_identity, load_transformers, present, shown
+from forgekit.models.naming import plain_name
+from forgekit.models.next_word import Answerer, distinct_answers
+from forgekit.models.roles import Judgement
+from forgekit.models.running import in_batches, placement, weights_needed, weights_of
 from forgekit.scene import Element, Scene, list_elements
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from forgekit.models.answering import Answerer
-
 YES_NO = {"yes": ("Yes", "yes", " Yes", " yes"), "no": ("No", "no", " No", " no")}
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 WHOLE = 'Does this image show "{}"? Answer the question with Yes or No.'  # VQAScore as GenEval 2 words it
 DESCRIBE = "Describe the image."
+ENTRY = "config.json"  # a file that every repository of transformers has
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,12 @@ class VQAJudge:
                 given = f"{field}={getattr(self, field)!r}"
                 raise ParameterError(f"{given} of {self.name}: put {{}} where the text belongs")
 
+    @classmethod
+    def from_address(cls, address: str) -> VQAJudge | None:
+        """Return the judge for a transformers folder or a Hugging Face id; None where it is neither."""
+        name = plain_name(address, ENTRY)
+        return cls(name, address) if name else None
+
     @property
     def judge_key(self) -> str:
         """Hash of weights, templates and thresholds; not of device and batch size, which change no verdict."""
@@ -70,7 +76,7 @@ class VQAJudge:
         return content_hash(
             {
                 "family": "vqa",
-                "weights": [shown(self.repo), known_identity(self, self.repo, self.revision, "config.json")],
+                "weights": weights_of(self, self.repo, ENTRY),
                 "asking": [*asking, YES_NO, NUMBERS],
                 "thresholds": [self.least_mass, self.unwanted_at, self.adhering_at],
             }
@@ -87,7 +93,7 @@ class VQAJudge:
         asked = tuple(numbers) if self.count_questions else ()
         plans = {id(scene): _Plan(scene, self.whole, asked) for scene in scenes}
         items = [(image, plans[id(scene)]) for image, scene in zip(images, scenes, strict=True)]
-        return in_batches(items, self.batch_size, self._judge_batch)
+        return in_batches(items, self.batch_size, self._judge_batch, self.name)
 
     def _judge_batch(self, items: Sequence[tuple[Image, _Plan]]) -> list[Judgement]:
         images = [image for image, _ in items]
@@ -141,15 +147,12 @@ class VQAJudge:
 
     @cached_property
     def _answerer(self) -> Answerer:
-        from forgekit.models.answering import Answerer
-
-        return load_transformers(Answerer, self, self.prompt)
+        with weights_needed(self.name, self.repo):
+            return Answerer(self.repo, self.revision, *placement(self), self.prompt)
 
     @cached_property
     def _answers(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
         """Token ids of yes and no, and of the numbers that are single tokens, by word."""
-        from forgekit.models.answering import distinct_answers
-
         numbers = {word: (word, word.title(), f" {word}", str(n), f" {n}") for n, word in enumerate(NUMBERS)}
         single = {word: forms for word, forms in numbers.items() if self._answerer.answer_ids(forms)}
         return distinct_answers(self._answerer, YES_NO), distinct_answers(self._answerer, single)
@@ -170,39 +173,3 @@ class _Plan:
         if element.kind == "count" and number in numbers:
             return f"How many {things} are there?", "numbers", number
         return element.question, "yes or no", element.expected
-
-
-KNOWN: Mapping[str, VQAJudge] = {
-    judge.name: judge
-    for judge in (
-        VQAJudge(
-            "mini-fuyu",
-            str(MINI_WEIGHTS / "fuyu"),
-            device="cpu",  # small enough, and its verdicts are then the same with and without a GPU
-            batch_size=32,
-            prompt="{}",
-            description_tokens=24,
-        ),
-        VQAJudge("Fuyu-8B", "adept/fuyu-8b", prompt="{}\n"),
-        VQAJudge("Qwen3-VL-2B", "Qwen/Qwen3-VL-2B-Instruct"),
-        VQAJudge("Qwen3-VL-8B", "Qwen/Qwen3-VL-8B-Instruct"),
-        VQAJudge("Qwen2.5-VL-7B", "Qwen/Qwen2.5-VL-7B-Instruct"),
-        VQAJudge("SmolVLM", "HuggingFaceTB/SmolVLM2-2.2B-Instruct"),
-    )
-    if present(judge.repo)
-}
-
-
-def from_address(address: str) -> VQAJudge | None:
-    """Return the judge for a transformers folder or a Hugging Face id; None where it is neither."""
-    from forgekit.models.detector import is_detector
-
-    folder = Path(address)
-    if is_detector(address):
-        return None
-    if (folder / "config.json").is_file():
-        return VQAJudge(folder.resolve().name, address)
-    owner, _, model = address.partition("/")
-    if owner not in ("", ".", "..", "~") and model and "/" not in model and ":" not in address:
-        return VQAJudge(model, address)
-    return None

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import math
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ItemError, ParameterError, UnknownModelError, did_you_mean
 from forgekit.ids import canonical_json
-from forgekit.models import Drawing, DrawRequest
-from forgekit.models.batches import known_identity
-from forgekit.models.loading import free_memory, is_out_of_memory, quiet
-from forgekit.models.pixels import as_picture
+from forgekit.models.naming import plain_name
 from forgekit.models.prompt_limits import Reader, load_readers, truncated
+from forgekit.models.roles import Drawing, DrawRequest
+from forgekit.models.running import REFUSALS, in_batches, placement, quiet, weights_needed, weights_of
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 # Call arguments of pipelines that are ours to set, or that would change the prompt or the output behind our back.
 RESERVED = frozenset(
@@ -32,8 +29,8 @@ RESERVED = frozenset(
     | {"output_type", "return_dict", "callback", "callback_steps", "caption_upsample_temperature"}
     | {"callback_on_step_end", "callback_on_step_end_tensor_inputs"}
 )
-REFUSALS = (RuntimeError, ValueError, TypeError, ArithmeticError, LookupError)  # what pipelines raise at an input
-MINI_WEIGHTS = str(Path(__file__).parents[1] / "mini" / "weights" / "generator")
+ENTRY = "model_index.json"  # a file that every pipeline of diffusers has
+OFFLOAD_VARIABLE = "FORGEKIT_OFFLOAD"  # set to 1 on a machine whose GPU is too small for its models
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,8 @@ class DiffusionGenerator:
 
     `defaults` are call arguments of the pipeline, used where a request names none. `dtype` "auto" is bfloat16 on an
     accelerator and float32 on a CPU; `device` "auto" takes CUDA or MPS where there is one. `offload` keeps only the
-    part at work on the GPU, for models larger than its memory.
+    part at work on the GPU, for models larger than its memory; the environment variable FORGEKIT_OFFLOAD does so for
+    all models. It changes no pixels, so it is in no draw key.
     """
 
     name: str
@@ -55,24 +53,26 @@ class DiffusionGenerator:
     batch_size: int = 4
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def from_address(cls, address: str) -> DiffusionGenerator | None:
+        """Return the generator in a local diffusers folder or at a Hugging Face id ("owner/model"); else None."""
+        name = plain_name(address, ENTRY)
+        return cls(name, address) if name else None
+
     def default_parameters(self) -> dict[str, Any]:
         """Return the pipeline call arguments used where a prompt's `base_parameters` name none."""
         return dict(self.defaults)
 
     def describe(self) -> dict[str, Any]:
         """Return what besides the request determines the pixels; loads no weights."""
-        return {**self._identity, "revision": known_identity(self, self.repo, self.revision, "model_index.json")}
+        repo, revision = weights_of(self, self.repo, ENTRY)
+        return {"model": self.name, "repo": repo, "revision": revision, **self._setting}
 
     @cached_property
-    def _identity(self) -> dict[str, Any]:
-        device, dtype = self._placement()
-        return {
-            "model": self.name,
-            "repo": "embedded" if self.repo == MINI_WEIGHTS else self.repo,  # the path differs between machines
-            "dtype": dtype,
-            "device": device,
-            "versions": {package: version(package) for package in ("torch", "diffusers", "transformers")},
-        }
+    def _setting(self) -> dict[str, Any]:
+        device, dtype = placement(self, half="bfloat16")
+        versions = {package: version(package) for package in ("torch", "diffusers", "transformers")}
+        return {"dtype": dtype, "device": device, "versions": versions}
 
     def draw(self, requests: Sequence[DrawRequest]) -> list[Drawing | ItemError]:
         """Draw one picture per request, in order.
@@ -90,7 +90,8 @@ class DiffusionGenerator:
         for places in groups.values():
             try:
                 arguments = self.call_arguments(requests[places[0]].parameters)
-                drawn = self._draw_alike([requests[i] for i in places], arguments, self.batch_size)
+                draw = partial(self._draw_batch, arguments=arguments)
+                drawn = in_batches([requests[i] for i in places], self.batch_size, draw, self.name)
             except ParameterError as error:
                 drawn = [ItemError(str(error))] * len(places)
             except REFUSALS as error:  # a text where a number belongs, say
@@ -139,29 +140,7 @@ class DiffusionGenerator:
         """The number of tokens, counted as by `prompt_tokens`, beyond which a prompt is cut off."""
         return self._main_reader.limit(self.defaults.get("max_sequence_length"))
 
-    def _draw_alike(
-        self, requests: list[DrawRequest], arguments: dict[str, Any], batch_size: int
-    ) -> list[Drawing | ItemError]:
-        """Draw requests that share their parameters; halve the batch when memory runs out, part it at a refusal."""
-        drawn: list[Drawing | ItemError] = []
-        while len(drawn) < len(requests):
-            batch = requests[len(drawn) : len(drawn) + batch_size]
-            try:
-                drawn += self._draw_batch(batch, arguments)
-            except (*REFUSALS, MemoryError) as error:
-                full = is_out_of_memory(error)
-                if full:
-                    free_memory()
-                if len(batch) == 1:
-                    drawn.append(ItemError(f"{self.name}: {'out of memory, ' * full}{type(error).__name__}: {error}"))
-                elif full:
-                    batch_size = len(batch) // 2
-                    log.warning("%s: out of memory, batches of %d from here on", self.name, batch_size)
-                else:
-                    drawn += [result for one in batch for result in self._draw_alike([one], arguments, 1)]
-        return drawn
-
-    def _draw_batch(self, batch: list[DrawRequest], arguments: dict[str, Any]) -> list[Drawing | ItemError]:
+    def _draw_batch(self, batch: Sequence[DrawRequest], arguments: Mapping[str, Any]) -> list[Drawing | ItemError]:
         import torch
 
         pipeline, call = self.pipeline, dict(arguments)
@@ -220,13 +199,13 @@ class DiffusionGenerator:
         import torch
         from diffusers import AutoPipelineForText2Image
 
-        device, dtype = self._placement()
-        with quiet(), self._weights_needed():
+        device, dtype = placement(self, half="bfloat16")
+        with quiet(), weights_needed(self.name, self.repo):
             pipeline = AutoPipelineForText2Image.from_pretrained(
                 self.repo, revision=self.revision, variant=self.variant, dtype=getattr(torch, dtype)
             )
         pipeline.set_progress_bar_config(disable=True)
-        if self.offload and device != "cpu":
+        if device != "cpu" and (self.offload or os.environ.get(OFFLOAD_VARIABLE, "0") != "0"):
             pipeline.enable_model_cpu_offload(device=device)
         else:
             pipeline.to(device)
@@ -234,7 +213,7 @@ class DiffusionGenerator:
 
     @cached_property
     def _readers(self) -> list[Reader]:
-        with quiet(), self._weights_needed():
+        with quiet(), weights_needed(self.name, self.repo):
             return load_readers(self.repo, self.revision)
 
     @property
@@ -255,24 +234,19 @@ class DiffusionGenerator:
         length = self._signature.get("max_sequence_length")
         return length.default if length else None
 
-    @contextmanager
-    def _weights_needed(self) -> Iterator[None]:
-        """Turn a failed load into an error that says how to get the weights."""
-        try:
-            yield
-        except (OSError, ValueError) as error:
-            raise UnknownModelError(
-                f"{self.name}: no weights could be loaded from {self.repo!r}: {str(error).splitlines()[0]} "
-                f"Fetch them once with `hf download {self.repo}` (some need a licence accepted and `hf auth login`), "
-                "or give the path of a local diffusers folder."
-            ) from error
 
-    def _placement(self) -> tuple[str, str]:
-        """Return device and dtype by name."""
-        import torch
+def as_picture(pixels: Any) -> Image:
+    """Return an image of diffusers' output: floats in [0, 1] as (height, width, channels), or a PIL image as it is.
 
-        device = self.device
-        if device == "auto":
-            accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-            device = accelerator.type if accelerator else "cpu"
-        return device, self.dtype if self.dtype != "auto" else "float32" if device == "cpu" else "bfloat16"
+    Raises:
+        ValueError: some pixels are nan or inf (a half-precision model that overflowed, damaged weights).
+    """
+    import numpy as np
+    from diffusers.utils.pil_utils import numpy_to_pil
+    from PIL import Image
+
+    if isinstance(pixels, Image.Image):
+        return pixels
+    if not np.isfinite(pixels).all():
+        raise ValueError("the pipeline gave pixels that are no numbers (nan or inf); another dtype may help: float32")
+    return numpy_to_pil(pixels)[0]

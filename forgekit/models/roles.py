@@ -1,0 +1,105 @@
+"""The contract of the three roles of models: what each is asked, what it answers, and in what order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from forgekit.errors import ItemError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from forgekit.scene import Scene
+
+
+@dataclass(frozen=True)
+class DrawRequest:
+    """One picture to draw. `parameters` holds the pipeline's own call arguments (steps, guidance, size …)."""
+
+    prompt: str
+    seed: int
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One picture and all that is known about how it was made."""
+
+    image: Image
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one vision model saw in one image, measured against the elements of a scene.
+
+    `element_scores` has one entry per element key that this judge can be asked about: the probability
+    in [0, 1] that the image shows what the scene asks for (for a negation: that the thing is absent),
+    or None where it failed to say, with the reason in `reasons`. A kind of element that is beyond the
+    judge (a detector and style) has no entry.
+    """
+
+    element_scores: Mapping[str, float | None]
+    text_match_score: float | None
+    description: str = ""
+    unwanted_elements: Sequence[str] = ()
+    detected_artifacts: Sequence[str] = ()
+    style_deviation: float | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@runtime_checkable
+class ImageGenerator(Protocol):
+    """A text-to-image model."""
+
+    name: str
+
+    def default_parameters(self) -> dict[str, Any]:
+        """Return the pipeline call arguments used where a prompt's `base_parameters` name none."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything besides the request that determines the pixels (model, revision, dtype, versions …).
+
+        It is part of the draw key, so it must be cheap: no weights are loaded for it.
+        """
+
+    def fits(self, prompt: str) -> bool:
+        """Whether the text encoders read the prompt to its end. True where that cannot be known without a download."""
+
+    def draw(self, requests: Sequence[DrawRequest]) -> list[Drawing | ItemError]:
+        """Draw one picture per request, in order. Pixels depend on the request alone, not on its neighbours."""
+
+
+@runtime_checkable
+class VisionModel(Protocol):
+    """A judge: it says how faithfully images show the elements of scenes."""
+
+    name: str
+    adhering_at: float  # the image score from which on an image counts as adhering
+
+    @property
+    def judge_key(self) -> str:
+        """Hash of everything that can change a verdict: weights, revision, templates, thresholds."""
+
+    def judge(self, images: Sequence[Image], scenes: Sequence[Scene]) -> list[Judgement | ItemError]:
+        """Judge `images[i]` against `scenes[i]`, in order. Both are equally long."""
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """A text model that follows instructions."""
+
+    name: str
+
+    def generate(self, requests: Sequence[str]) -> list[str | ItemError]:
+        """Answer each request with text, in order."""
+
+
+PROTOCOLS: Mapping[str, type] = {
+    "image_generator": ImageGenerator,
+    "vision_model": VisionModel,
+    "language_model": LanguageModel,
+}
