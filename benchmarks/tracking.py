@@ -1,16 +1,17 @@
-"""Time the MLflow mirror against MLflow's own floor for the same content, and against the loop that it mirrors.
+"""Time the MLflow mirror against MLflow's own calls for the same content, and against the loop that it mirrors.
 
-    python benchmarks/tracking.py [--rounds 7] [--scenes 30] [--json]
+    python benchmarks/tracking.py [--rounds 20] [--scenes 30] [--json]
 
-Floor: one run with the same tags, params, metrics, images and table, through MLflow's client in its fastest documented
-way (`create_run`, one `log_batch`, `log_image(synchronous=True)`, `log_dict`, `set_terminated`) on the same kind of
-database. The mirror writes runs together where the database is its own (`ratio`) and one by one through the client elsewhere
-(`ratio_client`). All take turns in one process, so a busy machine slows all; medians for one run are compared, in wall time and
-in processor time. Making the database and importing MLflow are paid once, before.
+`ratio`: a run written by the mirror, over one with the same tags, params, metrics, images and tables through MLflow's
+client in its fastest documented way (`create_run`, one `log_batch`, `log_image(synchronous=True)`, `log_dict`,
+`set_terminated`) to the same database; goal 1.3. `ratio_processor`: the same in processor time. Both take turns, so a
+busy machine slows both; medians are compared.
 
-Share of the loop: `forgekit.track` at its end, as `make loop` calls it, on 30 scenes in one to three versions each (registry, both
-judges' runs and the summary included), against drawing and judging their images with the embedded models, three versions of
-which are timed, in the same run. Libraries, weights and the database have been loaded by a smaller study before.
+`share_at_2s_an_image`: `forgekit.track` at the end of a loop over 30 scenes in one to three versions of 8 images (both
+judges' runs, registry and summary included), as a share of the whole, where drawing and judging an image takes 2 s; and
+`share_processor` the same by the processor time that it takes.
+
+Making the database and importing MLflow are paid once, before.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import statistics
 import sys
 import tempfile
@@ -30,10 +30,9 @@ from pathlib import Path
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-IMAGES, JUDGES = 8, 2
-TOGETHER = 8  # runs that the mirror writes in one go here; it takes up to 128
+IMAGES = 8
 VERSIONS = 3  # of a scene, at most
-TIMED = 3  # versions that are drawn and judged
+IMAGE_S = 2.0  # that drawing and judging an image takes
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
@@ -43,7 +42,7 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - processor
 
 
-def floor_run(client, experiment_id: str, run, folder: Path) -> None:
+def write_by_hand(client, experiment_id: str, run, folder: Path) -> None:
     """Write what `run` holds with MLflow's own calls."""
     from mlflow.entities import Metric, Param
     from PIL import Image
@@ -51,121 +50,75 @@ def floor_run(client, experiment_id: str, run, folder: Path) -> None:
     run_id = client.create_run(experiment_id, run.start_ms, dict(run.tags), run.name).info.run_id
     metrics = [Metric(name, value, run.end_ms, step) for name, value, step in run.metrics]
     client.log_batch(run_id, metrics, [Param(name, value) for name, value in run.params.items()])
-    for image in run.row["images"]:
+    for image in run.shown:
         with Image.open(folder / image["path"]) as picture:
             client.log_image(run_id, picture, key="image", step=image["step"], synchronous=True)
-    rows = [[image["seed"], image["score"]] for image in run.row["images"]]
-    client.log_dict(run_id, {"columns": ["seed", "score"], "data": rows}, "evaluations.json")
-    client.log_text(run_id, run.row["prompt_text"], "prompt.txt")
+    rows = [[image["seed"], image["score"]] for image in run.shown]
+    for table in ("images.json", "evaluations.json"):
+        client.log_dict(run_id, {"columns": ["seed", "score"], "data": rows}, table)
+    client.log_text(run_id, run.shown[0]["prompt_text"], "prompt.txt")
     client.set_terminated(run_id, "FINISHED", run.end_ms)
 
 
-def compare_with_floor(folder: Path, rounds: int) -> dict[str, float]:
-    """Write the runs of a store by turns through the mirror and through MLflow's client; return the medians."""
+def compare_runs(folder: Path, rounds: int) -> dict[str, float]:
+    """Write the runs of a store by turns through the mirror and by hand; return the ratios of the medians."""
     import study as studies
 
     from forgekit.tracking.artifacts import write_files
-    from forgekit.tracking.connection import connect, default_uri
+    from forgekit.tracking.connection import ARTIFACTS, DATABASE, connect, default_uri
+    from forgekit.tracking.mirror import Mirror
     from forgekit.tracking.runs import due_runs, read_runs
-    from forgekit.tracking.study import Study
 
-    scenes = (rounds + 1) * (TOGETHER + 1)
-    store = studies.make(folder, scenes=scenes, iterations=1, seeds=IMAGES, judges=("judge",))
+    store = studies.make(folder, scenes=2 * (rounds + 1), iterations=1, seeds=IMAGES, judges=("judge",))
     runs = list(read_runs(store, due_runs(store)))
-    connection = connect(store, default_uri(store), folder / "mlflow.db")
-    study = Study.open(connection, "mirror", "benchmark")
-    by_hand = connection.client.create_experiment("floor", artifact_location=(folder / "floor").as_uri())
-    taken: dict[str, list[tuple[float, float]]] = {"mirror": [], "client": [], "floor": []}
-    for start in range(0, len(runs), TOGETHER + 1):
-        run, *together = runs[start : start + TOGETHER + 1]
-        tagged = [(one, study.tags_of(one, link_prompt=False)) for one in together]
-        wall, processor = timed(partial(study.write_together, tagged, store.folder))
-        taken["mirror"].append((wall / TOGETHER, processor / TOGETHER))
-        tags, files = study.tags_of(run, link_prompt=False), partial(write_files, run, store.folder)
-        taken["client"].append(timed(partial(study.write, run, tags, files)))
-        taken["floor"].append(timed(partial(floor_run, connection.client, by_hand, run, store.folder)))
-    wall, processor = (
-        {side: statistics.median(times[kind] for times in turns[1:]) for side, turns in taken.items()}
-        for kind in (0, 1)
-    )
-    return {
-        "metrics": len({name for name, _, _ in runs[0].metrics}),
-        "metric_points": len(runs[0].metrics),
-        "images": IMAGES,
-        "mirror_ms": round(1000 * wall["mirror"], 1),
-        "floor_ms": round(1000 * wall["floor"], 1),
-        "ratio": round(wall["mirror"] / wall["floor"], 3),
-        "ratio_client": round(wall["client"] / wall["floor"], 3),
-        "ratio_processor": round(processor["mirror"] / processor["floor"], 3),
-    }
+    client = connect(default_uri(store), folder / DATABASE)
+    mirror = Mirror.open(client, "mirror", artifacts=folder / ARTIFACTS, store_name="benchmark")
+    by_hand = client.create_experiment("by hand", artifact_location=(folder / "by_hand").as_uri())
+    turns = [
+        (
+            timed(partial(mirror.write, ours, partial(write_files, ours, store.folder))),
+            timed(partial(write_by_hand, client, by_hand, theirs, store.folder)),
+        )
+        for ours, theirs in zip(runs[::2], runs[1::2], strict=True)
+    ][1:]
+    wall, processor = ([statistics.median(turn[side][kind] for turn in turns) for side in (0, 1)] for kind in (0, 1))
+    return {"ratio": wall[0] / wall[1], "ratio_processor": processor[0] / processor[1]}
 
 
-def share_of_loop(folder: Path, database: Path, scenes: int) -> dict[str, float]:
-    """Mirror the prompt versions of `scenes` that two judges have seen, and compare with drawing and judging as many.
-
-    TIMED of them are drawn and judged by the embedded models.
-    """
+def share_of_loop(folder: Path, scenes: int) -> dict[str, float]:
+    """Mirror the prompt versions of `scenes` that two judges have seen, and compare with drawing and judging them."""
     import study as studies
 
     import forgekit as fk
-    from forgekit.models import DrawRequest, load_model
-    from forgekit.scene import Scene, parse
 
-    shutil.copy(database, folder / "mlflow.db")
     store = studies.make(folder, experiment="warm-up", scenes=1, iterations=1, seeds=1, seed=1)
     fk.track(store)
     studies.fill(store, scenes=scenes, iterations=VERSIONS, seeds=IMAGES)
-    versions = store.rows("select count(*) as n from prompts where experiment = 'main'")[0]["n"]
-    generator = load_model("image_generator", "mini")
-    judges = [load_model("vision_model", name) for name in ("mini-owl", "mini-clip")]
-    text = "a red circle to the left of a blue square"
-    scene, parameters = Scene(text, parse(text)), generator.default_parameters()
-    requests = [DrawRequest(text, seed, parameters) for seed in range(IMAGES)]
-
-    def draw_and_judge(some: list[DrawRequest]) -> None:
-        images = [drawing.image for drawing in generator.draw(some)]
-        for judge in judges:
-            judge.judge(images, [scene] * len(images))
-
-    draw_and_judge(requests[:1])  # weights are loaded once
-    turns = [timed(partial(draw_and_judge, requests)) for _ in range(TIMED)]
-    mirroring = timed(partial(fk.track, store))
-    loop = [statistics.median(turn[kind] for turn in turns) * versions for kind in (0, 1)]
-    shares = [mirroring[kind] / (mirroring[kind] + loop[kind]) for kind in (0, 1)]
-    return {
-        "versions": versions,
-        "runs": versions * JUDGES,
-        "draw_and_judge_s_per_version": round(loop[0] / versions, 2),
-        "mirror_s_per_version": round(mirroring[0] / versions, 3),
-        "share": round(shares[0], 4),
-        "share_processor": round(shares[1], 4),
-    }
+    images = store.rows(
+        "select count(*) as n from generated_images i join prompts p on p.id = i.prompt_id where experiment = 'main'"
+    )[0]["n"]
+    wall, processor = timed(partial(fk.track, store))
+    loop = IMAGE_S * images
+    return {"share_at_2s_an_image": wall / (wall + loop), "share_processor": processor / (processor + loop)}
 
 
 def main() -> None:
-    """Run both comparisons and print them."""
+    """Run both comparisons and print their ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--scenes", type=int, default=30, help="as many as make loop has")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        first, second, empty = (Path(folder) / name for name in ("floor", "loop", "empty"))
-        for place in (first, second, empty):
-            place.mkdir()
-        from mlflow import MlflowClient
-
-        MlflowClient(tracking_uri=f"sqlite:///{empty / 'mlflow.db'}").search_experiments()
-        shutil.copy(empty / "mlflow.db", first / "mlflow.db")
-        results = {
-            "floor": compare_with_floor(first, arguments.rounds),
-            "loop": share_of_loop(second, empty / "mlflow.db", arguments.scenes),
-        }
+        runs, loop = Path(folder) / "runs", Path(folder) / "loop"
+        runs.mkdir()
+        loop.mkdir()
+        ratios = compare_runs(runs, arguments.rounds) | share_of_loop(loop, arguments.scenes)
     if arguments.json:
-        print(json.dumps(results, indent=2))
+        print(json.dumps({name: round(value, 4) for name, value in ratios.items()}))
     else:
-        for name, figures in results.items():
-            print(f"{name:8}", ", ".join(f"{key} {value}" for key, value in figures.items()))
+        for name, value in ratios.items():
+            print(f"{name:22} {value:6.3f}")
 
 
 if __name__ == "__main__":

@@ -100,13 +100,6 @@ def test_the_spread_is_that_of_an_earlier_result(store, tmp_path):
     assert "enough" in str(expect(store, PLAN, 500, earlier=str(tmp_path / "result.json")))
 
 
-def test_of_a_result_without_a_spread_the_interval_tells_it(store, tmp_path):
-    folder = result_of(tmp_path, {"n": 100, "low": 0.0302, "high": 0.0694})
-    [spread] = expect(store, PLAN, 3, earlier=str(folder)).spreads.values()
-    assert spread.sd == pytest.approx(0.1)
-    assert "by its interval" in spread.source
-
-
 def test_a_comparison_that_no_earlier_study_made_has_no_spread(store, tmp_path):
     folder = result_of(tmp_path, {"n": 100, "sd": 0.1})
     plan = Study(**{**vars(PLAN), "arms": ("paraphrase", "refine")})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import permutations, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forgekit.errors import ParameterError
 from forgekit.study.plan import Comparison, Study, check_plan
@@ -19,21 +20,20 @@ if TYPE_CHECKING:
 EFFECT, POWER = 0.05, 0.8  # the gain that a study should be able to show, and how surely
 SPREADS = (0.1, 0.15, 0.2, 0.3)  # told where none is known
 EFFICIENCY = 3 / math.pi  # of the signed-rank test beside the t test, on normal differences (Pitman)
-Z = 1.96
 
 # The experiments "study/arm" whose chosen prompts were confirmed, by study.
 EARLIER = """
-select
-    regexp_extract(p.experiment, '^(.*)/[^/]*$', 1) as name,
-    list(distinct p.experiment[length(regexp_extract(p.experiment, '^(.*)/[^/]*$', 1)) + 2:]) as arms,
-    min(p.created_at) as began
-from prompts p
-join prompt_learnings l on cast(l.actions ->> '$.child_prompt_id' as uuid) = p.id
-where l.actions ->> '$.decision' = 'confirm'
-  and p.experiment like '%/%'
-  and not starts_with(p.experiment, $prefix)
+with arms as (
+    select regexp_extract(experiment, '^(.*)/([^/]*)$', ['name', 'arm']) as split, created_at
+    from prompts
+    where id in (from confirming_versions)
+      and experiment like '%/%'
+      and not starts_with(experiment, $prefix)
+)
+select split.name as name, list(distinct split.arm) as arms
+from arms
 group by name
-order by began desc, name
+order by min(created_at) desc, name
 """
 
 
@@ -53,45 +53,38 @@ class Expectation:
     scenes: int
     spreads: Mapping[Comparison, Spread | None]
 
-    @property
-    def images(self) -> int:
-        """Return the images it draws at most, without those that confirm: a scene ends early at its target."""
-        return len(self.study.arms) * self.scenes * self.study.images_per_scene
-
-    @property
-    def confirming_images(self) -> int:
-        """Return the images that confirm the chosen prompts."""
-        return len(self.study.arms) * self.scenes * self.study.images_per_prompt
-
-    def needed(self, comparison: Comparison, sd: float) -> int:
-        """Return how many scenes the study needs for a comparison of that spread; twice as many where half count."""
-        scenes = scenes_needed(sd, comparisons=len(self.spreads))
-        return scenes if comparison.scenes == "all" else 2 * scenes
-
     def __str__(self) -> str:
-        arms, study = len(self.study.arms), self.study
-        lines = [
-            f"study {study.name}, {self.scenes} scenes: at most {self.images + self.confirming_images} images",
-            f"  {self.images} to choose by: {arms} arms × {self.scenes} scenes × {study.images_per_scene}",
-            f"  {self.confirming_images} to confirm: {arms} arms × {self.scenes} scenes × {study.images_per_prompt}",
+        scenes, arms = self.scenes, len(self.study.arms)
+        chosen, confirming = self.study.images_per_scene, self.study.images_per_prompt  # of a scene in an arm, at most
+        told = [
+            f"study {self.study.name}, {scenes} scenes: at most {arms * scenes * (chosen + confirming)} images",
+            f"  {arms * scenes * chosen} to choose by: {arms} arms × {scenes} scenes × {chosen}",
+            f"  {arms * scenes * confirming} to confirm: {arms} arms × {scenes} scenes × {confirming}",
             f"scenes to show {EFFECT:+.2f} with {POWER:.0%} power, p < {LEVEL} by Holm among {len(self.spreads)} primary "
             "comparisons:",
         ]
-        for comparison, spread in self.spreads.items():
-            lines.append(f"  {_named(comparison)}: {self._told(comparison, spread)}")
+        for claim, spread in self.spreads.items():
+            part = "" if claim.scenes == "all" else f", {claim.scenes}"
+            told.append(
+                f"  {claim.arm} against {claim.against} by {claim.vision_model}{part}: {self._told(claim, spread)}"
+            )
         if None in self.spreads.values():
-            lines.append(
+            told.append(
                 "give the spread of an earlier study (earlier) or a standard deviation (sd) to choose among these"
             )
-        return "\n".join(lines)
+        return "\n".join(told)
 
-    def _told(self, comparison: Comparison, spread: Spread | None) -> str:
+    def _told(self, claim: Comparison, spread: Spread | None) -> str:
         if spread is None:
-            table = ", ".join(f"{self.needed(comparison, sd)} at sd {sd}" for sd in SPREADS)
+            table = ", ".join(f"{self._needed(claim, sd)} at sd {sd}" for sd in SPREADS)
             return f"no earlier spread is known; {table}"
-        needed = self.needed(comparison, spread.sd)
+        needed = self._needed(claim, spread.sd)
         enough = "enough" if needed <= self.scenes else f"the plan has {self.scenes}"
         return f"{needed} at sd {spread.sd:.3f} ({spread.source}): {enough}"
+
+    def _needed(self, claim: Comparison, sd: float) -> int:
+        scenes = scenes_needed(sd, comparisons=len(self.spreads))
+        return scenes if claim.scenes == "all" else 2 * scenes  # half of them count
 
 
 def expect(
@@ -111,9 +104,12 @@ def expect(
     if sd is not None:
         if not (math.isfinite(sd) and sd > 0):
             raise ParameterError(f"sd={sd} must be above 0, such as 0.2")
-        return Expectation(study, scenes, {each: Spread(sd, "given") for each in study.comparisons})
-    known = _in_store(store, study) if earlier is None else _in_result(Path(earlier))
-    return Expectation(study, scenes, {each: known.get(_key(each)) for each in study.comparisons})
+        return Expectation(study, scenes, dict.fromkeys(study.comparisons, Spread(sd, "given")))
+    known: dict[Comparison, Spread] = {}
+    for claim, spread in _in_store(store, study) if earlier is None else _in_result(Path(earlier)):
+        if math.isfinite(spread.sd) and spread.sd > 0:
+            known.setdefault(claim, spread)
+    return Expectation(study, scenes, {claim: known.get(claim) for claim in study.comparisons})
 
 
 def scenes_needed(sd: float, *, effect: float = EFFECT, power: float = POWER, comparisons: int = 1) -> int:
@@ -136,56 +132,26 @@ def scenes_needed(sd: float, *, effect: float = EFFECT, power: float = POWER, co
         n += 1
 
 
-def _in_store(store: Store, study: Study) -> dict[tuple[Any, ...], Spread]:
-    """Return the spreads of the other studies in the store; where several have one, that of the newest."""
-    known: dict[tuple[Any, ...], Spread] = {}
-    if not store.path.exists():
-        return known
-    for row in store.rows(EARLIER, prefix=study.prefix):
-        judges = tuple(study.vision_models)
-        past = Study(row["name"], arms=tuple(row["arms"]), vision_models=judges, images_per_prompt=1)
-        for part, scores in parts_of(confirmed(store, past)).items():
-            for judge in judges:
-                for arm in past.arms:
-                    for other in set(past.arms) - {arm}:
-                        change = (scores[arm, judge] - scores[other, judge]).dropna()
-                        source = f"study {row['name']} in the store, n = {len(change)}"
-                        _note(known, (arm, other, judge, part), change.std(), source)
-    return known
+def _in_store(store: Store, study: Study) -> Iterator[tuple[Comparison, Spread]]:
+    """Yield the spreads of the other studies in the store, those of the newest first."""
+    for row in store.rows(EARLIER, prefix=study.prefix) if store.path.exists() else []:
+        past = Study(row["name"], arms=row["arms"], vision_models=study.vision_models, images_per_prompt=1)
+        parts = parts_of(confirmed(store, past))
+        for (arm, other), judge, part in product(permutations(past.arms, 2), past.vision_models, parts):
+            change = (parts[part][arm, judge] - parts[part][other, judge]).dropna()
+            source = f"study {row['name']} in the store, n = {len(change)}"
+            yield Comparison(arm, other, judge, part), Spread(float(change.std()), source)
 
 
-def _in_result(path: Path) -> dict[tuple[Any, ...], Spread]:
-    """Return the spreads of a result.json; of one that has none, from the width of its intervals."""
+def _in_result(path: Path) -> Iterator[tuple[Comparison, Spread]]:
+    """Yield the spreads of a result.json, of each comparison both ways round."""
     path = path / "result.json" if path.is_dir() else path
     try:
-        rows: Sequence[Mapping[str, Any]] = json.loads(path.read_text())["differences"]
-        known: dict[tuple[Any, ...], Spread] = {}
-        for row in rows:
-            key, source = (row["arm"], row["against"], row["vision_model"], row["scenes"]), f"{path}, n = {row['n']}"
-            if "sd" in row:
-                sd = row["sd"]
-            elif row["low"] is not None:
-                sd, source = (row["high"] - row["low"]) / (2 * Z) * math.sqrt(row["n"]), f"{source}, by its interval"
-            else:
-                continue
-            _note(known, key, sd, source)
-            _note(known, (key[1], key[0], *key[2:]), sd, source)
+        for row in json.loads(path.read_text())["differences"]:
+            spread = Spread(float("nan" if row["sd"] is None else row["sd"]), f"{path}, n = {row['n']}")
+            for arm, other in permutations((row["arm"], row["against"])):
+                yield Comparison(arm, other, row["vision_model"], row["scenes"]), spread
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ParameterError(
             f"earlier={str(path)!r} is no result of a study ({error!r}); give a result.json or its folder"
         ) from error
-    return known
-
-
-def _note(known: dict[tuple[Any, ...], Spread], key: tuple[Any, ...], sd: float | None, source: str) -> None:
-    if sd is not None and math.isfinite(sd) and sd > 0:
-        known.setdefault(key, Spread(float(sd), source))
-
-
-def _key(each: Comparison) -> tuple[str, str, str, str]:
-    return each.arm, each.against, each.vision_model, each.scenes
-
-
-def _named(each: Comparison) -> str:
-    part = "" if each.scenes == "all" else f", {each.scenes}"
-    return f"{each.arm} against {each.against} by {each.vision_model}{part}"

@@ -1,39 +1,34 @@
-"""What a store holds of a study: confirmed scores, curves, what was spent and what is missing, as SQL."""
+"""What a store holds of a study: confirmed scores, curves, what was spent and what is missing, as SQL.
+
+Every query takes `$prefix`, what the experiments of the study's arms begin with. The scores of a judge are those under
+its current key.
+"""
 
 from __future__ import annotations
 
-# The versions that confirm: the chosen text on seeds that had no part in choosing it. Their images are not counted.
-# A scene counts for an arm, by a judge, when all its confirming images have that judge's score under its current key.
-CONFIRMING = """
-confirming as (
-    select cast(l.actions ->> '$.child_prompt_id' as uuid) as prompt_id
-    from prompt_learnings l
-    where l.actions ->> '$.decision' = 'confirm'
-)
-"""
+ARM = "experiment[length($prefix) + 1:] as arm"
 
+# The chosen text on seeds that had no part in choosing it. A scene counts for an arm, by a judge, when all its
+# confirming images have that judge's score.
 CONFIRMED = f"""
-with {CONFIRMING}
-select p.experiment[length($prefix) + 1:] as arm, p.scene_hash, s.vision_model, steady_avg(s.soft_tifa_gm) as score
-from confirming c
-join prompts p on p.id = c.prompt_id
-join image_scores s on s.prompt_id = p.id
-join current_judges j on j.experiment = p.experiment and j.vision_model = s.vision_model and j.judge_key = s.judge_key
-where starts_with(p.experiment, $prefix)
+select {ARM}, scene_hash, vision_model, steady_avg(mean_score) as score
+from current_scores
+where starts_with(experiment, $prefix)
+  and prompt_id in (from confirming_versions)
 group by all
-having count(s.soft_tifa_gm) >= $images
+having sum(images) >= $images
 order by all
 """
 
 CONFIRMED_KINDS = f"""
-with {CONFIRMING},
-scenes_kinds as (
-    select p.experiment[length($prefix) + 1:] as arm, p.scene_hash, s.vision_model, s.kind, steady_avg(s.score) as score
-    from confirming c
-    join prompts p on p.id = c.prompt_id
-    join element_scores s on s.prompt_id = p.id
+with scenes_kinds as (
+    select p.{ARM}, p.scene_hash, s.vision_model, s.kind, steady_avg(s.score) as score
+    from element_scores s
+    join prompts p on p.id = s.prompt_id
     join current_judges j on j.experiment = p.experiment and j.vision_model = s.vision_model and j.judge_key = s.judge_key
-    where starts_with(p.experiment, $prefix) and s.score is not null
+    where starts_with(p.experiment, $prefix)
+      and s.prompt_id in (from confirming_versions)
+      and s.score is not null
     group by all
 )
 select arm, vision_model, kind, count(*) as scenes, steady_avg(score) as score
@@ -42,48 +37,42 @@ group by all
 order by all
 """
 
-# The first drawing of the first version in each arm: the same text on other seeds than those confirming `resample`.
+# The first drawing of the first version of the arm that rewrites nothing: the same texts on other seeds than those that
+# confirm it.
 FIRST = """
-select p.experiment[length($prefix) + 1:] as arm, p.scene_hash, s.vision_model, steady_avg(s.soft_tifa_gm) as score
-from prompts p
-join image_scores s on s.prompt_id = p.id
-join current_judges j on j.experiment = p.experiment and j.vision_model = s.vision_model and j.judge_key = s.judge_key
+select s.scene_hash, s.vision_model, steady_avg(s.soft_tifa_gm) as score
+from image_scores s
+join prompts p on p.id = s.prompt_id
 join generated_images i on i.id = s.image_id
-where starts_with(p.experiment, $prefix)
+join current_judges j on j.experiment = p.experiment and j.vision_model = s.vision_model and j.judge_key = s.judge_key
+where p.experiment = $prefix || 'resample'
   and p.generation_iteration = 0
-  and i.created_at <= (select min(l.created_at) from prompt_learnings l where l.prompt_id = p.id)
+  and i.round = 0
 group by all
 order by all
 """
 
-# After n images of a scene, by each judge: the best image by the steering judge, and the best version by it.
+# After n images of a scene, confirming ones left out: the best of them by the steering judge, as each judge sees it.
 CURVES = f"""
-with {CONFIRMING},
-images as (
+with images as (
     select
-        p.experiment,
-        p.experiment[length($prefix) + 1:] as arm,
-        p.scene_hash,
-        i.id,
-        i.adherence_score,
-        row_number() over (partition by p.experiment, p.scene_hash order by i.created_at, i.id) as n
-    from generated_images i
-    join prompts p on p.id = i.prompt_id
-    where starts_with(p.experiment, $prefix)
-      and i.adherence_score is not null
-      and p.id not in (from confirming)
-),
-steps as (
-    select arm, scene_hash, unnest(range(1, $budget + 1)) as n
-    from (select distinct arm, scene_hash from images)
+        c.experiment,
+        c.scene_hash,
+        c.image_id,
+        c.adherence_score,
+        row_number() over (partition by c.experiment, c.scene_hash order by i.created_at, i.id) as n
+    from competing_images c
+    join generated_images i on i.id = c.image_id
+    where starts_with(c.experiment, $prefix)
+      and c.adherence_score is not null
 ),
 best as (
-    select i.experiment, s.arm, s.scene_hash, s.n, arg_max(i.id, (i.adherence_score, i.id)) as image_id
-    from steps s
-    join images i on i.arm = s.arm and i.scene_hash = s.scene_hash and i.n <= s.n
-    group by all
+    select i.experiment, s.n, arg_max(i.image_id, (i.adherence_score, i.image_id)) as image_id
+    from (select unnest(range(1, $budget + 1)) as n) s
+    join images i on i.n <= s.n
+    group by i.experiment, i.scene_hash, s.n
 )
-select b.arm, s.vision_model, b.n as images, count(s.soft_tifa_gm) as scenes, steady_avg(s.soft_tifa_gm) as score
+select b.{ARM}, s.vision_model, b.n as images, count(s.soft_tifa_gm) as scenes, steady_avg(s.soft_tifa_gm) as score
 from best b
 join image_scores s on s.image_id = b.image_id
 join current_judges j on j.experiment = b.experiment and j.vision_model = s.vision_model and j.judge_key = s.judge_key
@@ -91,40 +80,31 @@ group by all
 order by all
 """
 
-SPENT = f"""
-with {CONFIRMING}
-select
-    p.experiment[length($prefix) + 1:] as arm,
-    count(distinct p.scene_hash) as scenes,
-    count(i.id) filter (p.id not in (from confirming)) as images,
-    count(i.id) filter (p.id in (from confirming)) as confirming_images
-from prompts p
-join generated_images i on i.prompt_id = p.id
-where starts_with(p.experiment, $prefix)
-group by all
-order by all
-"""
-
-# What the arm's versions lack: each drawing of one makes so many images. Where a generator fails, some stay undrawn.
-MISSING = """
-with redraws as (
-    select cast(l.actions ->> '$.base_prompt_id' as uuid) as prompt_id, count(*) as n
-    from prompt_learnings l
-    where l.actions ->> '$.decision' = 'redraw'
-    group by all
-),
-drawn as (
-    select prompt_id, count(*) as n from generated_images group by all
+# Each drawing of a version makes $images of them. Where a generator fails, some are missing.
+ARMS = f"""
+with versions as (
+    select
+        p.experiment,
+        p.scene_hash,
+        p.id in (from confirming_versions) as confirms,
+        (select count(*) from generated_images where prompt_id = p.id) as images,
+        (
+            select count(*)
+            from prompt_learnings
+            where actions ->> '$.decision' = 'redraw'
+              and cast(actions ->> '$.base_prompt_id' as uuid) = p.id
+        ) as redraws
+    from prompts p
+    where starts_with(p.experiment, $prefix)
 )
 select
-    p.experiment[length($prefix) + 1:] as arm,
-    cast(sum(greatest(0, $images * (1 + coalesce(r.n, 0)) - coalesce(d.n, 0))) as bigint) as missing_images
-from prompts p
-left join redraws r on r.prompt_id = p.id
-left join drawn d on d.prompt_id = p.id
-where starts_with(p.experiment, $prefix)
+    {ARM},
+    count(distinct scene_hash) filter (images > 0) as scenes,
+    coalesce(sum(images) filter (not confirms), 0) as images,
+    coalesce(sum(images) filter (confirms), 0) as confirming_images,
+    sum(greatest(0, $images * (1 + redraws) - images)) as missing_images
+from versions
 group by all
-order by all
 """
 
 COST = """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ from forgekit.study.results import is_shown
 if TYPE_CHECKING:
     from forgekit.store import Store
 
-LESSONS = 15
+LESSONS = 15  # that are told, of the best and of the worst
+MEMORY = ("refine", "refine-without-memory", "second half")  # what memory is worth, once it had something to learn from
 DATE = "select cast(min(created_at) as date) as day from prompts where starts_with(experiment, $prefix)"
 UNFINISHED = "select count(*) as n from prompts where starts_with(experiment, $prefix) and status <> 'archived'"
 Result = Mapping[str, Any]
@@ -54,14 +55,14 @@ def verdicts(result: Result) -> list[str]:
     Only a primary comparison is "shown" or "NOT shown" (`is_shown`); all else begins with "exploratory" or "check".
     """
     study = result["study"]
-    best, budget = study["arms"][-1], study["images_per_scene"]
+    best, heldout, budget = study["arms"][-1], study["vision_models"][1:], study["images_per_scene"]
     said = []
     for row in result["differences"]:
         if row["role"] == "primary":
             said.append(f"{'shown' if is_shown(row) else 'NOT shown'}: {_claim(row)}")
-        elif _told(row, study):
+        elif (row["arm"], row["against"], row["scenes"]) == MEMORY and row["vision_model"] in heldout:
             said.append(f"exploratory: {_claim(row)}")
-    for judge in study["vision_models"][1:]:
+    for judge in heldout:
         reached = result["images_to_match_resample"].get(judge, {}).get(best)
         said.append(
             f"exploratory: to reach the best image of best-of-{budget} on {judge}, {best} needs "
@@ -70,14 +71,6 @@ def verdicts(result: Result) -> list[str]:
     lost = result["unfaithful_prompts"]
     said.append(f"check: {lost} prompts lost, changed or added an element of their scene; must be 0")
     return said
-
-
-def _told(row: Mapping[str, Any], study: Mapping[str, Any]) -> bool:
-    """Whether an exploratory difference is said in words: what memory is worth, once it had something to learn from."""
-    pair = (row["arm"], row["against"], row["scenes"])
-    return (
-        pair == ("refine", "refine-without-memory", "second half") and row["vision_model"] in study["vision_models"][1:]
-    )
 
 
 def _claim(row: Mapping[str, Any]) -> str:
@@ -95,38 +88,25 @@ def _figures(row: Mapping[str, Any]) -> str:
 
 
 def _readme(study: Study, result: Result, said: Sequence[str], learnt: Sequence[str], open_prompts: int) -> str:
-    unfinished = f"**Unfinished: {open_prompts} prompts are still open; the figures are of what is done.**"
+    floor = "; ".join(f"{judge} {_figures(row)}" for judge, row in result["noise_floor"].items())
+    told = learnt if len(learnt) <= 2 * LESSONS else [*learnt[:LESSONS], "…", *learnt[-LESSONS:]]
     parts = [
         f"# {study.question}",
         _setting(study, result),
-        *([unfinished] * bool(open_prompts)),
+        f"**Unfinished: {open_prompts} prompts are still open; the figures are of what is done.**"
+        if open_prompts
+        else "",
         "## What it shows",
         "\n".join(f"- {verdict}" for verdict in said),
         "## Arms",
         _arms(study, result),
         "## Differences",
-        _table(
-            ["arm", "against", "judge", "scenes", "", "difference [95 %]"],
-            [
-                [d["arm"], d["against"], d["vision_model"], d["scenes"], d["role"], _figures(d)]
-                for d in result["differences"]
-            ],
-        ),
-        "Noise floor (exploratory), the same texts on disjoint seeds: "
-        + "; ".join(f"{judge} {_figures(row)}" for judge, row in result["noise_floor"].items()),
+        _differences(result),
+        f"Noise floor (exploratory), the same texts on disjoint seeds: {floor}",
         "## Does the gain transfer? (exploratory)",
-        _table(
-            ["against", "held out", "n", "held-out gain / steering gain", ""],
-            [[t["against"], t["heldout"], t["n"], _number(t["ratio"]), t["warning"] or ""] for t in result["transfer"]],
-        ),
+        _transfer(result),
         "## Images needed to be as good as best-of-N (exploratory)",
-        _table(
-            ["judge", *study.arms],
-            [
-                [j, *(row[a] or f"> {study.images_per_scene}" for a in study.arms)]
-                for j, row in result["images_to_match_resample"].items()
-            ],
-        ),
+        _matched(study, result),
         "![best image](best_image.png)",
         "## From block to block (exploratory)",
         "![blocks](blocks.png)",
@@ -135,12 +115,12 @@ def _readme(study: Study, result: Result, said: Sequence[str], learnt: Sequence[
         "## By kind of scene (exploratory)",
         _categories(study, result),
         f"## What `{study.arms[-1]}` learnt (exploratory)",
-        "\n".join(f"- {lesson}" for lesson in _ends(learnt)) or "Nothing was tried three times.",
+        "\n".join(f"- {lesson}" for lesson in told) or "Nothing was tried three times.",
         "## Again",
         "`forgekit study --store STORE PLAN.toml`, with the plan that is in `result.json` under `study`; a study that "
         "was stopped goes on where it was.",
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _setting(study: Study, result: Result) -> str:
@@ -160,34 +140,59 @@ def _setting(study: Study, result: Result) -> str:
 
 
 def _arms(study: Study, result: Result) -> str:
-    head = ["arm", "scenes", "finished", "images", "missing", *study.vision_models]
-    rows = [
-        [a["arm"], a["scenes"], a["finished"], a["images"], a["missing_images"]]
-        + [_number(a["means"][judge]) for judge in study.vision_models]
-        for a in result["arms"]
-    ]
-    return _table(head, rows)
+    columns = {
+        "arm": "arm",
+        "scenes": "scenes",
+        "finished": "finished",
+        "images": "images",
+        "missing_images": "missing",
+    }
+    judges = {judge: judge for judge in study.vision_models}
+    return _table(columns | judges, [{**row, **row["means"]} for row in result["arms"]])
 
 
-def _ends(learnt: Sequence[str]) -> list[str]:
-    """The best and the worst lessons."""
-    return list(learnt) if len(learnt) <= 2 * LESSONS else [*learnt[:LESSONS], "…", *learnt[-LESSONS:]]
+def _differences(result: Result) -> str:
+    columns = {"arm": "arm", "against": "against", "vision_model": "judge", "scenes": "scenes", "role": ""}
+    rows = [{**row, "figures": _figures(row)} for row in result["differences"]]
+    return _table(columns | {"figures": "difference [95 %]"}, rows)
+
+
+def _transfer(result: Result) -> str:
+    columns = {
+        "against": "against",
+        "heldout": "held out",
+        "n": "n",
+        "ratio": "held-out gain / steering gain",
+        "warning": "",
+    }
+    return _table(columns, [{**row, "warning": row["warning"] or ""} for row in result["transfer"]])
+
+
+def _matched(study: Study, result: Result) -> str:
+    more = f"> {study.images_per_scene}"
+    matched = result["images_to_match_resample"].items()
+    rows = [{"judge": judge} | {arm: reached[arm] or more for arm in study.arms} for judge, reached in matched]
+    return _table({name: name for name in ("judge", *study.arms)}, rows)
 
 
 def _categories(study: Study, result: Result) -> str:
     judge = study.vision_models[1]
-    rows = [row for row in result["by_category"] if row["vision_model"] == judge]
-    groups = list(dict.fromkeys(row["group"] for row in rows))
-    scores = {(row["group"], row["arm"]): row["score"] for row in rows}
-    counts = {group: min(row["scenes"] for row in rows if row["group"] == group) for group in groups}
-    body = [[g, counts[g], *(_number(scores.get((g, a))) for a in study.arms)] for g in groups]
-    return f"By `{judge}`, n scenes each:\n\n" + _table(["scenes", "n", *study.arms], body)
+    groups: dict[str, dict[str, Any]] = {}
+    for row in result["by_category"]:
+        if row["vision_model"] == judge:
+            group = groups.setdefault(row["group"], {"scenes": row["group"], "n": row["scenes"]})
+            group |= {row["arm"]: row["score"], "n": min(group["n"], row["scenes"])}
+    table = _table({name: name for name in ("scenes", "n", *study.arms)}, groups.values())
+    return f"By `{judge}`, n scenes each:\n\n{table}"
 
 
-def _table(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+def _table(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as a Markdown table; `columns` maps what is shown of them to its heading."""
+    lines = [columns.values(), ["---"] * len(columns), *([_cell(row[name]) for name in columns] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

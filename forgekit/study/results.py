@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from itertools import combinations
+from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
 from forgekit.metrics import Difference, holm, paired_difference, transfer_ratio
 from forgekit.scene import compare, parse
+from forgekit.study import queries
 from forgekit.study.plan import Comparison, Study
-from forgekit.study.queries import (
-    CONFIRMED,
-    CONFIRMED_KINDS,
-    COST,
-    CURVES,
-    FIRST,
-    MISSING,
-    PROMPTS,
-    SCENES,
-    SPENT,
-)
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
 
     from forgekit.store import Store
 
@@ -51,9 +42,9 @@ def results(store: Store, study: Study) -> dict[str, Any]:
     `exploratory` (which of these keys are), `cost`, and `unfaithful_prompts` (versions that lost or changed an
     element of their scene: must be 0).
     """
-    scenes = store.df(SCENES, prefix=study.prefix)
+    scenes = store.df(queries.SCENES, prefix=study.prefix)
     scores = confirmed(store, study, scenes)
-    curves = store.df(CURVES, prefix=study.prefix, budget=study.images_per_scene)
+    curves = store.df(queries.CURVES, prefix=study.prefix, budget=study.images_per_scene)
     return _plain(
         {
             "study": asdict(study) | {"primary": [asdict(each) for each in study.comparisons]},
@@ -63,14 +54,14 @@ def results(store: Store, study: Study) -> dict[str, Any]:
             "transfer": _transfer(study, scores),
             "images_to_match_resample": _images_to_match(curves, study),
             "best_image": curves.to_dict("records"),
-            "by_kind": store.df(CONFIRMED_KINDS, prefix=study.prefix).to_dict("records"),
-            "by_category": _means(scores, scenes.set_index("scene_hash")["category"], study),
-            "by_block": _means(scores, _blocks(scenes, study), study),
+            "by_kind": store.rows(queries.CONFIRMED_KINDS, prefix=study.prefix),
+            "by_category": _means(scores, scenes["category"].to_numpy()),
+            "by_block": _means(scores, [i // study.scenes_per_block + 1 for i in range(len(scenes))]),
             "exploratory": list(EXPLORATORY),
-            "cost": store.rows(COST, prefix=study.prefix)[0],
+            "cost": store.rows(queries.COST, prefix=study.prefix)[0],
             "unfaithful_prompts": sum(
                 row["versions"]
-                for row in store.rows(PROMPTS, prefix=study.prefix)
+                for row in store.rows(queries.PROMPTS, prefix=study.prefix)
                 if compare(row["elements"], parse(row["prompt_text"]))
             ),
         }
@@ -89,8 +80,8 @@ def confirmed(store: Store, study: Study, scenes: pd.DataFrame | None = None) ->
     """
     import pandas as pd
 
-    scenes = store.df(SCENES, prefix=study.prefix) if scenes is None else scenes
-    table = store.df(CONFIRMED, prefix=study.prefix, images=study.images_per_prompt)
+    scenes = store.df(queries.SCENES, prefix=study.prefix) if scenes is None else scenes
+    table = store.df(queries.CONFIRMED, prefix=study.prefix, images=study.images_per_prompt)
     columns = pd.MultiIndex.from_product([study.arms, study.vision_models], names=["arm", "vision_model"])
     wide = table.pivot(index="scene_hash", columns=["arm", "vision_model"], values="score").reindex(columns=columns)
     return wide.reindex(scenes["scene_hash"]).astype(float)
@@ -104,15 +95,17 @@ def parts_of(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def _differences(study: Study, scores: pd.DataFrame) -> list[dict[str, Any]]:
     """Return every pair of arms by every judge on every part, the primary ones first and corrected together."""
     primary, parts = study.comparisons, parts_of(scores)
-    pairs = [
-        Comparison(arm, other, judge, part)
-        for other, arm in combinations(study.arms, 2)
-        for judge in study.vision_models
-        for part in parts
-    ]
     claimed = {(frozenset((c.arm, c.against)), c.vision_model, c.scenes) for c in primary}
-    others = [c for c in pairs if (frozenset((c.arm, c.against)), c.vision_model, c.scenes) not in claimed]
-    rows = [_difference(each, parts[each.scenes]) for each in (*primary, *others)]
+    others = [
+        Comparison(arm, other, judge, part)
+        for (other, arm), judge, part in product(combinations(study.arms, 2), study.vision_models, parts)
+        if (frozenset((arm, other)), judge, part) not in claimed
+    ]
+    rows = []
+    for each in (*primary, *others):
+        found = _compare(parts[each.scenes], each.arm, each.against, each.vision_model)
+        told = {"left_out": len(parts[each.scenes]) - found.n, "role": "exploratory", "p_holm": None, "shown": None}
+        rows.append(asdict(each) | asdict(found) | told)
     corrected = holm([row["p"] for row in rows[: len(primary)]])
     for row, p_holm in zip(rows, corrected, strict=False):
         row |= {"role": "primary", "p_holm": float(p_holm)}
@@ -120,52 +113,36 @@ def _differences(study: Study, scores: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def _difference(each: Comparison, scores: pd.DataFrame) -> dict[str, Any]:
-    found = _compare(scores, each.arm, each.against, each.vision_model)
-    told = {"left_out": len(scores) - found.n, "role": "exploratory", "p_holm": None, "shown": None}
-    return asdict(each) | asdict(found) | told
+def _compare(scores: pd.DataFrame, arm: str, other: str, judge: str) -> Difference:
+    return paired_difference(scores[arm, judge], scores[other, judge])
 
 
-def _blocks(scenes: pd.DataFrame, study: Study) -> pd.Series:
-    import pandas as pd
-
-    return pd.Series([i // study.scenes_per_block + 1 for i in range(len(scenes))], index=scenes["scene_hash"])
-
-
-def _means(scores: pd.DataFrame, groups: pd.Series, study: Study) -> list[dict[str, Any]]:
+def _means(scores: pd.DataFrame, groups: ArrayLike) -> list[dict[str, Any]]:
     """Return the mean score of each group of scenes, by arm and judge; `scenes` is how many have one."""
-    grouped = scores.groupby(groups.reindex(scores.index), sort=True)
+    grouped = scores.groupby(groups, sort=True)
+    means, counts = grouped.mean(), grouped.count()
     return [
         {
             "group": group,
             "arm": arm,
             "vision_model": judge,
-            "scenes": int(part[arm, judge].notna().sum()),
-            "score": float(part[arm, judge].mean()),
+            "scenes": counts.at[group, (arm, judge)],
+            "score": means.at[group, (arm, judge)],
         }
-        for group, part in grouped
-        for arm in study.arms
-        for judge in study.vision_models
+        for group in means.index
+        for arm, judge in scores.columns
     ]
 
 
-def _compare(scores: pd.DataFrame, arm: str, other: str, judge: str) -> Difference:
-    return paired_difference(scores[arm, judge], scores[other, judge])
-
-
 def _arms(store: Store, study: Study, scores: pd.DataFrame) -> list[dict[str, Any]]:
-    spent = {row["arm"]: row for row in store.rows(SPENT, prefix=study.prefix)}
-    missing = store.rows(MISSING, prefix=study.prefix, images=study.images_per_prompt)
-    lacking = {row["arm"]: row["missing_images"] for row in missing}
-    none = {"scenes": 0, "images": 0, "confirming_images": 0}
+    counted = {row["arm"]: row for row in store.rows(queries.ARMS, prefix=study.prefix, images=study.images_per_prompt)}
+    none = dict.fromkeys(("scenes", "images", "confirming_images", "missing_images"), 0)
     return [
         {
-            **none,
-            **spent.get(arm, {}),
+            **counted.get(arm, none),
             "arm": arm,
-            "missing_images": lacking.get(arm, 0),
-            "finished": int(scores[arm].notna().all(axis=1).sum()),
-            "means": {judge: float(scores[arm, judge].mean()) for judge in study.vision_models},
+            "finished": scores[arm].notna().all(axis=1).sum(),
+            "means": {judge: scores[arm, judge].mean() for judge in study.vision_models},
         }
         for arm in study.arms
     ]
@@ -173,49 +150,39 @@ def _arms(store: Store, study: Study, scores: pd.DataFrame) -> list[dict[str, An
 
 def _noise_floor(store: Store, study: Study, scores: pd.DataFrame) -> dict[str, Any]:
     """How far the same texts differ between two disjoint sets of seeds: first drawing against confirmation."""
-    first = store.df(FIRST, prefix=study.prefix)
-    first = first[first["arm"] == "resample"]
-    return {
-        judge: asdict(
-            paired_difference(
-                scores["resample", judge],
-                first[first["vision_model"] == judge].set_index("scene_hash")["score"].reindex(scores.index),
-            )
-        )
-        for judge in study.vision_models
-        if "resample" in study.arms
-    }
+    if "resample" not in study.arms:
+        return {}
+    drawn = store.df(queries.FIRST, prefix=study.prefix).pivot(
+        index="scene_hash", columns="vision_model", values="score"
+    )
+    first = drawn.reindex(index=scores.index, columns=study.vision_models)
+    return {judge: asdict(paired_difference(scores["resample", judge], first[judge])) for judge in study.vision_models}
 
 
 def _transfer(study: Study, scores: pd.DataFrame) -> list[dict[str, Any]]:
     """How much of the last arm's gain on the steering judge the held-out ones see; null, and why, without a gain."""
-    steering, *watching = study.vision_models
-    best = study.arms[-1]
+    (*others, best), (steering, *watching) = study.arms, study.vision_models
     rows = []
-    for other in study.arms[:-1]:
-        objective = _compare(scores, best, other, steering)
-        for judge in watching:
-            heldout = _compare(scores, best, other, judge)
-            ratio, warning = transfer_ratio(objective, heldout), None
-            if ratio is None:
-                warning = f"no ratio: the interval of the gain on {steering}, which steers, is not above 0"
-            elif not heldout.low > 0:
-                warning = "the held-out judge does not confirm the gain: its interval is not above 0"
-            told = {"arm": best, "against": other, "heldout": judge, "n": heldout.n}
-            rows.append(told | {"ratio": ratio, "warning": warning})
+    for other, judge in product(others, watching):
+        heldout = _compare(scores, best, other, judge)
+        ratio, warning = transfer_ratio(_compare(scores, best, other, steering), heldout), None
+        if ratio is None:
+            warning = f"no ratio: the interval of the gain on {steering}, which steers, is not above 0"
+        elif not heldout.low > 0:
+            warning = "the held-out judge does not confirm the gain: its interval is not above 0"
+        told = {"arm": best, "against": other, "heldout": judge, "n": heldout.n}
+        rows.append(told | {"ratio": ratio, "warning": warning})
     return rows
 
 
 def _images_to_match(curves: pd.DataFrame, study: Study) -> dict[str, Mapping[str, int | None]]:
     """Per judge and arm: how many images it takes until the best one is as good as best-of-N with its whole budget."""
-    matched: dict[str, dict[str, int | None]] = {}
+    matched = {}
     for judge, by_judge in curves.groupby("vision_model"):
         goal = by_judge.loc[by_judge["arm"] == "resample", "score"]
-        if goal.empty:
-            continue
-        reached = by_judge[by_judge["score"] >= goal.iloc[-1] - 1e-9]
-        first = reached.groupby("arm")["images"].min()
-        matched[str(judge)] = {arm: int(first[arm]) if arm in first.index else None for arm in study.arms}
+        if len(goal):
+            reached = by_judge[by_judge["score"] >= goal.iloc[-1] - 1e-9].groupby("arm")["images"].min()
+            matched[judge] = {arm: reached.get(arm) for arm in study.arms}
     return matched
 
 

@@ -8,61 +8,43 @@ import os
 import sqlite3
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from forgekit.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
+DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"  # the mirror beside the store
 HEALTH_TIMEOUT_S = 3.0
 # MLflow's own defaults try for four minutes before they say that a server is gone.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 
 
-@dataclass(frozen=True)
-class Connection:
-    """An MLflow that answers. `artifacts` is where new experiments keep theirs; None: where the server says."""
-
-    client: MlflowClient
-    uri: str
-    artifacts: Path | None
-    database: Path | None  # the file, where it is the mirror beside the store
-
-
 def default_uri(store: Store) -> str:
     """Return the tracking URI that is used where none is given: an SQLite file beside the store."""
-    return sqlite_uri(store.folder / DATABASE)
+    return f"sqlite:///{store.folder / DATABASE}"
 
 
-def sqlite_uri(database: Path) -> str:
-    """Return the URI of a database file."""
-    return f"sqlite:///{database}"
-
-
-def connect(store: Store, uri: str, database: Path | None) -> Connection:
+def connect(uri: str, database: Path | None) -> MlflowClient:
     """Open MLflow at `uri`; `database` is its file where it is the mirror beside the store.
 
     Raises:
         OSError: no server answers.
         MlflowException, SQLAlchemyError, sqlite3.Error: the database is damaged or has another version's tables.
     """
-    _ask_for_health(uri)
+    if uri.startswith(("http://", "https://")):
+        _ask_for_health(uri)
     if database is not None:
         _use_write_ahead_log(database)
-        _spare_flushes(database)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
     from mlflow import MlflowClient
 
     for narrator in ("alembic", "mlflow.store.db.utils"):  # they tell at length how a database is made
         logging.getLogger(narrator).setLevel(logging.WARNING)
-    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-    return Connection(client, uri, store.folder / ARTIFACTS if database is not None else None, database)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def what_can_go_wrong() -> tuple[type[Exception], ...]:
@@ -71,6 +53,17 @@ def what_can_go_wrong() -> tuple[type[Exception], ...]:
     from sqlalchemy.exc import SQLAlchemyError
 
     return MlflowException, SQLAlchemyError, sqlite3.Error, OSError
+
+
+def pages(search: Callable[..., Any]) -> Iterator[Any]:
+    """Yield everything that one of the client's searches finds; `search` is called with `page_token` for each page."""
+    token = None
+    while True:
+        page = search(page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 @contextlib.contextmanager
@@ -86,8 +79,6 @@ def little_patience() -> Iterator[None]:
 
 
 def _ask_for_health(uri: str) -> None:
-    if not uri.startswith(("http://", "https://")):
-        return
     try:
         urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_S).close()
     except urllib.error.HTTPError:
@@ -98,28 +89,9 @@ def _ask_for_health(uri: str) -> None:
 
 
 def _use_write_ahead_log(database: Path) -> None:
-    """Have SQLite commit with one flush instead of four, and the UI read while runs are written.
+    """Have the UI read while runs are written, which the file remembers; a damaged file is found out at once.
 
-    The file remembers it.
+    MLflow itself would try for minutes to open one.
     """
     with contextlib.closing(sqlite3.connect(database)) as connection:
         connection.execute("pragma journal_mode = wal")
-
-
-@cache
-def _spare_flushes(database: Path) -> None:
-    """Have this process's connections to the mirror leave the flush to SQLite's checkpoints.
-
-    A power cut then costs the last runs at most, never the database, and the next `track` writes them again. MLflow's
-    SQLite URI takes no such setting. Listeners stay for good, so there is one a database however often it is opened.
-    """
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
-
-    def on_connect(connection, record) -> None:
-        if isinstance(connection, sqlite3.Connection):
-            file = connection.execute("pragma database_list").fetchone()[2]
-            if Path(file) == database.resolve():
-                connection.execute("pragma synchronous = normal")
-
-    event.listen(Engine, "connect", on_connect)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from forgekit.ids import content_hash
+from forgekit.tracking.connection import pages
 from forgekit.tracking.runs import Run, shorten, slug
 
 if TYPE_CHECKING:
@@ -17,53 +19,47 @@ TEXT_LIMIT = 100_000  # characters
 
 @dataclass
 class Registry:
-    """The prompts of one MLflow experiment. `versions` maps a prompt id to its (name, version) in the registry."""
+    """The prompts of one MLflow experiment. `versions` maps (name, prompt id) to the version in the registry."""
 
     client: MlflowClient
     experiment_id: str
-    versions: dict[str, tuple[str, str]] = field(default_factory=dict)
-    looked_up: set[str] = field(default_factory=set)
+    opened: set[str] = field(default_factory=set)
+    versions: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def version_of(self, run: Run) -> tuple[str, str]:
-        """Return (name, version) of the run's prompt, registering it where it is new."""
-        prompt_id, name = run.tags["prompt_id"], registry_name(run)
-        if prompt_id not in self.versions and name not in self.looked_up:
+    def version_of(self, run: Run) -> dict[str, str]:
+        """Return name and version of the run's prompt, registering it where it is new."""
+        row, prompt_id, name = run.shown[0], run.tags["prompt_id"], registry_name(run)
+        if name not in self.opened:
             self._open(name, run)
-        if prompt_id not in self.versions:
-            tags = {"prompt_id": prompt_id, "experiment": run.tags["experiment"]}
-            message = f"version {run.row['iteration']} of: {shorten(run.row['scene_text'], 400)}"
-            text = as_template(run.row["prompt_text"])
-            version = self.client.create_prompt_version(name, text, description=message, tags=tags).version
-            self.versions[prompt_id] = name, str(version)
-        return self.versions[prompt_id]
+        if (name, prompt_id) not in self.versions:
+            registered = self.client.create_prompt_version(
+                name,
+                as_template(row["prompt_text"]),
+                description=f"version {run.tags['prompt_version']} of: {shorten(row['scene_text'], 400)}",
+                tags={"prompt_id": prompt_id, "experiment": row["experiment"]},
+            )
+            self.versions[name, prompt_id] = str(registered.version)
+        return {"name": name, "version": self.versions[name, prompt_id]}
 
     def _open(self, name: str, run: Run) -> None:
-        """Make the prompt, or read which versions it has: a call that was killed may have left one without a run."""
+        """Make the prompt, or read which versions it has."""
         from mlflow.exceptions import MlflowException
 
-        self.looked_up.add(name)
-        tags = {EXPERIMENT_IDS: f",{self.experiment_id},"}
+        listed = f",{self.experiment_id},"
         try:
-            self.client.create_prompt(name, description=shorten(run.row["scene_text"], 1000), tags=tags)
+            self.client.create_prompt(name, shorten(run.shown[0]["scene_text"], 1000), {EXPERIMENT_IDS: listed})
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            self._read(name)
-
-    def _read(self, name: str) -> None:
-        token = None
-        while True:
-            page = self.client.search_prompt_versions(name, page_token=token)
-            for version in page:
-                self.versions.setdefault(version.tags.get("prompt_id", ""), (name, str(version.version)))
-            token = page.token
-            if not token:
-                return
+            for version in pages(partial(self.client.search_prompt_versions, name)):
+                self.versions[name, version.tags.get("prompt_id", "")] = str(version.version)
+            self.client.set_prompt_tag(name, EXPERIMENT_IDS, listed)
+        self.opened.add(name)
 
 
 def registry_name(run: Run) -> str:
     """Return the name in the prompt registry under which the versions of a scene follow each other."""
-    row = run.row
+    row = run.shown[0]
     chain = content_hash([row["experiment"], row["model"], row["scene_hash"]])[:8]
     return f"{slug(row['experiment'])}.{slug(row['scene_text'])}.{chain}"
 

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from statistics import fmean
 from typing import Any
 from urllib.parse import quote
 
@@ -18,7 +22,9 @@ from forgekit.ids import content_id
 from forgekit.store import Store
 from forgekit.trends.scores import missing_phrases, scene_phrases
 
-FORMAT = 3  # raise it when runs change their form: they are then written again
+FORMAT = 4  # raise it when runs change their form: they are then written again
+IDENTITY, CONTENT = "forgekit.identity", "forgekit.content"  # tags: which run it is for ever, and what is in it now
+SOURCE = {"mlflow.source.name": "forgekit", "mlflow.source.type": "LOCAL"}
 QUANTILES = range(0, 101, 10)
 BINS = 20
 TABLES = ("images.json", "evaluations.json")
@@ -34,22 +40,15 @@ with drawn as (
 ),
 scores as ({MARKED})
 select
+    split_part(s.experiment, '/', 1) as study,
     s.experiment,
-    cast(s.prompt_id as varchar) as prompt_id,
+    s.prompt_id,
     s.vision_model,
+    epoch_ms(p.created_at) as start_ms,
+    epoch_ms(s.judged_at) as end_ms,
     md5(concat_ws(
-        '|',
-        $format,
-        p.prompt_text,
-        p.base_parameters,
-        p.parent_prompt_id,
-        s.judge_key,
-        s.pass_mark,
-        s.mean_score,
-        s.judged_at,
-        d.images,
-        parent.mean_score,
-        parent.images
+        '|', $format, p.prompt_text, p.base_parameters, p.parent_prompt_id, s.judge_key, s.pass_mark, s.mean_score,
+        s.judged_at, d.images, parent.mean_score, parent.images
     )) as content
 from scores s
 join prompts p on p.id = s.prompt_id
@@ -61,112 +60,78 @@ left join scores parent
 order by s.experiment, p.generation_iteration, p.created_at, p.id, s.vision_model
 """
 
-# `step` numbers the seeds of a scene in the order in which they were first drawn, so that a step is the same seed in
-# all versions, and stays it when more seeds are drawn.
-RUNS = f"""
+# One row per image of the runs that are asked for, with what is known of its version. `step` numbers the seeds of a
+# scene in the order in which they were first drawn, so that a step is the same seed in all versions, and stays it when
+# more seeds are drawn.
+IMAGES = f"""
 with wanted as (
-    select unnest($prompt_ids::uuid[]) as prompt_id, unnest($vision_models::varchar[]) as vision_model
-),
-scores as (
-    select s.*, e.scene_text
+    select s.*
     from ({MARKED}) s
-    join wanted w using (prompt_id, vision_model)
-    join scenes e using (scene_hash)
+    join (select unnest($prompt_ids::uuid[]) as prompt_id, unnest($vision_models::varchar[]) as vision_model)
+        using (prompt_id, vision_model)
 ),
 seeds as (
     select
-        experiment,
-        scene_hash,
-        seed,
+        p.experiment,
+        p.scene_hash,
+        g.generation_metadata ->> '$.seed' as seed,
         row_number() over (
-            partition by experiment, scene_hash
-            order by first_drawn, try_cast(seed as bigint), seed
+            partition by p.experiment, p.scene_hash
+            order by min(g.created_at), try_cast(seed as bigint), seed
         ) - 1 as step
-    from (
-        select p.experiment, p.scene_hash, g.generation_metadata ->> '$.seed' as seed, min(g.created_at) as first_drawn
-        from generated_images g
-        join prompts p on p.id = g.prompt_id
-        where p.scene_hash in (select scene_hash from scores)
-        group by all
-    )
-),
-images as (
-    select
-        s.prompt_id,
-        s.vision_model,
-        list({{
-            'id': cast(g.id as varchar),
-            'path': g.image_path,
-            'seed': d.seed,
-            'step': d.step,
-            'score': x.soft_tifa_gm,
-            'arithmetic_mean': x.soft_tifa_am,
-            'text_match': try_cast(e.adherence_analysis ->> '$.text_match_score' as double),
-            'description': e.model_output ->> '$.description',
-            'element_scores': cast(e.element_scores as map(varchar, double)),
-            'error': e.error
-        }} order by d.step, g.id) as images,
-        min(g.round) as first_round
-    from scores s
-    join generated_images g on g.prompt_id = s.prompt_id
-    join seeds d
-        on d.experiment = s.experiment
-        and d.scene_hash = s.scene_hash
-        and d.seed = g.generation_metadata ->> '$.seed'
-    left join image_evaluations e
-        on e.image_id = g.id
-        and e.vision_model = s.vision_model
-        and e.judge_key = s.judge_key
-    left join image_scores x on x.evaluation_id = e.id
-    group by all
-),
-by_kind as (
-    select e.prompt_id, e.vision_model, e.kind, steady_avg(e.score) as score
-    from element_scores e
-    join scores s
-        on s.prompt_id = e.prompt_id
-        and s.vision_model = e.vision_model
-        and s.judge_key = e.judge_key
-    group by all
-),
-kinds as (
-    select prompt_id, vision_model, list({{'kind': kind, 'score': score}} order by kind) as kinds
-    from by_kind
-    group by all
+    from generated_images g
+    join prompts p on p.id = g.prompt_id
+    where p.scene_hash in (select scene_hash from wanted)
+    group by p.experiment, p.scene_hash, seed
 )
 select
-    s.experiment, s.scene_hash, s.scene_text, s.prompt_id, s.parent_prompt_id, s.model,
-    s.generation_iteration as iteration,
+    w.*,
     p.prompt_text,
     p.base_parameters,
-    s.vision_model, s.judge_key, s.pass_mark,
-    i.first_round,
-    s.mean_score, s.min_score, s.max_score, s.std_score, s.mean_am,
+    t.scene_text,
     c.change,
-    i.images,
-    k.kinds,
-    epoch_ms(p.created_at) as created_ms,
-    epoch_ms(s.judged_at) as judged_ms
-from scores s
-join prompts p on p.id = s.prompt_id
-join images i on i.prompt_id = s.prompt_id and i.vision_model = s.vision_model
-left join kinds k on k.prompt_id = s.prompt_id and k.vision_model = s.vision_model
+    cast(g.id as varchar) as id,
+    g.image_path as path,
+    g.round,
+    d.seed,
+    d.step,
+    x.soft_tifa_gm as score,
+    x.soft_tifa_am as arithmetic_mean,
+    try_cast(e.adherence_analysis ->> '$.text_match_score' as double) as text_match,
+    e.model_output ->> '$.description' as description,
+    e.element_scores,
+    e.error
+from wanted w
+join prompts p on p.id = w.prompt_id
+join scenes t on t.scene_hash = w.scene_hash
+join generated_images g on g.prompt_id = w.prompt_id
+join seeds d
+    on d.experiment = w.experiment
+    and d.scene_hash = w.scene_hash
+    and d.seed = g.generation_metadata ->> '$.seed'
 left join version_changes c
-    on c.prompt_id = s.prompt_id
-    and c.vision_model = s.vision_model
-    and c.judge_key = s.judge_key
-order by p.generation_iteration, p.created_at, p.id, s.vision_model
+    on c.prompt_id = w.prompt_id
+    and c.vision_model = w.vision_model
+    and c.judge_key = w.judge_key
+left join image_evaluations e
+    on e.image_id = g.id
+    and e.vision_model = w.vision_model
+    and e.judge_key = w.judge_key
+left join image_scores x on x.evaluation_id = e.id
+order by p.generation_iteration, p.created_at, p.id, w.vision_model, d.step, g.id
 """
 
 
 @dataclass(frozen=True)
 class Due:
-    """A run that MLflow should have. `identity` names it for ever, `content` what is in it now."""
+    """A run that MLflow should have, in the MLflow experiment `study`: "colours/refine" is an arm of "colours"."""
 
     study: str
     experiment: str
     prompt_id: str
     vision_model: str
+    start_ms: int  # since 1970, as `end_ms`
+    end_ms: int
     content: str
 
     @property
@@ -179,37 +144,35 @@ class Due:
 class Run:
     """One run as plain values. `metrics` are (name, value, step); times are milliseconds since 1970."""
 
-    identity: str
     name: str
     tags: dict[str, str]
     params: dict[str, str]
     metrics: list[tuple[str, float, int]]
     start_ms: int
     end_ms: int
-    row: dict[str, Any] = field(default_factory=dict)
+    shown: Any  # what its files are made from: a row per image, or the tables of a summary
 
-
-def study_of(experiment: str) -> str:
-    """Return the MLflow experiment of a forgekit experiment: "colours/refine" is an arm of the study "colours"."""
-    return experiment.partition("/")[0]
+    @property
+    def identity(self) -> str:
+        """Return the id that it carries as a tag."""
+        return self.tags[IDENTITY]
 
 
 def due_runs(store: Store) -> list[Due]:
     """Return the runs that there should be, parent versions before their children."""
-    names = ("experiment", "prompt_id", "vision_model", "content")
-    return [Due(study_of(row["experiment"]), *(row[name] for name in names)) for row in store.rows(DUE, format=FORMAT)]
+    return [Due(**row) for row in store.rows(DUE, format=FORMAT)]
 
 
 def read_runs(store: Store, due: Sequence[Due]) -> Iterator[Run]:
     """Yield the runs of `due` as the store has them now."""
     by_key = {(run.prompt_id, run.vision_model): run for run in due}
     prompt_ids, vision_models = [run.prompt_id for run in due], [run.vision_model for run in due]
-    rows = store.rows(RUNS, prompt_ids=prompt_ids, vision_models=vision_models)
+    rows = store.rows(IMAGES, prompt_ids=prompt_ids, vision_models=vision_models)
     phrases = scene_phrases(store, {row["scene_hash"] for row in rows})
     for row in rows:
-        for image in row["images"]:
-            image["failed"] = missing_phrases(image["element_scores"], row["pass_mark"], phrases[row["scene_hash"]])
-        yield _run(row, by_key[row["prompt_id"], row["vision_model"]])
+        row["failed"] = missing_phrases(row["element_scores"], row["pass_mark"], phrases[row["scene_hash"]])
+    for key, images in groupby(rows, key=itemgetter("prompt_id", "vision_model")):
+        yield _run(list(images), by_key[key])
 
 
 def slug(text: str, length: int = 40) -> str:
@@ -228,47 +191,43 @@ def safe_key(text: str) -> str:
     return shorten(re.sub(r"[^\w\-./ ]", "_", text), 240)
 
 
-def scores_of(row: dict[str, Any]) -> list[float]:
-    """Return the scores of the row's images that have one."""
-    return [image["score"] for image in row["images"] if image["score"] is not None]
-
-
-def _run(row: dict[str, Any], due: Due) -> Run:
-    scene = shorten(" ".join(row["scene_text"].split()), 60)
+def _run(images: list[dict[str, Any]], due: Due) -> Run:
+    row = images[0]  # what is said of the version is the same in all
+    scene, version = shorten(" ".join(row["scene_text"].split()), 60), str(row["generation_iteration"])
     facts = {
-        "vision_model": row["vision_model"],
-        "prompt_version": str(row["iteration"]),
+        "vision_model": due.vision_model,
+        "prompt_version": version,
         "generator": row["model"],
-        "experiment": row["experiment"],
+        "experiment": due.experiment,
     }
     tags = {
         **facts,
+        **SOURCE,
         "scene": scene,
+        "scene_hash": row["scene_hash"],
+        "prompt_id": due.prompt_id,
         "judge_key": row["judge_key"],
         "pass_mark": f"{row['pass_mark']:g}",
-        "scene_hash": row["scene_hash"],
-        "prompt_id": row["prompt_id"],
-        "forgekit.identity": due.identity,
-        "forgekit.content": due.content,
+        IDENTITY: due.identity,
+        CONTENT: due.content,
         "mlflow.note.content": _note(row),
         "mlflow.loggedImages": "True",
         "mlflow.loggedArtifacts": json.dumps([{"path": table, "type": "table"} for table in TABLES]),
-        "mlflow.source.name": "forgekit",
-        "mlflow.source.type": "LOCAL",
     }
-    if row["first_round"] is not None:
-        tags["round"] = str(row["first_round"])
+    rounds = [image["round"] for image in images if image["round"] is not None]
+    if rounds:
+        tags["round"] = str(min(rounds))
     if row["parent_prompt_id"]:
         tags["parent_prompt_id"] = row["parent_prompt_id"]
-    params = dict(facts)  # few: the image grid writes all of them over every picture
     draw = sorted(row["base_parameters"].items())
-    params |= {safe_key(f"draw.{name}"): shorten(str(value), PARAM_LIMIT) for name, value in draw}
-    name = f"{scene} v{row['iteration']} · {row['vision_model']}"
-    return Run(due.identity, name, tags, params, _metrics(row), row["created_ms"], row["judged_ms"], row)
+    params = facts | {safe_key(f"draw.{name}"): shorten(str(value), PARAM_LIMIT) for name, value in draw}
+    name = f"{scene} v{version} · {due.vision_model}"
+    return Run(name, tags, params, _metrics(images), due.start_ms, due.end_ms, images)
 
 
-def _metrics(row: dict[str, Any]) -> list[tuple[str, float, int]]:
-    scores = scores_of(row)
+def _metrics(images: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, int]]:
+    scores = [image["score"] for image in images if image["score"] is not None]
+    row = images[0]
     named = {
         "score/mean": row["mean_score"],
         "score/min": row["min_score"],
@@ -276,9 +235,9 @@ def _metrics(row: dict[str, Any]) -> list[tuple[str, float, int]]:
         "score/std": row["std_score"],
         "score/arithmetic_mean": row["mean_am"],
         "score/change_from_parent": row["change"],
-        "images/drawn": len(row["images"]),
-        "images/without_verdict": len(row["images"]) - len(scores),
-        **{safe_key(f"element/{kind['kind']}"): kind["score"] for kind in row["kinds"] or []},
+        "images/drawn": len(images),
+        "images/without_verdict": len(images) - len(scores),
+        **{safe_key(f"element/{kind}"): score for kind, score in _by_kind(images).items()},
     }
     metrics = [(name, float(value), 0) for name, value in named.items() if value is not None]
     if scores:
@@ -286,6 +245,16 @@ def _metrics(row: dict[str, Any]) -> list[tuple[str, float, int]]:
         shares = np.histogram(scores, bins=BINS, range=(0, 1))[0] / len(scores)
         metrics += [("dist/histogram", float(share), step) for step, share in enumerate(shares)]
     return metrics
+
+
+def _by_kind(images: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the mean score of each kind of element; the key of an element is its kind and its number."""
+    scores: dict[str, list[float]] = defaultdict(list)
+    for image in images:
+        for element, score in (image["element_scores"] or {}).items():
+            if score is not None:
+                scores[element.partition(":")[0]].append(score)
+    return {kind: fmean(of_kind) for kind, of_kind in sorted(scores.items())}
 
 
 def _note(row: dict[str, Any]) -> str:

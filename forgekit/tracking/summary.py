@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,7 @@ from forgekit import trends
 from forgekit.ids import content_hash, content_id
 from forgekit.show.sheets import contact_sheet
 from forgekit.store import Store
-from forgekit.tracking.artifacts import THREADS
-from forgekit.tracking.runs import FORMAT, Due, Run, safe_key, slug
+from forgekit.tracking.runs import CONTENT, FORMAT, IDENTITY, SOURCE, Due, Run, safe_key, slug
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,11 +19,11 @@ if TYPE_CHECKING:
 SHEETS = 60  # scenes with a contact sheet of their own in each arm, the ones that gained most first
 JPEG = {"quality": 85, "optimize": False}
 
-TIMES = """
-select min(epoch_ms(created_at)) as start_ms, max(epoch_ms(last_updated)) as end_ms
-from prompts
-where experiment in (select unnest($experiments::varchar[]))
-"""
+TABLES = ("adherence", "gain", "confirmed")
+NOTE = """Adherence of the study **{study}** by round of drawing, cross-fitted (`trend/…`): no image judges a version
+that it helped to choose. `selected/…` is the best version so far with its own images, which rises by luck alone.
+`confirmed/…` is on fresh seeds. Its artifacts hold the tables with their intervals and contact sheets of every version:
+the scenes before and after, and one sheet per scene in `sheets/`."""
 
 
 def summary_content(due: Sequence[Due]) -> str:
@@ -40,39 +38,20 @@ def summary_identity(study: str) -> str:
 
 def read_summary(store: Store, study: str, due: Sequence[Due]) -> Run:
     """Return the summary of a study that has these runs: metrics per arm and vision model, by round."""
-    experiments = sorted({run.experiment for run in due})
-    tables = {
-        name: _asked(question, store, experiments)
-        for name, question in (("adherence", trends.adherence), ("gain", trends.gain), ("confirmed", trends.confirmed))
-    }
-    tags = {
-        "forgekit.identity": summary_identity(study),
-        "forgekit.content": summary_content(due),
-        "kind": "summary",
-        "mlflow.note.content": f"Adherence of the study **{study}** by round of drawing, cross-fitted (`trend/…`): no "
-        "image judges a version that it helped to choose. `selected/…` is the best version so far with its own images, "
-        "which rises by luck alone. `confirmed/…` is on fresh seeds. Its artifacts hold the tables with their intervals "
-        "and contact sheets of every version: the scenes before and after, and one sheet per scene in `sheets/`.",
-        "mlflow.source.name": "forgekit",
-        "mlflow.source.type": "LOCAL",
-    }
-    times = store.rows(TIMES, experiments=experiments)[0]
-    return Run(
-        tags["forgekit.identity"],
-        f"{study} · summary",
-        tags,
-        {},
-        _metrics(tables),
-        times["start_ms"],
-        times["end_ms"],
-        {"experiments": experiments, **tables},
-    )
-
-
-def _asked(question: Callable[..., pd.DataFrame], store: Store, experiments: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.concat([question(store, experiment=name) for name in experiments], ignore_index=True)
+    experiments = sorted({run.experiment for run in due})
+    seen = [trends.overview(store, experiment=name) for name in experiments]
+    tables = {name: pd.concat([getattr(one, name) for one in seen], ignore_index=True) for name in TABLES}
+    tags = {
+        IDENTITY: summary_identity(study),
+        CONTENT: summary_content(due),
+        "kind": "summary",
+        "mlflow.note.content": NOTE.format(study=study),
+        **SOURCE,
+    }
+    start_ms, end_ms = min(run.start_ms for run in due), max(run.end_ms for run in due)
+    return Run(f"{study} · summary", tags, {}, _metrics(tables), start_ms, end_ms, tables)
 
 
 def _metrics(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, float, int]]:
@@ -95,10 +74,10 @@ def _metrics(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, float, int]]
 
 def write_summary(store: Store, summary: Run, folder: Path) -> None:
     """Write the summary's artifacts into `folder`: its figures as tables and a plot, contact sheets of each arm."""
-    for name in ("adherence", "gain", "confirmed"):
-        summary.row[name].to_csv(folder / f"{name}.csv", index=False)
+    for name in TABLES:
+        summary.shown[name].to_csv(folder / f"{name}.csv", index=False)
     _write_plot(summary, folder / "adherence.png")
-    for name in summary.row["experiments"]:
+    for name in summary.shown["adherence"]["experiment"].unique():
         _write_sheets(store, name, folder)
 
 
@@ -108,7 +87,7 @@ def _write_plot(summary: Run, file: Path) -> None:
     from forgekit.show import plots
 
     figure = Figure(figsize=(9, 5), layout="constrained")  # not pyplot's: nothing is to appear in a notebook
-    plots.adherence(summary.row["adherence"], confirmed=summary.row["confirmed"], ax=figure.subplots())
+    plots.adherence(summary.shown["adherence"], confirmed=summary.shown["confirmed"], ax=figure.subplots())
     figure.savefig(file, dpi=80)
 
 
@@ -125,11 +104,6 @@ def _write_sheets(store: Store, experiment: str, folder: Path) -> None:
     chosen = before_after[before_after["scene_hash"].isin(shown)]
     contact_sheet(chosen, row="scene_hash", block="moment").save(folder / f"before-after-{arm}.jpg", **JPEG)
 
-    def write(scene: tuple[str, pd.DataFrame]) -> None:
-        scene_hash, group = scene
+    for scene_hash, group in pictures[pictures["scene_hash"].isin(shown)].groupby("scene_hash", sort=False):
         name = f"{slug(group['scene_text'].iloc[0])}-{scene_hash[:6]}.jpg"
         contact_sheet(group, row="prompt_id").save(sheets / name, **JPEG)
-
-    scenes = list(pictures[pictures["scene_hash"].isin(shown)].groupby("scene_hash", sort=False))
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(write, scenes))

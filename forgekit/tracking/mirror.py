@@ -1,0 +1,159 @@
+"""One MLflow experiment: which runs it has, how one is written whole, and its saved view."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from forgekit.tracking.connection import pages
+from forgekit.tracking.registry import Registry
+from forgekit.tracking.runs import CONTENT, IDENTITY, Run, slug
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+    from mlflow.entities import Run as MlflowRun
+
+STORE = "forgekit.store"  # the tag that says which store a run on a shared server is of
+NOTE, LINKED_PROMPTS = "mlflow.note.content", "mlflow.linkedPrompts"
+VIEW = "mlflow.sharedViewState.forgekit"
+VIEW_COLUMNS = (
+    ("tags", "vision_model"),
+    ("tags", "prompt_version"),
+    ("tags", "experiment"),
+    ("metrics", "score/mean"),
+    ("metrics", "score/min"),
+    ("metrics", "score/max"),
+)
+
+
+@dataclass
+class Mirror:
+    """An MLflow experiment; `runs` are those of ours that it holds, by the identity that a run carries as a tag."""
+
+    client: MlflowClient
+    experiment_id: str
+    store_name: str
+    registry: Registry
+    runs: dict[str, list[MlflowRun]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, client: MlflowClient, name: str, *, artifacts: Path | None, store_name: str) -> Mirror:
+        """Find the experiment, or make it, and read which runs it has.
+
+        Args:
+            artifacts: the folder in which a new experiment keeps its artifacts; None: where the server says.
+            store_name: what runs of this store are known by.
+        """
+        place = None if artifacts is None else (artifacts / slug(name)).as_uri()
+        existing = _found(client, name, place)
+        if existing is None:
+            experiment_id = client.create_experiment(name, artifact_location=place, tags={VIEW: saved_view()})
+        else:
+            experiment_id = existing.experiment_id
+        mirror = cls(client, experiment_id, store_name, Registry(client, experiment_id))
+        for run in pages(partial(client.search_runs, [experiment_id], max_results=1000)):
+            if IDENTITY in run.data.tags:
+                mirror.runs.setdefault(run.data.tags[IDENTITY], []).append(run)
+        return mirror
+
+    def is_current(self, identity: str, content: str) -> bool:
+        """Whether the run is there once, finished, and shows what it should."""
+        shown = [(run.info.status, run.data.tags.get(CONTENT)) for run in self.runs.get(identity, [])]
+        return shown == [("FINISHED", content)]
+
+    def write(self, run: Run, files: Callable[[Path], None], *, link_prompt: bool = False) -> None:
+        """Write one run with everything in it; the one it replaces goes when the new one is whole.
+
+        Args:
+            files: writes the run's artifacts into a folder.
+            link_prompt: register the prompt version and link it.
+        """
+        from mlflow.entities import Metric, Param
+
+        tags = {**run.tags, STORE: self.store_name}
+        tags[NOTE] = run.tags[NOTE].replace("{experiment_id}", self.experiment_id)
+        if link_prompt:
+            tags[LINKED_PROMPTS] = json.dumps([self.registry.version_of(run)])
+        written = self.client.create_run(self.experiment_id, run.start_ms, tags, run.name)
+        metrics = [Metric(name, value, run.end_ms, step) for name, value, step in run.metrics]
+        params = [Param(name, value) for name, value in run.params.items()]
+        self.client.log_batch(written.info.run_id, metrics, params)
+        self._write_artifacts(written, files)
+        self.client.set_terminated(written.info.run_id, "FINISHED", run.end_ms)
+        self._delete(run.identity)
+
+    def remove_others(self, wanted: Collection[str]) -> int:
+        """Delete this store's runs of other identities than `wanted`; return how many."""
+        others = [
+            identity
+            for identity, runs in self.runs.items()
+            if identity not in wanted and runs[0].data.tags.get(STORE) == self.store_name
+        ]
+        for identity in others:
+            self._delete(identity)
+        return len(others)
+
+    def _write_artifacts(self, run: MlflowRun, files: Callable[[Path], None]) -> None:
+        place = _local_path(run)
+        if place is not None:
+            place.mkdir(parents=True, exist_ok=True)
+            files(place)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            files(Path(folder))
+            self.client.log_artifacts(run.info.run_id, folder)
+
+    def _delete(self, identity: str) -> None:
+        """Delete the runs that were of an identity. MLflow keeps what it deletes; local pictures are taken away."""
+        for run in self.runs.pop(identity, []):
+            self.client.delete_run(run.info.run_id)
+            place = _local_path(run)
+            if place is not None:
+                shutil.rmtree(place.parent, ignore_errors=True)
+
+
+def saved_view() -> str:
+    """Return the view "by vision model", which groups the runs by judge, as MLflow's UI keeps it in a tag.
+
+    How is not documented. No other part needs it: an MLflow that does not understand the tag shows no such view.
+    """
+    state = {
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "vision_model"}]},
+        "selectedColumns": [f"{kind}.`{name}`" for kind, name in VIEW_COLUMNS],
+        "runsHiddenMode": "SHOWALL",
+    }
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+    now = int(time.time() * 1000)
+    return json.dumps({"name": "by vision model", "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"})
+
+
+def _found(client: MlflowClient, name: str, place: str | None) -> Experiment | None:
+    """Return the experiment of that name; one of ours whose store was moved, artifacts and all, makes room for another."""
+    existing = client.get_experiment_by_name(name)
+    if existing is None:
+        return None
+    if existing.lifecycle_stage == "deleted":
+        client.restore_experiment(existing.experiment_id)
+    if place in (None, existing.artifact_location) or VIEW not in existing.tags:
+        return existing
+    client.rename_experiment(existing.experiment_id, f"{name} (before the store was moved, {time.time():.0f})")
+    client.delete_experiment(existing.experiment_id)
+    return None
+
+
+def _local_path(run: MlflowRun) -> Path | None:
+    """Return the folder of the run's artifacts where MLflow keeps them in files of this machine; None elsewhere."""
+    parts = urlparse(run.info.artifact_uri)
+    return Path(url2pathname(parts.path)) if parts.scheme == "file" else None

@@ -1,0 +1,80 @@
+"""MLflow's troubles, and those of a picture, stay where they are: one bad run never stops the others."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socket
+import threading
+import time
+
+import pytest
+import study
+from mirrored import artifacts, runs_of, version_runs
+
+import forgekit as fk
+from forgekit import cli
+
+pytest_plugins = ["mirror_fixtures"]
+
+
+def failing_server():
+    """A server that says it is well, and answers everything else with an error."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path == "/health" else 500)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_POST = do_GET  # noqa: N815 (the base class has the name)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def test_a_damaged_database_is_reported_and_a_rebuild_heals_it(studied):
+    (studied.folder / "mlflow.db").write_bytes(b"no database " * 1000)
+    report = fk.track(studied)
+    assert report.failed == 1 and "not a database" in report.failures["mlflow"]
+    assert fk.track(studied, rebuild=True).failed == 0
+    assert len(version_runs(studied)) == 6
+
+
+def test_a_missing_picture_leaves_its_run_with_the_others(studied):
+    image = studied.rows("select prompt_id, image_path from generated_images order by id limit 1")[0]
+    (studied.folder / image["image_path"]).unlink()
+    assert fk.track(studied).failed == 0
+    for run in runs_of(studied, f"tags.prompt_id = '{image['prompt_id']}'"):
+        assert len(json.loads(artifacts(studied, run)["images.json"].read_text())["data"]) == 1
+        assert run.data.metrics["images/drawn"] == 2
+
+
+def test_what_mlflow_refuses_does_not_stop_the_rest(studied):
+    too_long = "a" * 600  # MLflow takes experiment names of 500 characters; this one comes first
+    study.fill(studied, experiment=too_long, scenes=1, iterations=1, seeds=1, seed=7)
+    report = fk.track(studied)
+    assert (report.done, list(report.failures)) == (6, [too_long])
+    assert "MLflow refuses it" in report.failures[too_long]
+
+
+def test_the_command_says_what_it_did_and_fails_where_no_server_answers(studied, capsys):
+    assert cli.main(["track", "--store", str(studied.path), "--tracking-uri", "http://127.0.0.1:9"]) == 1
+    out = capsys.readouterr().out
+    assert "track: 0 done" in out and "no MLflow server answers" in out and "make ui" in out
+
+
+@pytest.mark.parametrize("answers_health", [False, True])
+def test_a_server_that_hangs_or_fails_is_given_up_in_seconds(studied, answers_health, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    with socket.create_server(("127.0.0.1", 0)) if not answers_health else failing_server() as server:
+        port = server.getsockname()[1] if not answers_health else server.server_port
+        started = time.monotonic()
+        report = fk.track(studied, tracking_uri=f"http://127.0.0.1:{port}")
+        seconds = time.monotonic() - started
+    assert report.done == 0 and "next call" in report.failures["mlflow"]
+    assert seconds < 30
