@@ -18,7 +18,7 @@ import forgekit as fk
 from forgekit.mini import WEIGHTS
 from forgekit.mini.render import render
 from forgekit.mini.world import WorldObject, WorldScene
-from forgekit.models import Drawing, DrawRequest
+from forgekit.models import Drawing, DrawRequest, Judgement
 from training import (
     measure_judges,
     train_autoencoder,
@@ -49,9 +49,10 @@ def test_a_few_steps_give_a_judge_that_the_package_opens(script, family, options
     out = tmp_path / f"mini-{family}"
     script.train(out, work=tmp_path, samples=16, autoencoder=WEIGHTS / "generator" / "vae", pairs=2, **options)
     assert torch.load(tmp_path / f"{family}.pt", weights_only=True)["seen"] == 16
-    cases = measure_judges.measure(fk.load_model("vision_model", str(out)), 3)
-    assert set(cases["table"]) == {"elements", "changes"}
-    assert set(cases["right"]) <= {True, False}
+    judge = fk.load_model("vision_model", str(out))
+    pairs = measure_judges.held_out_pairs(2)
+    verdicts = judge.judge(measure_judges.pictures([pair[1] for pair in pairs]), [pair[0] for pair in pairs])
+    assert [type(verdict) for verdict in verdicts] == [Judgement, Judgement]
 
 
 @pytest.fixture(scope="module")

@@ -180,6 +180,7 @@ def command(run: Callable[..., None]) -> None:
     """Run `run` with what the command line says, on one thread; its docstring is the help."""
     import cyclopts
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    log.setLevel(logging.INFO)
     torch.set_num_threads(1)  # models of this size gain nothing from a second one
     cyclopts.run(run)
