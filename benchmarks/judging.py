@@ -136,7 +136,7 @@ def vqa(folder: Path, images: int, repeats: int) -> dict[str, Any]:
     import torch
 
     from forgekit.models.vlm import VQAJudge
-    from training.judge_training import export_transformers
+    from training.loop import export_transformers
     from training.train_fuyu import build_model, build_tokenizer
 
     export_transformers(*build_model(build_tokenizer()), folder / "fuyu")

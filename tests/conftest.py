@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -150,3 +152,29 @@ def tiny_model(tmp_path_factory) -> str:
     Qwen3ForCausalLM(config).save_pretrained(folder)
     fast.save_pretrained(folder)
     return str(folder)
+
+
+TRAP = """
+from pathlib import Path
+from conftest import FakeGenerator
+
+Path(__file__).with_name("sprung").touch()
+
+
+def make():
+    return FakeGenerator("trap:make")
+
+
+def given():
+    return FakeGenerator("trap:given")
+"""
+
+
+@pytest.fixture
+def trap(tmp_path, monkeypatch) -> Path:
+    """A working folder with a module that leaves a file when it is imported; the file's path."""
+    (tmp_path / "trap.py").write_text(TRAP)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path / "sprung"
+    sys.modules.pop("trap", None)

@@ -1,9 +1,8 @@
-"""What rows, pictures, plans and stores of others say is looked up, never run (THREATS.md)."""
+"""What rows, pictures, stores and model folders of others say is looked up, never run (THREATS.md)."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -13,26 +12,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import forgekit as fk
-from forgekit.batches.run import run_batch
-from forgekit.errors import ParameterError, UnknownModelError
+from forgekit.errors import UnknownModelError
 from forgekit.models import load_stored_model
 from forgekit.models.naming import TRUST_VARIABLE
-from forgekit.study import load_plan
 
-TRAP = """
-from pathlib import Path
-from conftest import FakeGenerator
-
-Path(__file__).with_name("sprung").touch()
-
-
-def make():
-    return FakeGenerator("trap:make")
-
-
-def given():
-    return FakeGenerator("trap:given")
-"""
 CODE = (
     "os:abort",
     "trap:make",
@@ -46,16 +29,6 @@ CODE = (
 STRANGERS = ("http://example.com/v1#m", "https://u:secret@example.com/v1#m", "file:///etc", "s3://bucket/model")
 OUTSIDE = ("/etc", "/", "..", "../other", "~/model", "local-dir:/etc", "models/../../etc")
 NO_NAMES = (3, 2.5, True, False, ["mini"], [], {"name": "mini"}, {}, "  ", "mini\n", "mi\0ni", "\ud800", "m" * 1000)
-
-
-@pytest.fixture
-def trap(tmp_path, monkeypatch) -> Path:
-    """A working folder with a module that leaves a file when it is imported; the file's path."""
-    (tmp_path / "trap.py").write_text(TRAP)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield tmp_path / "sprung"
-    sys.modules.pop("trap", None)
 
 
 def rows(values) -> pd.DataFrame:
@@ -258,87 +231,3 @@ def test_hub_ids_and_known_names_are_for_everybody(role):
     assert load_stored_model(role, "owner/model-clip")
     with pytest.raises(UnknownModelError, match="is called"):
         load_stored_model(role, "nobody-knows")
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        'model = "trap:make"',
-        'vision_models = ["mini-clip", "trap:make"]',
-        'arms = ["resample", "llm:trap:make"]',
-        'arms = ["resample", "llm:http://example.com/v1#m"]',
-        'model = "/etc"',
-        'prompts = "/etc/passwd"',
-        'prompts = "../secret.csv"',
-        'name = "../up"',
-    ],
-)
-def test_a_study_that_came_by_mail_names_no_code_no_stranger_and_no_file_outside(trap, monkeypatch, line):
-    (trap.parent / "mail").mkdir()
-    monkeypatch.chdir(trap.parent / "mail")
-    Path("plan.toml").write_text(line + "\n")
-    with pytest.raises(ParameterError, match=r"plan\.toml"):
-        load_plan("plan.toml")
-    assert not trap.exists()
-
-
-def test_a_study_may_name_what_the_environment_lists(trap, monkeypatch):
-    Path("plan.toml").write_text('model = "trap:make"\narms = ["llm:http://localhost:8000/v1#m"]\n')
-    monkeypatch.setenv(TRUST_VARIABLE, "trap:make,http://localhost:8000/v1#m")
-    assert load_plan("plan.toml").model == "trap:make"
-
-
-NOTEBOOK = {
-    "cells": [
-        {
-            "cell_type": "code",
-            "id": "a",
-            "metadata": {"tags": ["parameters"]},
-            "execution_count": None,
-            "outputs": [],
-            "source": 'store = ""\nexperiment = ""\nmodel = "mini"\nprompts = "p.csv"\nuri = None\njudges = ["a"]\nd = {}',
-        }
-    ],
-    "metadata": {},
-    "nbformat": 4,
-    "nbformat_minor": 5,
-}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '[grid]\nmodel = ["mini", "trap:make"]\n',
-        '[grid]\njudges = [["mini-clip", "trap:make"]]\n',
-        '[parameters]\nd = {model = "trap:make"}\n[grid]\nmodel = ["mini"]\n',
-        '[[runs]]\nmodel = "llm:trap:make"\n',
-        '[parameters]\nuri = "http://example.com:5000"\n[grid]\nmodel = ["mini"]\n',
-        '[parameters]\nprompts = "/etc/passwd"\n[grid]\nmodel = ["mini"]\n',
-        '[parameters]\nprompts = "../../secret.csv"\n[grid]\nmodel = ["mini"]\n',
-        'name = "../up"\n[grid]\nmodel = ["mini"]\n',
-        'name = ".git"\n[grid]\nmodel = ["mini"]\n',
-    ],
-)
-def test_a_batch_that_came_by_mail_hands_its_notebook_no_code_no_stranger_and_no_file_outside(
-    store, trap, monkeypatch, text
-):
-    (trap.parent / "mail").mkdir()
-    monkeypatch.chdir(trap.parent / "mail")
-    Path("n.ipynb").write_text(json.dumps(NOTEBOOK))
-    Path("plan.toml").write_text(text.replace("[", 'notebook = "n.ipynb"\n[', 1) if not text.startswith("name") else
-                                 'notebook = "n.ipynb"\n' + text)  # fmt: skip
-    with pytest.raises(ParameterError, match=r"plan\.toml"):
-        run_batch(store, "plan.toml")
-    assert not trap.exists()
-
-
-@pytest.mark.parametrize("named", ["../n.ipynb", "link.ipynb", "absolute"])
-def test_a_batch_names_no_notebook_outside_its_folder_and_the_working_folder(store, tmp_path, monkeypatch, named):
-    (tmp_path / "mail").mkdir()
-    (tmp_path / "n.ipynb").write_text(json.dumps(NOTEBOOK))
-    (tmp_path / "mail" / "link.ipynb").symlink_to(tmp_path / "n.ipynb")
-    monkeypatch.chdir(tmp_path / "mail")
-    named = str(tmp_path / "n.ipynb") if named == "absolute" else named
-    Path("plan.toml").write_text(f'notebook = "{named}"\n[grid]\nmodel = ["mini"]\n')
-    with pytest.raises(ParameterError, match="outside"):
-        run_batch(store, "plan.toml")

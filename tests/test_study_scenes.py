@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from forgekit.mini import WEIGHTS
 from forgekit.scene import list_elements, parse, scene_hash
 from training.generator import tokenizer as generator_tokenizer
-from training.measure_judges import WEIGHTS
 from training.study_scenes import CATEGORIES, RARE_WORDS, UNSEEN, study_scenes
 
 UNSEEN_WORDS = tuple(word for words in UNSEEN.values() for word in words)

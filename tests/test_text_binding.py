@@ -6,7 +6,8 @@ import torch
 
 from forgekit.mini.world import COLORS, RELATIONS, SHAPES, WorldObject, WorldScene
 from training.generator import MiniFlux, tokenizer
-from training.text_binding import BindingHead, teach_binding, word_concepts
+from training.text_binding import BindingHead, teach_binding
+from training.words import word_concepts
 
 SCENE = WorldScene((WorldObject("ring", "yellow"), WorldObject("triangle", "gray")), "black", "flat", "right")
 COLOR_NAMES = list(COLORS)

@@ -7,8 +7,9 @@ import torch
 
 from forgekit.mini.captions import CANONICAL, GENERATOR, JUDGE, RARE, SYNONYMS, UNKNOWN_WORD, Grammar, caption
 from forgekit.mini.changes import CHANGES, changed
-from forgekit.mini.render import PALETTE, cell_labels, render
+from forgekit.mini.render import PALETTE, render
 from forgekit.mini.world import COLORS, SHAPES, WorldObject, WorldScene, elements, sample_scene
+from training.cells import cell_labels
 
 RED_CIRCLE = WorldObject("circle", "red", "", 20, 32, 10)
 BLUE_STAR = WorldObject("star", "blue", "", 46, 32, 10)

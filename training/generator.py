@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderTiny, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from safetensors.torch import load_file
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, pre_tokenizers
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
-VOCABULARY = (
-    Path(__file__).parent / "vocabulary.txt"
-)  # one word a line; line numbers are the weights' token ids, so only append
+from training.words import word_tokenizer
+
+# One word a line; line numbers are the weights' token ids, so only append.
+VOCABULARY = Path(__file__).parent / "vocabulary.txt"
 TEXT_TOKENS = 32
 LATENT_CHANNELS, LATENT_SIDE = 4, 16
 TOKEN_SIDE = LATENT_SIDE // 2  # FLUX packs 2x2 latents into one image token
@@ -25,15 +26,11 @@ WIDTH = HEADS * HEAD_WIDTH
 
 def tokenizer() -> PreTrainedTokenizerFast:
     """Return the word-level tokenizer: lower case, commas and stops apart, every other word `<unk>`."""
-    ids = {word: i for i, word in enumerate(VOCABULARY.read_text().split())}
-    words = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
-    words.normalizer = normalizers.Lowercase()
-    punctuation = pre_tokenizers.Split(Regex("[,.]"), "isolated")
-    words.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), punctuation])
-    words.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=TEXT_TOKENS
+    pieces = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex("[,.]"), "isolated")]
     )
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "model_max_length": TEXT_TOKENS}
+    return word_tokenizer(VOCABULARY.read_text().split(), special=special, ending="</s>", pieces=pieces)
 
 
 class MiniFlux(nn.Module):

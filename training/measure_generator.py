@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections.abc import Callable
+from math import isnan
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from forgekit.errors import ForgekitError, ItemError
+from forgekit.errors import ForgekitError, ItemError, ParameterError
 from forgekit.mini.captions import CANONICAL, GENERATOR, Grammar, caption
 from forgekit.mini.world import WorldScene, sample_scene
 from forgekit.models import DrawRequest, ImageGenerator, load_model
+from training.loop import command
 from training.reader import Reader, compare, load_reader, read, summary
 
 HELD_OUT_SEED = 20_001  # no training draws its scenes from this seed
@@ -30,8 +31,11 @@ def measure(generator: ImageGenerator, reader: Reader, name: str, n: int) -> dic
     """Draw `n` captions of the set `name` and return `reader.summary` of what the reader sees in the pictures.
 
     Raises:
+        ParameterError: there is no set `name`.
         ForgekitError: a picture could not be drawn; a measure over the others would mislead.
     """
+    if name not in SETS:
+        raise ParameterError(f"there is no set {name!r} of captions; known: {', '.join(map(repr, SETS))}")
     grammar, wanted = SETS[name]
     rng = random.Random(HELD_OUT_SEED)
     scenes: list[WorldScene] = []
@@ -51,20 +55,24 @@ def _pixels(image) -> Tensor:
     return torch.from_numpy(np.asarray(image.convert("RGB"))).permute(2, 0, 1) / 255
 
 
-def main() -> None:
-    """Print the table that MODEL_CARD.md holds."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="mini", help="known name or diffusers folder")
-    parser.add_argument("--n", type=int, default=256, help="captions per set")
-    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
-    options = parser.parse_args()
-    generator, reader = load_model("image_generator", options.model), load_reader()
-    for i, name in enumerate(options.sets):
-        figures = measure(generator, reader, name, options.n)
+def main(*sets: str, model: str = "mini", n: int = 256) -> None:
+    """Print the table that MODEL_CARD.md holds.
+
+    Args:
+        sets: names of sets of captions (all without one)
+        model: known name or diffusers folder
+        n: captions per set
+    """
+    generator, reader = load_model("image_generator", model), load_reader()
+    for i, name in enumerate(sets or SETS):
+        figures = measure(generator, reader, name, n)
         if i == 0:
-            print("| captions | " + " | ".join(figures) + " |\n|---" * 1 + "|---" * len(figures) + "|")
-        print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in figures.values()) + " |", flush=True)
+            print("| captions | " + " | ".join(figures) + " |\n" + "|---" * (len(figures) + 1) + "|")
+        print(
+            f"| {name} | " + " | ".join("-" if isnan(value) else f"{value:.3f}" for value in figures.values()) + " |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

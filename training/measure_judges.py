@@ -2,55 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 import random
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 
-import torch
-from PIL import Image
+import pandas as pd
+from PIL.Image import Image
 
 from forgekit.errors import ForgekitError, ItemError
 from forgekit.mini import WEIGHTS
-from forgekit.mini.captions import CANONICAL, caption
+from forgekit.mini.captions import CANONICAL, caption, plural
 from forgekit.mini.changes import CHANGES, changed
 from forgekit.mini.error_graphs import element_truths
-from forgekit.mini.render import render
+from forgekit.mini.render import images
 from forgekit.mini.world import WorldScene, sample_scene
 from forgekit.models import Judgement, VisionModel, load_model
 from forgekit.scene import Scene, list_elements, parse
+from training.loop import command
 
 HELD_OUT_SEED = 30_001  # no training draws its scenes from this seed
-
-
-@dataclass
-class Tally:
-    """How often something was right, out of how many."""
-
-    right: int = 0
-    n: int = 0
-
-    def add(self, right: bool) -> None:
-        """Count one case."""
-        self.right += right
-        self.n += 1
-
-    def __str__(self) -> str:
-        return f"{self.right / self.n:.3f} ({self.n})" if self.n else "-"
-
-
-@dataclass
-class Measured:
-    """What one judge got right.
-
-    `elements`: by kind of element, how often its score was on the right side of one half, over pictures that show the
-    element and pictures in which one thing is changed. `changes`: by kind of change, how often an element that the
-    change made false scored lower than on the picture before; only these elements count.
-    """
-
-    elements: Mapping[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
-    changes: Mapping[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
 
 
 def held_out_pairs(n: int, seed: int = HELD_OUT_SEED) -> list[tuple[Scene, WorldScene, WorldScene, str]]:
@@ -69,19 +38,22 @@ def held_out_pairs(n: int, seed: int = HELD_OUT_SEED) -> list[tuple[Scene, World
         text = caption(world, rng, CANONICAL)
         new = [o.shape for o in after.objects if all(o.shape != b.shape for b in world.objects)]
         if new:
-            text += f", no {new[0]}{'es' if new[0].endswith('s') else 's'}"
+            text += f", no {plural(new[0])}"
         pairs.append((Scene(text, parse(text)), world, after, kind))
     return pairs
 
 
-def pictures(worlds: Sequence[WorldScene], seed: int = HELD_OUT_SEED) -> list[Image.Image]:
+def pictures(worlds: Sequence[WorldScene], seed: int = HELD_OUT_SEED) -> list[Image]:
     """Return the worlds as images of 64 × 64 pixels."""
-    pixels = (render(worlds, torch.Generator().manual_seed(seed)) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    return [Image.fromarray(p) for p in pixels]
+    return images(worlds, seed)
 
 
-def measure(judge: VisionModel, n: int) -> Measured:
-    """Judge `n` held-out pairs of pictures, both against the text of the first.
+def measure(judge: VisionModel, n: int) -> pd.DataFrame:
+    """Judge `n` held-out pairs of pictures, both against the text of the first, and return a row for each case.
+
+    Columns are `table`, `kind` and `right`. In the table "elements", by kind of element, its score was on the right
+    side of one half, over pictures that show the element and pictures in which one thing is changed; in "changes", by
+    kind of change, an element that the change made false scored lower than before; only these elements count.
 
     Raises:
         ForgekitError: the judge failed on a picture; a measure over the others would mislead.
@@ -93,15 +65,14 @@ def measure(judge: VisionModel, n: int) -> Measured:
     failed = [v.reason for v in verdicts if isinstance(v, ItemError)]
     if failed:
         raise ForgekitError(f"{judge.name} failed on {len(failed)} of {2 * n} pictures, the first because: {failed[0]}")
-    found = Measured()
-    for (scene, *worlds, kind), first, second in zip(pairs, verdicts[:n], verdicts[n:], strict=True):
-        _count(found, scene, worlds, kind, (first, second))
-    return found
+    judged = zip(pairs, verdicts[:n], verdicts[n:], strict=True)
+    cases = [case for (scene, *worlds, kind), *pair in judged for case in _cases(scene, worlds, kind, pair)]
+    return pd.DataFrame(cases, columns=["table", "kind", "right"])
 
 
-def _count(
-    found: Measured, scene: Scene, worlds: Sequence[WorldScene], change: str, verdicts: Sequence[Judgement]
-) -> None:
+def _cases(
+    scene: Scene, worlds: Sequence[WorldScene], change: str, verdicts: Sequence[Judgement]
+) -> Iterator[tuple[str, str, bool]]:
     truths = element_truths(scene, worlds)
     for element in list_elements(scene.elements):
         scores = [verdict.element_scores.get(element.key) for verdict in verdicts]
@@ -109,33 +80,36 @@ def _count(
             continue
         for score, truth in zip(scores, truths, strict=True):
             if truth[element.key] is not None:
-                found.elements[element.kind].add((score >= 0.5) == truth[element.key])
+                yield "elements", element.kind, (score >= 0.5) == truth[element.key]
         if [truth[element.key] for truth in truths] == [True, False]:
-            found.changes[change].add(scores[0] > scores[1])
+            yield "changes", change, scores[0] > scores[1]
 
 
-def table(columns: Sequence[str], rows: Mapping[str, Mapping[str, Tally]]) -> str:
-    """Return a Markdown table of one row a judge."""
-    lines = [f"| judge | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-    lines += [f"| {name} | {' | '.join(str(row.get(c, '-')) for c in columns)} |" for name, row in rows.items()]
+def table(cases: pd.DataFrame, kinds: Iterable[str]) -> str:
+    """Return a Markdown table of a row for each judge: the share of cases that are right and their number."""
+    found = cases.groupby(["judge", "kind"])["right"].agg(["mean", "size"])
+    kinds = [kind for kind in kinds if kind in found.index.get_level_values("kind")]
+    lines = [f"| judge | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]
+    for judge in cases["judge"].unique():
+        shares = [found.loc[judge, kind] if (judge, kind) in found.index else None for kind in kinds]
+        texts = ["-" if s is None else f"{s['mean']:.3f} ({s['size']:.0f})" for s in shares]
+        lines.append(f"| {judge} | {' | '.join(texts)} |")
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Print the tables that JUDGES.md holds."""
-    embedded = [f"mini-{family}" for family in ("clip", "fuyu", "owl") if (WEIGHTS / family).is_dir()]
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("judges", nargs="*", default=embedded, help="known names, folders or addresses")
-    parser.add_argument("--n", type=int, default=1000, help="pairs of pictures")
-    options = parser.parse_args()
-    found = {name: measure(load_model("vision_model", name), options.n) for name in options.judges}
-    kinds = list(dict.fromkeys(kind for each in found.values() for kind in each.elements))
-    changes = [c for c in CHANGES if any(c in each.changes for each in found.values())]
-    print(f"Right side of one half, by kind of element ({options.n} pairs of pictures; cases in brackets):\n")
-    print(table(kinds, {name: each.elements for name, each in found.items()}))
+def main(*judges: str, n: int = 1000) -> None:
+    """Print the tables that JUDGES.md holds, of known names, folders or addresses; without one, of the embedded judges.
+
+    `n` is the number of pairs of pictures.
+    """
+    judges = judges or tuple(f"mini-{family}" for family in ("clip", "fuyu", "owl") if (WEIGHTS / family).is_dir())
+    cases = pd.concat([measure(load_model("vision_model", name), n).assign(judge=name) for name in judges])
+    elements, changes = (cases[cases["table"] == name] for name in ("elements", "changes"))
+    print(f"Right side of one half, by kind of element ({n} pairs of pictures; cases in brackets):\n")
+    print(table(elements, elements["kind"].unique()))
     print("\nThe element made false scores lower than before, by kind of change:\n")
-    print(table(changes, {name: each.changes for name, each in found.items()}))
+    print(table(changes, CHANGES))
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

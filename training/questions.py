@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 
-from forgekit.mini.captions import NUMBERS, RELATION_WORDS
-from forgekit.mini.statements import COUNTS, Look, Statement, choose_word, noun, with_article
+from forgekit.mini.captions import NUMBERS, RELATION_WORDS, plural, with_article
+from forgekit.mini.statements import Look, Statement
 from forgekit.mini.world import COLORS, OPPOSITE, SHAPES, WorldScene
+from training.lessons import COUNTS, choose_word, noun, several
 
 DESCRIBE = "Describe the image."
 WHOLE = 'Does this image show "{}"? Answer the question with Yes or No.'
-NUMBER_WORDS = ("zero", "one", "two", "three", "four")
+NUMBER_WORDS = ("zero", *COUNTS.values())
 STYLE_QUESTIONS = {
     "flat": ("in flat style", "in flat design style", "flat", "a flat design", "a flat illustration"),
     "line art": ("line art", "an outline drawing", "a line drawing", "in line art style"),
@@ -40,16 +41,16 @@ def question(statement: Statement, rng: random.Random) -> str:
     if kind in ("color", "size") and attribute and not (look.size and look.color) and rng.random() < 0.7:
         plain = Look(look.shape)
         if rng.random() < 0.3:
-            return f"Are the {_several(plain, rng)} {choose_word(attribute, rng)}?"
+            return f"Are the {several(plain, rng)} {choose_word(attribute, rng)}?"
         return f"Is the {noun(plain, rng).split(' ', 1)[1]} {choose_word(attribute, rng)}?"
     if rng.random() < 0.15:
-        return f"Are there {_several(look, rng)}?"
+        return f"Are there {several(look, rng)}?"
     return f"Is there {noun(look, rng)}?"
 
 
 def count_question(look: Look, rng: random.Random) -> str:
     """Ask how many objects of this look there are."""
-    return f"How many {_several(look, rng)} are there?"
+    return f"How many {several(look, rng)} are there?"
 
 
 def description(scene: WorldScene) -> str:
@@ -58,8 +59,7 @@ def description(scene: WorldScene) -> str:
     names = []
     for thing, count in groups:
         words = " ".join(w for w in (thing.size, thing.color, thing.shape) if w)
-        plural = words + ("es" if words.endswith("s") else "s")
-        names.append(with_article(words) if count == 1 else f"{NUMBERS[count]} {plural}")
+        names.append(with_article(words) if count == 1 else f"{NUMBERS[count]} {plural(words)}")
     text = " and ".join(names)
     if scene.relation and len(groups) == 2:
         same = groups[0][0].look == scene.objects[0].look
@@ -74,7 +74,3 @@ def question_words() -> list[str]:
     texts += [form for forms in STYLE_QUESTIONS.values() for form in forms]
     letters = "".join(c if c.isalnum() else f" {c} " for c in " ".join(texts).lower())
     return [*letters.split(), "."]
-
-
-def _several(look: Look, rng: random.Random) -> str:
-    return noun(look, rng, count=2).split(" ", 1)[1]

@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 from safetensors.torch import load_file
+from scipy.ndimage import label
 from torch import Tensor, nn
-from torch.nn import functional
 
-from forgekit.mini.render import CELL, CELLS
-from forgekit.mini.world import BACKGROUNDS, COLORS, SHAPES, STYLES, WorldScene
+from forgekit.mini.world import BACKGROUNDS, COLORS, SHAPES, STYLES, WorldObject, WorldScene
+from training.cells import CELL, CLASSES, SHAPE_CLASSES
 
 WEIGHTS = Path(__file__).parent / "weights" / "reader.safetensors"
-SHAPE_CLASSES, COLOR_CLASSES = 1 + len(SHAPES), 1 + len(COLORS)  # 0 is background, as in `cell_labels`
-_COLORS = tuple(COLORS)
 _LEAST_CELLS = 2  # smaller patches are specks, not objects
-
-
-@dataclass(frozen=True)
-class SeenObject:
-    """An object that the reader found; centre in pixels, y down."""
-
-    shape: str
-    color: str
-    cx: float
-    cy: float
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the reader saw in one picture."""
-
-    objects: tuple[SeenObject, ...]
-    background: str
-    style: str
 
 
 class Reader(nn.Module):
@@ -46,7 +27,7 @@ class Reader(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(_block(3, 24, 2), _block(24, width, 2))
         self.body = nn.Sequential(*(_block(width, width, dilation=d) for d in (1, 2, 4, 2, 1)))
-        self.out = nn.Conv2d(width, SHAPE_CLASSES + COLOR_CLASSES, 1)
+        self.out = nn.Conv2d(width, CLASSES, 1)
         self.glob = nn.Linear(2 * width, len(BACKGROUNDS) + len(STYLES))
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,102 +50,64 @@ def load_reader(path: Path = WEIGHTS) -> Reader:
 
 
 @torch.no_grad()
-def read(reader: Reader, pictures: Tensor) -> list[Reading]:
-    """Return what each picture (n, 3, 64, 64) in [0, 1] shows."""
+def read(reader: Reader, pictures: Tensor) -> list[WorldScene]:
+    """Return what each picture (n, 3, 64, 64) in [0, 1] shows; objects have a shape, a colour and a centre."""
     cells, whole = reader(pictures)
     backgrounds, styles = whole[:, : len(BACKGROUNDS)].argmax(1), whole[:, len(BACKGROUNDS) :].argmax(1)
     return [
-        Reading(tuple(_objects(logits)), BACKGROUNDS[background], STYLES[style])
+        WorldScene(tuple(_objects(logits)), BACKGROUNDS[background], STYLES[style])
         for logits, background, style in zip(cells, backgrounds.tolist(), styles.tolist(), strict=True)
     ]
 
 
-def _objects(logits: Tensor) -> list[SeenObject]:
-    """Join touching cells of one colour into objects; an object's shape is the one its cells are surest of."""
+def _objects(logits: Tensor) -> Iterator[WorldObject]:
+    """Join touching cells (diagonals touch) of one colour; the shape is the one that they are surest of together."""
     shapes, colors = logits[:SHAPE_CLASSES].softmax(0), logits[SHAPE_CLASSES:].argmax(0)
     colors = colors * (shapes.argmax(0) > 0)
-    seen = []
-    for patch in connected(colors):
-        if len(patch) < _LEAST_CELLS:
-            continue
-        rows, columns = patch.T
-        shape = int(shapes[1:, rows, columns].sum(1).argmax())
-        cx, cy = ((line.float().mean().item() + 0.5) * CELL for line in (columns, rows))
-        seen.append(SeenObject(SHAPES[shape], _COLORS[int(colors[rows[0], columns[0]]) - 1], cx, cy))
-    return seen
+    for color, name in enumerate(COLORS, 1):
+        patches, n = label(colors == color, structure=np.ones((3, 3)))
+        for patch in range(1, n + 1):
+            rows, columns = np.nonzero(patches == patch)
+            if len(rows) >= _LEAST_CELLS:
+                shape = int(shapes[1:, rows, columns].sum(1).argmax())
+                cx, cy = ((line.mean() + 0.5) * CELL for line in (columns, rows))
+                yield WorldObject(SHAPES[shape], name, cx=cx, cy=cy)
 
 
-def connected(classes: Tensor) -> list[Tensor]:
-    """Return the patches of touching cells (diagonals touch) of one class above 0: each (cells, 2), row and column."""
-    own = 1.0 + torch.arange(CELLS * CELLS).reshape(CELLS, CELLS)
-    planes = functional.one_hot(classes.long(), COLOR_CLASSES)[..., 1:].permute(2, 0, 1).float()
-    labels = planes * own
-    while True:
-        spread = functional.max_pool2d(labels[None], 3, 1, 1)[0] * planes
-        if torch.equal(spread, labels):
-            break
-        labels = spread
-    return [(labels == label).nonzero()[:, 1:] for label in labels.unique().tolist() if label]
+def compare(scene: WorldScene, seen: WorldScene) -> dict[str, float | None]:
+    """Compare objects by shape and colour with their counts, then relation, background and style.
 
-
-@dataclass(frozen=True)
-class Agreement:
-    """How a reading agrees with a scene. `relation` is None where the scene has none."""
-
-    wanted: int
-    found: int
-    hits: int
-    exact: bool
-    relation: bool | None
-    background: bool
-    style: bool
-
-
-def compare(scene: WorldScene, reading: Reading) -> Agreement:
-    """Compare objects by shape and colour with their counts, then relation, background and style."""
-    wanted = [(o.shape, o.color) for o in scene.objects]
-    missing = list(wanted)
-    for o in reading.objects:
-        if (o.shape, o.color) in missing:
-            missing.remove((o.shape, o.color))
-    hits, found = len(wanted) - len(missing), len(reading.objects)
-    return Agreement(
-        wanted=len(wanted),
-        found=found,
-        hits=hits,
-        exact=hits == len(wanted) == found,
-        relation=_relation_holds(scene, reading) if scene.relation else None,
-        background=reading.background == scene.background,
-        style=reading.style == scene.style,
-    )
-
-
-def _relation_holds(scene: WorldScene, reading: Reading) -> bool:
-    places = []
-    for thing in scene.objects:
-        alike = [o for o in reading.objects if (o.shape, o.color) == (thing.shape, thing.color)]
-        if not alike:
-            return False
-        places.append(alike[0])
-    dx, dy = places[0].cx - places[1].cx, places[0].cy - places[1].cy
-    across = abs(dx) > abs(dy)
+    `relation` is None where `scene` has none.
+    """
+    wanted, found = (Counter((o.shape, o.color) for o in each.objects) for each in (scene, seen))
     return {
-        "left": across and dx < 0,
-        "right": across and dx > 0,
-        "above": not across and dy < 0,
-        "below": not across and dy > 0,
-    }[scene.relation]
-
-
-def summary(agreements: Sequence[Agreement]) -> dict[str, float]:
-    """Return recall and precision of objects, and shares in [0, 1] of pictures with everything else right."""
-    related = [a.relation for a in agreements if a.relation is not None]
-    n, hits = len(agreements), sum(a.hits for a in agreements)
-    return {
-        "recall": hits / sum(a.wanted for a in agreements),
-        "precision": hits / max(1, sum(a.found for a in agreements)),
-        "exact set": sum(a.exact for a in agreements) / n,
-        "relation": sum(related) / max(1, len(related)),
-        "background": sum(a.background for a in agreements) / n,
-        "style": sum(a.style for a in agreements) / n,
+        "wanted": wanted.total(),
+        "found": found.total(),
+        "hits": (wanted & found).total(),
+        "exact set": wanted == found,
+        "relation": _relation_holds(scene, seen) if scene.relation else None,
+        "background": seen.background == scene.background,
+        "style": seen.style == scene.style,
     }
+
+
+def _relation_holds(scene: WorldScene, seen: WorldScene) -> bool:
+    """Tell whether both objects are there and the first lies more in the right direction than in any other."""
+    alike = [[o for o in seen.objects if (o.shape, o.color) == (t.shape, t.color)] for t in scene.objects]
+    if not all(alike):
+        return False
+    first, second = (found[0] for found in alike)
+    dx, dy = first.cx - second.cx, first.cy - second.cy
+    side = ("left" if dx < 0 else "right") if abs(dx) > abs(dy) else ("above" if dy < 0 else "below")
+    return scene.relation == side
+
+
+def summary(compared: Sequence[dict[str, float | None]]) -> dict[str, float]:
+    """Return recall and precision of objects, and shares in [0, 1] of pictures with everything else right.
+
+    A share of no pictures is nan, as that of relations where no scene has one.
+    """
+    table = pd.DataFrame(compared).astype(float)
+    hits = table["hits"].sum()
+    shares = table[["exact set", "relation", "background", "style"]].mean().to_dict()
+    return {"recall": hits / table["wanted"].sum(), "precision": hits / max(1, table["found"].sum()), **shares}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import random
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 from forgekit.mini.captions import RARE, Grammar, caption
 from forgekit.mini.world import WorldScene, sample_scene
 from forgekit.scene import list_elements, parse, scene_hash
+from training.loop import command
 
 SCENES, SEED = 120, 11_029  # scenes that nothing was tuned on: no earlier study or pilot had this seed
 WORDS = Grammar(rare=40.0, variants=0.04, unknown=0.0)  # about half of all words are rare ones
@@ -116,18 +116,13 @@ def _is_read(scene: WorldScene, text: str) -> bool:
     return alike and counts and bool(list_elements(read))
 
 
-def main() -> None:
-    """Write the scenes to a CSV file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out")
-    parser.add_argument("--scenes", type=int, default=SCENES)
-    parser.add_argument("--seed", type=int, default=SEED)
-    options = parser.parse_args()
-    with Path(options.out).open("w", newline="") as file:
+def main(out: Path, *, scenes: int = SCENES, seed: int = SEED) -> None:
+    """Write the scenes to the CSV file OUT."""
+    with out.open("w", newline="") as file:
         writer = csv.DictWriter(file, ("id", "text", "category"), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(study_scenes(options.scenes, options.seed))
+        writer.writerows(study_scenes(scenes, seed))
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

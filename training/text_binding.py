@@ -7,32 +7,23 @@ Captions cost a hundredth of a picture, so the encoder learns it from text alone
 
 from __future__ import annotations
 
+import copy
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from forgekit.mini.captions import RARE, SYNONYMS, caption
+from forgekit.mini.captions import caption
 from forgekit.mini.world import COLORS, OPPOSITE, RELATIONS, SHAPES, WorldObject, WorldScene, sample_scene
 from training.generator import TEXT_TOKENS, WIDTH, MiniFlux, tokenizer
-from training.muon import Muon
+from training.loop import Schedule, Training, matrices_in, muon_and_adamw
+from training.words import word_concepts
 
 FACTS = {"shape": len(SHAPES), "color": len(COLORS), "count": 3, "place": 1 + len(RELATIONS)}  # and their classes
 _UNKNOWN = -100
 _BATCH, _RATE = 128, 3e-3
-
-
-def word_concepts() -> Mapping[str, str]:
-    """Return the shape, colour or size that each word stands for, plurals included."""
-    concepts = {}
-    for concept in SYNONYMS:
-        for word in (*SYNONYMS[concept], *RARE.get(concept, ())):
-            concepts[word] = concept
-            if concept in SHAPES:
-                concepts[word + ("es" if word.endswith(("x", "s")) else "s")] = concept
-    return concepts
 
 
 class BindingHead(nn.Module):
@@ -83,15 +74,10 @@ def teach_binding(model: MiniFlux, head: BindingHead, samples: int, *, keep: flo
     """
     torch.manual_seed(seed)
     rng, tokenize = random.Random(seed), tokenizer()
-    before = MiniFlux().t5.requires_grad_(False)
-    before.load_state_dict(model.t5.state_dict())
-    matrices = [
-        p for name, p in model.t5.named_parameters() if p.ndim == 2 and "block" in name and "relative" not in name
-    ]
-    inside = {id(p) for p in matrices}
-    others = [*(p for p in model.t5.parameters() if id(p) not in inside), *head.parameters()]
-    optimizers = [Muon(matrices, lr=_RATE), torch.optim.AdamW(others, lr=_RATE, betas=(0.9, 0.98), weight_decay=0)]
-    for step, seen in enumerate(range(0, samples, _BATCH)):
+    before = copy.deepcopy(model.t5).requires_grad_(False)
+    optimizers = muon_and_adamw(matrices_in(model.t5.encoder.block), [model.t5, head], muon_decay=0.01, decay=0.0)
+    training = Training("binding", Schedule(samples, _BATCH, _RATE), {}, optimizers, clipped=[model.t5])
+    for _ in training.steps():
         scenes = [_talkative(rng) for _ in range(_BATCH)]
         texts = [caption(scene, rng) for scene in scenes]
         ids = tokenize(texts, padding=True, truncation=True, max_length=TEXT_TOKENS, return_tensors="pt")["input_ids"]
@@ -99,19 +85,8 @@ def teach_binding(model: MiniFlux, head: BindingHead, samples: int, *, keep: flo
         bound, right = head.loss(features, ids, scenes)
         with torch.no_grad():
             old = before(ids).last_hidden_state
-        moved = (features - old).square().mean()
-        for optimizer in optimizers:
-            optimizer.param_groups[0]["lr"] = _RATE * min(1, (step + 1) / 50) * (1 - seen / samples)
-            optimizer.zero_grad(set_to_none=True)
-        (bound + keep * moved / old.square().mean()).backward()
-        nn.utils.clip_grad_norm_(model.t5.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-        if step % 50 == 0:
-            print(
-                f"binding: {seen} captions, loss {bound.item():.3f}, right {right:.3f}, moved {moved.item():.4f}",
-                flush=True,
-            )
+        moved = (features - old).square().mean() / old.square().mean()
+        training.descend(bound + keep * moved, {"right": right, "moved": moved.item()})
 
 
 def _talkative(rng: random.Random) -> WorldScene:

@@ -1,24 +1,22 @@
-"""Train the autoencoder of `mini`: `python -m training.train_autoencoder --out FOLDER`."""
+"""Train the autoencoder of `mini`: `python -m training.train_autoencoder FOLDER`."""
 
 from __future__ import annotations
 
-import argparse
 import random
-import time
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderTiny
-from torch import Tensor, nn
+from torch import Tensor
 
 from forgekit.mini.render import render
 from forgekit.mini.world import sample_scene
 from training.generator import LATENT_CHANNELS
+from training.loop import Schedule, Training, command
 
 BATCH = 32
 SAMPLES = 105_000
 _WIDTH = 24
-_RATE = 2.5e-3
 
 
 def load_or_train(folder: Path, samples: int = SAMPLES) -> AutoencoderTiny:
@@ -39,20 +37,11 @@ def train(samples: int, *, seed: int = 1) -> AutoencoderTiny:
         num_decoder_blocks=(3, 2, 1),
         latent_channels=LATENT_CHANNELS,
     ).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=_RATE, betas=(0.9, 0.98), weight_decay=1e-4)
-    started = time.perf_counter()
-    for seen in range(0, samples, BATCH):
-        optimizer.param_groups[0]["lr"] = _RATE * min(1, (seen / BATCH + 1) / 50) * max(0.02, 1 - seen / samples)
-        loss = _loss(vae, _pictures(rng, BATCH))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        if seen % (BATCH * 100) == 0:
-            print(
-                f"autoencoder: {seen} renders, loss {loss.item():.4f}, {time.perf_counter() - started:.0f} s",
-                flush=True,
-            )
+    optimizer = torch.optim.AdamW(vae.parameters(), betas=(0.9, 0.98), weight_decay=1e-4)
+    schedule = Schedule(samples, BATCH, rate=2.5e-3, least=0.02)
+    training = Training("autoencoder", schedule, {}, [optimizer], clipped=[vae])
+    for _ in training.steps():
+        training.descend(_loss(vae, _pictures(rng, BATCH)))
     _normalise(vae.eval(), _pictures(rng, 256))
     return vae
 
@@ -87,14 +76,10 @@ def psnr(vae: AutoencoderTiny, n: int = 256, *, seed: int = 99) -> float:
     return -10 * error.square().mean().log10().item()
 
 
-def main() -> None:
-    """Train, save, and print the PSNR on new renders."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--samples", type=int, default=SAMPLES)
-    options = parser.parse_args()
-    print(f"PSNR {psnr(load_or_train(options.out, options.samples)):.1f} dB on new renders")
+def main(out: Path, *, samples: int = SAMPLES) -> None:
+    """Train the autoencoder and write it to the folder OUT; does nothing where there is one."""
+    load_or_train(out, samples)
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,19 +18,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from forgekit.mini.render import render
-from forgekit.mini.statements import Facts, Statement, contrasts, phrase, true_statement
+from forgekit.mini.statements import Facts, Statement
 from forgekit.mini.world import WorldScene, sample_scene
-from training.judge_training import (
-    AUTOENCODER,
-    DenseHead,
-    Trainer,
-    begin,
-    pair_caption,
-    run_trainer,
-    sample_pairs,
-    word_tokenizer,
-    world_words,
-)
+from training.camera import Camera
+from training.cells import DenseHead
+from training.lessons import contrasts, pair_caption, phrase, sample_pairs, true_statement
+from training.loop import Chance, Schedule, Training, command, matrices_in, muon_and_adamw
+from training.words import lexicon_normalizers, word_tokenizer, world_words
 
 SPECIALS = ("<pad>", "<eos>", "<unk>")
 CONTEXT = 40  # tokens
@@ -144,19 +137,23 @@ def encode(model: Any, tokenizer: Any, texts: Sequence[str]) -> Tensor:
     return torch.cat(features)[torch.tensor(by_length).argsort()]
 
 
+def build_tokenizer() -> Any:
+    """Return a tokenizer of one token a word."""
+    vocabulary, special = [*SPECIALS, *world_words()], {"pad_token": "<pad>", "eos_token": "<eos>"}
+    return word_tokenizer(vocabulary, special=special, ending="<eos>", replaced=lexicon_normalizers(vocabulary))
+
+
 def build_model(folder: Path) -> tuple[Any, Any]:
     """Write the configuration and tokenizer to `folder` and return an untrained open_clip model and the tokenizer."""
     import open_clip
 
-    tokenizer = word_tokenizer(world_words(), SPECIALS, "<eos>", pad_token="<pad>", eos_token="<eos>")
+    tokenizer = build_tokenizer()
     config = {**MODEL, "text_cfg": {**MODEL["text_cfg"], "vocab_size": len(tokenizer)}}
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
-    (folder / "open_clip_config.json").write_text(
-        json.dumps({"model_cfg": config, "preprocess_cfg": PREPROCESS}, indent=1)
-    )
-    model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
-    return model, tokenizer
+    settings = {"model_cfg": config, "preprocess_cfg": PREPROCESS}
+    (folder / "open_clip_config.json").write_text(json.dumps(settings, indent=1))
+    return open_clip.create_model(f"local-dir:{folder}", load_weights=False), tokenizer
 
 
 def export(model: Any, folder: Path) -> None:
@@ -174,43 +171,53 @@ def export(model: Any, folder: Path) -> None:
     save_file(state, folder / "open_clip_model.safetensors")
 
 
-def train(out: Path, *, work: Path, samples: int, autoencoder: Path | None, pairs: int = 32, seed: int = 0) -> None:
-    """Train for `samples` pictures and export to `out`; goes on from the checkpoint in `work` where there is one."""
+def contrast(model: Any, tokenizer: Any, features: Tensor, batch: Batch) -> tuple[Tensor, float]:
+    """Return `loss_of` the batch for the features (n, 192) of its pictures."""
+    image = functional.normalize(features, dim=-1)
+    text = functional.normalize(encode(model, tokenizer, batch.texts), dim=-1)
+    return loss_of(model.logit_scale.exp().clamp(max=100) * text @ image.T + model.logit_bias, batch)
+
+
+def train(
+    out: Path,
+    *,
+    work: Path = Path("/tmp/forgekit-train"),
+    samples: int = 150_000,
+    autoencoder: Path | None = None,
+    pairs: int = 32,
+    seed: int = 0,
+) -> None:
+    """Train mini-clip on `samples` pictures and write it to the folder OUT; goes on from the checkpoint in WORK.
+
+    `autoencoder` is the folder of the generator's, through which a share of the pictures passes to have its blur.
+    """
     torch.manual_seed(seed)
     model, tokenizer = build_model(out)
-    head = DenseHead(MODEL["vision_cfg"]["width"])
-    blocks = [model.visual.transformer, model.transformer]
-    trainer = Trainer([model, head], blocks, samples=samples, rate=2e-3)
-    rng, camera = begin(trainer, work / "clip.pt", autoencoder, seed)
-    for _ in trainer.batches(2 * pairs, work / "clip.pt"):
-        if trainer.seen < SHAPES_FIRST * samples:
-            scenes = [sample_scene(rng) for _ in range(2 * pairs)]
-            dense, seen = head.loss(model.visual(render(scenes, camera.generator) * 2 - 1)[1], scenes)
-            trainer.update(dense)
-            if trainer.steps % 20 == 0:
-                logging.info("%d cells %.3f", trainer.seen, seen)
+    head, chance = DenseHead(MODEL["vision_cfg"]["width"]), Chance(seed)
+    camera = Camera(chance, autoencoder)
+    training = Training(
+        "mini-clip",
+        Schedule(samples, 2 * pairs, rate=2e-3, fall=1 / 3, least=0.01),
+        {"model": model, "head": head, "chance": chance},
+        muon_and_adamw(matrices_in(model.visual.transformer, model.transformer), [model, head]),
+        clipped=[model, head],
+        checkpoint=work / "clip.pt",
+        export=lambda: export(model, out),
+    )
+    for seen in training.steps():
+        if seen < SHAPES_FIRST * samples:
+            scenes = [sample_scene(chance.rng) for _ in range(2 * pairs)]
+            dense, cells = head.loss(model.visual(render(scenes, chance.generator) * 2 - 1)[1], scenes)
+            training.descend(dense, {"cells": cells})
             continue
-        batch = make_batch(pairs, rng)
+        batch = make_batch(pairs, chance.rng)
         pictures = camera.draw(batch.scenes)
         add_blemishes(batch, camera.blobbed)
-        image, tokens = model.visual(pictures * 2 - 1)
-        image, text = (
-            functional.normalize(image, dim=-1),
-            functional.normalize(encode(model, tokenizer, batch.texts), dim=-1),
-        )
-        logits = model.logit_scale.exp().clamp(max=100) * text @ image.T + model.logit_bias
-        contrast, right = loss_of(logits, batch)
-        dense, seen = head.loss(tokens, batch.scenes)
-        trainer.update(contrast + 2 * dense)
-        if trainer.steps % 20 == 0:
-            scale = model.logit_scale.exp().item()
-            logging.info(
-                "%d loss %.3f beats %.3f cells %.3f scale %.1f", trainer.seen, contrast.item(), right, seen, scale
-            )
-        if trainer.steps % 500 == 0:
-            export(model, out)
-    export(model, out)
+        features, tokens = model.visual(pictures * 2 - 1)
+        loss, right = contrast(model, tokenizer, features, batch)
+        dense, cells = head.loss(tokens, batch.scenes)
+        training.descend(loss + 2 * dense, {"beats": right, "cells": cells})
 
 
 if __name__ == "__main__":
-    run_trainer(train, __doc__, samples=250_000, paths=AUTOENCODER)
+    command(train)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,24 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Regex, normalizers, pre_tokenizers
 from torch import Tensor
 from torch.nn import functional
 
 from forgekit.mini.render import render
-from forgekit.mini.statements import Facts, Look, contrasts, true_statement
+from forgekit.mini.statements import Facts, Look
 from forgekit.mini.world import CANVAS, WorldScene, sample_scene
-from training.judge_training import (
-    AUTOENCODER,
-    DenseHead,
-    Trainer,
-    begin,
-    export_transformers,
-    lexicon_normalizers,
-    pair_caption,
-    run_trainer,
-    sample_pairs,
-    world_words,
-)
+from training.camera import Camera
+from training.cells import DenseHead
+from training.lessons import contrasts, count_of, pair_caption, sample_pairs, true_statement
+from training.loop import Chance, Schedule, Training, command, export_transformers, matrices_in, muon_and_adamw
 from training.questions import (
     DESCRIBE,
     NUMBER_WORDS,
@@ -40,6 +32,7 @@ from training.questions import (
     question,
     question_words,
 )
+from training.words import lexicon_normalizers, word_tokenizer, world_words
 
 PATCH = 8  # pixels
 GRID = CANVAS // PATCH
@@ -60,26 +53,17 @@ def build_tokenizer() -> Any:
     FuyuProcessor drops the first token before the image's placeholders, taking it for the "▁" that the big Fuyu's
     tokenizer puts there; so this one puts it there too.
     """
-    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    vocabulary = {word: i for i, word in enumerate(dict.fromkeys([*SPECIALS, *world_words(question_words())]))}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.Sequence(
-        [
-            normalizers.Lowercase(),
-            *lexicon_normalizers(vocabulary),
-            normalizers.Replace(Regex(r"^\|speaker\|"), "▁|SPEAKER|"),
-            normalizers.Replace("|speaker|", "|SPEAKER|"),
-            normalizers.Replace("|newline|", "|NEWLINE|"),
-        ]
-    )
-    pieces = Regex(r"\|SPEAKER\||\|NEWLINE\||<s>|<0x04>|▁|\w+|[^\w\s]")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(pieces, "isolated")]
-    )
-    names = {"unk_token": "<unk>", "pad_token": "<pad>", "eos_token": "|ENDOFTEXT|", "bos_token": "<s>"}
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+    vocabulary = [*SPECIALS, *world_words(question_words())]
+    replaced = [
+        *lexicon_normalizers(vocabulary),
+        normalizers.Replace(Regex(r"^\|speaker\|"), "▁|SPEAKER|"),
+        normalizers.Replace("|speaker|", "|SPEAKER|"),
+        normalizers.Replace("|newline|", "|NEWLINE|"),
+    ]
+    words = pre_tokenizers.Split(Regex(r"\|SPEAKER\||\|NEWLINE\||<s>|<0x04>|▁|\w+|[^\w\s]"), "isolated")
+    pieces = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), words])
+    special = {"pad_token": "<pad>", "eos_token": "|ENDOFTEXT|", "bos_token": "<s>"}
+    return word_tokenizer(vocabulary, special=special, replaced=replaced, pieces=pieces)
 
 
 def build_model(tokenizer: Any) -> tuple[Any, Any]:
@@ -164,7 +148,7 @@ def make_exchanges(pair: Sequence[WorldScene], kind: str, rng: random.Random) ->
         asked.append((question(statement, rng), answers))
     thing = rng.choice(rng.choice(pair).objects)
     look = Look(thing.shape, rng.choice((thing.color, None)))
-    counts = tuple(NUMBER_WORDS[_count(scene, look)] for scene in pair)
+    counts = tuple(NUMBER_WORDS[count_of(look, scene)] for scene in pair)
     asked.append((count_question(look, rng), counts))
     text, *truths = pair_caption(*pair, kind, rng)
     asked.append((WHOLE.format(text), tuple({1.0: "yes", 0.0: "no"}.get(truth) for truth in truths)))
@@ -175,10 +159,6 @@ def make_exchanges(pair: Sequence[WorldScene], kind: str, rng: random.Random) ->
         asked.append((DESCRIBE, tuple(description(scene) for scene in pair)))
     first, second = ([(text, answers[i]) for text, answers in asked] for i in (0, 1))
     return first, second
-
-
-def _count(scene: WorldScene, look: Look) -> int:
-    return sum(o.shape == look.shape and look.color in (None, o.color) for o in scene.objects)
 
 
 @dataclass
@@ -249,36 +229,49 @@ def dense_loss(heads: Sequence[DenseHead], states: Tensor, scenes: Sequence[Worl
     return first + second, right
 
 
-def train(out: Path, *, work: Path, samples: int, autoencoder: Path | None, pairs: int = 16, seed: int = 1) -> None:
-    """Train for `samples` pictures and export to `out`; goes on from the checkpoint in `work` where there is one."""
+def train(
+    out: Path,
+    *,
+    work: Path = Path("/tmp/forgekit-train"),
+    samples: int = 150_000,
+    autoencoder: Path | None = None,
+    pairs: int = 16,
+    seed: int = 1,
+) -> None:
+    """Train mini-fuyu on `samples` pictures and write it to the folder OUT; goes on from the checkpoint in WORK.
+
+    `autoencoder` is the folder of the generator's, through which a share of the pictures passes to have its blur.
+    """
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
     model, processor = build_model(tokenizer)
-    heads = torch.nn.ModuleList([DenseHead(WIDTH, GRID), DenseHead(WIDTH, GRID)])
-    trainer = Trainer([model, heads], [model.model.language_model.layers], samples=samples, rate=2e-3)
-    rng, camera = begin(trainer, work / "fuyu.pt", autoencoder, seed)
-    for _ in trainer.batches(2 * pairs, work / "fuyu.pt", every=100):
-        if trainer.seen < SHAPES_FIRST * samples:
-            scenes = [sample_scene(rng) for _ in range(2 * pairs)]
-            image = image_prefix(model, render(scenes, camera.generator))
+    heads, chance = torch.nn.ModuleList([DenseHead(WIDTH, GRID), DenseHead(WIDTH, GRID)]), Chance(seed)
+    camera = Camera(chance, autoencoder)
+    training = Training(
+        "mini-fuyu",
+        Schedule(samples, 2 * pairs, rate=2e-3, fall=1 / 3, least=0.01),
+        {"model": model, "heads": heads, "chance": chance},
+        muon_and_adamw(matrices_in(model.model.language_model.layers), [model, heads]),
+        clipped=[model, heads],
+        checkpoint=work / "fuyu.pt",
+        export=lambda: export_transformers(model, processor, out),
+    )
+    for seen in training.steps():
+        if seen < SHAPES_FIRST * samples:
+            scenes = [sample_scene(chance.rng) for _ in range(2 * pairs)]
+            image = image_prefix(model, render(scenes, chance.generator))
             states = model.model.language_model(inputs_embeds=image, use_cache=False)[0]
-            dense, seen = dense_loss(heads, states, scenes)
-            trainer.update(dense)
-            if trainer.steps % 20 == 0:
-                logging.info("%d cells %.3f", trainer.seen, seen)
+            dense, cells = dense_loss(heads, states, scenes)
+            training.descend(dense, {"cells": cells})
             continue
-        scenes, kinds = sample_pairs(pairs, rng, most=1 if trainer.seen < ONE_OBJECT * samples else 3)
-        exchanges = [e for i, kind in enumerate(kinds) for e in make_exchanges(scenes[2 * i : 2 * i + 2], kind, rng)]
+        scenes, kinds = sample_pairs(pairs, chance.rng, most=1 if seen < ONE_OBJECT * samples else 3)
+        asked = [make_exchanges(scenes[2 * i : 2 * i + 2], kind, chance.rng) for i, kind in enumerate(kinds)]
         image = image_prefix(model, camera.draw(scenes))
-        loss, states, right = answer_loss(model, image, pack(exchanges, tokenizer, image.shape[1]))
-        dense, seen = dense_loss(heads, states, scenes)
-        trainer.update(3 * loss + dense)
-        if trainer.steps % 20 == 0:
-            logging.info("%d loss %.3f right %.3f cells %.3f", trainer.seen, loss.item(), right, seen)
-        if trainer.steps % 100 == 0:
-            export_transformers(model, processor, out)
-    export_transformers(model, processor, out)
+        packed = pack([exchanges for pair in asked for exchanges in pair], tokenizer, image.shape[1])
+        loss, states, right = answer_loss(model, image, packed)
+        dense, cells = dense_loss(heads, states, scenes)
+        training.descend(3 * loss + dense, {"right": right, "cells": cells})
 
 
 if __name__ == "__main__":
-    run_trainer(train, __doc__, samples=150_000, paths=AUTOENCODER)
+    command(train)

@@ -9,7 +9,6 @@ matching of predictions to objects is needed.
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,19 +20,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from forgekit.mini.render import signed_distance
-from forgekit.mini.statements import UNSEEN_COLORS, UNSEEN_SHAPES, Look, noun
+from forgekit.mini.statements import Look
 from forgekit.mini.world import CANVAS, COLORS, SHAPES, WorldObject, WorldScene
-from training.judge_training import (
-    AUTOENCODER,
-    DenseHead,
-    Trainer,
-    begin,
-    export_transformers,
-    run_trainer,
-    sample_pairs,
-    word_tokenizer,
-    world_words,
-)
+from training.camera import Camera
+from training.cells import DenseHead
+from training.lessons import UNSEEN_COLORS, UNSEEN_SHAPES, noun, sample_pairs
+from training.loop import Chance, Schedule, Training, command, export_transformers, matrices_in, muon_and_adamw
+from training.words import lexicon_normalizers, word_tokenizer, world_words
 
 PATCH = 8  # pixels
 GRID = CANVAS // PATCH
@@ -46,8 +39,9 @@ MEAN = STD = [0.5] * 3
 
 def build_tokenizer() -> Any:
     """Return a tokenizer of one token a word."""
-    names = {"pad_token": "<pad>", "eos_token": END, "model_max_length": CONTEXT}
-    return word_tokenizer([*world_words(), END], SPECIALS, END, **names)
+    vocabulary = [*SPECIALS, *world_words(), END]
+    special = {"pad_token": "<pad>", "eos_token": END, "model_max_length": CONTEXT}
+    return word_tokenizer(vocabulary, special=special, ending=END, replaced=lexicon_normalizers(vocabulary))
 
 
 def build_model(tokenizer: Any) -> tuple[Any, Any]:
@@ -131,21 +125,14 @@ def _layer(block: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def boxes_of(objects: Sequence[WorldObject]) -> Tensor:
     """Return the exact bounding box of each drawn shape: float (n, 4), centre x, y, width, height as shares of 64."""
-    boxes = torch.zeros(len(objects), 4)
-    for shape in SHAPES:
+    from torchvision.ops import box_convert, masks_to_boxes
+
+    inside = torch.zeros(len(objects), CANVAS, CANVAS, dtype=torch.bool)
+    for shape in {o.shape for o in objects}:
         rows = [i for i, o in enumerate(objects) if o.shape == shape]
-        if rows:
-            inside = signed_distance(shape, [objects[i] for i in rows]) < 0
-            (x0, x1), (y0, y1) = (_extent(inside.any(axis)) for axis in (1, 2))
-            boxes[rows] = torch.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0], 1) / CANVAS
-    return boxes
-
-
-def _extent(covered: Tensor) -> tuple[Tensor, Tensor]:
-    """Return where the true entries of each row (n, 64) begin and end, in pixels."""
-    pixel = torch.arange(CANVAS)
-    start = torch.where(covered, pixel, CANVAS).amin(1)
-    return start.float(), torch.where(covered, pixel + 1, 0).amax(1).float()
+        inside[rows] = signed_distance(shape, [objects[i] for i in rows]) < 0
+    corners = masks_to_boxes(inside) + torch.tensor([0, 0, 1, 1])  # a box ends where its last pixel ends
+    return box_convert(corners, "xyxy", "cxcywh") / CANVAS
 
 
 @dataclass
@@ -241,10 +228,18 @@ def detect(model: Any, tokenizer: Any, pictures: Tensor, texts: Sequence[str]) -
 
 
 def train(
-    out: Path, *, work: Path, samples: int, start: Path | None, autoencoder: Path | None, pairs: int = 24, seed: int = 2
+    out: Path,
+    *,
+    work: Path = Path("/tmp/forgekit-train"),
+    samples: int = 16_000,
+    start: Path | None = None,
+    autoencoder: Path | None = None,
+    pairs: int = 24,
+    seed: int = 2,
 ) -> None:
-    """Train for `samples` pictures and export to `out`; goes on from the checkpoint in `work` where there is one.
+    """Train mini-owl on `samples` pictures and write it to the folder OUT; goes on from the checkpoint in WORK.
 
+    `autoencoder` is the folder of the generator's, through which a share of the pictures passes to have its blur.
     `start` is the folder of a trained mini-clip; without it the towers start from nothing and need many more samples.
     """
     torch.manual_seed(seed)
@@ -252,37 +247,30 @@ def train(
     model, processor = build_model(tokenizer)
     if start is not None:
         start_from(model, tokenizer, start)
-    head = DenseHead(WIDTH, GRID)
-    blocks = [model.owlvit.vision_model.encoder, model.owlvit.text_model.encoder]
-    trainer = Trainer([model, head], blocks, samples=samples, rate=1e-3 if start else 2e-3)
-    rng, camera = begin(trainer, work / "owl.pt", autoencoder, seed)
-    for _ in trainer.batches(2 * pairs, work / "owl.pt"):
-        scenes, _ = sample_pairs(pairs, rng)
-        looks = queries_for(scenes, rng)
+    head, chance = DenseHead(WIDTH, GRID), Chance(seed)
+    camera = Camera(chance, autoencoder)
+    blocks = matrices_in(model.owlvit.vision_model.encoder, model.owlvit.text_model.encoder)
+    training = Training(
+        "mini-owl",
+        Schedule(samples, 2 * pairs, rate=1e-3 if start else 2e-3, fall=1 / 3, least=0.01),
+        {"model": model, "head": head, "chance": chance},
+        muon_and_adamw(blocks, [model, head]),
+        clipped=[model, head],
+        checkpoint=work / "owl.pt",
+        export=lambda: export_transformers(model, processor, out),
+    )
+    for _ in training.steps():
+        scenes, _ = sample_pairs(pairs, chance.rng)
+        looks = queries_for(scenes, chance.rng)
         targets = targets_for(scenes, looks)
-        logits, boxes, tokens = detect(model, tokenizer, camera.draw(scenes), [noun(look, rng) for look in looks])
+        pictures = camera.draw(scenes)
+        texts = [noun(look, chance.rng) for look in looks]
+        logits, boxes, tokens = detect(model, tokenizer, pictures, texts)
         named, right = naming_loss(logits, targets)
         placed = box_loss(boxes, targets)
-        dense, seen = head.loss(tokens, scenes)
-        trainer.update(named + placed + dense)
-        if trainer.steps % 20 == 0:
-            logging.info(
-                "%d naming %.3f right %.3f boxes %.3f cells %.3f",
-                trainer.seen,
-                named.item(),
-                right,
-                placed.item(),
-                seen,
-            )
-        if trainer.steps % 100 == 0:
-            export_transformers(model, processor, out)
-    export_transformers(model, processor, out)
+        dense, cells = head.loss(tokens, scenes)
+        training.descend(named + placed + dense, {"right": right, "boxes": placed.item(), "cells": cells})
 
 
 if __name__ == "__main__":
-    run_trainer(
-        train,
-        __doc__,
-        samples=30_000,
-        paths={**AUTOENCODER, "start": "folder of mini-clip, whose towers it starts from"},
-    )
+    command(train)

@@ -129,17 +129,17 @@ class _Speaker:
         size = self._word(thing.size) if thing.size and not self._omit(0.15) else ""
         color = self._word(thing.color)
         if count > 1:
-            shape += "es" if shape.endswith(("x", "s")) else "s"
+            shape = plural(shape)
         if self._chance(self.grammar.variants):
             words = f"{size} {shape} that {'is' if count == 1 else 'are'} {color}".strip()
         else:
             words = " ".join(w for w in (size, color, shape) if w)
-        return _with_article(words) if count == 1 else f"{NUMBERS[count]} {words}"
+        return with_article(words) if count == 1 else f"{NUMBERS[count]} {words}"
 
     def _background(self, scene: WorldScene) -> str:
         plain = scene.background == "white"
         unsaid = plain if not self.grammar.omissions else self._omit(0.65 if plain else 0.15)
-        return "" if unsaid else f"{_with_article(self._word(scene.background))} background"
+        return "" if unsaid else f"{with_article(self._word(scene.background))} background"
 
     def _style(self, scene: WorldScene) -> str:
         plain = scene.style == "flat"
@@ -171,8 +171,8 @@ class _Speaker:
 
     def _negation(self, scene: WorldScene) -> str:
         absent = self._word(self.rng.choice([s for s in SHAPES if all(o.shape != s for o in scene.objects)]))
-        plural = absent + ("es" if absent.endswith(("x", "s")) else "s")
-        return self.rng.choice((f", no {plural}", f" without a {absent}", f", without {plural}"))
+        several = plural(absent)
+        return self.rng.choice((f", no {several}", f" without a {absent}", f", without {several}"))
 
     def _strew_unknown(self, text: str) -> str:
         words = text.split()
@@ -197,5 +197,11 @@ def _enumerate(phrases: list[str]) -> str:
     return phrases[0] if len(phrases) == 1 else ", ".join(phrases[:-1]) + " and " + phrases[-1]
 
 
-def _with_article(words: str) -> str:
+def plural(word: str) -> str:
+    """Return "boxes" for "box" and "rings" for "ring"."""
+    return word + ("es" if word.endswith(("x", "s")) else "s")
+
+
+def with_article(words: str) -> str:
+    """Put "a" or "an" before `words`."""
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"

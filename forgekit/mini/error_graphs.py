@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import torch
-
 from forgekit.errors import ParameterError
-from forgekit.mini.captions import CANONICAL, caption
+from forgekit.mini.captions import CANONICAL, caption, plural
 from forgekit.mini.changes import changed
-from forgekit.mini.render import render
+from forgekit.mini.render import images
 from forgekit.mini.statements import Facts, Look, Statement
 from forgekit.mini.world import PREDICATES, WorldScene, placed_again, sample_scene
 from forgekit.scene import Element, Scene, list_elements, parse
@@ -62,12 +60,9 @@ def error_graphs(n: int, *, drawings: int = 3, seed: int = 0) -> list[ErrorGraph
 
 def draw(graph: ErrorGraph, *, seed: int = 0) -> list[list[Image]]:
     """Return the pictures of `graph.worlds`, 64 × 64 pixels. `seed` draws watercolor's wobble and grain."""
-    from PIL import Image
-
-    worlds = [world for drawing in graph.worlds for world in drawing]
-    pixels = (render(worlds, torch.Generator().manual_seed(seed)) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    drawn = images([world for drawing in graph.worlds for world in drawing], seed)
     steps = len(graph.errors) + 1
-    return [[Image.fromarray(p) for p in pixels[i : i + steps]] for i in range(0, len(pixels), steps)]
+    return [drawn[i : i + steps] for i in range(0, len(drawn), steps)]
 
 
 def element_truths(scene: Scene, shown: Sequence[WorldScene]) -> list[dict[str, bool | None]]:
@@ -146,7 +141,7 @@ def _scene(worlds: Sequence[WorldScene], errors: Sequence[str]) -> Scene | None:
         added = worlds[n + 1].objects[-1].shape
         if any(o.shape == added for o in worlds[0].objects):
             return None
-        text += f", no {added}{'es' if added.endswith('s') else 's'}"
+        text += f", no {plural(added)}"
     return Scene(text, parse(text))
 
 

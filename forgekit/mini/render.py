@@ -1,9 +1,10 @@
-"""Draws mini-world scenes as pixels, a batch at a time, by signed distances; and labels what each cell shows."""
+"""Draws mini-world scenes as pixels, a batch at a time, by signed distances."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,8 +12,9 @@ from torch.nn import functional
 
 from forgekit.mini.world import CANVAS, COLORS, SHAPES, STYLES, WorldObject, WorldScene
 
-CELL = 4  # pixels along each side of a labelled cell
-CELLS = CANVAS // CELL
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 PALETTE = torch.tensor(list(COLORS.values())) / 255
 _COLOR_INDEX = {color: i for i, color in enumerate(COLORS)}
 
@@ -33,6 +35,14 @@ def render(scenes: Sequence[WorldScene], generator: torch.Generator | None = Non
     return image
 
 
+def images(scenes: Sequence[WorldScene], seed: int = 0) -> list[Image]:
+    """Return the scenes as images of 64 × 64 pixels. `seed` draws watercolor's wobble and grain."""
+    from PIL import Image
+
+    pixels = (render(scenes, torch.Generator().manual_seed(seed)) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    return [Image.fromarray(p) for p in pixels]
+
+
 def _coverage(distance: Tensor, styles: Tensor, generator: torch.Generator | None) -> Tensor:
     """Return how much paint lies on each pixel: (n, 64, 64) in [0, 1]."""
     n = len(distance)
@@ -47,24 +57,6 @@ def _coverage(distance: Tensor, styles: Tensor, generator: torch.Generator | Non
 
 def _smooth(noise: Tensor) -> Tensor:
     return functional.interpolate(noise, size=(CANVAS, CANVAS), mode="bicubic")[:, 0]
-
-
-def cell_labels(scenes: Sequence[WorldScene]) -> tuple[Tensor, Tensor]:
-    """Return (shape, colour) of each cell, a square of 4 pixels: uint8 (n, 16, 16).
-
-    0 is background, else 1 + the index in SHAPES or COLORS.
-    """
-    shapes = torch.zeros(len(scenes), CELLS, CELLS, dtype=torch.uint8)
-    colors = torch.zeros_like(shapes)
-    for i, shape in enumerate(SHAPES):
-        found = [(row, o) for row, s in enumerate(scenes) for o in s.objects if o.shape == shape]
-        if not found:
-            continue
-        inside = functional.avg_pool2d(signed_distance(shape, [o for _, o in found])[:, None], CELL)[:, 0] < 1
-        for (row, o), mask in zip(found, inside, strict=True):
-            shapes[row][mask] = 1 + i
-            colors[row][mask] = 1 + _COLOR_INDEX[o.color]
-    return shapes, colors
 
 
 def signed_distance(shape: str, objects: Sequence[WorldObject]) -> Tensor:
