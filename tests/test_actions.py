@@ -14,7 +14,7 @@ def candidates(text: str, key: str, action: str, *, scene: str | None = None, **
     wanted = parse(scene or text)
     element = next(e for e in list_elements(wanted) if e.key == key)
     draft = Draft(text, PARAMETERS | parameters, parse(text), wanted)
-    return propose(draft, element, {action: ACTIONS[action]})
+    return propose(draft, element, [action])
 
 
 def texts(*arguments, **options) -> list[str]:
@@ -64,7 +64,7 @@ def test_synonyms_come_from_the_users_lexicon_too(tmp_path):
     parsed = parse("a sanguine disc", lexicon=lexicon)
     draft = Draft("a sanguine disc", PARAMETERS, parsed, parsed, lexicon)
     element = next(e for e in list_elements(parsed, lexicon=lexicon) if e.term == "sanguine")
-    assert [c.text for c in propose(draft, element, {"use_plain_word": ACTIONS["use_plain_word"]})] == ["a red disc"]
+    assert [c.text for c in propose(draft, element, ["use_plain_word"])] == ["a red disc"]
 
 
 def test_a_substituted_term_can_be_substituted_again():
@@ -119,7 +119,7 @@ def test_what_appears_instead_goes_to_the_negative_prompt_where_there_is_one():
     parsed = parse("a red circle")
     draft = Draft("a red circle", PARAMETERS, parsed, parsed, unwanted=["a green star"])
     color = next(e for e in list_elements(parsed) if e.kind == "color")
-    [seen] = propose(draft, color, {"negate_unwanted": ACTIONS["negate_unwanted"]})
+    [seen] = propose(draft, color, ["negate_unwanted"])
     assert seen.parameters["negative_prompt"] == "a green star"
 
 
@@ -145,10 +145,6 @@ SCENES = [
 @pytest.mark.parametrize("action", ACTIONS)
 def test_every_action_makes_mostly_candidates_that_ask_for_the_same_elements(scene, action):
     wanted = parse(scene)
-    made = [
-        c
-        for e in list_elements(wanted)
-        for c in propose(Draft(scene, PARAMETERS, wanted, wanted), e, {action: ACTIONS[action]})
-    ]
+    made = [c for e in list_elements(wanted) for c in propose(Draft(scene, PARAMETERS, wanted, wanted), e, [action])]
     faithful = [c for c in made if not compare(wanted, parse(c.text))]
     assert len(faithful) * 2 >= len(made)

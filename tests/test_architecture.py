@@ -54,7 +54,8 @@ def test_no_modules_import_one_another():
         ("forgekit.stages.calls", "from forgekit import trends", upward),
         ("forgekit.scene.text", "def f():\n    from forgekit.store.rows import insert_rows", upward),
         ("forgekit.models.naming", "import forgekit.store.file", upward),
-        ("forgekit.stages.recording", "def f():\n    import forgekit.stages.calls", circles),
+        ("forgekit.stages.calls", "def f():
+    import forgekit.stages.completing", circles),
         ("forgekit.refiner.case", "from forgekit.refiner.policies import load_policy", circles),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 import forgekit as fk
 from forgekit.errors import ItemError, ParameterError
 from forgekit.models.language import tagged_prompts
-from forgekit.stages.completion import WORDINGS, complete_by_rules, complete_by_template
+from forgekit.stages.completing import WORDINGS, complete_by_rules, complete_by_template
 
 
 @dataclass

@@ -7,11 +7,10 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from conftest import FakeJudge
-from test_pass_mark import LIMITS, SCENE, ByImage, Proposes, decided, judged, version
+from test_pass_mark import LIMITS, SCENE, ByImage, Proposes, decided, drawn, judged, version
 from test_refining import learnings, round_of
 
 import forgekit as fk
-from forgekit.refiner.decision import Attempt
 from forgekit.refiner.learnings import Memory
 
 SEEDED = """
@@ -46,12 +45,10 @@ def test_a_rewrite_that_asks_for_something_else_is_not_made(text, decision):
 @pytest.mark.parametrize("parameters", [{"seed": 0}, {"seed": 7}, {}])
 def test_what_was_drawn_before_counts_as_tried_whatever_its_seed(parameters):
     text = "a circle that is red"
-    attempts = [Attempt("first", None, SCENE, {"seed": 0}, 4), Attempt("child", "first", text, parameters, 4)]
-    found = decided(None, version("first", 0.3), None, attempts=attempts, policy=Proposes(text))
-    assert found.decision == "redraw"
-    attempts[1] = replace(attempts[1], parameters={"guidance_scale": 9.0})
-    found = decided(None, version("first", 0.3), None, attempts=attempts, policy=Proposes(text))
-    assert found.decision == "rewrite"
+    for other, decision in ((parameters, "redraw"), ({"guidance_scale": 9.0}, "rewrite")):
+        others = [drawn("child", "first", text, **other)]
+        found = decided(None, version("first", 0.3), None, others=others, policy=Proposes(text))
+        assert found.decision == decision
 
 
 @pytest.mark.parametrize(("seed", "fresh"), [(0, 1000), (1, 1000), (7, 1000), (1000, 2000), (1003, 2000)])
@@ -102,7 +99,7 @@ def test_a_policy_knows_the_evidence_of_its_own_arm_or_none(one, fake_generator)
 def test_a_policy_rewrites_the_first_version_or_the_best_one_as_it_says(from_first, seen):
     first, best = version("first", 0.3), replace(version("child", 0.4), text="a circle that is red")
     policy = Proposes(from_first=from_first)
-    decided(first, best, history=[first, best], policy=policy)
+    decided(first, best, policy=policy)
     assert policy.cases[0].draft.text == seen
 
 

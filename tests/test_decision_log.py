@@ -115,7 +115,6 @@ class Breaks:
 
     name: str = "breaks"
     uses_memory: bool = False
-    redraws_only: bool = False
     from_first: bool = False
     asks_model: bool = False
 

@@ -13,7 +13,8 @@ from test_refining import learnings, round_of
 import forgekit as fk
 from forgekit.models import Judgement
 from forgekit.refiner.actions import Candidate
-from forgekit.refiner.decision import Attempt, Limits, Situation, Tools, Version, decide
+from forgekit.refiner.case import Situation, Tools, Version
+from forgekit.refiner.decision import Limits, decide
 from forgekit.refiner.learnings import Memory
 from forgekit.scene import list_elements, parse
 from forgekit.store.rows import insert_rows
@@ -90,13 +91,18 @@ def test_policies_see_the_same_failing_elements_worst_mean_first(one):
     judged(one, ByImage((0.99, 0.99, 0.99, 0.1), adhering_at=0.95))
     fk.refine_prompts(one, target=1.0, policy=looks)
     [case] = looks.cases
-    assert case.pass_mark == 0.95
+    assert case.situation.pass_mark == 0.95
     assert [e.key for e in case.failing] == ["color:0", "object:0"]  # means 0.77 and 0.9
 
 
 def version(name, means, lowest=None, images=4, score=0.5):
     means = {"color:0": means} if isinstance(means, float) else means
-    return Version(name, SCENE, {"seed": 0}, 0, score, means, lowest or means, images)
+    return Version(name, None, SCENE, {"seed": 0}, images, score, means, lowest or means)
+
+
+def drawn(name, parent_id, text, images=4, **parameters):
+    """A version that was drawn and not judged."""
+    return Version(name, parent_id, text, parameters, images)
 
 
 LIMITS = Limits(target=0.9, max_iterations=8, max_images=None, patience=5, confirm=False)
@@ -109,7 +115,6 @@ class Proposes:
     text: str | None = None
     name: str = "proposes"
     uses_memory: bool = False
-    redraws_only: bool = False
     from_first: bool = False
     asks_model: bool = False
     cases: list = field(default_factory=list)
@@ -122,12 +127,10 @@ class Proposes:
         return candidate if case.allows(candidate) else None
 
 
-def decided(before, after, change=0.1, *, limits=LIMITS, policy=None, **options):
-    parent_id = before.id if before else None
-    attempts = [Attempt(after.id, parent_id, f"{SCENE}, flat", {}, after.images)]
-    options.setdefault("attempts", attempts)
-    situation = Situation(after, before, change, parse(SCENE), pass_mark=0.5, scene_text=SCENE, **options)
-
+def decided(before, after, change=0.1, *, others=(), limits=LIMITS, policy=None, **options):
+    after = replace(after, parent_id=before and before.id)
+    versions = [version for version in (before, after, *others) if version]
+    situation = Situation(after, versions, change, parse(SCENE), pass_mark=0.5, scene_text=SCENE, **options)
     tools = Tools(fits=lambda text: True)
     return decide(situation, policy or Proposes(), Memory(), limits, tools=tools, rng=random.Random(0))
 
@@ -166,10 +169,9 @@ def test_the_last_of_max_iterations_is_still_used(rounds, decision):
 @pytest.mark.parametrize("redrawn", [0, 2])
 def test_patience_counts_rewrites_and_redraws_of_the_best_version_up_to_its_number(tries, decision, redrawn):
     first = version("first", 0.3)
-    attempts = [Attempt("first", None, SCENE, {}, 4)]
-    attempts += [Attempt(f"child {n}", "first", f"{SCENE}, {n}", {}, 4) for n in range(tries - redrawn)]
-    attempts += [Attempt(f"other {n}", "child 0", f"{SCENE}, other {n}", {}, 4) for n in range(9)]
-    found = decided(None, first, None, attempts=attempts, redraws={"first": redrawn})
+    others = [drawn(f"child {n}", "first", f"{SCENE}, {n}") for n in range(tries - redrawn)]
+    others += [drawn(f"other {n}", "child 0", f"{SCENE}, other {n}") for n in range(9)]
+    found = decided(None, first, None, others=others, redraws={"first": redrawn})
     assert found.decision == decision
 
 
@@ -180,10 +182,9 @@ def test_a_prompt_is_accepted_from_the_target_on(score, decision):
 
 def test_max_images_counts_those_of_all_versions():
     limits = replace(LIMITS, max_images=8)
-    attempts = [Attempt("first", None, SCENE, {}, 4), Attempt("child", "first", f"{SCENE}, flat", {}, 3)]
-    assert decided(None, version("first", 0.3), None, limits=limits, attempts=attempts).decision == "redraw"
-    attempts[1] = replace(attempts[1], images=4)
-    assert decided(None, version("first", 0.3), None, limits=limits, attempts=attempts).decision == "stop"
+    for images, decision in ((3, "redraw"), (4, "stop")):
+        others = [drawn("child", "first", f"{SCENE}, flat", images)]
+        assert decided(None, version("first", 0.3), None, limits=limits, others=others).decision == decision
 
 
 def test_a_rewrite_that_the_generator_would_cut_off_is_not_made(one):

@@ -9,32 +9,29 @@ import pytest
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.refiner.actions import ACTIONS, Candidate, Draft
-from forgekit.refiner.case import Case, Scored
+from forgekit.refiner.case import Case, Situation, Tools, Version
 from forgekit.refiner.learnings import Evidence, Memory
 from forgekit.refiner.llm import LanguageModelPolicy, rewriting_request
 from forgekit.refiner.policies import COMBINED, Paraphrase, Refine, Resample, load_policy
-from forgekit.scene import compare, list_elements, parse
+from forgekit.scene import compare, parse
 
 SCENE = "a scarlet disc above a cobalt tile"
 PARAMETERS = {"true_cfg_scale": 3.0, "num_inference_steps": 8, "negative_prompt": ""}
 
 
+def version(text: str, scores: dict[str, float] | None = None, score: float | None = 0.5) -> Version:
+    return Version(text, None, text, PARAMETERS, 4, score, scores or {}, scores or {})
+
+
 def case(
-    scores: dict[str, float], *, text: str = SCENE, memory: Memory | None = None, seed: int = 0, **options
+    scores: dict[str, float], *, memory: Memory | None = None, seed: int = 0, tried=(), history=(), ask=None
 ) -> Case:
-    wanted = parse(SCENE)
-    tried = options.pop("tried", ())
-    return Case(
-        Draft(text, PARAMETERS, parse(text), wanted),
-        list_elements(wanted),
-        scores,
-        memory or Memory(),
-        faithful=lambda candidate: not compare(wanted, parse(candidate.text)),
-        is_new=lambda candidate: candidate.text not in tried,
-        rng=random.Random(seed),
-        scene_text=SCENE,
-        **options,
-    )
+    """A case whose best version is the scene's own text; `tried` are texts that were drawn, `history` what was judged."""
+    base, parsed = version(SCENE, scores, score=0.05), parse(SCENE)
+    versions = [base, *history, *(version(text, score=None) for text in tried)]
+    situation = Situation(base, versions, None, parsed, pass_mark=0.5, scene_text=SCENE)
+    draft, tools = Draft(SCENE, PARAMETERS, parsed, parsed), Tools(fits=lambda text: True, ask=ask)
+    return Case(situation, base, draft, memory or Memory(), tools, random.Random(seed))
 
 
 def learnt(*known: tuple[str, str, str, float]) -> Memory:
@@ -138,7 +135,7 @@ def ask(model, request):
 
 
 HISTORY = [
-    Scored(f"a scarlet disc above a cobalt tile, version {n}", n / 10, {"color:0": n / 10, "color:1": 0.5})
+    version(f"a scarlet disc above a cobalt tile, version {n}", {"color:0": n / 10, "color:1": 0.5}, n / 10)
     for n in (6, 1, 5, 2, 4, 3)
 ]
 

@@ -10,7 +10,7 @@ from conftest import FakeJudge
 
 import forgekit as fk
 from forgekit.errors import ItemError, ParameterError
-from forgekit.refiner.actions import ACTIONS, propose
+from forgekit.refiner.actions import propose
 from forgekit.refiner.llm import LanguageModelPolicy
 
 
@@ -161,12 +161,11 @@ class StaysAfterTheFirst:
 
     name: str = "stays"
     uses_memory: bool = False
-    redraws_only: bool = False
     from_first: bool = False
 
     def next_candidate(self, case):
         elements = [e for e in case.elements if e.kind == "color"]
-        candidate = propose(case.draft, elements[0], {"bind_attribute": ACTIONS["bind_attribute"]})[0]
+        candidate = propose(case.draft, elements[0], ["bind_attribute"])[0]
         return candidate if case.allows(candidate) else None
 
 

@@ -7,7 +7,7 @@ for every element of the scene, so an action may be simple-minded but never need
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -52,6 +52,10 @@ class Draft:
         start = self.parsed["objects"][place]["span"][0]
         return start, next((other for other in starts if other > start), len(self.text))
 
+    def described(self, changed: Mapping[str, Any]) -> str:
+        """Return a caption of what the text asks for, with these parts of it changed."""
+        return describe({**self.parsed, **changed})
+
     def words_for(self, element: Element) -> list[str]:
         """Return the element's term and all its synonyms, the term first, then the commonest."""
         return [element.term, *self.lexicon.synonyms(element.term.lower(), _lexicon_kind(element))]
@@ -81,43 +85,43 @@ class Candidate:
     parameters: Mapping[str, Any]
 
 
-Proposal = tuple[str, str, Mapping[str, Any]]  # detail, text, parameters
-Action = Callable[[Draft, Element], Iterator[Proposal]]
+Change = str | Mapping[str, Any]  # the text as changed, or the parameters as changed
+Action = Callable[[Draft, Element], Iterator[tuple[str, Change]]]  # what is done, in words, and the change
 
 
-def use_plain_word(draft: Draft, element: Element) -> Iterator[Proposal]:
+def use_plain_word(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """Replace the element's term by the commonest word for what it means: "scarlet" by "red"."""
     plain, standing = _plain_word(draft, element), draft.standing(element)
     if plain and standing and standing != plain:
-        yield f"{standing} -> {plain}", draft.replaced(element, standing, plain), draft.parameters
+        yield f"{standing} -> {plain}", draft.replaced(element, standing, plain)
 
 
-def substitute(draft: Draft, element: Element) -> Iterator[Proposal]:
+def substitute(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """Replace the element's term by a less common synonym, or by the word that an earlier substitution replaced."""
     plain, standing = _plain_word(draft, element), draft.standing(element)
     for word in draft.words_for(element) if standing else ():
         if word not in (standing, plain):
-            yield f"{standing} -> {word}", draft.replaced(element, standing, word), draft.parameters
+            yield f"{standing} -> {word}", draft.replaced(element, standing, word)
 
 
-def move_first(draft: Draft, element: Element) -> Iterator[Proposal]:
+def move_first(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """Say the failing object, or the failing style, before all else (the first words of a prompt weigh most)."""
     objects, style = draft.parsed["objects"], draft.parsed.get("style")
     if element.kind == "style" and style:
-        yield "to the front", f"{style} of {describe({**draft.parsed, 'style': None})}", draft.parameters
+        yield "to the front", f"{style} of {draft.described({'style': None})}"
     if len(objects) < 2 or not element.objects or element.objects[0] not in draft.places:
         return
     first = draft.places[element.objects[0]]
     if draft.parsed["relations"]:
         relation = draft.parsed["relations"][0]
         if relation["object"] == first and relation["predicate"] in INVERSE:
-            yield "to the front", _with_relations(draft, inverted=True), draft.parameters
+            yield "to the front", _from_the_other_side(draft)
     elif first != 0:
         order = [first, *(i for i in range(len(objects)) if i != first)]
-        yield "to the front", describe({**draft.parsed, "objects": [objects[i] for i in order]}), draft.parameters
+        yield "to the front", draft.described({"objects": [objects[i] for i in order]})
 
 
-def restate_relation(draft: Draft, element: Element) -> Iterator[Proposal]:
+def restate_relation(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """Word a spatial relation differently, or state it from the other side."""
     if element.kind != "relation":
         return
@@ -126,56 +130,54 @@ def restate_relation(draft: Draft, element: Element) -> Iterator[Proposal]:
         standing = next((w for w in sorted(wordings, key=len, reverse=True) if _has_word(draft.text, w)), None)
         for wording in wordings:
             if standing and wording != standing:
-                yield f"{standing} -> {wording}", _replace_word(draft.text, standing, wording), draft.parameters
+                yield f"{standing} -> {wording}", _replace_word(draft.text, standing, wording)
         if relation["predicate"] in INVERSE:
-            yield "from the other side", _with_relations(draft, inverted=True), draft.parameters
+            yield "from the other side", _from_the_other_side(draft)
 
 
-def bind_attribute(draft: Draft, element: Element) -> Iterator[Proposal]:
+def bind_attribute(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """Tie an attribute to its noun by a clause: "a circle that is red"."""
-    if element.kind not in ("color", "material", "texture", "size") or not element.objects:
-        return
-    index = draft.places.get(element.objects[0])
-    if index is None:
+    index = draft.places.get(element.objects[0]) if element.objects else None
+    if index is None or element.kind not in ("color", "material", "texture", "size"):
         return
     thing = draft.parsed["objects"][index]
     bound = [a for a in thing["attributes"] if a["kind"] == element.kind]
-    if not bound or thing["count"] != 1:
-        return
-    rest = {**thing, "attributes": [a for a in thing["attributes"] if a not in bound]}
-    clause = f"{describe_object(rest)} that is {bound[0]['value']}"
-    yield "as a clause", _replace_phrase(draft, index, clause), draft.parameters
+    if bound and thing["count"] == 1:
+        rest = {**thing, "attributes": [a for a in thing["attributes"] if a not in bound]}
+        start, end = thing["span"]
+        before = re.sub(r"\b(an?|the|one)\s+$", "", draft.text[:start], flags=re.IGNORECASE)
+        yield "as a clause", f"{before}{describe_object(rest)} that is {bound[0]['value']}{draft.text[end:]}"
 
 
-def split_sentences(draft: Draft, element: Element) -> Iterator[Proposal]:
+def split_sentences(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """Give every object a sentence of its own."""
     objects = draft.parsed["objects"]
     if len(objects) < 2 or draft.parsed["relations"] or ". " in draft.text:
         return
-    sentences = [describe_object(thing) for thing in objects]
-    yield "one sentence each", ". ".join(sentences) + "." + _surroundings(draft), draft.parameters
+    sentences = ". ".join(describe_object(thing) for thing in objects)
+    yield "one sentence each", f"{sentences}. {draft.described({'objects': [], 'relations': []})}"
 
 
-def strengthen(draft: Draft, element: Element) -> Iterator[Proposal]:
+def strengthen(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """Put an intensifier before the failing term: "bright red", "exactly two"."""
     word, standing = INTENSIFIERS.get(element.kind), draft.standing(element)
     if word and standing and not _has_word(draft.text, f"{word} {standing}"):
-        yield f"{word} {standing}", draft.replaced(element, standing, f"{word} {standing}"), draft.parameters
+        yield f"{word} {standing}", draft.replaced(element, standing, f"{word} {standing}")
 
 
-def simplify(draft: Draft, element: Element) -> Iterator[Proposal]:
+def simplify(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """Say the scene's elements in their plainest form and nothing else."""
-    yield "only the elements", describe(draft.wanted), draft.parameters
+    yield "only the elements", describe(draft.wanted)
 
 
-def drop_style(draft: Draft, element: Element) -> Iterator[Proposal]:
+def drop_style(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """Leave out a style or background that the scene itself does not ask for."""
     for part in ("style", "background"):
         if draft.parsed.get(part) and not draft.wanted.get(part):
-            yield f"no {part}", describe({**draft.parsed, part: None}), draft.parameters
+            yield f"no {part}", draft.described({part: None})
 
 
-def negate_unwanted(draft: Draft, element: Element) -> Iterator[Proposal]:
+def negate_unwanted(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """Name the thing that appears instead in the negative prompt, where the pipeline has one."""
     if "negative_prompt" not in draft.parameters or element.kind not in ("object", "color", "negation"):
         return
@@ -183,26 +185,24 @@ def negate_unwanted(draft: Draft, element: Element) -> Iterator[Proposal]:
     standing = draft.parameters["negative_prompt"] or ""
     if instead and instead not in standing:
         text = ", ".join(part for part in (standing, instead) if part)
-        yield f"not {instead}", draft.text, {**draft.parameters, "negative_prompt": text}
+        yield f"not {instead}", {**draft.parameters, "negative_prompt": text}
 
 
-def change_guidance(draft: Draft, element: Element) -> Iterator[Proposal]:
+def change_guidance(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """Follow the text more or less closely."""
     name = next((n for n in ("true_cfg_scale", "guidance_scale") if draft.parameters.get(n)), None)
-    if name is None:
-        return
-    for factor in GUIDANCE_FACTORS:
+    for factor in GUIDANCE_FACTORS if name else ():
         scale = round(draft.parameters[name] * factor, 1)
         if 1.0 < scale <= MAX_GUIDANCE:
-            yield f"{name} {draft.parameters[name]} -> {scale}", draft.text, {**draft.parameters, name: scale}
+            yield f"{name} {draft.parameters[name]} -> {scale}", {**draft.parameters, name: scale}
 
 
-def more_steps(draft: Draft, element: Element) -> Iterator[Proposal]:
+def more_steps(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """Take more denoising steps."""
     steps = draft.parameters.get("num_inference_steps")
     if steps:
         more = round(steps * STEPS_FACTOR)
-        yield f"num_inference_steps {steps} -> {more}", draft.text, {**draft.parameters, "num_inference_steps": more}
+        yield f"num_inference_steps {steps} -> {more}", {**draft.parameters, "num_inference_steps": more}
 
 
 ACTIONS: dict[str, Action] = {
@@ -224,14 +224,16 @@ ACTIONS: dict[str, Action] = {
 }
 
 
-def propose(draft: Draft, element: Element, actions: Mapping[str, Action] = ACTIONS) -> list[Candidate]:
-    """Return what the actions can do for a failing element; candidates that change nothing are left out."""
-    return [
-        Candidate(name, element.key, element.kind, element.term, detail, " ".join(text.split()), parameters)
-        for name, action in actions.items()
-        for detail, text, parameters in action(draft, element)
-        if text != draft.text or parameters != draft.parameters
-    ]
+def propose(draft: Draft, element: Element, actions: Iterable[str] = ACTIONS) -> list[Candidate]:
+    """Return what the actions of these names can do for a failing element, without what changes nothing."""
+    found = []
+    for name in actions:
+        for detail, change in ACTIONS[name](draft, element):
+            text, parameters = (change, draft.parameters) if isinstance(change, str) else (draft.text, change)
+            if change not in (draft.text, draft.parameters):
+                text = " ".join(text.split())
+                found.append(Candidate(name, element.key, element.kind, element.term, detail, text, parameters))
+    return found
 
 
 def _lexicon_kind(element: Element) -> str:
@@ -244,32 +246,17 @@ def _plain_word(draft: Draft, element: Element) -> str | None:
     kinds = [kind]
     if kind == "object" and all(("figure", item["name"]) in meanings for item in draft.wanted["objects"]):
         kinds = ["figure", "object"]  # a ball is a circle where there are only figures
-    for each in kinds:
-        if (each, term) in meanings:
-            return draft.lexicon.concept(term, each)
-    return None
+    return next((draft.lexicon.concept(term, each) for each in kinds if (each, term) in meanings), None)
 
 
-def _with_relations(draft: Draft, *, inverted: bool) -> str:
+def _from_the_other_side(draft: Draft) -> str:
     flipped = [
         {"subject": r["object"], "predicate": INVERSE[r["predicate"]], "object": r["subject"]}
-        if inverted and r["predicate"] in INVERSE and r["object"] is not None
+        if r["predicate"] in INVERSE and r["object"] is not None
         else r
         for r in draft.parsed["relations"]
     ]
-    return describe({**draft.parsed, "relations": flipped})
-
-
-def _surroundings(draft: Draft) -> str:
-    nothing = {**draft.parsed, "objects": [], "relations": []}
-    rest = describe(nothing)
-    return f" {rest}" if rest else ""
-
-
-def _replace_phrase(draft: Draft, index: int, phrase: str) -> str:
-    start, end = draft.parsed["objects"][index]["span"]
-    article = re.search(r"\b(an?|the|one)\s+$", draft.text[:start], re.IGNORECASE)
-    return draft.text[: article.start() if article else start] + phrase + draft.text[end:]
+    return draft.described({"relations": flipped})
 
 
 def _has_word(text: str, word: str) -> bool:
@@ -280,12 +267,9 @@ def _replace_word(text: str, word: str, by: str) -> str:
     """Replace a word, keeping its plural ending, and mend the article before it."""
 
     def swap(match: re.Match[str]) -> str:
-        plural = match["plural"] or ""
-        ending = ("es" if by.endswith(("s", "x", "ch", "sh")) else "s") if plural else ""
-        article = match["article"] or ""
-        if article.lower() in ("a", "an"):
-            article = "an" if by[0].lower() in "aeiou" else "a"
-        return f"{article} {by}{ending}" if article else by + ending
+        ending = ("es" if by.endswith(("s", "x", "ch", "sh")) else "s") if match["plural"] else ""
+        article = ("an " if by[0].lower() in "aeiou" else "a ") if match["article"] else ""
+        return f"{article}{by}{ending}"
 
     pattern = rf"\b(?:(?P<article>an?)\s+)?{re.escape(word)}(?P<plural>e?s)?\b"
     return re.sub(pattern, swap, text, count=1, flags=re.IGNORECASE)

@@ -1,78 +1,142 @@
-"""What a policy is and what it may look at: the best version so far, how its elements fared, what was learnt."""
+"""What a policy is and what it may look at: a scene's versions, how they fared, what was learnt, what may be tried."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 from forgekit.errors import ItemError
+from forgekit.ids import canonical_json
 from forgekit.refiner.actions import Candidate, Draft
 from forgekit.refiner.learnings import Memory
-from forgekit.scene import Element
+from forgekit.scene import Element, Lexicon, compare, default_lexicon, list_elements, parse
 
 if TYPE_CHECKING:
     from forgekit.models import LanguageModel
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A prompt that was drawn and judged: mean score and mean element scores by the objective judge, in [0, 1]."""
+class Version:
+    """A prompt version of the scene in this arm, and how it fared by the objective judge, under one key.
 
+    `score` is None where that judge gave it none. `element_scores` are means over its images; `lowest` are the
+    probabilities in each element's worst image.
+    """
+
+    id: str
+    parent_id: str | None
     text: str
-    score: float
-    element_scores: Mapping[str, float]
+    parameters: Mapping[str, Any]
+    images: int
+    score: float | None = None
+    element_scores: Mapping[str, float] = field(default_factory=dict)
+    lowest: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A version that was just judged, and what came before it for its scene in its arm."""
+
+    version: Version
+    versions: Sequence[Version]  # all that were drawn, the first one first, `version` among them
+    change: float | None  # of the score, version minus parent, on the seeds that both have
+    wanted: Mapping[str, Any]  # the elements of the scene
+    pass_mark: float  # from which probability on the objective judge says that an element is there
+    scene_text: str
+    unwanted: Sequence[str] = ()  # what the judge saw in the version's pictures that the scene does not ask for
+    minutes: float = 0.0  # since the scene was taken up in this arm
+    last_decision: str | None = None  # the decision that led to this version
+    redraws: Mapping[str, int] = field(default_factory=dict)  # how often each version was drawn again, by its id
+    rounds: int = 0  # how many decisions came before this one
+
+    @property
+    def judged(self) -> list[Version]:
+        """The versions that have a score."""
+        return [version for version in self.versions if version.score is not None]
+
+    @property
+    def parent(self) -> Version | None:
+        """The version that this one is a rewrite of, where it has a score."""
+        return next((version for version in self.judged if version.id == self.version.parent_id), None)
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a decision may use besides the record."""
+
+    fits: Callable[[str], bool]  # whether the generator reads a prompt to its end
+    lexicon: Lexicon = field(default_factory=default_lexicon)
+    ask: Callable[[LanguageModel, str], str | ItemError] | None = None  # asks a model, and records the call
 
 
 @dataclass(frozen=True)
 class Case:
-    """All that a policy may look at: the best version so far, how its elements fared, and what was learnt."""
+    """All that a policy may look at: the best version so far (`base`), the draft to work on, and what was learnt."""
 
+    situation: Situation
+    base: Version
     draft: Draft
-    elements: Sequence[Element]
-    element_scores: Mapping[str, float]  # mean over the version's images, by the objective judge under one key
     memory: Memory
-    faithful: Callable[[Candidate], bool]  # passes the fidelity gate and fits the generator's token limit
-    is_new: Callable[[Candidate], bool]  # was not tried before for this scene
+    tools: Tools
     rng: random.Random
-    scene_text: str = ""
-    history: Sequence[Scored] = ()
-    ask: Callable[[LanguageModel, str], str | ItemError] | None = None  # asks a model, and records the call
-    lowest: Mapping[str, float] | None = None  # as element_scores, in the image that shows the element worst
-    pass_mark: float = 0.5  # from which probability on the objective judge says "there"
+
+    @cached_property
+    def elements(self) -> list[Element]:
+        """What the scene asks for, one by one."""
+        return list_elements(dict(self.situation.wanted), lexicon=self.tools.lexicon)
+
+    @cached_property
+    def failing(self) -> list[Element]:
+        """The elements that lie below the pass mark in at least one image, worst mean first."""
+        return failing(self.elements, self.base, self.situation.pass_mark)
 
     def allows(self, candidate: Candidate) -> bool:
         """Whether the candidate may be tried."""
         return self.is_new(candidate) and self.faithful(candidate)
 
-    @property
-    def failing(self) -> list[Element]:
-        """The elements that lie below the pass mark in at least one image, worst mean first."""
-        lowest = self.element_scores if self.lowest is None else self.lowest
-        return failing(self.elements, self.element_scores, lowest, self.pass_mark)
+    def is_new(self, candidate: Candidate) -> bool:
+        """Whether it was not tried before for this scene, on whatever seed."""
+        return _signature(candidate) not in self._tried
+
+    def faithful(self, candidate: Candidate) -> bool:
+        """Whether it passes the fidelity gate and fits the generator's token limit."""
+        wanted, lexicon = dict(self.situation.wanted), self.tools.lexicon
+        if not self.tools.fits(candidate.text):
+            return False
+        same = candidate.text == self.draft.text
+        return same or not compare(wanted, parse(candidate.text, lexicon=lexicon), lexicon=lexicon)
+
+    @cached_property
+    def _tried(self) -> set[str]:
+        return {_signature(version) for version in self.situation.versions}
 
 
-def failing(
-    elements: Sequence[Element], means: Mapping[str, float], lowest: Mapping[str, float], pass_mark: float
-) -> list[Element]:
-    """Return the elements that at least one image does not show, worst mean first.
+def failing(elements: Sequence[Element], version: Version, pass_mark: float) -> list[Element]:
+    """Return the elements that at least one image of `version` does not show, worst mean first.
 
-    `lowest` has each element's probability in its worst image. An element that the judge cannot be asked about does
-    not fail.
+    An element that the judge cannot be asked about does not fail.
     """
-    below = (e for e in elements if lowest.get(e.key, 1.0) < pass_mark)
-    return sorted(below, key=lambda e: (means[e.key], e.key))
+    below = (e for e in elements if version.lowest.get(e.key, 1.0) < pass_mark)
+    return sorted(below, key=lambda e: (version.element_scores[e.key], e.key))
+
+
+def _signature(drawn: Version | Candidate) -> str:
+    return canonical_json([drawn.text, {name: value for name, value in drawn.parameters.items() if name != "seed"}])
 
 
 class Policy(Protocol):
     """Decides the next step for one prompt."""
 
-    name: str
-    uses_memory: bool
-    redraws_only: bool  # never rewrites: draws the same text with new seeds until a limit is reached
-    from_first: bool  # rewrites the first version, whatever became of the later ones
-    asks_model: bool  # asks a language model, so each decision is committed before the next; False where it is missing
+    uses_memory: bool = False
+    from_first: bool = False  # rewrites the first version, whatever became of the later ones
+    asks_model: bool = False  # asks a language model, so each decision is committed before the next
+
+    @property
+    def name(self) -> str:
+        """How the policy is recorded."""
 
     def next_candidate(self, case: Case) -> Candidate | ItemError | None:
         """Return a rewrite to try, None to draw the same text again with new seeds, or why a model failed."""

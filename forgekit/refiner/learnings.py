@@ -29,40 +29,43 @@ LEVELS = {  # standard deviation of the effects of each level
 }
 CHANGE_STD = 0.2  # how far the change of one version (4 images or so) lies from its candidate's mean
 
-# Only finished comparisons count; the order makes runs repeatable.
-EVIDENCE = """
-select kind, action, detail, count(*) as tried, round(sum(change), 12) as total_change
-from learning_effects
-where model = $model
-  and is_objective
-  and action is not null
-  and change is not null
-  and ($experiment is null or experiment = $experiment)
-group by all
-order by all
-"""
-
 TOLD_FROM = 3  # trials: what happened once or twice is no lesson
 
-COUNTED = """
-select *
-from evidence_in($experiment)
-where tried >= $min_tried
-  and ($model is null or model = $model)
-  and (detail is not null or $summed)
-order by objective_change desc, tried desc, model, kind, action, detail
-"""
-
-# The single changes behind it, for the intervals.
-CHANGES = """
+# Only finished comparisons by the steering judge count.
+TRIALS = """
 select model, kind, action, detail, scene_hash, change
 from learning_effects
 where is_objective
   and action is not null
   and change is not null
   and ($experiment is null or experiment = $experiment)
-  and ($model is null or model = $model)
+"""
+
+# The order makes runs repeatable.
+EVIDENCE = f"""
+select kind, action, detail, count(*) as tried, round(sum(change), 12) as total_change
+from ({TRIALS})
+where model = $model
+group by all
 order by all
+"""
+
+# With the single changes behind each row, and their scenes, for its interval.
+COUNTED = f"""
+with trials as (
+    select model, kind, action, detail, list(change) as changes, list(scene_hash) as their_scenes
+    from ({TRIALS})
+    group by grouping sets ((model, kind, action, detail), (model, kind, action))
+)
+select e.*, t.changes, t.their_scenes
+from evidence_in($experiment) e
+join trials t
+    on (t.model, t.kind, t.action) = (e.model, e.kind, e.action)
+    and t.detail is not distinct from e.detail
+where e.tried >= $min_tried
+  and ($model is null or e.model = $model)
+  and (e.detail is not null or $summed)
+order by e.objective_change desc, e.tried desc, e.model, e.kind, e.action, e.detail
 """
 
 
@@ -107,20 +110,17 @@ class Memory:
         """Draw the change to expect of each candidate from the joint posterior (Thompson sampling)."""
         import numpy as np
 
-        if not candidates:
-            return []
         mean, covariance = self.foresee(candidates)
         root = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(mean)))
         return list(map(float, mean + root @ [rng.gauss(0.0, 1.0) for _ in candidates]))
 
     def chances(self, candidates: Sequence[Candidate]) -> list[float]:
         """Return for each candidate the probability, in [0, 1], that it makes the prompt better."""
-        from math import erf, sqrt
+        import numpy as np
+        from scipy.special import ndtr
 
         mean, covariance = self.foresee(candidates)
-        return [
-            0.5 * (1.0 + erf(m / sqrt(2.0 * max(v, 1e-12)))) for m, v in zip(mean, covariance.diagonal(), strict=True)
-        ]
+        return ndtr(mean / np.sqrt(np.maximum(covariance.diagonal(), 1e-12))).tolist()
 
     @cached_property
     def _learnt(self) -> tuple[list[tuple[Any, ...]], ndarray, ndarray]:
@@ -177,15 +177,9 @@ def evidence(
     from forgekit.metrics import clustered_interval
 
     frame = store.df(COUNTED, model=model, experiment=experiment, min_tried=min_tried, summed=summed)
-    changes = store.df(CHANGES, model=model, experiment=experiment)
-    summed_up, single = ["model", "kind", "action"], ["model", "kind", "action", "detail"]
-    groups = {key: group for columns in (summed_up, single) for key, group in changes.groupby(columns)}
-    found = []
-    for row in frame.itertuples():
-        key = (row.model, row.kind, row.action)
-        group = groups[key if row.detail is None or row.detail != row.detail else (*key, row.detail)]
-        found.append(clustered_interval(group["change"], group["scene_hash"]))
-    return frame.assign(low=[low for low, _ in found], high=[high for _, high in found])
+    trials = zip(frame.pop("changes"), frame.pop("their_scenes"), strict=True)
+    intervals = [clustered_interval(changes, scenes) for changes, scenes in trials]
+    return frame.assign(low=[low for low, _ in intervals], high=[high for _, high in intervals])
 
 
 def lessons(

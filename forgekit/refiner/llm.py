@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forgekit.errors import ItemError
 from forgekit.models import LanguageModel
 from forgekit.models.language import tagged_prompts
 from forgekit.refiner.actions import Candidate
-from forgekit.refiner.case import Case, Scored
-from forgekit.scene import Element
+from forgekit.refiner.case import Case, Policy, Version
 
 SHOWN = 5  # how many of the best prompts so far are shown
 REQUEST = """\
@@ -30,14 +28,11 @@ Keep every object, number, colour, relation and quoted text. Write each paraphra
 
 
 @dataclass(frozen=True)
-class LanguageModelPolicy:
+class LanguageModelPolicy(Policy):
     """Rewrite by a language model that sees the best prompts so far with their scores."""
 
     language_model: LanguageModel
     candidates: int = 4  # asked for in one answer; the first that passes the gate and is new is tried
-    uses_memory: bool = False
-    redraws_only: bool = False
-    from_first: bool = False
     asks_model: bool = True
 
     @property
@@ -47,12 +42,12 @@ class LanguageModelPolicy:
 
     def next_candidate(self, case: Case) -> Candidate | ItemError | None:
         """Return the model's first proposal that keeps the scene and is new; None where it has none."""
-        if case.ask is None:
+        if case.tools.ask is None:
             return ItemError(f"{self.name}: nobody here can ask a language model")
-        answer = case.ask(self.language_model, rewriting_request(case, self.candidates))
+        answer = case.tools.ask(self.language_model, rewriting_request(case, self.candidates))
         if isinstance(answer, ItemError):
             return answer
-        worst = min(case.elements, key=lambda e: (case.element_scores.get(e.key, 1.0), e.key))
+        worst = min(case.elements, key=lambda e: (case.base.element_scores.get(e.key, 1.0), e.key))
         proposals = (
             Candidate("llm", worst.key, worst.kind, worst.term, "rewritten", text, case.draft.parameters)
             for text in tagged_prompts(answer)
@@ -62,15 +57,12 @@ class LanguageModelPolicy:
 
 def rewriting_request(case: Case, n: int) -> str:
     """Return what the model is asked: the scene, the best prompts in ascending order with their scores, the task."""
-    best = sorted(case.history, key=lambda scored: scored.score)[-SHOWN:]
-    history = "\n\n".join(_told(scored, case.elements) for scored in best)
-    return REQUEST.format(scene=case.scene_text or case.draft.text, history=history, n=n)
+    best = sorted(case.situation.judged, key=lambda version: version.score)[-SHOWN:]
+    history = "\n\n".join(_told(version, case) for version in best)
+    return REQUEST.format(scene=case.situation.scene_text, history=history, n=n)
 
 
-def _told(scored: Scored, elements: Sequence[Element]) -> str:
-    lines = [
-        f"    {element.phrase}: {100 * scored.element_scores[element.key]:.0f}"
-        for element in elements
-        if scored.element_scores.get(element.key) is not None
-    ]
-    return "\n".join([f"{scored.text}\n    score: {100 * scored.score:.0f}", *lines])
+def _told(version: Version, case: Case) -> str:
+    told = [(element.phrase, version.element_scores.get(element.key)) for element in case.elements]
+    lines = [f"    {phrase}: {100 * score:.0f}" for phrase, score in told if score is not None]
+    return "\n".join([f"{version.text}\n    score: {100 * version.score:.0f}", *lines])

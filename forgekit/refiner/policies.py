@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from forgekit.errors import ParameterError, did_you_mean
 from forgekit.models import load_model
@@ -19,7 +20,7 @@ COMBINED = "combine"  # the action of a rewrite that makes several changes at on
 
 
 @dataclass(frozen=True)
-class Refine:
+class Refine(Policy):
     """Work on the worst elements with the action that past evidence promises most of.
 
     What is known to help is done for all failing elements at once; what is not yet known is tried one
@@ -29,9 +30,6 @@ class Refine:
 
     name: str = "refine"
     uses_memory: bool = True
-    redraws_only: bool = False
-    from_first: bool = False
-    asks_model: bool = False
     actions: tuple[str, ...] = tuple(ACTIONS)
 
     def next_candidate(self, case: Case) -> Candidate | None:
@@ -41,47 +39,36 @@ class Refine:
             return together
         for start in range(0, len(case.failing), WORST):
             # One candidate for each element and action: else the action with most of them would be chosen most.
-            best = [
-                self._best_of(case, e, action) for e in case.failing[start : start + WORST] for action in self.actions
-            ]
+            worst = case.failing[start : start + WORST]
+            best = [_best_of(case, element, action) for element in worst for action in self.actions]
             chosen = next(_by_promise([candidate for candidate in best if candidate], case), None)
             if chosen is not None:
                 return chosen
         return None
 
-    def _best_of(self, case: Case, element: Element, action: str) -> Candidate | None:
-        candidates = propose(case.draft, element, {action: ACTIONS[action]})
-        return next(filter(case.allows, _by_promise(candidates, case, floor=float("-inf"))), None)
-
     def _known_to_help(self, case: Case) -> Candidate | None:
         """Make, for each failing element in turn, the change that is surest to help; None where that is but one."""
         draft, made = case.draft, []
         for element in case.failing if case.memory.evidence else ():
-            candidates = self._propose(draft, element)
-            chances = case.memory.chances(candidates) if candidates else []
+            candidates = propose(draft, element, self.actions)
+            chances = case.memory.chances(candidates)
             sure = [c for c, chance in zip(candidates, chances, strict=True) if chance >= SURE]
             best = next(filter(case.faithful, _by_promise(sure, case)), None)
             if best is not None:
                 made.append(best)
-                draft = redrafted(draft, best)
+                draft = _redrafted(draft, best)
         if len(made) < 2:
             return None
         combined = _combined(made)
         return combined if case.is_new(combined) else None
 
-    def _propose(self, draft: Draft, element: Element) -> list[Candidate]:
-        return propose(draft, element, {name: ACTIONS[name] for name in self.actions})
-
 
 @dataclass(frozen=True)
-class Paraphrase:
+class Paraphrase(Policy):
     """Control: reword the first version at random, blind to scores and evidence; the best of them is kept."""
 
     name: str = "paraphrase"
-    uses_memory: bool = False
-    redraws_only: bool = False
     from_first: bool = True
-    asks_model: bool = False
     actions: tuple[str, ...] = tuple(ACTIONS)
 
     def next_candidate(self, case: Case) -> Candidate | None:
@@ -90,34 +77,27 @@ class Paraphrase:
             draft, made = case.draft, []
             while len(made) < wanted and (candidate := self._reworded(case, draft)) is not None:
                 made.append(candidate)
-                draft = redrafted(draft, candidate)
+                draft = _redrafted(draft, candidate)
             combined = _combined(made) if made else None
             if combined is not None and combined.text != case.draft.text and case.is_new(combined):
                 return combined
         return None
 
     def _reworded(self, case: Case, draft: Draft) -> Candidate | None:
-        elements = list(case.elements)
-        case.rng.shuffle(elements)
-        for element in elements:
-            proposed = propose(draft, element, {name: ACTIONS[name] for name in self.actions})
+        for element in _shuffled(case, case.elements):
+            proposed = propose(draft, element, self.actions)
             rewordings = [c for c in proposed if c.text != draft.text and c.parameters == draft.parameters]
-            case.rng.shuffle(rewordings)
-            for candidate in rewordings:
-                if case.faithful(candidate):
-                    return candidate
+            faithful = next(filter(case.faithful, _shuffled(case, rewordings)), None)
+            if faithful is not None:
+                return faithful
         return None
 
 
 @dataclass(frozen=True)
-class Resample:
+class Resample(Policy):
     """Control: the same text, new seeds (best-of-N)."""
 
     name: str = "resample"
-    uses_memory: bool = False
-    redraws_only: bool = True
-    from_first: bool = False
-    asks_model: bool = False
 
     def next_candidate(self, case: Case) -> Candidate | None:
         """Return no rewrite, ever."""
@@ -162,6 +142,11 @@ def _named(name: str) -> Policy:
     )
 
 
+def _best_of(case: Case, element: Element, action: str) -> Candidate | None:
+    candidates = propose(case.draft, element, [action])
+    return next(filter(case.allows, _by_promise(candidates, case, floor=float("-inf"))), None)
+
+
 def _by_promise(candidates: Sequence[Candidate], case: Case, *, floor: float = 0.0) -> Iterator[Candidate]:
     """Yield candidates by the change drawn for each from the evidence, best first, as far as it is above `floor`."""
     drawn = case.memory.draw(candidates, case.rng)
@@ -169,20 +154,21 @@ def _by_promise(candidates: Sequence[Candidate], case: Case, *, floor: float = 0
     return (candidates[i] for i in order if drawn[i] > floor)
 
 
+def _shuffled(case: Case, things: Sequence[Any]) -> list[Any]:
+    shuffled = list(things)
+    case.rng.shuffle(shuffled)
+    return shuffled
+
+
 def _combined(made: Sequence[Candidate]) -> Candidate:
     """Return several changes, made one after the other, as one candidate: the last text, the first one's element."""
     if len(made) == 1:
         return made[0]
-    return replace(
-        made[0],
-        action=COMBINED,
-        detail="; ".join(candidate.detail for candidate in made),
-        text=made[-1].text,
-        parameters=made[-1].parameters,
-    )
+    detail = "; ".join(candidate.detail for candidate in made)
+    return replace(made[0], action=COMBINED, detail=detail, text=made[-1].text, parameters=made[-1].parameters)
 
 
-def redrafted(draft: Draft, candidate: Candidate) -> Draft:
+def _redrafted(draft: Draft, candidate: Candidate) -> Draft:
     """Return the draft as the candidate leaves it."""
     parsed = draft.parsed if candidate.text == draft.text else parse(candidate.text, lexicon=draft.lexicon)
     return replace(draft, text=candidate.text, parameters=candidate.parameters, parsed=parsed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,7 @@ from forgekit.models import ImageGenerator, LanguageModel, load_model, load_stor
 from forgekit.models.language import tagged_prompts
 from forgekit.progress import StageReport, running
 from forgekit.scene import compare, parse
-from forgekit.stages.answers import Conversation
-from forgekit.stages.completion import (
-    DEFAULT_WORDING,
-    WORDINGS,
-    complete_by_rules,
-    complete_by_template,
-    completion_request,
-)
-from forgekit.stages.recording import recorded_call
+from forgekit.stages.calls import Call, Conversation
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
 from forgekit.store.rows import insert_rows, update_rows
@@ -42,6 +34,21 @@ order by p.created_at, p.id
 """
 
 WORDS_ASKED = 60
+REQUEST = """\
+Complete this scene into one full text-to-image prompt.
+Keep every object, number, colour, relation and quoted text exactly as it is. Add no objects.
+You may add what is missing of: background, style, lighting, composition. At most {words} words.
+Answer with the prompt alone, between <PROMPT> and </PROMPT>.
+
+Scene: {scene}
+"""
+RETRY = "Your last attempt was refused: {reasons}. Last attempt: {attempt}\n"
+
+
+# What a generator's prompts say where the scene says nothing, in this order. The mini world has five backgrounds and three
+# styles; other generators get what their captions usually say.
+WORDINGS = {"mini": {"background": "on a white background", "style": "flat design"}}
+DEFAULT_WORDING = {"style": "photograph", "composition": "sharp focus, natural light"}
 
 
 @dataclass(frozen=True)
@@ -109,35 +116,19 @@ def complete_prompts(
 
 
 def _complete_batch(worker: Worker, report: StageReport, prompts: Sequence[dict[str, Any]], way: Way) -> None:
-    completed, incomplete, scenes, calls = [], [], [], []
+    completed, incomplete, calls = [], [], []
+    unparsed = [prompt for prompt in prompts if prompt["elements"] is None]
     for prompt in prompts:
-        conversation = Conversation(worker.store, "complete", prompt["id"])
-        request = {"scene": prompt["scene_text"]}
-        try:
-            with recorded_call("complete", way.endpoint, request, prompt_id=prompt["id"]) as call:
-                if prompt["elements"] is None:
-                    prompt["elements"] = parse(prompt["scene_text"])
-                    scenes.append({"scene_hash": prompt["scene_hash"], "elements": prompt["elements"]})
-                generator: ImageGenerator = load_stored_model(
-                    "image_generator", prompt["model"], within=worker.store.folder
-                )
-                text, reasons = _complete(prompt, generator, way, conversation)
-                parameters = {"seed": way.seed, **generator.default_parameters(), **prompt["base_parameters"]}
-                call.response = {"text": text, "refused_for": reasons}
-        except Exception as error:  # here one prompt's unexpected error becomes its failure, and the others go on
-            report.failures[prompt["id"]], rows = conversation.failure(call, error)
+        call = Call("complete", way.endpoint, {"scene": prompt["scene_text"]}, prompt["id"])
+        conversation = Conversation(worker.store, call)
+        row = conversation.attempt(_completed, prompt, way, conversation, report)
+        calls += conversation.rows
+        if isinstance(row, ItemError):
+            report.failures[prompt["id"]] = row.reason
             incomplete.append(prompt["id"])
-            calls += rows
-            continue
-        if text is None:
-            report.failures[prompt["id"]] = "; ".join(reasons)
-            incomplete.append(prompt["id"])
-            continue
-        if reasons:
-            report.count("kept as they were")
-        completed.append({"id": prompt["id"], "prompt_text": text, "base_parameters": parameters})
-        if way.model is None:
-            calls.append(call.row())
+        else:
+            completed.append(row)
+    scenes = [{key: prompt[key] for key in ("scene_hash", "elements")} for prompt in unparsed if prompt["elements"]]
     with worker.store.transaction() as con:
         held = set(worker.settle(con, [row["id"] for row in completed], "completed"))
         worker.settle(con, incomplete, "incomplete")
@@ -147,17 +138,37 @@ def _complete_batch(worker: Worker, report: StageReport, prompts: Sequence[dict[
     report.done += len(held)
 
 
-def _complete(
+def _completed(
+    prompt: dict[str, Any], way: Way, conversation: Conversation, report: StageReport
+) -> dict[str, Any] | ItemError:
+    """Return what changes in the row of `prompt`, which gets its scene's elements where it has none yet."""
+    if prompt["elements"] is None:
+        prompt["elements"] = parse(prompt["scene_text"])
+    generator = load_stored_model("image_generator", prompt["model"], within=conversation.store.folder)
+    parameters = {"seed": way.seed, **generator.default_parameters(), **prompt["base_parameters"]}
+    written = _written(prompt, generator, way, conversation)
+    if isinstance(written, ItemError):
+        return written
+    text, reasons = written
+    report.count("kept as they were", bool(reasons))
+    conversation.call.response = {"text": text, "refused_for": reasons}
+    return {"id": prompt["id"], "prompt_text": text, "base_parameters": parameters}
+
+
+def _written(
     prompt: Mapping[str, Any], generator: ImageGenerator, way: Way, conversation: Conversation
-) -> tuple[str | None, list[str]]:
-    """Return the full prompt and why earlier attempts were refused; no prompt where the model itself failed."""
+) -> tuple[str, list[str]] | ItemError:
+    """Return the full prompt, or the scene's own text with why all attempts were refused."""
     scene_text, elements = prompt["scene_text"], prompt["elements"]
     refused: list[tuple[str, list[str]]] = []
     for _ in range(way.attempts if way.model else 1):
         if way.model:
-            candidate = _ask(way.model, scene_text, refused, conversation)
-            if isinstance(candidate, ItemError):
-                return None, [candidate.reason]
+            answer = conversation.ask(way.model, completion_request(scene_text, refused))
+            if isinstance(answer, ItemError):
+                return answer
+            if not (found := tagged_prompts(answer)):
+                return ItemError(f"{way.model.name} answered with nothing")
+            candidate = found[0]
         elif way.template:
             candidate = complete_by_template(way.template, scene_text)
         else:
@@ -172,11 +183,33 @@ def _complete(
     return scene_text, [reason for _, reasons in refused for reason in reasons]
 
 
-def _ask(
-    model: LanguageModel, scene_text: str, refused: Sequence[tuple[str, list[str]]], conversation: Conversation
-) -> str | ItemError:
-    answer = conversation.ask(model, completion_request(scene_text, words=WORDS_ASKED, refused=refused))
-    if isinstance(answer, ItemError):
-        return answer
-    prompts = tagged_prompts(answer)
-    return prompts[0] if prompts else ItemError(f"{model.name} answered with nothing")
+def complete_by_rules(
+    scene_text: str, elements: Mapping[str, Any], wording: Mapping[str, str], fits: Callable[[str], bool]
+) -> str:
+    """Append what the scene leaves open, as far as it fits the generator's text limit.
+
+    The scene's own words stay as they stand. A background goes to the sentence, the rest is set off by commas.
+    """
+    prompt = scene_text.strip().rstrip(".;,")
+    for part, words in wording.items():
+        joint = " " if part == "background" and not {",", "."} & set(prompt) else ", "
+        if not elements.get(part) and fits(prompt + joint + words):
+            prompt += joint + words
+    return prompt
+
+
+def complete_by_template(template: str, scene_text: str) -> str:
+    """Fill "{scene}" of a template.
+
+    Raises:
+        ParameterError: the template has no "{scene}".
+    """
+    if "{scene}" not in template:
+        raise ParameterError(f'template {template!r} has no "{{scene}}" in it, e.g. "{{scene}}, oil painting"')
+    return template.replace("{scene}", scene_text.strip().rstrip(".;,"))
+
+
+def completion_request(scene_text: str, refused: Sequence[tuple[str, Sequence[str]]] = ()) -> str:
+    """Return what a language model is asked; `refused` are its earlier attempts and the gate's reasons."""
+    request = REQUEST.format(scene=scene_text.strip(), words=WORDS_ASKED)
+    return request + "".join(RETRY.format(attempt=attempt, reasons="; ".join(reasons)) for attempt, reasons in refused)

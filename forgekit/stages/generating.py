@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from forgekit.errors import ItemError, ParameterError
-from forgekit.models import ImageGenerator, load_model, load_stored_model
+from forgekit.ids import canonical_json, content_hash, content_id
+from forgekit.models import Drawing, DrawRequest, ImageGenerator, load_model, load_stored_model
 from forgekit.progress import StageReport, running
 from forgekit.stages.calls import Calls, recorded_calls
-from forgekit.stages.drawings import Picture, Wanted, checked_drawing, described, image_seed, wanted_images
+from forgekit.stages.situations import DECISIONS
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
-from forgekit.store.images import stored_file, write_image
+from forgekit.store.images import encode_png, stored_file, write_image
 from forgekit.store.rows import insert_rows
-
-__all__ = ["generate_images", "image_seed"]
 
 # Prompts left in `generating`, by a worker that died or because an image failed, are due again; their stored images
 # are not drawn twice.
@@ -31,26 +34,14 @@ order by created_at, id
 """
 
 # With the number of decisions about the scene, in this arm, that came before, and the last one: it caused the drawing.
-IN_HAND = """
-with in_hand as (
-    select *
-    from prompts
-    where id in (select unnest($ids::uuid[]))
-),
-decisions as (
-    select q.scene_hash, q.experiment, q.model, count(*) as n, arg_max(l.id, (l.created_at, l.id)) as last_id
-    from prompt_learnings l
-    join prompts q on q.id = l.prompt_id
-    where q.scene_hash in (select scene_hash from in_hand)
-    group by all
+IN_HAND = f"""
+select *, coalesce(len(decisions), 0) as round, decisions[-1] as learning_id
+from (
+    select p.*, ({DECISIONS}) as decisions
+    from prompts p
+    where p.id in (select unnest($ids::uuid[]))
 )
-select
-    p.id, p.scene_hash, p.model, p.prompt_text, p.base_parameters,
-    coalesce(d.n, 0) as round,
-    d.last_id as learning_id
-from in_hand p
-left join decisions d using (scene_hash, experiment, model)
-order by p.created_at, p.id
+order by created_at, id
 """
 
 STORED = "select id from generated_images where id in (select unnest($ids::uuid[]))"
@@ -64,6 +55,40 @@ from generated_images
 where generation_metadata ->> '$.draw_key' in (select unnest($keys::varchar[]))
 group by all
 """
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Image number `index` that a prompt (a row of IN_HAND) is to have. `draw_key` hashes all that determines its pixels."""
+
+    prompt: Mapping[str, Any]
+    index: int
+    request: DrawRequest
+    draw_key: str
+
+    @property
+    def prompt_id(self) -> str:
+        """The prompt that is to have it."""
+        return self.prompt["id"]
+
+    @property
+    def learning_id(self) -> str | None:
+        """The decision of the refiner that caused it, if any."""
+        return self.prompt["learning_id"]
+
+    @property
+    def image_id(self) -> str:
+        """The id that this image gets in whatever process draws it."""
+        return content_id("image", prompt=self.prompt_id, seed=self.request.seed, draw_key=self.draw_key)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """PNG bytes that exist already or were just drawn; `path` once they are stored."""
+
+    png: bytes
+    metadata: dict[str, Any]
+    path: str | None = None
 
 
 def generate_images(
@@ -125,44 +150,59 @@ def _drawn(
     """Draw and write what these prompts of one model lack: the rows of the images, and why prompts lack some still."""
     name = prompts[0]["model"]
     if name not in models:
-        loaded = calls.make(
-            name,
-            {"model": name},
-            lambda _: load_stored_model("image_generator", name, within=store.folder),
-            log_success=False,
-        )
+        load = partial(load_stored_model, within=store.folder)
+        loaded = calls.attempt(name, {"model": name}, load, "image_generator", name)
         if isinstance(loaded, ItemError):  # this model cannot work at all; the prompts of others go on
             return [], {prompt["id"]: loaded.reason for prompt in prompts}
         models[name] = loaded
-    model = models[name]
     rows, failures, wanted = [], {}, []
     for prompt in prompts:
-        request = {"prompt_id": prompt["id"]}
-        plan = calls.make(
-            name, request, lambda _, p=prompt: wanted_images(model, p, images_per_prompt), log_success=False
-        )
+        plan = calls.attempt(name, {"prompt_id": prompt["id"]}, wanted_images, models[name], prompt, images_per_prompt)
         if isinstance(plan, ItemError):
             failures[prompt["id"]] = plan.reason
         else:
             wanted += plan
     stored = {row["id"] for row in store.rows(STORED, ids=[image.image_id for image in wanted])}
     missing = [image for image in wanted if image.image_id not in stored]
-    pictures = _pictures(store, calls, model, missing)
+    pictures = _pictures(store, calls, models[name], missing)
     for image in missing:
-        picture = pictures[image.draw_key]
-        path = picture if isinstance(picture, ItemError) else _written(store, calls, image, picture)
-        if isinstance(path, ItemError):
-            failures.setdefault(image.prompt_id, path.reason)
+        row = pictures[image.draw_key]
+        if isinstance(row, Drawn):
+            request = {"prompt_id": image.prompt_id, "image": image.image_id}
+            row = calls.attempt("files", request, _written, store, image, row)
+        if isinstance(row, ItemError):
+            failures.setdefault(image.prompt_id, row.reason)
         else:
-            rows.append(_row(image, path, picture.metadata))
+            rows.append(row)
     return rows, failures
+
+
+def wanted_images(model: ImageGenerator, prompt: Mapping[str, Any], images_per_prompt: int) -> list[Wanted]:
+    """Return the images that a prompt is to have of `model`."""
+    parameters = {**model.default_parameters(), **prompt["base_parameters"]}
+    seed = parameters.pop("seed", 0)
+    wanted = []
+    for index in range(images_per_prompt):
+        request = DrawRequest(prompt["prompt_text"], image_seed(prompt["scene_hash"], seed, index), parameters)
+        key = content_hash([model.name, model.describe(), request.prompt, request.seed, parameters])
+        wanted.append(Wanted(prompt, index, request, key))
+    return wanted
+
+
+def image_seed(scene_hash: str, seed: int, index: int) -> int:
+    """Return the seed of image `index` of a scene: in [0, 2**31), the same for every version and batch size."""
+    return int(hashlib.sha256(f"{scene_hash}/{seed}/{index}".encode()).hexdigest()[:8], 16) >> 1
 
 
 def _pictures(
     store: Store, calls: Calls, model: ImageGenerator, missing: Sequence[Wanted]
-) -> dict[str, Picture | ItemError]:
+) -> dict[str, Drawn | ItemError]:
     """Return the pictures by draw key: those that some prompt has already, the others drawn."""
-    pictures: dict[str, Picture | ItemError] = dict(_drawn_before(store, [image.draw_key for image in missing]))
+    pictures: dict[str, Drawn | ItemError] = {}
+    for row in store.rows(DRAWN, keys=[image.draw_key for image in missing]):
+        file = stored_file(store.folder, row["image_path"])
+        if isinstance(file, Path) and file.exists():
+            pictures[row["draw_key"]] = Drawn(file.read_bytes(), row["metadata"], row["image_path"])
     to_draw = list({image.draw_key: image for image in missing if image.draw_key not in pictures}.values())
     if to_draw:
         drawn = calls.ask(
@@ -170,40 +210,60 @@ def _pictures(
             to_draw,
             lambda images: model.draw([image.request for image in images]),
             check=checked_drawing,
-            request=described,
+            request=_described,
             counted="images",
         )
         pictures |= {image.draw_key: picture for image, picture in zip(to_draw, drawn, strict=True)}
     return pictures
 
 
-def _drawn_before(store: Store, draw_keys: Sequence[str]) -> dict[str, Picture]:
-    drawn = {}
-    for row in store.rows(DRAWN, keys=list(draw_keys)):
-        file = stored_file(store.folder, row["image_path"])
-        if isinstance(file, Path) and file.exists():
-            drawn[row["draw_key"]] = Picture(file.read_bytes(), row["metadata"], row["image_path"])
-    return drawn
+def _described(images: Sequence[Wanted]) -> dict[str, Any]:
+    """Return the request of a call that draws `images`, as it is logged."""
+    return {
+        "requests": [
+            {"prompt_id": image.prompt_id, "prompt": image.request.prompt, "seed": image.request.seed}
+            | ({"learning_id": image.learning_id} if image.learning_id else {})
+            for image in images
+        ],
+        "parameters": dict(images[0].request.parameters),
+    }
 
 
-def _written(store: Store, calls: Calls, image: Wanted, picture: Picture) -> str | ItemError:
-    """Write the file of an image; return its path, or why it cannot be written."""
-    request = {"prompt_id": image.prompt_id, "image": image.image_id}
-    return calls.make(
-        "files",
-        request,
-        lambda _: write_image(store.folder, image.image_id, picture.png, same_as=picture.path),
-        log_success=False,
-    )
+def checked_drawing(wanted: Wanted, drawing: Any) -> Drawn | ItemError:
+    """Return a generator's answer as PNG bytes that can be stored, or what is wrong with it.
+
+    Raises:
+        OSError: an image of a mode that PNG does not have, or whose own file is damaged.
+    """
+    import numpy as np
+    from PIL.Image import Image
+
+    if not isinstance(drawing, Drawing):
+        return ItemError(f"the generator returned a {type(drawing).__name__}; it must return a Drawing or an ItemError")
+    image = drawing.image
+    if not isinstance(image, Image):
+        return ItemError(f"the generator drew a {type(image).__name__}; a Drawing holds a PIL image")
+    if 0 in image.size:
+        return ItemError(f"the generator drew an image of {image.width}×{image.height} pixels")
+    if image.mode == "F" and not np.isfinite(np.asarray(image)).all():  # the other modes hold whole numbers
+        return ItemError("the generator gave pixels that are no numbers (nan or inf)")
+    metadata = {"seed": wanted.request.seed, **drawing.metadata}
+    metadata |= {"prompt": wanted.request.prompt, "draw_key": wanted.draw_key}
+    try:
+        json.dumps(json.loads(canonical_json(metadata)), allow_nan=False)
+    except ValueError:
+        return ItemError("the metadata of the drawing hold a number that is none (nan or inf)")
+    return Drawn(encode_png(image, metadata), metadata)
 
 
-def _row(image: Wanted, path: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _written(store: Store, image: Wanted, picture: Drawn) -> dict[str, Any]:
+    """Write the file of an image, and return its row."""
     return {
         "id": image.image_id,
         "prompt_id": image.prompt_id,
-        "image_path": path,
-        "generation_metadata": metadata,
-        "round": image.round,
+        "image_path": write_image(store.folder, image.image_id, picture.png, same_as=picture.path),
+        "generation_metadata": picture.metadata,
+        "round": image.prompt["round"],
         "image_index": image.index,
     }
 

@@ -14,8 +14,8 @@ from forgekit.models.naming import why_refused
 from forgekit.progress import StageReport, running
 from forgekit.sources import BENCHMARK_NAMES, BadRow, PlainLines, expand_rows, plain_lines, read_chunks
 from forgekit.sources.rows import excerpt
+from forgekit.stages.calls import Call
 from forgekit.stages.intake import Commons, chunk_table, find_fresh, first_prompts, insert_fresh, take, take_lines
-from forgekit.stages.recording import Call
 from forgekit.store import Store
 from forgekit.store.names import check_name
 from forgekit.store.rows import insert_rows

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from forgekit.errors import ItemError, ParameterError
+from forgekit.ids import content_id
 from forgekit.models import load_stored_model
 from forgekit.progress import StageReport, running
-from forgekit.refiner.decision import Limits, Tools, decide
+from forgekit.refiner.case import Policy, Tools, failing
+from forgekit.refiner.decision import Decision, Limits, decide
 from forgekit.refiner.learnings import Memory, remember
-from forgekit.refiner.policies import Policy, load_policy
-from forgekit.scene import Lexicon, default_lexicon, load_lexicon
-from forgekit.stages.answers import Conversation
-from forgekit.stages.decided import Decided, looked_at, write
-from forgekit.stages.recording import Call, recorded_call
+from forgekit.refiner.policies import load_policy
+from forgekit.scene import Element, Lexicon, default_lexicon, list_elements, load_lexicon
+from forgekit.stages.calls import Call, Conversation
 from forgekit.stages.situations import InHand, gather
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
+from forgekit.store.rows import insert_rows, update_rows
 
 AT_ONCE = 100  # prompts decided between two commits, where no language model is asked
 
@@ -48,6 +50,23 @@ class How:
         if (model, experiment) not in self.memories:
             self.memories[model, experiment] = remember(store, model=model, experiment=experiment)
         return self.memories[model, experiment]
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A decision about a prompt in hand, the rows that it becomes, and the calls that it came of."""
+
+    in_hand: InHand
+    decision: Decision
+    child: Mapping[str, Any] | None  # the new version
+    learning: Mapping[str, Any]
+    conversation: Conversation
+
+    @property
+    def leaves(self) -> str:
+        """The status that the decision leaves its prompt in."""
+        stays = self.decision.decision == "redraw" and self.decision.base.id == self.in_hand.prompt["id"]
+        return "needs_refinement" if stays else "archived"
 
 
 def refine_prompts(
@@ -108,44 +127,143 @@ def refine_prompts(
 
 
 def _refine_batch(worker: Worker, report: StageReport, ids: Sequence[str], how: How) -> None:
-    store = worker.store
-    gathered = gather(store, ids)
-    decided, failed, calls = [], [], []
+    in_hand = gather(worker.store, ids)
+    decided, failed, calls = {}, [], []
     for prompt_id in ids:
-        conversation = Conversation(store, "refine", prompt_id)
-        try:
-            with recorded_call("refine", how.policy.name, None, prompt_id=prompt_id) as call:
-                outcome = _decide(store, gathered.of(prompt_id), how, conversation, call)
-        except Exception as error:  # here one prompt's unexpected error becomes its failure, and the others go on
-            report.failures[prompt_id], rows = conversation.failure(call, error)
-            failed.append(prompt_id)
-            calls += rows
-            continue
+        conversation = Conversation(worker.store, Call("refine", how.policy.name, None, prompt_id))
+        outcome = conversation.attempt(_decide, in_hand[prompt_id], how, conversation)
         if isinstance(outcome, ItemError):
             report.failures[prompt_id] = outcome.reason
             failed.append(prompt_id)
-            continue
-        decided.append(outcome)
-    held = write(worker, decided, failed=failed, calls=calls)
-    for each in decided:
-        report.count(each.decision.decision, each.prompt_id in held)
+            calls += conversation.rows
+        else:
+            decided[prompt_id] = outcome
+    held = _write(worker, decided, failed=failed, calls=calls)
+    for prompt_id, each in decided.items():
+        report.count(each.decision.decision, prompt_id in held)
     report.done += len(held)
 
 
-def _decide(
-    store: Store, in_hand: InHand | ItemError, how: How, conversation: Conversation, call: Call
-) -> Decided | ItemError:
-    if isinstance(in_hand, ItemError):
-        return in_hand
-    call.request = looked_at(in_hand)
-    prompt = in_hand.prompt
-    generator = load_stored_model("image_generator", prompt["model"], within=store.folder)
+def _decide(in_hand: InHand, how: How, conversation: Conversation) -> Decided | ItemError:
+    if reason := in_hand.unready():
+        return ItemError(reason)
+    prompt, call = in_hand.prompt, conversation.call
+    call.request = _looked_at(in_hand)
+    generator = load_stored_model("image_generator", prompt["model"], within=conversation.store.folder)
     tools = Tools(generator.fits, how.lexicon, conversation.ask)
-    memory, rng = how.memory(store, prompt["model"], prompt["experiment"]), random.Random(prompt["id"])
+    memory = how.memory(conversation.store, prompt["model"], prompt["experiment"])
+    rng = random.Random(prompt["id"])
     decision = decide(in_hand.situation, how.policy, memory, how.limits, tools=tools, rng=rng)
     if isinstance(decision, ItemError):
         return decision
-    return Decided(in_hand, decision, how.policy.name, call, conversation.calls)
+    child = _child_row(prompt, decision) if decision.decision in ("rewrite", "confirm") else None
+    learning = _learning_row(in_hand, decision, child, how.policy.name)
+    told = ("decision", "action", "detail", "child_prompt_id")
+    call.learning_id, call.response = learning["id"], {name: learning["actions"][name] for name in told}
+    return Decided(in_hand, decision, child, learning, conversation)
+
+
+def _write(
+    worker: Worker, decided: Mapping[str, Decided], *, failed: Sequence[str], calls: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Store decisions in one transaction, and return the prompts they are about; what was taken from `worker` is not.
+
+    `failed` are prompts that nothing was decided about; they keep their status. `calls` are `api_logs` rows.
+    """
+    store = worker.store
+    with store.transaction() as con:
+        held: list[str] = []
+        for status in ("archived", "needs_refinement"):
+            held += worker.settle(con, [key for key, each in decided.items() if each.leaves == status], status)
+        worker.settle(con, failed, "evaluated")
+        kept = [each for key, each in decided.items() if key in held]
+        asked = [{"id": call, "learning_id": each.learning["id"]} for each in kept for call in each.conversation.asked]
+        led_here = [each.in_hand.led_here for each in kept if each.decision.kept is False]
+        redrawn = [each.decision for each in kept if each.decision.decision == "redraw"]
+        redraws = [{"id": each.base.id, "base_parameters": dict(each.parameters)} for each in redrawn]
+        insert_rows(con, "prompts", [each.child for each in kept if each.child])
+        insert_rows(con, "prompt_learnings", [each.learning for each in kept])
+        insert_rows(con, "api_logs", [*calls, *(row for each in kept for row in each.conversation.rows)])
+        update_rows(con, "api_logs", asked)
+        update_rows(con, "prompt_learnings", [{"id": row["id"], "status": "superseded"} for row in led_here if row])
+        update_rows(con, "prompts", redraws)
+        store.move_prompts(con, [row["id"] for row in redraws], "needs_refinement")
+    return held
+
+
+def _looked_at(in_hand: InHand) -> dict[str, Any]:
+    """Return in short what a decision is made on."""
+    situation = in_hand.situation
+    return {
+        "prompt_id": in_hand.prompt["id"],
+        "objective": in_hand.prompt["vision_model"],
+        "score": situation.version.score,
+        "pass_mark": situation.pass_mark,
+        "failing": {e.key: situation.version.element_scores[e.key] for e in _failing(in_hand)},
+        "round": situation.rounds,
+    }
+
+
+def _failing(in_hand: InHand) -> list[Element]:
+    situation = in_hand.situation
+    return failing(list_elements(in_hand.prompt["elements"]), situation.version, situation.pass_mark)
+
+
+def _child_row(prompt: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
+    row = {
+        "scene_hash": prompt["scene_hash"],
+        "parent_prompt_id": decision.base.id,
+        "model": prompt["model"],
+        "prompt_text": decision.text,
+        "base_parameters": dict(decision.parameters),
+        "generation_iteration": prompt["generation_iteration"] + 1,
+        "experiment": prompt["experiment"],
+    }
+    return {"id": content_id("prompt", **row), **row, "status": "completed"}
+
+
+def _learning_row(in_hand: InHand, decision: Decision, child: Mapping[str, Any] | None, policy: str) -> dict[str, Any]:
+    prompt, version = in_hand.prompt, in_hand.situation.version
+    missing = _failing(in_hand)
+    return {
+        "id": content_id("learning", prompt=prompt["id"], parent=in_hand.last_learning, decision=decision.decision),
+        "prompt_id": prompt["id"],
+        "parent_learning_id": in_hand.last_learning,
+        "adherence_analysis": {
+            "element_scores": version.element_scores,
+            "missing_elements": [e.phrase for e in missing],
+            "unwanted_elements": in_hand.situation.unwanted,
+            "style_deviation": prompt["style_deviation"],
+        },
+        "error_patterns": {
+            "error_patterns": {
+                "failed_terms": sorted({e.term for e in missing}),
+                "common_artifacts": prompt["artifacts"] or [],
+                "style_violations": [e.phrase for e in missing if e.kind == "style"],
+                "score_distribution": {"min": prompt["min_score"], "max": prompt["max_score"], "avg": version.score},
+            }
+        },
+        "actions": _actions(in_hand, decision, child, policy),
+        "status": "active",
+    }
+
+
+def _actions(in_hand: InHand, decision: Decision, child: Mapping[str, Any] | None, policy: str) -> dict[str, Any]:
+    """What was decided and why; its effect follows from the child's pictures (view `learning_effects`)."""
+    candidate = decision.candidate
+    return {
+        "policy": policy,
+        "decision": decision.decision,
+        "reason": decision.reason,
+        "objective": in_hand.prompt["vision_model"],
+        "pass_mark": in_hand.situation.pass_mark,
+        "base_prompt_id": decision.base.id,  # the best version so far
+        "best_image_id": in_hand.best_image,  # which may be of another version
+        "kept": decision.kept,
+        "change": in_hand.situation.change,
+        "child_prompt_id": child["id"] if child else None,
+        **{name: getattr(candidate, name, None) for name in ("action", "element", "kind", "term", "detail")},
+    }
 
 
 def _lexicon(path: str | None) -> Lexicon:

@@ -56,7 +56,7 @@ def take_seats(store: Store, judges: Sequence[VisionModel], unable: dict[str, st
     seats = []
     with recorded_calls(store, "evaluate") as calls:
         for place, judge in enumerate(judges):
-            key = calls.make(judge.name, {"read": "judge_key"}, lambda _, judge=judge: _key(judge), log_success=False)
+            key = calls.attempt(judge.name, {"read": "judge_key"}, _key, judge)
             error = key.reason if isinstance(key, ItemError) else unable.get(judge.name)
             role = HELDOUT if place else OBJECTIVE
             seats.append(Seat(judge, role, NO_KEY if isinstance(key, ItemError) else key, judge.adhering_at, error))

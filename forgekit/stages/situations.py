@@ -1,26 +1,32 @@
-"""What the refiner knows of the prompts it has in hand, read from the store in a few queries."""
+"""What the refiner knows of the prompts it has in hand, read from the store in three queries."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from forgekit.errors import ItemError
-from forgekit.refiner.decision import Attempt, Situation, Version
+from forgekit.refiner.case import Situation, Version
 from forgekit.store import Store
+
+# The decisions about the scene of a prompt `p` in its arm, the first one first.
+DECISIONS = """
+select list(l.id order by l.created_at, l.id)
+from prompt_learnings l
+join prompts q on q.id = l.prompt_id
+where q.scene_hash = p.scene_hash
+  and q.experiment = p.experiment
+  and q.model = p.model
+"""
 
 # The prompts in hand with the judge that steers them: the one that gave their images' scores, under the key that it gave
 # them under. All that is read of verdicts below is of this judge and key, for the other versions of the scene too.
 STEERED = """
 steered as (
     select
-        p.id as hand_id,
-        p.parent_prompt_id,
-        p.scene_hash,
-        p.experiment,
-        p.model,
+        p.*,
         any_value(i.evaluation_details ->> '$.vision_model') filter (i.adherence_score is not null) as vision_model,
         any_value(i.evaluation_details ->> '$.judge_key') filter (i.adherence_score is not null) as judge_key,
         count(distinct [i.evaluation_details ->> '$.vision_model', i.evaluation_details ->> '$.judge_key'])
@@ -35,247 +41,208 @@ steered as (
     group by all
 )"""
 
-# A judge whose mark is not stored says "there" from 0.5 on.
+# `change`: how a prompt compares with its parent, image by image on the seeds that both were drawn with. A judge whose
+# mark is not stored says "there" from 0.5 on.
 IN_HAND = f"""
-with {STEERED}
-select
-    p.*,
-    s.elements,
-    s.scene_text,
-    t.vision_model as objective,
-    t.judge_key,
-    t.keys,
-    t.drawn,
-    t.scored,
-    t.min_score,
-    t.max_score,
-    coalesce(m.pass_mark, 0.5) as pass_mark
-from steered t
-join prompts p on p.id = t.hand_id
-join scenes s on s.scene_hash = p.scene_hash
-left join pass_marks m on m.vision_model = t.vision_model and m.judge_key = t.judge_key
-"""
-
-# All versions of the same scenes in the same arms, those in hand among them.
-RELATED = """
-select r.id, r.parent_prompt_id, r.scene_hash, r.experiment, r.model, r.prompt_text, r.base_parameters,
-       r.generation_iteration, count(i.id) as images,
-       epoch(now() at time zone 'utc' - r.created_at) / 60 as minutes
-from prompts r
-left join generated_images i on i.prompt_id = r.id
-where exists (
-    from prompts p
-    where p.id in (select unnest($ids::uuid[]))
-      and (p.scene_hash, p.experiment, p.model) = (r.scene_hash, r.experiment, r.model)
-)
-group by all
-order by r.generation_iteration, r.id
-"""
-
-LEARNT = """
-select l.id, p.scene_hash, p.experiment, p.model, l.prompt_id, l.actions
-from prompt_learnings l
-join prompts p on p.id = l.prompt_id
-where exists (
-    from prompts h
-    where h.id in (select unnest($ids::uuid[]))
-      and (p.scene_hash, p.experiment, p.model) = (h.scene_hash, h.experiment, h.model)
-)
-order by p.generation_iteration, l.created_at, l.id
-"""
-
-VERSION_SCORES = f"""
-with {STEERED}
-select
-    t.hand_id,
-    e.prompt_id,
-    count(*) as images,
-    steady_avg(e.soft_tifa_gm) as score,
-    max(e.soft_tifa_gm) as best_score,
-    arg_max(e.image_id, (e.soft_tifa_gm, e.image_id)) as best_image_id
-from steered t
-join prompts r using (scene_hash, experiment, model)
-join image_scores e on e.prompt_id = r.id and e.vision_model = t.vision_model and e.judge_key = t.judge_key
-where e.soft_tifa_gm is not null
-group by all
-"""
-
-ELEMENT_MEANS = f"""
-with {STEERED}
-select t.hand_id, e.prompt_id, e.element, steady_avg(e.score) as mean, min(e.score) as lowest
-from steered t
-join prompts r using (scene_hash, experiment, model)
-join element_scores e on e.prompt_id = r.id and e.vision_model = t.vision_model and e.judge_key = t.judge_key
-where e.score is not null
-group by all
-"""
-
-# How each prompt in hand compares with its parent, image by image on the seeds that both were drawn with.
-CHANGES = f"""
 with {STEERED},
 seeded as (
     select s.*, i.generation_metadata ->> '$.seed' as seed
     from image_scores s
     join generated_images i on i.id = s.image_id
-    where s.prompt_id in (select hand_id from steered union all select parent_prompt_id from steered)
-      and s.soft_tifa_gm is not null
+    where s.prompt_id in (select id from steered union all select parent_prompt_id from steered)
+),
+changes as (
+    select t.id, steady_avg(child.soft_tifa_gm - parent.soft_tifa_gm) as change
+    from steered t
+    join seeded child
+        on child.prompt_id = t.id
+        and child.vision_model = t.vision_model
+        and child.judge_key = t.judge_key
+    join seeded parent
+        on parent.prompt_id = t.parent_prompt_id
+        and parent.vision_model = t.vision_model
+        and parent.judge_key = t.judge_key
+        and parent.seed = child.seed
+    group by all
+),
+seen as (
+    select
+        t.id,
+        list_sort(list_distinct(flatten(list(cast(e.model_output -> '$.detected_artifacts' as varchar[])))))
+            as artifacts,
+        list_sort(list_distinct(flatten(list(cast(e.adherence_analysis -> '$.unwanted_elements' as varchar[])))))
+            as unwanted,
+        steady_avg(cast(e.adherence_analysis ->> '$.style_deviation' as double)) as style_deviation
+    from steered t
+    join image_evaluations e
+        on e.prompt_id = t.id
+        and e.vision_model = t.vision_model
+        and e.judge_key = t.judge_key
+    where e.error is null
+    group by all
 )
-select t.hand_id, steady_avg(child.soft_tifa_gm - parent.soft_tifa_gm) as change
+select
+    t.*,
+    s.elements,
+    s.scene_text,
+    coalesce(m.pass_mark, 0.5) as pass_mark,
+    changes.change,
+    seen.* exclude (id)
 from steered t
-join seeded child
-    on child.prompt_id = t.hand_id
-    and child.vision_model = t.vision_model
-    and child.judge_key = t.judge_key
-join seeded parent
-    on parent.prompt_id = t.parent_prompt_id
-    and parent.vision_model = t.vision_model
-    and parent.judge_key = t.judge_key
-    and parent.seed = child.seed
-group by all
+join scenes s using (scene_hash)
+left join pass_marks m using (vision_model, judge_key)
+left join changes using (id)
+left join seen using (id)
 """
 
-SEEN = f"""
-with {STEERED}
-select t.hand_id,
-       list_sort(list_distinct(flatten(list(cast(e.model_output -> '$.detected_artifacts' as varchar[])))))
-           as artifacts,
-       list_sort(list_distinct(flatten(list(cast(e.adherence_analysis -> '$.unwanted_elements' as varchar[])))))
-           as unwanted,
-       steady_avg(cast(e.adherence_analysis ->> '$.style_deviation' as double)) as style_deviation
-from steered t
-join image_evaluations e
-    on e.prompt_id = t.hand_id
-    and e.vision_model = t.vision_model
-    and e.judge_key = t.judge_key
-where e.error is null
-group by all
+# All versions of the scene in the arm of each prompt in hand, itself among them, with what its judge says of each.
+VERSIONS = f"""
+with {STEERED},
+versions as (
+    select t.id as hand_id, t.vision_model, t.judge_key, r.*
+    from steered t
+    join prompts r using (scene_hash, experiment, model)
+),
+scores as (
+    select
+        v.hand_id,
+        v.id,
+        count(*) as scored,
+        steady_avg(s.soft_tifa_gm) as score,
+        max(s.soft_tifa_gm) as best_score,
+        arg_max(s.image_id, (s.soft_tifa_gm, s.image_id)) as best_image_id
+    from versions v
+    join image_scores s on s.prompt_id = v.id and s.vision_model = v.vision_model and s.judge_key = v.judge_key
+    where s.soft_tifa_gm is not null
+    group by all
+),
+means as (
+    select v.hand_id, v.id, e.element, steady_avg(e.score) as mean, min(e.score) as lowest
+    from versions v
+    join element_scores e on e.prompt_id = v.id and e.vision_model = v.vision_model and e.judge_key = v.judge_key
+    where e.score is not null
+    group by all
+),
+elements as (
+    select
+        hand_id,
+        id,
+        map_from_entries(list((element, mean))) as means,
+        map_from_entries(list((element, lowest))) as lowest
+    from means
+    group by all
+)
+select
+    v.*,
+    scores.* exclude (hand_id, id),
+    elements.* exclude (hand_id, id),
+    (select count(*) from generated_images i where i.prompt_id = v.id) as images,
+    epoch(now() at time zone 'utc' - v.created_at) / 60 as minutes
+from versions v
+left join scores using (hand_id, id)
+left join elements using (hand_id, id)
+order by v.generation_iteration, v.id
 """
 
-Arm = tuple[str, str, str]  # scene_hash, experiment, model
-Rows = Mapping[str, Mapping[str, Any]]  # by the id of a prompt
+LEARNT = """
+select h.id as hand_id, l.id, l.actions
+from prompts h
+join prompts p on (p.scene_hash, p.experiment, p.model) = (h.scene_hash, h.experiment, h.model)
+join prompt_learnings l on l.prompt_id = p.id
+where h.id in (select unnest($ids::uuid[]))
+order by p.generation_iteration, l.created_at, l.id
+"""
+
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class InHand:
-    """A prompt to decide about: its row, the situation it is in, and what hangs on it in the record."""
+    """A prompt to decide about: its row, with what IN_HAND adds, the versions of its scene in its arm, their learnings."""
 
-    prompt: Mapping[str, Any]  # the row of `prompts`, with what IN_HAND adds
-    situation: Situation
-    artifacts: Sequence[str]  # seen in its pictures by the objective judge
-    style_deviation: float | None
-    led_here: str | None  # the learning whose rewrite it is
-    last_learning: str | None  # the last one of the scene in this arm
-    best_image: str  # of all versions of the scene in this arm
+    prompt: Row
+    versions: list[Row] = field(default_factory=list)
+    learnings: list[Row] = field(default_factory=list)
 
-
-@dataclass(frozen=True)
-class Gathered:
-    """What was read for some prompts; `of` puts it together for one of them."""
-
-    prompts: Rows
-    families: Mapping[Arm, Rows]
-    learnt: Mapping[Arm, Sequence[Mapping[str, Any]]]
-    scores: Mapping[str, Rows]  # prompt in hand -> version -> row of VERSION_SCORES
-    elements: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
-    changes: Rows
-    seen: Rows
-
-    def of(self, prompt_id: str) -> InHand | ItemError:
-        """Return what a decision about this prompt needs, or why none can be made about it."""
-        prompt, scores = self.prompts[prompt_id], self.scores[prompt_id]
-        learnings = self.learnt[_arm(prompt)]
-        led_here = [row for row in learnings if row["actions"].get("child_prompt_id") == prompt_id]
-        last_decision = led_here[-1]["actions"]["decision"] if led_here else None
-        unready = _unready(prompt, scores, compared=last_decision != "confirm")
-        if unready:
-            return ItemError(unready)
-        return InHand(
-            prompt,
-            self._situation(prompt, last_decision),
-            artifacts=self.seen[prompt_id]["artifacts"] or [],
-            style_deviation=self.seen[prompt_id]["style_deviation"],
-            led_here=led_here[-1]["id"] if led_here else None,
-            last_learning=learnings[-1]["id"] if learnings else None,
-            best_image=max(scores.values(), key=lambda row: (row["best_score"], row["prompt_id"]))["best_image_id"],
+    @property
+    def led_here(self) -> Row | None:
+        """The learning whose rewrite the prompt is, if any."""
+        return next(
+            (r for r in reversed(self.learnings) if r["actions"].get("child_prompt_id") == self.prompt["id"]), None
         )
 
-    def _situation(self, prompt: Mapping[str, Any], last_decision: str | None) -> Situation:
-        prompt_id, family, learnings = prompt["id"], self.families[_arm(prompt)], self.learnt[_arm(prompt)]
-        scores, elements = self.scores[prompt_id], self.elements[prompt_id]
-        versions = {key: _version(row, scores[key], elements[key]) for key, row in family.items() if key in scores}
+    @property
+    def last_learning(self) -> str | None:
+        """The id of the last one of the scene in this arm."""
+        return self.learnings[-1]["id"] if self.learnings else None
+
+    @property
+    def judged(self) -> dict[str, Row]:
+        """The versions that the prompt's judge gave a score, by id."""
+        return {row["id"]: row for row in self.versions if row["scored"]}
+
+    @property
+    def best_image(self) -> str:
+        """The id of the best image of all versions."""
+        return max(self.judged.values(), key=lambda row: (row["best_score"], row["id"]))["best_image_id"]
+
+    @cached_property
+    def situation(self) -> Situation:
+        """What a decision is made on, apart from any storage."""
+        prompt, actions = self.prompt, [row["actions"] for row in self.learnings]
+        versions = {row["id"]: _version(row) for row in self.versions}
         return Situation(
-            version=versions[prompt_id],
-            parent=versions.get(prompt["parent_prompt_id"]),
-            change=self.changes[prompt_id]["change"] if prompt_id in self.changes else None,
-            elements=prompt["elements"],
-            attempts=[
-                Attempt(r["id"], r["parent_prompt_id"], r["prompt_text"], r["base_parameters"], r["images"])
-                for r in family.values()
-            ],
+            version=versions[prompt["id"]],
+            versions=list(versions.values()),
+            change=prompt["change"],
+            wanted=prompt["elements"],
             pass_mark=prompt["pass_mark"],
             scene_text=prompt["scene_text"],
-            history=list(versions.values()),
-            unwanted=self.seen[prompt_id]["unwanted"] or (),
-            minutes=max(row["minutes"] for row in family.values()),
-            last_decision=last_decision,
-            rounds=len(learnings),
-            redraws=Counter(r["actions"]["base_prompt_id"] for r in learnings if r["actions"]["decision"] == "redraw"),
+            unwanted=prompt["unwanted"] or (),
+            minutes=max(row["minutes"] for row in self.versions),
+            last_decision=self.led_here["actions"]["decision"] if self.led_here else None,
+            redraws=Counter(each["base_prompt_id"] for each in actions if each["decision"] == "redraw"),
+            rounds=len(actions),
         )
 
-
-def gather(store: Store, ids: Sequence[str]) -> Gathered:
-    """Read what decisions about these prompts need."""
-
-    def read(sql: str) -> list[dict[str, Any]]:
-        return store.rows(sql, ids=list(ids))
-
-    families: dict[Arm, dict[str, Any]] = defaultdict(dict)
-    for row in read(RELATED):
-        families[_arm(row)][row["id"]] = row
-    learnt, scores = defaultdict(list), defaultdict(dict)
-    for row in read(LEARNT):
-        learnt[_arm(row)].append(row)
-    for row in read(VERSION_SCORES):
-        scores[row["hand_id"]][row["prompt_id"]] = row
-    elements: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for row in read(ELEMENT_MEANS):
-        elements[row["hand_id"]][row["prompt_id"]].append(row)
-    changes = {row["hand_id"]: row for row in read(CHANGES)}
-    seen = {row["hand_id"]: row for row in read(SEEN)}
-    return Gathered({row["id"]: row for row in read(IN_HAND)}, families, learnt, scores, elements, changes, seen)
+    def unready(self) -> str | None:
+        """Return why there is no deciding about the prompt: not one judge under one key gave all the scores."""
+        prompt, judged = self.prompt, self.judged
+        again = "It can be refined when `evaluate` has scored all of them"
+        if not prompt["drawn"]:
+            return "it has no images. It can be refined when they are drawn and judged"
+        if prompt["scored"] < prompt["drawn"] or prompt["current_score"] is None:
+            unscored = prompt["drawn"] - prompt["scored"]
+            return f"{unscored} of its {prompt['drawn']} images have no score by the judge that steers. {again}"
+        if prompt["keys"] > 1 or prompt["id"] not in judged or judged[prompt["id"]]["scored"] < prompt["drawn"]:
+            return f"its {prompt['drawn']} images were not scored by one judge under one key. {again} with the same one"
+        parent, compared = prompt["parent_prompt_id"], self.situation.last_decision != "confirm"
+        if compared and parent is not None and parent not in judged:
+            return (
+                f"its parent {parent} has no verdict by {prompt['vision_model']} under the key that scored it, so there "
+                "is nothing to compare it with. `forgekit evaluate --backfill` with that judge gives it one"
+            )
+        return None
 
 
-def _unready(prompt: Mapping[str, Any], scores: Rows, *, compared: bool) -> str | None:
-    """Return why there is no deciding about a prompt: not one judge under one key gave all the scores."""
-    again = "It can be refined when `evaluate` has scored all of them"
-    if not prompt["drawn"]:
-        return "it has no images. It can be refined when they are drawn and judged"
-    if prompt["scored"] < prompt["drawn"] or prompt["current_score"] is None:
-        unscored = prompt["drawn"] - prompt["scored"]
-        return f"{unscored} of its {prompt['drawn']} images have no score by the judge that steers. {again}"
-    if prompt["keys"] > 1 or prompt["id"] not in scores or scores[prompt["id"]]["images"] < prompt["drawn"]:
-        return f"its {prompt['drawn']} images were not scored by one judge under one key. {again} with the same one"
-    parent = prompt["parent_prompt_id"]
-    if compared and parent is not None and parent not in scores:
-        return (
-            f"its parent {parent} has no verdict by {prompt['objective']} under the key that scored it, so there is "
-            "nothing to compare it with. `forgekit evaluate --backfill` with that judge gives it one"
-        )
-    return None
+def gather(store: Store, ids: Sequence[str]) -> dict[str, InHand]:
+    """Read what decisions about these prompts need, by their ids."""
+    found = {row["id"]: InHand(row) for row in store.rows(IN_HAND, ids=list(ids))}
+    for row in store.rows(VERSIONS, ids=list(ids)):
+        found[row["hand_id"]].versions.append(row)
+    for row in store.rows(LEARNT, ids=list(ids)):
+        found[row["hand_id"]].learnings.append(row)
+    return found
 
 
-def _version(row: Mapping[str, Any], scored: Mapping[str, Any], elements: Sequence[Mapping[str, Any]]) -> Version:
+def _version(row: Row) -> Version:
     return Version(
         row["id"],
+        row["parent_prompt_id"],
         row["prompt_text"],
         row["base_parameters"],
-        row["generation_iteration"],
-        scored["score"],
-        {element["element"]: element["mean"] for element in elements},
-        {element["element"]: element["lowest"] for element in elements},
-        scored["images"],
+        row["images"],
+        row["score"],
+        row["means"] or {},
+        row["lowest"] or {},
     )
-
-
-def _arm(row: Mapping[str, Any]) -> Arm:
-    return row["scene_hash"], row["experiment"], row["model"]

@@ -15,8 +15,7 @@ from forgekit.errors import ItemError
 from forgekit.ids import content_hash, content_id
 from forgekit.models import Judgement
 from forgekit.scene import Element, Scene, list_elements, parse
-from forgekit.stages.calls import reason_of
-from forgekit.stages.recording import storable
+from forgekit.stages.calls import reason_of, storable
 from forgekit.store.images import read_image
 
 if TYPE_CHECKING:
