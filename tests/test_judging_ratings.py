@@ -63,9 +63,10 @@ def test_rows_without_a_scale_or_an_image_are_bad():
 def test_what_is_no_table_of_ratings_is_refused(tmp_path):
     with pytest.raises(SourceError, match="no column 'rating"):
         judging.read_ratings(pd.DataFrame({"image_path": ["a"]}))
-    with pytest.raises(SourceError, match="there is no file"):
+    with pytest.raises(SourceError, match="does not exist"):
         judging.read_ratings(tmp_path / "none.csv")
-    with pytest.raises(SourceError, match="known formats"):
+    (tmp_path / "ratings.docx").write_bytes(b"PK\3\4")
+    with pytest.raises(SourceError, match=r"ratings\.docx is no Excel workbook .* save it as \.xlsx or \.csv"):
         judging.read_ratings(tmp_path / "ratings.docx")
     with pytest.raises(ParameterError, match="such as 1-5"):
         judging.read_ratings(pd.DataFrame({"image_path": ["a"], "rating": [1]}), scale="5")

@@ -5,32 +5,21 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError, SourceError
 from forgekit.ids import content_id
 from forgekit.progress import StageReport, running
-from forgekit.sources.json_files import read_json, read_json_lines
-from forgekit.sources.rows import Block
-from forgekit.sources.tables import read_delimited, read_excel, read_frame, read_parquet
+from forgekit.sources import BadRow, read_rows
 from forgekit.store import Store
 from forgekit.store.rows import insert_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-READERS = {
-    ".csv": partial(read_delimited, delimiter=","),
-    ".tsv": partial(read_delimited, delimiter="\t"),
-    ".xlsx": read_excel,
-    ".json": read_json,
-    ".jsonl": read_json_lines,
-    ".parquet": read_parquet,
-}
 # Where columns are not named by the caller: their usual names, the first one found counts.
 NAMES = {
     "image": ("image_id", "image_path", "image", "name", "file", "file_name", "filename"),
@@ -81,21 +70,22 @@ def read_ratings(
     limits = scale and _limits(scale)
     if scale and not limits:
         raise ParameterError(f"scale={scale!r}: write the lowest and the highest rating, such as 1-5")
-    good, bad = [], {}
-    for block in _blocks(source):
-        found = _columns(block, columns, str(source) if isinstance(source, str | Path) else "the table")
-        bad |= {f"row {row.row}": row.reason for row in block.bad}
-        for number, *values in zip(block.rows, *found.values(), strict=True):
-            row = dict(zip(found, values, strict=True))
-            told = _rating(row, limits or None)
-            if isinstance(told, str):
-                bad[f"row {number}"] = told
-            else:
-                rating, (low, high) = told
-                rest = {"image": str(row["image"]).strip(), "rater": row["rater"], "text": row["text"]}
-                good.append({"row": number, **rest, "rating": rating, "low": low, "high": high})
-    names = ["row", "image", "rating", "low", "high", "rater", "text"]
-    return pd.DataFrame(good, columns=names), bad
+    told = list(read_rows(source))
+    bad = {f"row {row.row}": row.reason for row in told if isinstance(row, BadRow)}
+    records = [row for row in told if not isinstance(row, BadRow)]
+    names = list(dict.fromkeys(name for _, record in records for name in record))
+    found = _columns(names, columns, str(source) if isinstance(source, str | Path) else "the table")
+    good = []
+    for number, record in records:
+        row = {role: record.get(name) for role, name in found.items()}
+        judged = _rating(row, limits or None)
+        if isinstance(judged, str):
+            bad[f"row {number}"] = judged
+        else:
+            rating, (low, high) = judged
+            rest = {"image": str(row["image"]).strip(), "rater": row["rater"], "text": row["text"]}
+            good.append({"row": number, **rest, "rating": rating, "low": low, "high": high})
+    return pd.DataFrame(good, columns=["row", "image", "rating", "low", "high", "rater", "text"]), bad
 
 
 def import_ratings(
@@ -148,29 +138,16 @@ def import_ratings(
     return report
 
 
-def _blocks(source: str | Path | pd.DataFrame) -> Iterator[Block]:
-    if not isinstance(source, str | Path):
-        return read_frame(source)
-    path = Path(source)
-    if path.suffix.lower() not in READERS:
-        raise SourceError(f"{path} is no table of ratings; known formats end in {' '.join(READERS)}")
-    if not path.is_file():
-        raise SourceError(f"there is no file {path}")
-    return READERS[path.suffix.lower()](path)
-
-
-def _columns(block: Block, columns: Columns, source: str) -> dict[str, list[Any]]:
-    """Return the values of each role; None throughout where a role that is not needed has no column."""
+def _columns(names: Sequence[str], columns: Columns, source: str) -> dict[str, str | None]:
+    """Return the column of each role; None where a role that is not needed has none."""
     found = {}
     for role, usual in NAMES.items():
         wanted = getattr(columns, role)
-        name = wanted or next((n for n in usual if n in block.columns), None)
-        if name not in block.columns and (wanted or role in ("image", "rating")):
+        found[role] = wanted or next((name for name in usual if name in names), None)
+        if found[role] not in names and (wanted or role in ("image", "rating")):
             raise SourceError(
-                f"{source} has no column {wanted or ' or '.join(usual[:3])!r} for the {role}. "
-                f"It has: {', '.join(block.columns)}"
+                f"{source} has no column {wanted or ' or '.join(usual[:3])!r} for the {role}. It has: {', '.join(names)}"
             )
-        found[role] = block.columns[name] if name else [None] * len(block.rows)
     return found
 
 

@@ -1,20 +1,17 @@
-"""Text files: their encoding, their lines, and folders of them."""
+"""Files and folders of others: the encoding of a text, and which files of a folder may be read."""
 
 from __future__ import annotations
 
 import codecs
-import io
 from collections.abc import Iterator
-from itertools import islice
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from forgekit.errors import SourceError
-from forgekit.sources.rows import BadRow, Block
+from forgekit.sources.rows import BadRow
 
-BLOCK = 50_000  # rows handed over at a time: 50k prompts are some 20 MB
-PROBE = 65_536  # bytes looked at to tell an encoding
-MARKS = (
+MARKS = (  # UTF-32's begins with UTF-16's
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -23,60 +20,37 @@ MARKS = (
 )
 
 
-def encoding_of(path: Path) -> str:
-    """Return the encoding that the file's first bytes tell: a byte order mark's, else UTF-8.
+@contextmanager
+def open_text(path: Path, *, newline: str | None = None) -> Iterator[TextIO]:
+    """Open a text file in the encoding that its first bytes tell: a byte order mark's, else UTF-8.
 
     Raises:
-        SourceError: the file is binary or no UTF-8.
+        SourceError: the file cannot be read, is binary or no UTF-8; the last also from within the block.
     """
     try:
+        with path.open("r", encoding=_encoding(path), newline=newline) as file:
+            yield file
+    except UnicodeError as error:
+        where = f" (byte {error.object[error.start]:#04x})" if isinstance(error, UnicodeDecodeError) else ""
+        raise SourceError(
+            f"{path} is not valid UTF-8{where}; convert it, e.g. iconv -f WINDOWS-1252 -t UTF-8 '{path.name}'"
+        ) from error
+
+
+def _encoding(path: Path) -> str:
+    try:
         with path.open("rb") as file:
-            head = file.read(PROBE)
+            head = file.read(1024)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
     for mark, encoding in MARKS:
         if head.startswith(mark):
             return encoding
-    if b"\0" in head[:1024]:
+    if b"\0" in head:
         raise SourceError(
             f"{path} is a binary file, not text; known formats end in .txt .csv .tsv .xlsx .json .jsonl .parquet .png"
         )
     return "utf-8"
-
-
-def open_text(path: Path, *, newline: str | None = None) -> TextIO:
-    """Open a text file in its encoding. Decoding errors become `SourceError` through `decoding`."""
-    return path.open("r", encoding=encoding_of(path), newline=newline)
-
-
-class decoding:  # noqa: N801 - reads as a statement: with decoding(path):
-    """Turn decoding errors inside the block into a `SourceError` that says where and what to do."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        """Nothing to set up."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Raise SourceError for a UnicodeError, let all others pass."""
-        if isinstance(error, UnicodeError):
-            where = f" (byte {error.object[error.start]:#04x})" if isinstance(error, UnicodeDecodeError) else ""
-            raise SourceError(
-                f"{self.path} is not valid UTF-8{where}; "
-                f"convert it, e.g. iconv -f WINDOWS-1252 -t UTF-8 '{self.path.name}'"
-            ) from error
-
-
-def read_lines(path: Path) -> Iterator[Block]:
-    """Read a text file: every line that is not blank is a text. Lines end in LF, CR LF or CR, mixed as they come."""
-    with decoding(path), open_text(path) as file:
-        number = 0
-        while lines := list(islice(file, BLOCK)):
-            numbered = [(number + i, line.removesuffix("\n")) for i, line in enumerate(lines, 1)]
-            kept = [(i, line) for i, line in numbered if line and not line.isspace()]
-            yield Block([i for i, _ in kept], {"text": [line for _, line in kept]}, blank=len(lines) - len(kept))
-            number += len(lines)
 
 
 def files_below(folder: Path, pattern: str) -> tuple[list[Path], list[BadRow]]:
@@ -91,35 +65,5 @@ def files_below(folder: Path, pattern: str) -> tuple[list[Path], list[BadRow]]:
             found.append(path)
         else:
             why = "a link that leads out of the folder" if path.is_symlink() else "no regular file"
-            bad.append(BadRow(1, f"it is {why}; copy the file itself there", "", str(path.relative_to(folder))))
+            bad.append(BadRow(1, f"it is {why}; copy the file itself there", file=str(path.relative_to(folder))))
     return found, bad
-
-
-def read_text_folder(folder: Path) -> Iterator[Block]:
-    """Read the .txt files of a folder in the order of their names.
-
-    Where each file has one line that is not blank, a file is one text and its name (without .txt) the id.
-    Otherwise every line is a text, and the file's name is the category.
-    """
-    paths, refused = files_below(folder, "*.txt")
-    if not paths:
-        outside = f" but {len(refused)} links that lead out of it" if refused else ""
-        raise SourceError(f"{folder} holds no .txt and no .png files{outside}; point at the file itself")
-    blocks = [(path, list(read_lines(path))) for path in paths]
-    single = all(sum(len(block.rows) for block in parts) <= 1 for _, parts in blocks)
-    for path, parts in blocks:
-        name = str(path.relative_to(folder))
-        for block in parts:
-            count = len(block.rows)
-            label = {"id": [path.stem] * count} if single else {"category": [path.stem] * count}
-            bad, refused = [*block.bad, *refused], []  # with the first block
-            yield Block(block.rows, {**block.columns, "file": [name] * count, **label}, bad, block.blank)
-
-
-def read_whole(path: Path) -> str:
-    """Return a text file's whole content."""
-    with decoding(path), open_text(path) as file:
-        content = io.StringIO()
-        while part := file.read(1 << 20):
-            content.write(part)
-    return content.getvalue()

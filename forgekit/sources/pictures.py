@@ -8,28 +8,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from forgekit.sources.rows import BadRow, Block, records_to_columns
+from forgekit.sources.rows import BadRow, Row
 
 A1111_LAST = re.compile(r'\s*([A-Za-z][\w \-/]*):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
 A1111_NAMES = {"Steps": "num_inference_steps", "CFG scale": "guidance_scale", "Seed": "seed", "Sampler": "sampler"}
+COMFY_TEXTS = (
+    "text", "t5xxl", "clip_l", "text_g", "text_l", "string", "value", "prompt", "conditioning", "positive",
+)  # fmt: skip
 DREAM = re.compile(r'^"(?P<prompt>.*)"(?P<options>(?:\s+-\w+\s*\S+)*)\s*$', re.DOTALL)
 
 
-def read_pictures(folder: Path, paths: list[Path], refused: Sequence[BadRow] = ()) -> Iterator[Block]:
+def read_pictures(folder: Path, paths: list[Path], refused: Sequence[BadRow] = ()) -> Iterator[Row]:
     """Read the prompts of PNG files, one row a file, in the order given. A file without a prompt is a bad row.
 
     `refused` are files that were passed over, and why.
     """
-    rows, records, bad = [], [], list(refused)
-    for row, path in enumerate(paths, 1):
+    yield from refused
+    for number, path in enumerate(paths, 1):
         name = str(path.relative_to(folder)) if path != folder else path.name
         found = prompt_of(path)
         if isinstance(found, str):
-            bad.append(BadRow(row, found, "", name))
+            yield BadRow(number, found, file=name)
         else:
-            rows.append(row)
-            records.append({"id": path.stem, "file": name, **found})
-    yield Block(rows, records_to_columns(records), bad)
+            yield number, {"id": path.stem, "file": name, **found}
 
 
 def prompt_of(path: Path) -> dict[str, Any] | str:
@@ -101,18 +102,7 @@ def _comfy_text(nodes: Mapping[str, Any], node: Mapping[str, Any] | None, seen: 
         return ""
     seen.add(id(node))
     inputs = node.get("inputs", {})
-    for name in (
-        "text",
-        "t5xxl",
-        "clip_l",
-        "text_g",
-        "text_l",
-        "string",
-        "value",
-        "prompt",
-        "conditioning",
-        "positive",
-    ):
+    for name in COMFY_TEXTS:
         value = inputs.get(name)
         if isinstance(value, str) and value.strip():
             return value

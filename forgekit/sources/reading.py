@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError, SourceError, did_you_mean
+from forgekit.ids import canonical_json
 from forgekit.sources import benchmarks
-from forgekit.sources.files import encoding_of, files_below, read_lines, read_text_folder
-from forgekit.sources.json_files import is_json_lines, read_json, read_json_lines
+from forgekit.sources.files import files_below
 from forgekit.sources.pictures import read_pictures
-from forgekit.sources.rows import BadRow, Block, SourceRows, excerpt, is_missing, why_unusable
-from forgekit.sources.tables import read_delimited, read_excel, read_frame, read_parquet
+from forgekit.sources.readers import READERS, SUFFIXES, TABLES, is_json_lines, read_frame, read_text_folder
+from forgekit.sources.rows import BadRow, Row, SourceRows, excerpt, is_missing, why_unusable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = ("txt", "csv", "tsv", "excel", "json", "jsonl", "parquet", "png", "folder", "frame")
-SUFFIXES = {
-    ".txt": "txt", ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".xlsx": "excel", ".xlsm": "excel", ".json": "json",
-    ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet", ".png": "png",
-}  # fmt: skip
+CHUNK = 50_000  # rows handed over at a time: 50k prompts are some 20 MB
+FORMATS = (*READERS, "png", "folder")
 TEXT_NAMES = (
     "prompt", "prompts", "text", "caption", "captions", "prompt_en", "prompt_text", "scene_text", "scene",
     "short_description", "meta_prompt", "input.caption", "prompt_zh", "description", "sentence", "instruction",
@@ -49,13 +46,7 @@ def read(
 
     chunks = list(read_chunks(source, format=format, text_column=text_column, columns=columns))
     frames = [chunk.frame for chunk in chunks if len(chunk.frame)] or [chunks[0].frame]
-    return SourceRows(
-        frame=pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0],
-        bad=[row for chunk in chunks for row in chunk.bad],
-        format=chunks[0].format,
-        text_column=chunks[0].text_column,
-        blank=sum(chunk.blank for chunk in chunks),
-    )
+    return SourceRows(pd.concat(frames, ignore_index=True), [row for chunk in chunks for row in chunk.bad])
 
 
 def read_chunks(
@@ -79,180 +70,163 @@ def read_chunks(
         SourceError: the source cannot be read, or no text column can be told.
         ParameterError: `format` or a role of `columns` is unknown.
     """
-    mapping = _checked_columns(columns)
-    if isinstance(source, str | Path):
-        path = Path(source)
-        if not path.exists():
-            raise SourceError(f"{path} does not exist")
-        format = format or format_of(path)
-        if format in benchmarks.NAMES:
-            yield from _tabulated(benchmarks.read(format, path), format, "text", {})
-            return
-        blocks = _blocks_of(path, format, text_column)
-    elif hasattr(source, "columns") and hasattr(source, "iloc"):
-        format, blocks = "frame", read_frame(source)
-    else:
-        raise SourceError(f"a {type(source).__name__} is no prompt source; give a path or a DataFrame")
-    first = next(blocks, None) or Block([], {})
-    name = text_column_of(first, text_column, f"{source}" if isinstance(source, str | Path) else "the DataFrame")
-    if name is None:  # one column under no known name: a list of texts without header
-        yield from _headless(blocks, first, format)
-        return
-    yield from _tabulated(chain([first], blocks), format, name, mapping)
-
-
-def _checked_columns(columns: Mapping[str, str] | None) -> dict[str, str]:
-    for role in columns or {}:
+    mapping = dict(columns or {})
+    for role in mapping:
         if role not in ROLES:
             raise ParameterError(f"columns has no {role!r}.{did_you_mean(role, ROLES)} Known: {', '.join(ROLES)}")
-    return dict(columns or {})
+    format = format_of(source, format)
+    header = not isinstance(text_column, int)
+    rows = read_rows(source, format, header=header)
+    chunk = list(islice(rows, CHUNK))
+    names = _names_in(chunk)
+    text = _text_column("the DataFrame" if format == "frame" else source, names, chunk, text_column)
+    for name in mapping.values():
+        if name not in names:
+            raise SourceError(f"no column is called {name!r}.{did_you_mean(name, names)} There are: {', '.join(names)}")
+    if text is None:  # a single column under no known name: a list of texts, in a table without header
+        text, mapping = names[0], {}
+        if header and format in TABLES:
+            text, rows = "0", read_rows(source, format, header=False)
+            chunk = list(islice(rows, CHUNK))
+    while True:
+        yield _sorted_out(chunk, text, mapping)
+        if not (chunk := list(islice(rows, CHUNK))):
+            return
 
 
-def format_of(path: Path) -> str:
-    """Return the format that a file's or folder's name tells, else its first bytes."""
-    if path.is_dir():
-        return "folder"
-    known = SUFFIXES.get(path.suffix.lower())
-    if known:
-        return known
-    with path.open("rb") as file:
-        head = file.read(8)
-    if head.startswith(b"\x89PNG"):
-        return "png"
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    if head.startswith(b"PK"):
-        return "excel"
-    encoding_of(path)  # refuses binary files
-    return "jsonl" if is_json_lines(path) else "txt"
+def read_rows(source: str | Path | pd.DataFrame, format: str | None = None, *, header: bool = True) -> Iterator[Row]:
+    """Return a reader of any source's rows as they stand; without `header` a table's columns are "0", "1", …
 
-
-def _blocks_of(path: Path, format: str, text_column: str | int | None) -> Iterator[Block]:
+    Raises:
+        SourceError: there is no such file, or it is nothing that can be read.
+        ParameterError: `format` is unknown.
+    """
+    format = format_of(source, format)
+    if format == "frame":
+        return read_frame(source)
+    path = Path(source)
+    if format in benchmarks.NAMES:
+        return benchmarks.read(format, path)
     if format == "folder":
-        pictures, refused = files_below(path, "*.png") if path.is_dir() else ([], [])
+        pictures, refused = files_below(path, "*.png")
         return read_pictures(path, pictures, refused) if pictures else read_text_folder(path)
     if path.is_dir():
         raise SourceError(f"{path} is a folder; name a file in it, or a benchmark: {', '.join(benchmarks.NAMES)}")
-    readers = {
-        "txt": lambda: read_lines(path),
-        "csv": lambda: read_delimited(path, ",", header=not isinstance(text_column, int)),
-        "tsv": lambda: read_delimited(path, "\t", header=not isinstance(text_column, int)),
-        "excel": lambda: read_excel(path),
-        "json": lambda: read_json(path),
-        "jsonl": lambda: read_json_lines(path),
-        "parquet": lambda: read_parquet(path),
-        "png": lambda: read_pictures(path, [path]),
-    }
-    if format not in readers:
-        known = [*FORMATS[:-1], *benchmarks.NAMES]
+    if format == "png":
+        return read_pictures(path, [path])
+    return READERS[format](path, header=header) if format in TABLES else READERS[format](path)
+
+
+def format_of(source: str | Path | pd.DataFrame, format: str | None = None) -> str:
+    """Return the `format` given, else what a file's name tells, else its first bytes; "frame" for a DataFrame.
+
+    Raises:
+        SourceError: there is no such file, or it is nothing that can be read.
+        ParameterError: `format` is unknown.
+    """
+    if hasattr(source, "itertuples"):
+        return "frame"
+    if not isinstance(source, str | Path):
+        raise SourceError(f"a {type(source).__name__} is no prompt source; give a path or a DataFrame")
+    path = Path(source)
+    if not path.exists():
+        raise SourceError(f"{path} does not exist")
+    known = [*FORMATS, *benchmarks.NAMES]
+    if format is not None and format not in known:
         raise ParameterError(f"no format is called {format!r}.{did_you_mean(format, known)} Known: {', '.join(known)}")
-    return readers[format]()
+    told = format or ("folder" if path.is_dir() else SUFFIXES.get(path.suffix.lower()))
+    return told or _format_inside(path)
 
 
-def text_column_of(block: Block, wanted: str | int | None, source: str) -> str | None:
-    """Return the column of the texts, None for a single column under no known name: texts without a header.
+def _format_inside(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(8)
+    for mark, format in ((b"\x89PNG", "png"), (b"PAR1", "parquet"), (b"PK", "excel")):
+        if head.startswith(mark):
+            return format
+    return "jsonl" if is_json_lines(path) else "txt"
+
+
+def _names_in(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows if not isinstance(row, BadRow) for name in row[1]))
+
+
+def _text_column(source: Any, names: list[str], rows: Sequence[Row], wanted: str | int | None) -> str | None:
+    """Return the column of the texts, None for a single column under no known name.
 
     Raises:
         SourceError: there is none of the wanted name, or none can be told.
     """
-    names = list(block.columns)
+    if not names:
+        if rows:
+            raise SourceError(f"{source} has no readable row: row {rows[0].row}: {rows[0].reason}")
+        raise SourceError(f"{source} has no rows")
     if wanted is not None:
         name = str(wanted)
         if name not in names:
             raise SourceError(f"{source} has no column {name!r}.{did_you_mean(name, names)} It has: {', '.join(names)}")
         return name
     lower = {name.lower(): name for name in reversed(names)}
-    for known in TEXT_NAMES:
-        if known in lower:
-            return lower[known]
-    if len(names) == 1:
-        return None
-    if not names:
-        if block.bad:
-            raise SourceError(f"{source} has no readable row: row {block.bad[0].row}: {block.bad[0].reason}")
-        raise SourceError(f"{source} has no rows")
-    raise SourceError(
-        f"no column of {source} is known to hold the texts; it has: {', '.join(names[:30])}. Give text_column=…"
-        " (a number, from 0, where there is no header)"
-    )
+    known = next((lower[name] for name in TEXT_NAMES if name in lower), None)
+    if known is None and len(names) > 1:
+        raise SourceError(
+            f"no column of {source} is known to hold the texts; it has: {', '.join(names[:30])}. Give text_column=…"
+            " (a number, from 0, where there is no header)"
+        )
+    return known
 
 
-def _headless(blocks: Iterator[Block], first: Block, format: str) -> Iterator[SourceRows]:
-    """Read a table of one column without header, whose first text was taken for the column's name."""
-    name = next(iter(first.columns))
-    head = Block([1], {name: [name]}) if format in ("csv", "tsv", "excel") else Block([], {name: []})
-    yield from _tabulated(chain([_joined(head, first, name)], blocks), format, name, {})
-
-
-def _joined(head: Block, block: Block, name: str) -> Block:
-    return Block([*head.rows, *block.rows], {name: [*head.columns[name], *block.columns[name]]}, block.bad, block.blank)
-
-
-def _tabulated(
-    blocks: Iterator[Block], format: str, text_column: str, mapping: Mapping[str, str]
-) -> Iterator[SourceRows]:
-    """Keep of each block the rows with a usable text, and of its columns those that have a role."""
-    for block in blocks:
-        roles = columns_of_roles(block, text_column, mapping)
-        texts = block.columns.get(text_column) or [None] * len(block.rows)
-        reasons = {i: reason for i, text in enumerate(texts) if (reason := why_unusable(text))}
-        taken = {role: block.columns[name] for role, name in roles.items()}
-        if "parameters" in taken:
-            taken["parameters"] = _parameters(taken["parameters"], reasons)
-        if "model" in taken:
-            taken["model"] = [None if is_missing(value) or value == "" else value for value in taken["model"]]
-        yield _rows(block, texts, taken, reasons, format, text_column)
-
-
-def _rows(
-    block: Block, texts: list[Any], taken: dict[str, list[Any]], reasons: dict[int, str], format: str, text_column: str
-) -> SourceRows:
+def _sorted_out(rows: Sequence[Row], text_column: str, mapping: Mapping[str, str]) -> SourceRows:
+    """Keep of the rows those with a usable text, and of their columns those that have a role."""
     import pandas as pd
 
-    data: dict[str, Any] = {"text": texts, "row": list(block.rows), **taken}
-    bad = list(block.bad)
-    if reasons:
-        files = taken.get("file")
-        bad += [
-            BadRow(block.rows[i], reason, excerpt("" if texts[i] is None else texts[i]), files[i] if files else "")
-            for i, reason in reasons.items()
-        ]
-        data = {name: [v for i, v in enumerate(values) if i not in reasons] for name, values in data.items()}
-    frame = pd.DataFrame(
-        {name: pd.Series(values, dtype=int if name == "row" else object) for name, values in data.items()}
-    )
-    return SourceRows(frame, sorted(bad, key=lambda row: (row.file, row.row)), format, text_column, block.blank)
-
-
-def columns_of_roles(block: Block, text_column: str, mapping: Mapping[str, str]) -> dict[str, str]:
-    """Return which column has which role: as named by the caller, else by the columns' own names."""
-    roles = {}
-    for role in (*ROLES, "file", "elements"):
-        if role in mapping:
-            if mapping[role] not in block.columns:
-                names = list(block.columns)
-                hint = did_you_mean(mapping[role], names)
-                raise SourceError(f"no column is called {mapping[role]!r}.{hint} There are: {', '.join(names)}")
-            roles[role] = mapping[role]
+    roles = {"text": text_column, **_roles(_names_in(rows), text_column, mapping)}
+    good: dict[str, list[Any]] = {name: [] for name in ("text", "row", *roles)}
+    bad = []
+    for row in rows:
+        if isinstance(row, BadRow):
+            bad.append(row)
             continue
-        own = ID_NAMES if role == "id" else (role,)
-        name = next((name for name in own if name in block.columns and name != text_column), None)
+        number, record = row
+        taken = {role: record.get(name) for role, name in roles.items()}
+        reason = why_unusable(taken["text"])
+        if not reason and "parameters" in taken:
+            taken["parameters"], reason = _parameters(taken["parameters"])
+        if reason:
+            text = "" if taken["text"] is None else taken["text"]
+            bad.append(BadRow(number, reason, excerpt(text), taken.get("file") or ""))
+            continue
+        if "model" in taken and (is_missing(taken["model"]) or taken["model"] == ""):
+            taken["model"] = None
+        for role, value in (("row", number), *taken.items()):
+            good[role].append(value)
+    return SourceRows(pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in good.items()}), bad)
+
+
+def _roles(names: Sequence[str], text_column: str, mapping: Mapping[str, str]) -> dict[str, str]:
+    """Return which column has which role: as named by the caller, else by the columns' own names."""
+    roles = dict(mapping)
+    for role in (*ROLES, "file", "elements"):
+        usual = ID_NAMES if role == "id" else (role,)
+        name = next((name for name in usual if name in names and name != text_column), None)
         if name is not None:
-            roles[role] = name
+            roles.setdefault(role, name)
     return roles
 
 
-def _parameters(values: list[Any], reasons: dict[int, str]) -> list[dict[str, Any]]:
-    """Return each cell as a dict; a cell that is no JSON object makes its row bad."""
-    result: list[dict[str, Any]] = []
-    for i, value in enumerate(values):
-        if isinstance(value, str) and value.strip():
-            try:
-                value = json.loads(value)
-            except (ValueError, RecursionError) as error:
-                reasons.setdefault(i, f"its parameters are not valid JSON: {error}")
-        empty = value is None or value != value or value == ""
-        if not empty and not isinstance(value, dict):
-            reasons.setdefault(i, "its parameters are no JSON object")
-        result.append(value if isinstance(value, dict) else {})
-    return result
+def _parameters(cell: Any) -> tuple[dict[str, Any], str | None]:
+    """Return a cell as parameters, or why it holds none."""
+    if is_missing(cell) or (isinstance(cell, str) and not cell.strip()):
+        return {}, None
+    if isinstance(cell, str):
+        try:
+            cell = json.loads(cell)
+        except (ValueError, RecursionError) as error:
+            return {}, f"its parameters are not valid JSON: {error}"
+    if not isinstance(cell, dict):
+        return {}, "its parameters are no JSON object"
+    try:
+        canonical_json(cell).encode()
+    except UnicodeEncodeError:
+        return {}, "its parameters have half a surrogate pair in them"
+    return cell, None

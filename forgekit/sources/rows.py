@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,45 +20,29 @@ class BadRow:
 
     row: int
     reason: str
-    raw: str  # the beginning of the row as it stands
+    raw: str = ""  # the beginning of the row as it stands
     file: str = ""  # where a folder was read
+
+
+# What a reader yields: a row's number and what it says, by column; or why it cannot be read at all.
+Row = tuple[int, dict[str, Any]] | BadRow
 
 
 @dataclass(frozen=True)
 class SourceRows:
-    """A source, or one chunk of it.
+    """A source, or one chunk of it: every row is in `frame` or in `bad`; empty lines of text files are no rows.
 
     `frame` always has the columns text (as it stands) and row (line or row number from 1), and where the source has them
-    file, id, category, model, parameters (dict) and elements (annotation in the form of design §4). `blank` counts empty
-    lines of text files, which are no rows. Every row of the source is in `frame` or in `bad`.
+    file, id, category, model, parameters (dict) and elements (annotation in the form of `scenes.elements`).
     """
 
     frame: pd.DataFrame
     bad: list[BadRow]
-    format: str
-    text_column: str
-    blank: int = 0
 
     @property
     def total(self) -> int:
         """How many rows the source has, good and bad."""
         return len(self.frame) + len(self.bad)
-
-
-@dataclass
-class Block:
-    """Some rows as a reader hands them over: equally long columns, and the rows it could not read at all."""
-
-    rows: Sequence[int]
-    columns: dict[str, list[Any]]
-    bad: list[BadRow] = field(default_factory=list)
-    blank: int = 0
-
-
-def records_to_columns(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Turn records into columns; a key that a record lacks is None there."""
-    names = dict.fromkeys(name for record in records for name in record)
-    return {str(name): [record.get(name) for record in records] for name in names}
 
 
 def is_missing(value: Any) -> bool:
@@ -71,22 +54,17 @@ def is_missing(value: Any) -> bool:
 
 def why_unusable(text: Any) -> str | None:
     """Return why `text` cannot be a scene text, or None where it can."""
-    if type(text) is not str:
-        if text is None or text != text:  # NaN
-            return "the text is empty"
-        return f"the text is a {type(text).__name__}, not text"
-    if not text or text.isspace():
+    if is_missing(text):
         return "the text is empty"
-    if text.isascii():
-        if "\0" in text:
-            return "the text has a NUL character in it"
-        return (
-            f"a spreadsheet error value, {text.strip()}"
-            if text[0] == "#" and text.strip() in SPREADSHEET_ERRORS
-            else None
-        )
+    if type(text) is not str:
+        return f"the text is a {type(text).__name__}, not text"
+    stripped = text.strip()
+    if not stripped:
+        return "the text is empty"
     if "\0" in text:
         return "the text has a NUL character in it"
+    if stripped in SPREADSHEET_ERRORS:
+        return f"a spreadsheet error value, {stripped}"
     try:
         text.encode()
     except UnicodeEncodeError:

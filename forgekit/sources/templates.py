@@ -1,13 +1,17 @@
-"""Templates: one text with choices in it stands for many scene texts.
+"""Templates: one text with choices in it stands for many scene texts. The grammar is that of dynamicprompts.
 
     {red|blue}              one of them; an empty choice is allowed: {very |}big
-    {2$$a|b|c}              two different ones, in the order given, joined by ", "
+    {3::red|1::blue}        red is drawn three times as often; among all expansions each is there once
+    {2$$a|b|c}              two different ones in any order, joined by ", "; of fewer choices all
     {1-2$$ and $$a|b|c}     one or two, joined by " and "
-    __colors__              a line of colors.txt in the wildcard folder; __animals/birds__ of animals/birds.txt
-    \\{ \\| \\} \\_           the character itself
+    {2$$__colors__}         two different lines of a file
+    ${c=!{red|blue}} ${c}   a variable: the same colour wherever ${c} stands; without "!" chosen anew each time
+    __colors__              a line of colors.txt in the wildcard folder; __animals/*__ of any file in animals/
+    \\{ \\| \\} \\_ \\$ \\%        the character itself
 
-Choices and wildcard lines may hold templates. Every template stands for a numbered list of expansions, so an expansion
-depends on the template (and its wildcard files), the seed and its number alone, never on other rows or their order.
+Wildcard files are .txt (a value a line, # begins a comment, "3::red" has a weight), .yaml or .json. Choices and their
+values may hold templates. What a template expands to depends on it, its wildcard files and the seed alone, never on
+other rows or their order. Nothing in a template is run as code.
 """
 
 from __future__ import annotations
@@ -16,10 +20,24 @@ import hashlib
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import is_dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from dynamicprompts.commands import Command, LiteralCommand, SequenceCommand, WildcardCommand
+from dynamicprompts.commands.variable_commands import VariableAssignmentCommand
+from dynamicprompts.enums import SamplingMethod
+from dynamicprompts.parser.parse import parse
+from dynamicprompts.samplers import CombinatorialSampler, RandomSampler, Sampler
+from dynamicprompts.sampling_context import SamplingContext
+from dynamicprompts.wildcards import WildcardManager
+from dynamicprompts.wildcards.collection.list import ListWildcardCollection
+from dynamicprompts.wildcards.collection.structured import parse_structured_file
+from dynamicprompts.wildcards.item import WildcardItem
+from dynamicprompts.wildcards.values import WildcardValues
+from pyparsing import ParseBaseException
 
 from forgekit.errors import ParameterError, did_you_mean
 from forgekit.sources.files import files_below
@@ -28,8 +46,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_EXPANSIONS = 100_000
-TOKEN = re.compile(r"\\[{}|_$\\]|__(?P<wildcard>[^\W_](?:[\w\-/]*[^\W_])?)__|[{}|]")
-AMOUNT = re.compile(r"^\s*(?P<low>\d+)(?:-(?P<high>\d+))?\$\$(?:(?P<separator>[^{}|$]*)\$\$)?")
+MOST_STEPS = 200_000  # of the enumeration without finding anything new: some 5 s
+PATIENCE = 20  # draws for each expansion that is wanted
+MARK = re.compile(r"\{|__[^\s_](?:\S*?[^\s_])?__")
+# What dynamicprompts would take for a comment, a command or white space is hidden from it as Unicode's noncharacters.
+HIDE = {ord(char): 0xFDD0 + number for number, char in enumerate("{}|_$%#/\\\t")}
+SHOW = {hidden: char for char, hidden in HIDE.items()}
+TEXT = re.compile(r"\\([{}|_$%#\\])|#|\t|//|/\*|%(?!\{)|(?<!\$)\$(?![${])")
+NO_SEPARATOR = re.compile(r"(\{\s*[~!@]?\s*(?:\d+-\d*|-?\d+)\$\$)(?![^{}$]*\$\$)")
+WEIGHT = re.compile(r"(\d+(?:\.\d+)?)::(.*)")
 
 
 def expand(
@@ -41,23 +66,13 @@ def expand(
 ) -> list[str]:
     """Return all expansions of `template`, or `n` different ones drawn by `seed`, in the order drawn.
 
-    Where there are no more than `n`, all are returned in their own order. `wildcards` is a folder of .txt files (a value
-    a line, # begins a comment) or a mapping of names to values.
+    Where there are no more than `n`, all are returned in their own order. A text without choices is returned as it
+    stands. `wildcards` is a folder of wildcard files or a mapping of names to values.
 
     Raises:
         ParameterError: a brace without its other half, an unknown or circular wildcard, or more than 100,000 expansions.
     """
-    try:
-        tree = _Parser(template, _Wildcards(wildcards)).parse()
-    except RecursionError as error:
-        raise ParameterError(f"{template[:80]!r}… is nested too deep") from error
-    if n is None or n >= tree.count:
-        if tree.count > MOST_EXPANSIONS:
-            raise ParameterError(f"{template!r} has {tree.count:,} expansions; give n, at most {MOST_EXPANSIONS:,}")
-        return [tree.pick(number) for number in range(tree.count)]
-    if not 0 < n <= MOST_EXPANSIONS:
-        raise ParameterError(f"n is {n}; draw 1 to {MOST_EXPANSIONS:,}")
-    return [tree.pick(number) for number in _draw(tree.count, n, f"{seed}\0{template}")]
+    return _expand(template, n, seed, _Wildcards(wildcards))
 
 
 def expand_rows(
@@ -76,7 +91,7 @@ def expand_rows(
     texts, positions = [], []
     for position, (row, template) in enumerate(zip(frame["row"], frame["text"], strict=True)):
         try:
-            found = expand(template, n=n, seed=seed, wildcards=values.lines)
+            found = _expand(template, n, seed, values)
         except ParameterError as error:
             raise ParameterError(f"row {row}: {error}") from error
         texts += found
@@ -85,193 +100,176 @@ def expand_rows(
     return expanded.assign(template=expanded["text"], text=texts)
 
 
-def is_template(text: str) -> bool:
-    """Say whether `text` has a choice or a wildcard in it."""
-    return any(match[0] == "{" or match["wildcard"] for match in TOKEN.finditer(text))
+def _expand(template: str, n: int | None, seed: int, wildcards: _Wildcards) -> list[str]:
+    if n is not None and not 0 < n <= MOST_EXPANSIONS:
+        raise ParameterError(f"n is {n}; draw 1 to {MOST_EXPANSIONS:,}")
+    hidden = _hidden(template)
+    if not MARK.search(hidden):
+        return [hidden.translate(SHOW)]
+    try:
+        command = parse(hidden)
+        wildcards.check(command)
+        found = _draw(command, n, f"{seed}\0{template}", wildcards)
+    except ParseBaseException as error:
+        rest = hidden[error.loc :].translate(SHOW)
+        raise ParameterError(
+            f"{template!r} cannot be read from {rest[:20]!r} on; write \\{{ or \\_ for the character itself"
+        ) from error
+    except RecursionError as error:
+        raise ParameterError(f"{template[:80]!r}… is nested too deep") from error
+    except RuntimeError:  # dynamicprompts found nothing to go on with
+        found = []
+    except (ParameterError, KeyError, ValueError) as error:
+        raise ParameterError(f"{template!r} cannot be expanded: {error.args[0]}") from error
+    if not found:
+        raise ParameterError(f"{template!r} has no expansion: its choices are alike, or it only sets a variable")
+    return found
 
 
-def _draw(count: int, n: int, key: str) -> list[int]:
-    """Return `n` different numbers below `count`, which may be larger than a machine word."""
+def _draw(command: Command, n: int | None, key: str, wildcards: _Wildcards) -> list[str]:
+    """Return all expansions of a parsed template, or `n` of them drawn by `key`."""
+    most = n or MOST_EXPANSIONS
+    sampler = _Enumeration()
+    enumeration = _Context(SamplingMethod.COMBINATORIAL, wildcards, {SamplingMethod.COMBINATORIAL: sampler})
+    everything: dict[str, None] = {}
+    for result in enumeration.sample_prompts(command):
+        if result.text.translate(SHOW) not in everything:
+            everything[result.text.translate(SHOW)] = None
+            sampler.steps = 0
+        if len(everything) > most:
+            break
+    if len(everything) <= most:
+        return list(everything)
+    if n is None:
+        raise ParameterError(f"it has more than {most:,} expansions; give n, at most {most:,}")
     rng = random.Random(int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()))
-    if count <= 1_000_000:
-        return rng.sample(range(count), n)
-    drawn: dict[int, None] = {}
-    while len(drawn) < n:
-        drawn[rng.randrange(count)] = None
-    return list(drawn)
+    chance = _Context(SamplingMethod.RANDOM, wildcards, {SamplingMethod.RANDOM: RandomSampler()}, rand=rng)
+    drawn: dict[str, None] = {}
+    for _ in range(PATIENCE * n):
+        drawn.update((result.text.translate(SHOW), None) for result in chance.sample_prompts(command, 1))
+        if len(drawn) == n:
+            break
+    return list(islice(drawn | everything, n))  # those that are hardly ever drawn are taken in order
 
 
-@dataclass(frozen=True)
-class _Text:
-    text: str
-    count: int = 1
+class _Context(SamplingContext):
+    """What a sampler works in. Whether choices are drawn or enumerated is not for a template to say: {@a|b} is {a|b}."""
 
-    def pick(self, number: int) -> str:
-        return self.text
+    def get_sampler_and_context(self, command: Command) -> tuple[Sampler, SamplingContext]:
+        return self.default_sampler, self
 
-
-@dataclass(frozen=True)
-class _Sequence:
-    parts: tuple[_Text | _Choice | _Sequence, ...]
-
-    @cached_property
-    def count(self) -> int:
-        product = 1
-        for part in self.parts:
-            product *= part.count
-        return product
-
-    def pick(self, number: int) -> str:
-        words = []
-        for part in reversed(self.parts):
-            number, own = divmod(number, part.count)
-            words.append(part.pick(own))
-        return "".join(reversed(words))
+    def get_effective_sampling_method(self, command: Command) -> SamplingMethod:
+        return self.default_sampling_method
 
 
-@dataclass(frozen=True)
-class _Choice:
-    options: tuple[_Sequence, ...]
-    low: int = 1
-    high: int = 1
-    separator: str = ", "
+class _Enumeration(CombinatorialSampler):
+    """All combinations. A variable that is set once ("=!") has each of its values in turn; too long a search ends."""
 
-    @cached_property
-    def ways(self) -> list[list[int]]:
-        """ways[i][k]: how many expansions choose k of the options from i on."""
-        table = [[1] + [0] * self.high]
-        for option in reversed(self.options):
-            after = table[-1]
-            table.append([after[k] + (option.count * after[k - 1] if k else 0) for k in range(self.high + 1)])
-        return table[::-1]
+    steps = 0  # since something new was found
 
-    @cached_property
-    def count(self) -> int:
-        return sum(self.ways[0][self.low :])
+    def generator_from_command(self, command: Command, context: SamplingContext) -> Iterator[Any]:
+        self.steps += 1
+        if self.steps > MOST_STEPS:
+            raise ParameterError("it takes too long to find its expansions; choose among fewer, or fewer of them")
+        return super().generator_from_command(command, context)
 
-    def pick(self, number: int) -> str:
-        amount = self.low
-        while number >= self.ways[0][amount]:
-            number -= self.ways[0][amount]
-            amount += 1
-        words = []
-        for i, option in enumerate(self.options):
-            if not amount:
-                break
-            rest = self.ways[i + 1][amount - 1]
-            if number < option.count * rest:  # this option is chosen
-                own, number = divmod(number, rest)
-                words.append(option.pick(own))
-                amount -= 1
-            else:
-                number -= option.count * rest
-        return self.separator.join(words)
+    def _get_sequence(self, command: SequenceCommand, context: SamplingContext) -> Iterator[Any]:
+        for place, token in enumerate(command.tokens):
+            if isinstance(token, VariableAssignmentCommand) and token.immediate:
+                for value in context.generator_from_command(token.value):
+                    given = replace(token, value=LiteralCommand(value.text), immediate=False)
+                    tokens = [*command.tokens[:place], given, *command.tokens[place + 1 :]]
+                    yield from self._get_sequence(replace(command, tokens=tokens), context)
+                return
+        yield from super()._get_sequence(command, context)
 
 
-class _Wildcards:
-    """The values of each wildcard, read from its file on first use."""
+class _Values(WildcardValues):
+    """A wildcard's values. Where all are taken, or several different ones, each is there once, whatever its weight."""
+
+    def iterate_string_values_weighted(self) -> Iterator[str]:
+        return iter(self.string_values)
+
+
+class _Wildcards(WildcardManager):
+    """The values of each wildcard, in the order of their files."""
 
     def __init__(self, source: str | Path | Mapping[str, Sequence[str]] | None) -> None:
-        self.folder = Path(source) if isinstance(source, str | Path) else None
-        self.lines: dict[str, Sequence[str]] = dict(source) if isinstance(source, Mapping) else {}
-        if self.folder is not None:
-            if not self.folder.is_dir():
-                raise ParameterError(f"{self.folder} is no folder of wildcard files")
-            paths, refused = files_below(self.folder, "*.txt")
-            if refused:
-                raise ParameterError(f"wildcard file {refused[0].file} of {self.folder}: {refused[0].reason}")
-            for path in paths:
-                name = path.relative_to(self.folder).with_suffix("").as_posix()
-                self.lines[name] = _values_in(path)
+        found = _values_below(Path(source)) if isinstance(source, str | Path) else dict(source or {})
+        collections = {name: ListWildcardCollection([_item(value) for value in found[name]]) for name in found}
+        super().__init__(root_map={"": [collections]})
+        self.sort_wildcards = False
+        self.checked: set[str] = set()
 
-    def values(self, name: str, template: str) -> Sequence[str]:
-        if name not in self.lines:
-            known = ", ".join(sorted(self.lines)) or "none; give wildcards=FOLDER"
-            hint = did_you_mean(name, self.lines)
-            raise ParameterError(f"no wildcard is called {name!r} in {template!r}.{hint} Known: {known}")
-        if not self.lines[name]:
+    def get_values(self, wildcard: str) -> WildcardValues:
+        """Return the values of all wildcards that the name or pattern fits."""
+        name = wildcard.translate(SHOW)
+        known = sorted(self.get_collection_names())
+        values = super().get_values(name) if ".." not in name else ()
+        if values:
+            return _Values(values.items)
+        if name in known:
             raise ParameterError(f"wildcard {name!r} has no values; put one on each line of {name}.txt")
-        return self.lines[name]
+        hint = did_you_mean(name, known)
+        there = ", ".join(known) or "none; give wildcards=FOLDER"
+        raise ParameterError(f"no wildcard is called {name!r}, there is no {name}.txt.{hint} Known: {there}")
+
+    def check(self, command: Command, within: tuple[str, ...] = ()) -> None:
+        """Refuse what names a wildcard that is not there or that contains itself, drawn or not.
+
+        A name that is put together by choices is looked up when it is drawn.
+        """
+        for name in _names_in(command):
+            if name in within:
+                raise ParameterError(f"wildcard {name!r} contains itself: {' > '.join([*within, name])}")
+            if name not in self.checked:
+                for value in self.get_values(name).string_values:
+                    if self.wildcard_wrap in value:
+                        self.check(parse(value), (*within, name))
+                self.checked.add(name)
 
 
-def _values_in(path: Path) -> list[str]:
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeError) as error:
-        raise ParameterError(f"wildcard file {path} cannot be read as UTF-8 text: {error}") from error
-    return [line for line in lines if _is_value(line)]
+def _names_in(part: Any) -> Iterator[str]:
+    """Yield the names of the wildcards anywhere in a parsed template."""
+    if isinstance(part, WildcardCommand) and isinstance(part.wildcard, str):
+        yield part.wildcard
+    parts = vars(part) if is_dataclass(part) else part
+    if isinstance(parts, dict | list):
+        for inner in parts.values() if isinstance(parts, dict) else parts:
+            yield from _names_in(inner)
 
 
-def _is_value(line: str) -> bool:
-    return bool(line.strip()) and not line.lstrip().startswith("#")
+def _values_below(folder: Path) -> dict[str, Sequence[str | WildcardItem]]:
+    """Read the wildcard files of a folder: name → values."""
+    if not folder.is_dir():
+        raise ParameterError(f"{folder} is no folder of wildcard files")
+    values: dict[str, Sequence[str | WildcardItem]] = {}
+    for pattern in ("*.txt", "*.yaml", "*.json"):
+        paths, refused = files_below(folder, pattern)
+        if refused:
+            raise ParameterError(f"wildcard file {refused[0].file} of {folder}: {refused[0].reason}")
+        for path in paths:
+            place = path.relative_to(folder)
+            try:
+                if path.suffix == ".txt":
+                    lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+                    values[place.with_suffix("").as_posix()] = [line for line in lines if line[:1] not in ("", "#")]
+                else:
+                    for name, collection in parse_structured_file(path):
+                        values[(place.parent / name).as_posix()] = list(collection.get_values())
+            except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+                raise ParameterError(f"wildcard file {path} cannot be read: {error}") from error
+    return values
 
 
-class _Parser:
-    """Reads one template into a tree of texts and choices."""
+def _item(value: str | WildcardItem) -> WildcardItem:
+    if isinstance(value, WildcardItem):
+        return WildcardItem(_hidden(value.content), value.weight)
+    weighted = WEIGHT.fullmatch(value)
+    return WildcardItem(_hidden(weighted[2]), float(weighted[1])) if weighted else WildcardItem(_hidden(value))
 
-    def __init__(self, template: str, wildcards: _Wildcards, within: tuple[str, ...] = ()) -> None:
-        self.template, self.wildcards, self.within = template, wildcards, within
-        self.tokens = self._tokens()
 
-    def parse(self) -> _Sequence:
-        sequence, end = self._sequence(inside=False)
-        if end:
-            raise ParameterError(f"{self.template!r} has a '}}' without its '{{'; write \\}} for the character itself")
-        return sequence
-
-    def _tokens(self) -> Iterator[tuple[str, str]]:
-        """Yield ("text", …), ("wildcard", name) and the marks "{", "|", "}"."""
-        position = 0
-        for match in TOKEN.finditer(self.template):
-            if match.start() > position:
-                yield "text", self.template[position : match.start()]
-            token = match[0]
-            if token[0] == "\\":
-                yield "escaped", token[1]
-            elif match["wildcard"]:
-                yield "wildcard", match["wildcard"]
-            else:
-                yield token, token
-            position = match.end()
-        if position < len(self.template):
-            yield "text", self.template[position:]
-
-    def _sequence(self, *, inside: bool) -> tuple[_Sequence, str]:
-        """Read up to the "|" or "}" that ends it, or the end of the template; "|" outside braces is text."""
-        parts: list[_Text | _Choice | _Sequence] = []
-        for kind, token in self.tokens:
-            if kind == "}" or (kind == "|" and inside):
-                return _Sequence(tuple(parts)), kind
-            if kind == "{":
-                parts.append(self._choice())
-            elif kind == "wildcard":
-                parts.append(self._wildcard(token))
-            else:
-                parts.append(_Text(token))
-        if inside:
-            raise ParameterError(f"{self.template!r} has a '{{' without its '}}'; write \\{{ for the character itself")
-        return _Sequence(tuple(parts)), ""
-
-    def _wildcard(self, name: str) -> _Choice:
-        if name in self.within:
-            raise ParameterError(f"wildcard {name!r} contains itself: {' > '.join([*self.within, name])}")
-        values = self.wildcards.values(name, self.template)
-        within = (*self.within, name)
-        return _Choice(tuple(_Parser(value, self.wildcards, within).parse() for value in values))
-
-    def _choice(self) -> _Choice:
-        options = []
-        end = "|"
-        while end == "|":
-            option, end = self._sequence(inside=True)
-            options.append(option)
-        first = options[0].parts[0] if options[0].parts else None
-        amount = AMOUNT.match(first.text) if isinstance(first, _Text) else None
-        if not (amount and isinstance(first, _Text)):
-            return _Choice(tuple(options))
-        low, high = int(amount["low"]), int(amount["high"] or amount["low"])
-        if not 0 <= low <= high <= len(options):
-            raise ParameterError(f"{self.template!r} asks for {amount[0][:-2]} of {len(options)} choices")
-        options[0] = _Sequence((_Text(first.text[amount.end() :]), *options[0].parts[1:]))
-        separator = ", " if amount["separator"] is None else amount["separator"]
-        return _Choice(tuple(options), low, high, separator)
+def _hidden(text: str) -> str:
+    """Return a text with all hidden that is no template in it, and ", " where it names no separator."""
+    hidden = TEXT.sub(lambda match: (match[1] or match[0]).translate(HIDE), text)
+    return NO_SEPARATOR.sub(r"\1, $$", hidden)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,17 +11,16 @@ from forgekit.errors import ParameterError
 from forgekit.models import load_model
 from forgekit.models.naming import why_refused
 from forgekit.progress import StageReport, running
-from forgekit.sources import BENCHMARK_NAMES, BadRow, PlainLines, expand_rows, plain_lines, read_chunks
+from forgekit.sources import BENCHMARK_NAMES, BadRow, expand_rows, read_chunks
 from forgekit.sources.rows import excerpt
 from forgekit.stages.calls import Call
-from forgekit.stages.intake import Commons, chunk_table, find_fresh, first_prompts, insert_fresh, take, take_lines
+from forgekit.stages.intake import Intake
 from forgekit.store import Store
 from forgekit.store.names import check_name
 from forgekit.store.rows import insert_rows
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
 SHOWN_ROWS = 5
 LISTED_BAD_ROWS = 1000  # in api_logs; the report holds them all
@@ -78,22 +76,29 @@ def import_prompts(
     load_model("image_generator", model)
     if expand is not None and expand < 0:
         raise ParameterError(f"expand is {expand}; give how many expansions of each template to draw, 0 for all")
-    origin = _origin(source, format)
-    gathered = _Gathered(Commons(model, experiment, dict(parameters or {})), origin)
-    plan = _Plan("draft" if draft else "imported", experiment, dry_run)
+    intake = Intake(model, experiment, dict(parameters or {}), _origin(source, format))
+    bad: list[BadRow] = []
     with running("import", total=0, unit="row") as (report, bar):
-        if expand is None and wildcards is None:
-            lines = plain_lines(source, format=format, text_column=text_column, columns=columns)
-            if lines and _store(store, report, gathered, plan, lines):
-                return report
         for chunk in read_chunks(source, format=format, text_column=text_column, columns=columns):
             frame, refused = _permitted(chunk.frame)
             if expand is not None or wildcards is not None:
                 frame = expand_rows(frame, n=expand or None, seed=seed, wildcards=wildcards)
-            gathered.add({name: frame[name].tolist() for name in frame.columns})
-            gathered.bad += [*chunk.bad, *refused]
+            intake.add(frame)
+            bad += [*chunk.bad, *refused]
             bar.update(chunk.total)
-        _store(store, report, gathered, plan)
+        with store.transaction() as con:
+            new, known = intake.store(con, status="" if dry_run else "draft" if draft else "imported")
+            if not dry_run:
+                insert_rows(con, "api_logs", [_log_row(intake, bad, new)])
+        report.done = 0 if dry_run else new
+        if dry_run:
+            report.stage = "import (dry run)"
+            report.count("would be new", new)
+            report.notes += [f"{row['model']}: {row['prompt_text']!r}" for row in intake.first(SHOWN_ROWS)]
+        report.failures = {_place(row): f"{row.reason}: {row.raw!r}" for row in bad}
+        report.count("duplicates in the source", intake.rows - new - known)
+        report.count("already stored", known)
+        report.skipped = intake.rows - report.done
     return report
 
 
@@ -118,55 +123,12 @@ def _origin(source: str | Path | pd.DataFrame, format: str | None) -> dict[str, 
     return {**origin, "benchmark": format} if format in BENCHMARK_NAMES else origin
 
 
-@dataclass(frozen=True)
-class _Plan:
-    status: str
-    experiment: str
-    dry_run: bool
-
-
-@dataclass
-class _Gathered:
-    """The rows of a source as Arrow tables (a million rows must not become a million dicts), and the bad ones."""
-
-    commons: Commons
-    origin: dict[str, str]
-    rows: int = 0
-    bad: list[BadRow] = field(default_factory=list)
-    tables: list[pa.Table] = field(default_factory=list)
-
-    def add(self, columns: Mapping[str, list[Any]]) -> None:
-        """Add a chunk of rows."""
-        self.tables.append(chunk_table(columns, self.rows, self.commons, self.origin))
-        self.rows += len(columns["text"])
-
-
-def _store(
-    store: Store, report: StageReport, gathered: _Gathered, plan: _Plan, lines: PlainLines | None = None
-) -> bool:
-    """Write all in one transaction, or only say what would be written; False where `lines` cannot be taken so."""
-    with store.transaction(other_files=lines is not None) as con:
-        if lines is None:
-            take(con, gathered.tables)
-        elif not take_lines(con, lines, gathered.origin):
-            return False
-        counts = find_fresh(con, gathered.commons)
-        if plan.dry_run:
-            report.stage = "import (dry run)"
-            report.count("would be new", counts["prompts"] - counts["known"])
-            report.notes += [f"{model}: {text!r}" for model, text in first_prompts(con, SHOWN_ROWS)]
-        else:
-            report.done = insert_fresh(con, status=plan.status, experiment=plan.experiment)
-            insert_rows(con, "api_logs", [_log_row(gathered, plan, counts["rows"], report.done)])
-    report.failures = {f"{bad.file or 'row'} {bad.row}": f"{bad.reason}: {bad.raw!r}" for bad in gathered.bad}
-    report.count("duplicates in the source", counts["rows"] - counts["prompts"])
-    report.count("already stored", counts["known"])
-    report.skipped = counts["rows"] - report.done
-    return True
-
-
-def _log_row(gathered: _Gathered, plan: _Plan, rows: int, new: int) -> dict[str, Any]:
-    counts = {"rows": rows + len(gathered.bad), "experiment": plan.experiment}
-    call = Call("import", gathered.origin.get("file", "a DataFrame"), counts, response={"new_prompts": new})
-    call.errors = [f"{bad.file or 'row'} {bad.row}: {bad.reason}" for bad in gathered.bad[:LISTED_BAD_ROWS]]
+def _log_row(intake: Intake, bad: list[BadRow], new: int) -> dict[str, Any]:
+    counts = {"rows": intake.rows + len(bad), "experiment": intake.experiment}
+    call = Call("import", intake.origin.get("file", "a DataFrame"), counts, response={"new_prompts": new})
+    call.errors = [f"{_place(row)}: {row.reason}" for row in bad[:LISTED_BAD_ROWS]]
     return call.row()
+
+
+def _place(row: BadRow) -> str:
+    return f"{row.file or 'row'} {row.row}"

@@ -63,15 +63,13 @@ class Store:
         return self.path.parent
 
     @contextmanager
-    def transaction(self, *, other_files: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open for writing; commit at the end of the block, roll back on an error, close either way.
-
-        Only with `other_files` may its SQL read and write files besides the store, views of a stranger's store included.
 
         Raises:
             StoreError: another process has held the file for all of `timeout_s`.
         """
-        with self._open(read_only=False, other_files=other_files) as con:
+        with self._open(read_only=False) as con:
             con.begin()
             try:
                 yield con
@@ -155,8 +153,8 @@ class Store:
         return counts
 
     @contextmanager
-    def _open(self, *, read_only: bool, other_files: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-        con = self._connect(read_only, {} if other_files else ALONE)
+    def _open(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        con = self._connect(read_only)
         try:
             # A misspelt table name must be an error, not whatever Python variable has that name.
             con.execute("set python_enable_replacements = false")
@@ -164,12 +162,12 @@ class Store:
         finally:
             con.close()
 
-    def _connect(self, read_only: bool, config: dict[str, str]) -> duckdb.DuckDBPyConnection:
+    def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
         deadline = time.monotonic() + self.timeout_s
         pause_s = 0.005
         while True:
             try:
-                return duckdb.connect(str(self.path), read_only=read_only, config=config)
+                return duckdb.connect(str(self.path), read_only=read_only, config=ALONE)
             except (duckdb.IOException, duckdb.ConnectionException) as error:
                 busy = "lock" in str(error) or "different configuration" in str(error)
                 if not busy:
