@@ -32,7 +32,7 @@ FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 # A third-party library and the only places that may import it, as path prefixes inside forgekit/.
 HOMES = {
     "duckdb": ("store/",),
-    "filelock": ("store/",),
+    "filelock": ("store/", "batches/run.py"),
     "mlflow": ("tracking/",),
     "papermill": ("batches/", "show/report.py"),
     "torch": ("models/", "mini/"),
