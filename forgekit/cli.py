@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import inspect
 import json
@@ -13,69 +12,116 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
-from forgekit.errors import ForgekitError
-from forgekit.store import Store, open_store
+from cyclopts import App, CycloptsError, Parameter
 
-DEFAULT_STORE = "data/forge.duckdb"
+from forgekit import __version__
+from forgekit.errors import ForgekitError, ParameterError
+
+if TYPE_CHECKING:
+    from forgekit.store import Store
+
+DEFAULT_STORE = Path("data/forge.duckdb")
 WATCH_PAUSE_S = 2.0
 
-# Subcommand -> where its function is. What takes work from a queue can be told to keep watching it.
-STAGES = {
+COMMANDS = {  # each with where its function is defined
     "import": "forgekit.stages.importing:import_prompts",
     "complete": "forgekit.stages.completing:complete_prompts",
     "generate": "forgekit.stages.generating:generate_images",
     "evaluate": "forgekit.stages.evaluating:evaluate_images",
     "refine": "forgekit.stages.refining:refine_prompts",
-    "study": "forgekit.study:study",
-    "track": "forgekit.tracking:track",
+    "study": "forgekit.study.run:study",
+    "track": "forgekit.tracking.mirroring:track",
     "check": "forgekit.store.checking:check",
     "batch": "forgekit.batches.run:run_batch",
     "export": "forgekit.show.export:export_store",
     "report": "forgekit.show.report:write_report",
-    "adherence": "forgekit.trends:overview",
-    "judge-test": "forgekit.judge_tests:judge_test",
-    "calibrate": "forgekit.judge_tests:calibrate",
-    "import-ratings": "forgekit.judge_tests:import_ratings",
+    "adherence": "forgekit.trends.overview:overview",
+    "judge-test": "forgekit.judge_tests.ordering:judge_test",
+    "calibrate": "forgekit.judge_tests.calibration:calibrate",
+    "import-ratings": "forgekit.judge_tests.ratings:import_ratings",
 }
-WATCHABLE = {"complete", "generate", "evaluate", "refine", "track"}
+WATCHABLE = {"complete", "generate", "evaluate", "refine", "track"}  # these take their work from a queue
+
+StoreFile = Annotated[Path, Parameter(help="the store's file")]
+Watch = Annotated[bool, Parameter(help="keep going: take up work as it comes, until interrupted", show_default=False)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 1 where something failed, 2 for bad input."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    name = next((word for word in argv if not word.startswith("-")), None)
-    parser = argparse.ArgumentParser(
-        prog="forgekit", description="Measure and improve how faithfully prompts are drawn."
+    app = App(
+        name="forgekit",
+        help="Measure and improve how faithfully prompts are drawn.",
+        version=__version__,
+        default_parameter=Parameter(negative=()),
+        result_action="return_value",
+        exit_on_error=False,
+        print_error=False,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    functions = {}
-    for command, address in STAGES.items():
-        if command == name:  # only the chosen command's module is loaded
-            functions[command] = function = _function(address)
-            _add_options(
-                commands.add_parser(command, help=_summary(function), description=_summary(function)), function
-            )
-        else:
-            commands.add_parser(command, help=f"see `forgekit {command} --help`", add_help=False)
-    options = vars(parser.parse_args(argv))
-    function = functions[options.pop("command")]
+    for place, (name, address) in enumerate(COMMANDS.items()):
+        app.command(f"{__name__}:{name}", name=name, help=summary(address), sort_key=place)
     try:
-        given = [_store(options)] if "store" in options else []
-        if options.pop("watch", False):
+        return app(argv) or (0 if argv else 2)
+    except (ForgekitError, CycloptsError) as error:
+        named = [word for word in argv[:1] if word in COMMANDS]
+        print(f"{' '.join(['forgekit', *named])}: {error}", file=sys.stderr)
+        return 2
+
+
+def summary(address: str) -> str:
+    """Return the first line of a function's docstring, read from its source: the list of commands loads none of them."""
+    module, _, function = address.partition(":")
+    file = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    return re.search(rf'^def {function}\(.*?"""(.+?)(?:"""|\n)', file.read_text(), re.MULTILINE | re.DOTALL)[1]
+
+
+def __getattr__(name: str) -> Callable[..., int]:
+    """Return a command by its name; cyclopts asks for it when it is called, or its own help is."""
+    if name not in COMMANDS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, function = COMMANDS[name].partition(":")
+    return _command(getattr(importlib.import_module(module), function), watchable=name in WATCHABLE)
+
+
+def _command(function: Callable[..., Any], *, watchable: bool) -> Callable[..., int]:
+    """Return a function as a command: its store is named by a file, its other arguments as a command line can."""
+    parameters = inspect.signature(function).parameters.values()
+    has_store = any(parameter.name == "store" for parameter in parameters)
+
+    def command(*given: Any, store: Path = DEFAULT_STORE, watch: bool = False, **options: Any) -> int:
+        if has_store:
+            given = (_open(store, options), *given)
+        if watch:
             return _watch(function, *given, options)
         result = function(*given, **options)
-    except ForgekitError as error:
-        print(f"forgekit {name}: {error}", file=sys.stderr)
-        return 2
-    print(result.to_string(index=False) if hasattr(result, "to_string") else result)  # a table is shown whole
-    return 1 if getattr(result, "failed", 0) else 0
+        print(result.to_string(index=False) if hasattr(result, "to_string") else result)  # a table is shown whole
+        return 1 if getattr(result, "failed", 0) else 0
+
+    written = [_as_written(parameter, function) for parameter in parameters]
+    written += [inspect.Parameter("watch", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Watch)] * watchable
+    command.__doc__ = function.__doc__
+    command.__signature__ = inspect.Signature(sorted(written, key=lambda parameter: parameter.kind))
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in written}
+    return command
 
 
-def _store(options: dict[str, Any]) -> Store:
-    """Take the store out of the options and open it; what only plans makes no file where there is none."""
-    path = Path(options.pop("store"))
+def _as_written(parameter: inspect.Parameter, function: Callable[..., Any]) -> inspect.Parameter:
+    """Return how the parameter of a function is written on the command line: what is keyword-only is an option."""
+    if parameter.name == "store":
+        return parameter.replace(kind=parameter.KEYWORD_ONLY, default=DEFAULT_STORE, annotation=StoreFile)
+    if parameter.kind is not parameter.KEYWORD_ONLY:  # its type may be one that is not imported at run time
+        return parameter.replace(kind=parameter.POSITIONAL_ONLY, annotation=str)
+    annotations = SimpleNamespace(__annotations__={"": parameter.annotation})
+    hint = get_type_hints(annotations, globalns=function.__globals__)[""]
+    return parameter.replace(annotation=_read_as(hint, parameter.default))
+
+
+def _open(path: Path, options: Mapping[str, Any]) -> Store:
+    """Open the store; what only plans makes no file where there is none."""
+    from forgekit.store import Store, open_store
+
     return Store(path) if options.get("plan_only") and not path.exists() else open_store(path)
 
 
@@ -100,52 +146,41 @@ def _watch(function: Callable[..., Any], store: Any, options: dict[str, Any]) ->
     return 0
 
 
-def _function(address: str) -> Callable[..., Any]:
-    module, _, name = address.partition(":")
-    return getattr(importlib.import_module(module), name)
+def _read_as(hint: Any, default: Any) -> Any:
+    """Return how a value of this type is written on the command line, as a type that cyclopts reads."""
+    kinds = set(get_args(hint)) if isinstance(hint, UnionType) else {hint}
+    origins = {get_origin(kind): kind for kind in kinds}
+    if Mapping in origins:
+        return _text(_values if Any in get_args(origins[Mapping]) else _pairs, "NAME=VALUE,…")
+    if Sequence in origins:
+        return _text(_listed, "A,B,…", show_default=", ".join(default) or False)
+    if {int, str} <= kinds:
+        return _text(lambda text: int(text) if text.isdigit() else text, "TEXT|N")
+    if bool in kinds:
+        return Annotated[bool, Parameter(show_default=False)]
+    kind = next((kind for kind in (int, float) if kind in kinds), str)
+    return kind | None if default is None else kind
 
 
-def _summary(function: Callable[..., Any]) -> str:
-    return inspect.getdoc(function).splitlines()[0]
+def _text(read: Callable[[str], Any], metavar: str, *, show_default: str | bool | None = None) -> Any:
+    """Return the type of a text that `read` makes something of."""
+    about = Parameter(
+        n_tokens=1, converter=lambda _, tokens: read(tokens[0].value), metavar=metavar, show_default=show_default
+    )
+    return Annotated[Any, about]
 
 
-def _add_options(parser: argparse.ArgumentParser, function: Callable[..., Any]) -> None:
-    parameters = dict(inspect.signature(function).parameters)
-    if parameters.pop("store", None):
-        parser.add_argument("--store", default=DEFAULT_STORE, help=f"the store's file (default: {DEFAULT_STORE})")
-    hints, explained = _option_hints(function), _explained(function)
-    for parameter in parameters.values():
-        said = explained.get(parameter.name, "").replace("%", "%%") or None
-        if parameter.kind is not parameter.KEYWORD_ONLY:
-            parser.add_argument(parameter.name, metavar=parameter.name.upper(), help=said)
-        elif hints[parameter.name] is bool:
-            parser.add_argument(_flag(parameter.name), action="store_true", default=parameter.default, help=said)
-        else:
-            parse, metavar = _reader(hints[parameter.name])
-            default = f"default: {parameter.default}".replace("%", "%%")
-            help_text = f"{said} ({default})" if said else default
-            parser.add_argument(
-                _flag(parameter.name), type=parse, metavar=metavar, default=parameter.default, help=help_text
-            )
-    if any(address.endswith(f":{function.__name__}") for name, address in STAGES.items() if name in WATCHABLE):
-        parser.add_argument(
-            "--watch", action="store_true", help="keep going: take up work as it comes, until interrupted"
-        )
+def _listed(text: str) -> list[str]:
+    """Read "a,b"."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _option_hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the types of the keyword-only parameters; the others may name types that are not imported at run time."""
-    parameters = inspect.signature(function).parameters.values()
-    wanted = {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
-    return get_type_hints(SimpleNamespace(__annotations__=wanted), globalns=function.__globals__)
-
-
-def _explained(function: Callable[..., Any]) -> dict[str, str]:
-    """Return what the docstring's "Args:" section says of each parameter."""
-    _, _, section = inspect.getdoc(function).partition("\nArgs:\n")
-    section = section.partition("\n\n")[0]
-    entries = re.findall(r"^    (\w+): (.+?)(?=^    \w|\Z)", section, re.MULTILINE | re.DOTALL)
-    return {name: " ".join(text.split()).rstrip(".") for name, text in entries}
+def _pairs(text: str) -> dict[str, str]:
+    """Read "a=b,c=d"."""
+    pairs = [part.partition("=") for part in _listed(text)]
+    if not all(name.strip() and value.strip() for name, _, value in pairs):
+        raise ParameterError(f"{text!r} is not of the form NAME=VALUE,NAME=VALUE")
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _values(text: str) -> dict[str, Any]:
@@ -157,38 +192,6 @@ def _values(text: str) -> dict[str, Any]:
         except ValueError:
             values[name] = value
     return values
-
-
-def _pairs(text: str) -> dict[str, str]:
-    """Read "a=b,c=d"."""
-    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
-    if not all(name.strip() and value.strip() for name, _, value in pairs):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE,NAME=VALUE")
-    return {name.strip(): value.strip() for name, _, value in pairs}
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _reader(hint: Any) -> tuple[Callable[[str], Any], str]:
-    """Return how a value of this type is read from the command line, and how the help names it."""
-    kinds = set(get_args(hint)) if isinstance(hint, UnionType) or get_origin(hint) is not None else {hint}
-    if mappings := [kind for kind in {hint, *kinds} if get_origin(kind) is Mapping]:
-        return (_values if Any in get_args(mappings[0]) else _pairs), "NAME=VALUE,…"
-    if any(
-        get_origin(kind) is not None or kind in (list, tuple)
-        for kind in {hint, *kinds}
-        if not isinstance(kind, UnionType)
-    ):
-        return lambda text: [part.strip() for part in text.split(",") if part.strip()], "A,B,…"
-    if {int, str} <= kinds:
-        return lambda text: int(text) if text.isdigit() else text, "TEXT|N"
-    if int in kinds:
-        return int, "N"
-    if float in kinds:
-        return float, "X"
-    return str, "TEXT"
 
 
 if __name__ == "__main__":

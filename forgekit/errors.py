@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class ForgekitError(Exception):
@@ -44,3 +48,20 @@ class ItemError:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the nearest of `known`, or "" where none is near."""
     return "".join(f" Did you mean {match!r}?" for match in get_close_matches(name, list(known), n=1))
+
+
+def reworded(error: ValidationError, where: str, known: Iterable[str], *, what: str = "key") -> ParameterError:
+    """Return what pydantic found in a file as an error of ours; `known` are the keys it takes, `what` it calls them."""
+    known = list(known)
+    told = []
+    for found in error.errors(include_url=False):
+        path = [part for part in found["loc"] if isinstance(part, str)]
+        name = ".".join(path)
+        if found["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # of a model, of a dataclass
+            told.append(f"unknown {what} {name!r}.{did_you_mean(path[-1], known)}")
+        elif found["type"] == "missing":
+            told.append(f"it lacks {name!r}")
+        else:
+            given = f"{name} = {found['input']!r}" if name else repr(found["input"])
+            told.append(f"{given}: {found['msg']}".replace(": Input should", " should"))
+    return ParameterError(f"{where}: {'; '.join(dict.fromkeys(told))} (known: {', '.join(known)})")

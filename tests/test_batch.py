@@ -89,20 +89,22 @@ def test_runs_are_taken_one_by_one(notebook: Path) -> None:
 @pytest.mark.parametrize(
     ("plan", "said"),
     [
-        ("[grid]\nxx = [1]\n", r"no parameter 'xx'.*Did you mean 'x'"),
-        ("[grid]\nx = [1.5]\n", "x = 1.5 must be int"),
-        ("[grid]\nx = [true]\n", "x = True must be int"),
-        ('[grid]\nscale = ["1"]\n', "scale = '1' must be float"),
-        ("[grid]\njudges = [[1]]\n", r"judges = \[1\] must be list of str"),
-        ('[grid]\nlimit = ["many"]\n', "limit = 'many' must be int"),
-        ("[grid]\nx = 1\n", r"\[grid\] x must be a list"),
-        ("[grid]\nx = []\n", r"\[grid\] x must be a list"),
+        ("[grid]\nxx = [1]\n", r"unknown parameter 'xx'. Did you mean 'x'\?.*known: store, experiment, x"),
+        ("[grid]\nx = [1.5]\n", "x = 1.5 should be a valid integer"),
+        ("[grid]\nx = [true]\n", "x = True should be a valid integer"),
+        ('[grid]\nscale = ["1"]\n', "scale = '1' should be a valid number"),
+        ("[grid]\njudges = [[1]]\n", "judges = 1 should be a valid string"),
+        ('[grid]\nlimit = ["many"]\n', "limit = 'many' should be a valid integer"),
+        ("[grid]\nx = 1\n", r"grid.x = 1 should be a valid list"),
+        ("[grid]\nx = []\n", r"grid.x = \[\].*at least 1 item"),
         ("[grid]\nx = [1, 1]\n", "is there 2 times"),
         ('[grid]\nstore = ["a"]\n', "'store' is set by the batch itself"),
+        ("[grid]\nxx = [1]\nscale = [[]]\n", "scale = .. should be a valid number; unknown parameter 'xx'"),
+        ("runs = [3]\n", "runs = 3 should be a valid dictionary"),
         ("[gird]\nx = [1]\n", "unknown key 'gird'. Did you mean 'grid'"),
         ("[parameters]\nx = 1\n", r"give either \[grid\]"),
         ("[grid\n", "no valid TOML"),
-        ("name = 3\n[grid]\nx = [1]\n", "'name' must be a str"),
+        ("name = 3\n[grid]\nx = [1]\n", "name = 3 should be a valid string"),
     ],
 )
 def test_a_wrong_plan_is_refused_before_anything_runs(notebook: Path, store: Store, plan: str, said: str) -> None:
@@ -137,6 +139,21 @@ def test_a_failed_execution_stops_no_other_and_only_it_is_run_again(notebook: Pa
     assert (report.done, report.skipped, report.failed) == (1, 2, 0)
     assert starts(folder) == {1: 1, 2: 2, 3: 1}
     assert "cursed" not in (folder / "plan" / "summary.csv").read_text()
+
+
+def test_an_edited_notebook_is_not_done_and_one_that_was_only_run_is(notebook: Path, store: Store) -> None:
+    plan = write_plan(notebook, f'[parameters]\nfolder = "{notebook.parent}"\n[grid]\nx = [1]\n')
+    assert run_batch(store, plan, untracked=True).done == 1
+    content = nbformat.read(notebook, as_version=4)
+    content.cells[1].outputs = [nbformat.v4.new_output("stream", text="main")]
+    content.cells[1].execution_count = 7
+    nbformat.write(content, notebook)
+    assert run_batch(store, plan, untracked=True).skipped == 1
+    content.cells[1].source += "\nprint('edited')"
+    nbformat.write(content, notebook)
+    assert run_batch(store, plan, untracked=True).done == 1
+    assert starts(notebook.parent) == {1: 2}
+    assert "edited" in next((notebook.parent / "plan").glob("x-1-*.html")).read_text()
 
 
 def test_of_twelve_killed_half_way_and_started_again_none_that_was_finished_runs_twice(

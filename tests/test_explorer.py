@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import fair_world
+import pandas as pd
 import pytest
 import study
 
@@ -62,8 +63,10 @@ def test_a_comma_after_a_word_does_not_make_it_another_word() -> None:
 
 
 def test_a_bar_without_a_score_says_so_rather_than_0() -> None:
-    assert "no score" in bars({"a disc": None}, pass_mark=0.5)
-    assert "0.00" not in bars({"a disc": float("nan")}, pass_mark=0.5)
+    html = bars(pd.DataFrame({"phrase": ["a disc"], "score": [float("nan")]}, index=[3]), pass_mark=0.5).to_html()
+    assert ">no score<" in html
+    assert "0.00" not in html
+    assert "gradient" not in html
 
 
 def test_without_a_browser_it_is_plain_html_that_needs_no_network(store: Store, longest: str) -> None:
@@ -98,7 +101,8 @@ def test_what_is_missing_and_the_colour_of_its_bar_go_by_the_pass_mark_of_the_ju
     elements = trends.version_elements(store, chosen.prompt_id)
     elements = elements[elements["vision_model"] == "mini-clip"]
     assert show_pictures(chosen).count("✗") == len(elements) * 4 > before
-    assert show_version(chosen).count(f"background:{BAD}") == len(elements)
+    filled = re.findall(r"linear-gradient\(90deg, (#\w+)", show_version(chosen))
+    assert set(filled) == {BAD}
     chosen.vision_model = "mini-fuyu"  # has no mark of its own
     assert show_pictures(chosen).count("✗") < len(elements) * 4
 
@@ -227,9 +231,31 @@ def test_a_version_that_is_not_judged_yet_can_be_looked_at(tmp_path: Path) -> No
     assert show_pictures(chosen).count("no score") == 4
 
 
-def test_a_page_escapes_its_title_and_a_table_its_cells() -> None:
-    import pandas as pd
-
+def test_a_page_escapes_its_title_and_a_table_its_cells_and_its_heads() -> None:
     assert "<title>a &lt; b</title>" in page("a < b", [])
-    html = table(pd.DataFrame({"a": ["<i>"], "b": ["<i>"], "n": [0.456]}), html=["b"])
-    assert "<td>&lt;i&gt;</td><td><i></td><td class=n>0.46</td>" in html
+    rows = {"<a>": ["<i>"], "b": ["<i>"], "n": [0.456], "k": [12000], "list": [["<i>"]], "none": [None]}
+    html = table(pd.DataFrame(rows), html=["b"]).to_html()
+    assert re.findall(r"<th [^>]*>(.*)</th>", html) == ["&lt;a&gt;", "b", "n", "k", "list", "none"]
+    cells = re.findall(r"<td [^>]*>(.*)</td>", html)
+    assert cells == ["&lt;i&gt;", "<i>", "0.46", "12,000", "[&#x27;&lt;i&gt;&#x27;]", ""]
+
+
+def test_no_text_of_the_store_becomes_html_in_the_explorer(tmp_path: Path) -> None:
+    store = study.make(tmp_path, scenes=1)
+    with store.transaction() as con:
+        con.execute("update scenes set scene_text = scene_text || '<script>a</script>'")
+        con.execute("update prompts set prompt_text = prompt_text || '<script>b</script>'")
+    html = explore(store, interactive=False).html()
+    assert "<script" not in html
+    assert "&lt;script&gt;a" in html
+    assert "&lt;script&gt;b" in html
+
+
+def test_the_histogram_has_a_bar_per_twentieth_and_those_outside_the_range_are_pale(store: Store) -> None:
+    chosen = explore(store, interactive=False).selection
+    chosen.scope, chosen.scores = SCOPES[2], (0.0, 0.5)
+    counts = [int(n) for n in re.findall(r'title="(\d+) images"', show_pictures(chosen))]
+    assert len(counts) == 20
+    assert sum(counts) == trends.pictures(store)["score"].notna().sum()
+    opacities = re.findall(r"opacity:([\d.]+)", show_pictures(chosen))
+    assert opacities == ["1"] * 10 + ["0.25"] * 10

@@ -1,21 +1,17 @@
-"""What is taken out is what is in the store: Parquet tables, an image folder, a page that needs no network."""
+"""What is taken out is what is in the store: Parquet tables and an image folder."""
 
 from __future__ import annotations
 
 import json
-import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import study
 
-from forgekit import trends
 from forgekit.cli import main
 from forgekit.errors import ParameterError
 from forgekit.show.export import export_store
-from forgekit.show.report import write_report
 from forgekit.store.file import RECORD_TABLES, Store
 
 
@@ -89,61 +85,6 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(store: Store,
     with pytest.raises(ParameterError, match="no experiment is called 'colors'"):
         export_store(store, tmp_path / "new", experiment="colors")
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
-
-
-class Sources(HTMLParser):
-    """Collects what a page would load."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        loads = ("src",) if tag != "link" else ("href",)
-        self.found += [value for name, value in attrs if name in loads and value]
-
-
-@pytest.fixture(scope="module")
-def report(store: Store, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The report on one of the two experiments, as its HTML."""
-    file = tmp_path_factory.mktemp("report") / "report.html"
-    assert write_report(store, file, experiment="colours").done == 1
-    return file.read_text()
-
-
-def test_a_report_is_one_file_that_loads_nothing(report: str) -> None:
-    sources = Sources()
-    sources.feed(report)
-    assert len(sources.found) >= 6
-    assert all(source.startswith("data:image/") for source in sources.found)
-    assert "<script" not in report
-    assert not re.search(r"url\(|@import", report)
-
-
-def test_a_report_tells_the_first_and_the_last_adherence_and_shows_the_rewrites(store: Store, report: str) -> None:
-    trend = trends.adherence(store, experiment="colours/refine", vision_model="mini-clip")["adherence"]
-    assert f">{trend.iloc[0]:.2f}<" in report
-    assert f">{trend.iloc[-1]:.2f}<" in report
-    assert "mini-fuyu" in report
-    assert "vivid</ins>" in report
-    assert "<td>other</td>" not in report
-
-
-def test_a_report_survives_a_missing_image_and_an_experiment_without_scores(tmp_path: Path) -> None:
-    store = study.make(tmp_path / "store", scenes=1)
-    next((store.folder / "images").rglob("*.png")).unlink()
-    with store.transaction() as con:
-        con.execute("""
-            insert into prompts
-                (id, scene_hash, model, prompt_text, base_parameters, generation_iteration, status, experiment)
-            select uuid(), scene_hash, 'mini', 'x', '{}', 0, 'imported', 'unjudged' from scenes
-        """)
-    write_report(store, tmp_path / "report.html", experiment="main")
-    write_report(store, tmp_path / "empty.html", experiment="unjudged")
-    assert "nothing is judged yet" in (tmp_path / "empty.html").read_text()
-    with pytest.raises(ParameterError, match="no experiment"):
-        write_report(store, tmp_path / "none.html", experiment="mian")
-    assert not (tmp_path / "none.html").exists()
 
 
 def test_the_command_line_exports_too(store: Store, tmp_path: Path) -> None:

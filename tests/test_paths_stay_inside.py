@@ -140,8 +140,11 @@ def test_nothing_that_shows_pictures_shows_one_from_elsewhere(generated, secret,
     assert SECRET not in {color for _, color in sheet.getcolors(1 << 24)}
     picture_file(pictures[pictures["image_id"] == image]["file"].iloc[0])
     plots.judges(trends.judge_pairs(generated, "fake-judge", "other"), folder=str(generated.folder))
-    write_report(generated, tmp_path / "report.html")
-    assert base64.b64encode(secret.read_bytes()).decode() not in (tmp_path / "report.html").read_text()
+    html = fk.explore(generated, interactive=False).html()
+    if way == "another path":  # the report shows pictures by what is asked here for itself, so once is enough
+        write_report(generated, tmp_path / "report.html")
+        html += (tmp_path / "report.html").read_text()
+    assert base64.b64encode(secret.read_bytes()).decode() not in html
     assert fk.track(generated).failed == 0
     mirrored = [p for p in (generated.folder / "mlartifacts").rglob("*") if image in p.name]
     assert mirrored == []

@@ -274,6 +274,9 @@ def test_a_plan_with_a_misspelt_key_is_refused(tmp_path):
     (tmp_path / "plan.toml").write_text("image_per_scene = 8\n")
     with pytest.raises(ParameterError, match="Did you mean 'images_per_scene'"):
         load_plan(tmp_path / "plan.toml")
+    (tmp_path / "plan.toml").write_text('scenes = "8"\narms = "refine"\n[primary]\narm = "refine"\n')
+    with pytest.raises(ParameterError, match=r"scenes = '8' .*integer; arms = 'refine': .* Sequence value; primary = "):
+        load_plan(tmp_path / "plan.toml")
     with pytest.raises(ParameterError, match="cannot be read"):
         load_plan(tmp_path / "none.toml")
 
@@ -290,15 +293,15 @@ def test_a_plan_with_a_misspelt_key_is_refused(tmp_path):
         ({"arms": "refine"}, "must be a list"),
         ({"primary": [{"arm": "refine", "against": "resampel"}]}, "Did you mean 'resample'"),
         ({"primary": [{"arm": "refine", "against": "refine"}]}, "with itself"),
-        ({"primary": [{"arm": "refine"}]}, "lacks against"),
-        ({"primary": [{"arm": "refine", "against": "resample", "judge": "x"}]}, "has no 'judge'"),
+        ({"primary": [{"arm": "refine"}]}, "lacks 'against'"),
+        ({"primary": [{"arm": "refine", "against": "resample", "judge": "x"}]}, "unknown key 'judge'"),
         ({"primary": [Comparison("refine", "resample", "study_models:Steering")]}, "it steers"),
         (
             {"primary": [Comparison("refine", "resample", "study_models:Watchign")]},
             "Did you mean 'study_models:Watching'",
         ),
         ({"primary": [Comparison("refine", "resample", WATCHING, "second")]}, "'all' or 'second half'"),
-        ({"primary": ["refine"]}, "give a table with arm"),
+        ({"primary": ["refine"]}, "'refine' should be a dictionary.*known: arm, against"),
         (
             {"primary": [{"arm": "refine", "against": "resample"}, Comparison("resample", "refine", WATCHING)]},
             "is there twice",

@@ -23,21 +23,38 @@ import json
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from forgekit.errors import ParameterError, did_you_mean
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from forgekit.errors import ParameterError, reworded
 from forgekit.ids import content_hash
 from forgekit.models.naming import TRUST_VARIABLE, strings_in, why_refused
 from forgekit.store.names import check_name, inside
 
-KEYS = ("notebook", "name", "parameters", "grid", "runs")
 GIVEN = ("store", "experiment")  # the batch sets these itself, in every execution
 KINDS = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict}
+EXACT = ConfigDict(extra="forbid", strict=True)
 NAME_LENGTH = 60
 CODE = re.compile(r"[^\s:/]+:[^\W\d]\w*(\.\w+)*")  # module:factory; a parameter may as well be any other text
+
+
+class PlanFile(BaseModel):
+    """What the TOML file of a batch says."""
+
+    model_config = EXACT
+
+    notebook: str
+    name: str | None = None
+    parameters: dict[str, Any] = {}
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    runs: list[dict[str, Any]] = []
 
 
 @dataclass(frozen=True)
@@ -62,54 +79,32 @@ class Plan:
         return f"{self.name}/{execution.name}"
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter of a notebook: the types it takes (none known: any), and those of the elements of a list."""
-
-    kinds: tuple[type, ...] = ()
-    element_kinds: tuple[type, ...] = ()
-
-    def refusal(self, value: Any) -> str | None:
-        """Return what the parameter takes instead where `value` is not it."""
-        if not _is_any(value, self.kinds):
-            return " or ".join(kind.__name__ for kind in self.kinds)
-        if isinstance(value, list) and not all(_is_any(item, self.element_kinds) for item in value):
-            return f"list of {' or '.join(kind.__name__ for kind in self.element_kinds)}"
-        return None
-
-
 def read_plan(file: str | Path) -> Plan:
     """Read the plan of a batch and check every parameter of every execution against the notebook.
 
     Raises:
         ParameterError: the file or the notebook cannot be read, or anything in the plan is unknown, of the wrong type
-            or there twice; all of it is listed.
+            or there twice; all that is unknown or of the wrong type is listed.
     """
     file = Path(file)
     try:
-        content = tomllib.loads(file.read_text())
+        written = PlanFile.model_validate(tomllib.loads(file.read_text()))
     except OSError as error:
         raise ParameterError(f"{file} cannot be read: {error.strerror}; give the TOML file of a batch") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValidationError as error:
+        raise reworded(error, str(file), PlanFile.model_fields) from error
+    except ValueError as error:
         raise ParameterError(f"{file} is no valid TOML: {error}") from error
-    wrong = [f"unknown key {key!r}.{did_you_mean(key, KEYS)}" for key in content if key not in KEYS]
-    wrong += [
-        f"{key!r} must be a {kind.__name__}"
-        for key, kind in (("notebook", str), ("name", str), ("parameters", dict), ("grid", dict), ("runs", list))
-        if key in content and not isinstance(content[key], kind)
-    ]
-    if "notebook" not in content:
-        wrong.append("it names no notebook")
-    if wrong:
-        raise ParameterError(f"{file}: {'; '.join(wrong)}. A batch has the keys {', '.join(KEYS)}")
-    notebook = (file.parent / content["notebook"]).resolve()
+    notebook = (file.parent / written.notebook).resolve()
     if not inside(notebook, [Path.cwd(), file.parent]):
         raise ParameterError(
             f"{file}: its notebook {notebook} lies outside the plan's folder and the working folder; move it there, or "
             "run the batch from the project's folder"
         )
-    name = check_name(f"{file}: the name", content.get("name", file.stem))
-    executions = tuple(_executions(file, content))
+    name = check_name(f"{file}: the name", written.name if written.name is not None else file.stem)
+    if bool(written.grid) == bool(written.runs):
+        raise ParameterError(f"{file}: give either [grid], for every combination, or [[runs]], one by one")
+    executions = tuple(_executions(written))
     _check(file, notebook, executions)
     return Plan(name, notebook, executions)
 
@@ -129,8 +124,10 @@ def why_foreign(value: str, folder: Path) -> str | None:
     )
 
 
-def notebook_parameters(notebook: Path) -> dict[str, Parameter]:
-    """Return the parameters of a notebook: what its cell tagged `parameters` assigns.
+def notebook_parameters(notebook: Path) -> dict[str, Any]:
+    """Return the parameters of a notebook, which are what its cell tagged `parameters` assigns, with their types.
+
+    Read here and not by `papermill.inspect_notebook`, which passes over `x: int | None = 1` and cuts `"a # b"` short.
 
     Raises:
         ParameterError: it cannot be read, or has no such cell.
@@ -145,61 +142,47 @@ def notebook_parameters(notebook: Path) -> dict[str, Parameter]:
     found = {}
     for statement in ast.parse(sources[0]).body:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            found[statement.targets[0].id] = _parameter(statement.value, None)
+            found[statement.targets[0].id] = _type(statement.value, None)
         elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            found[statement.target.id] = _parameter(statement.value, statement.annotation)
+            found[statement.target.id] = _type(statement.value, statement.annotation)
     return found
 
 
-def _executions(file: Path, content: Mapping[str, Any]) -> Iterator[Execution]:
-    fixed, grid, runs = (content.get(key, empty) for key, empty in (("parameters", {}), ("grid", {}), ("runs", [])))
-    if bool(grid) == bool(runs):
-        raise ParameterError(f"{file}: give either [grid], for every combination, or [[runs]], one by one")
-    if bad := [name for name, values in grid.items() if not isinstance(values, list) or not values]:
-        raise ParameterError(f"{file}: [grid] {bad[0]} must be a list with at least one value, such as [1, 2]")
-    if bad := [run for run in runs if not isinstance(run, dict)]:
-        raise ParameterError(f"{file}: runs has {bad[0]!r}; give each as [[runs]] with parameters below it")
-    combinations = runs or [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    for values in combinations:
-        parameters = {**fixed, **values}
+def _type(default: ast.expr | None, annotation: ast.expr | None) -> Any:
+    """Tell the type of a parameter from its annotation, or from its default where that is a literal."""
+    if annotation is not None:
+        named = [KINDS.get(node.id) for node in ast.walk(annotation) if isinstance(node, ast.Name)]
+        return reduce(or_, filter(None, named)) if any(named) else Any
+    try:
+        value = ast.literal_eval(default)
+    except ValueError:
+        return Any
+    if isinstance(value, list):
+        kinds = {type(item) for item in value}
+        return list[kinds.pop()] if len(kinds) == 1 else list
+    return Any if value is None else type(value)
+
+
+def _executions(written: PlanFile) -> Iterator[Execution]:
+    grid = written.grid
+    for values in written.runs or (dict(zip(grid, each, strict=True)) for each in itertools.product(*grid.values())):
+        parameters = {**written.parameters, **values}
         label = re.sub(r"[^a-z0-9.]+", "-", "-".join(f"{k}-{v}" for k, v in values.items()).casefold()).strip("-.")
         yield Execution(f"{label[:NAME_LENGTH]}-{content_hash(parameters)[:6]}", values, parameters)
 
 
 def _check(file: Path, notebook: Path, executions: tuple[Execution, ...]) -> None:
     known = notebook_parameters(notebook)
+    taken = TypedDict("taken", known, total=False)
+    taken.__pydantic_config__ = EXACT
+    try:
+        TypeAdapter(list[taken]).validate_python([execution.parameters for execution in executions])
+    except ValidationError as error:
+        raise reworded(error, f"{file}, for {notebook.name}", known, what="parameter") from error
     wrong = [f"{notebook.name} has no parameter {name!r}; a batch sets it" for name in GIVEN if name not in known]
-    for name, value in {(n, repr(v)): (n, v) for e in executions for n, v in e.parameters.items()}.values():
-        if name in GIVEN:
-            wrong.append(f"{name!r} is set by the batch itself")
-        elif name not in known:
-            wrong.append(f"{notebook.name} has no parameter {name!r}.{did_you_mean(name, known)}")
-        elif wanted := known[name].refusal(value):
-            wrong.append(f"{name} = {value!r} must be {wanted}")
+    for name, value in ((name, value) for each in executions for name, value in each.parameters.items()):
+        wrong += [f"{name!r} is set by the batch itself"] * (name in GIVEN)
         wrong += [f"{name}: {why}" for text in strings_in(value) if (why := why_foreign(text, file.parent))]
     wrong += [f"{name} is there {n} times" for name, n in Counter(e.name for e in executions).items() if n > 1]
     if wrong:
         raise ParameterError(f"{file}: {'; '.join(dict.fromkeys(wrong))}. Parameters: {', '.join(known)}")
-
-
-def _parameter(default: ast.expr | None, annotation: ast.expr | None) -> Parameter:
-    """Tell the types of a parameter from its annotation, or from its default where that is a literal."""
-    if annotation is not None:
-        names = [node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)]
-        return Parameter(tuple(KINDS[name] for name in names if name in KINDS))
-    try:
-        value = ast.literal_eval(default)
-    except ValueError:
-        return Parameter()
-    if value is None:
-        return Parameter()
-    elements = {type(item) for item in value} if isinstance(value, list) else set()
-    return Parameter((type(value),), tuple(elements) if len(elements) == 1 else ())
-
-
-def _is_any(value: Any, kinds: tuple[type, ...]) -> bool:
-    if not kinds:
-        return True
-    if isinstance(value, bool):  # which Python takes for an int as well
-        return bool in kinds
-    return isinstance(value, kinds) or (float in kinds and isinstance(value, int))

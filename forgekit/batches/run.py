@@ -6,7 +6,6 @@ batch's folder. The state file is written after the notebook, so one that was ki
 
 from __future__ import annotations
 
-import fcntl
 import json
 import multiprocessing
 import os
@@ -21,12 +20,15 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from forgekit import trends
 from forgekit.batches.plan import Execution, Plan, read_plan
-from forgekit.errors import ForgekitError, ParameterError
+from forgekit.errors import ParameterError
 from forgekit.ids import content_hash
 from forgekit.progress import StageReport, running
 from forgekit.show import pages
+from forgekit.show.report import execute, need_papermill
 from forgekit.store import Store
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ ANY_PROMPT = "select id from prompts where starts_with(experiment, $prefix) limi
 
 @dataclass(frozen=True)
 class State:
-    """What became of an execution: `status` is finished or failed, `notebook_hash` tells an edited notebook."""
+    """What became of an execution: `status` is finished or failed, `notebook_hash` is of the notebook's cells."""
 
     status: str
     parameters: dict[str, Any]
@@ -50,26 +52,15 @@ class State:
     error: str | None = None
 
 
-@dataclass(frozen=True)
-class _Task:
-    """What the process of one execution is told."""
-
-    notebook: Path
-    folder: Path
-    name: str
-    parameters: dict[str, Any]
-    cwd: Path
-    threads: int
-
-
 def run_batch(
     store: Store, file: str | Path, *, jobs: int = 1, out: str | Path | None = None, untracked: bool = False
 ) -> StageReport:
     """Execute a notebook once for each set of parameters of a plan, and write an index page and a summary table.
 
     What is finished is kept: a batch that failed in part, or was killed, goes on where it stopped when it is run again.
-    A failed execution stops no other; its notebook is saved with the error. Each execution is an experiment in the
-    store, `BATCH/EXECUTION`, so MLflow has the batch as one experiment with a group per execution.
+    What an earlier state of the notebook left is not finished: edit a cell, and all executions run again. A failed
+    execution stops no other; its notebook is saved with the error. Each execution is an experiment in the store,
+    `BATCH/EXECUTION`, so MLflow has the batch as one experiment with a group per execution.
 
     Args:
         file: the plan, a TOML file; see `forgekit.batches.plan`.
@@ -82,12 +73,12 @@ def run_batch(
     """
     if jobs < 1:
         raise ParameterError(f"jobs={jobs}: at least 1 must run at a time")
-    _need_papermill()
+    need_papermill()
     plan = read_plan(file)
     folder = Path(out) if out is not None else Path(file).resolve().parent / plan.name
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder), running("batch", total=len(plan.executions), unit="notebook") as (report, bar):
-        due = [execution for execution in plan.executions if not _is_finished(folder, execution)]
+        due = _due(plan, folder)
         report.skipped = len(plan.executions) - len(due)
         bar.update(report.skipped)
         write_index(store, plan, folder)
@@ -147,44 +138,59 @@ def write_index(store: Store, plan: Plan, folder: Path) -> None:
     table.to_csv(folder / "summary.csv", index=False)
     counted = table.drop_duplicates("execution")
     counts = ", ".join(f"{n} {status}" for status, n in counted["status"].value_counts().items())
-    links = [
-        _link(f"{name}.html", name) if (folder / f"{name}.html").exists() else escape(name)
-        for name in table["execution"]
-    ]
-    notebooks = [
-        _link(f"{name}.ipynb", "notebook") if (folder / f"{name}.ipynb").exists() else "" for name in table["execution"]
-    ]
+    links = [_link(folder / f"{name}.html", name) or escape(name) for name in table["execution"]]
+    notebooks = [_link(folder / f"{name}.ipynb", "notebook") for name in table["execution"]]
     status = [f'<span class="{word}">{word}</span>' for word in table["status"]]
     shown = table.assign(execution=links, status=status).dropna(axis=1, how="all")
     shown.insert(1, "as", notebooks)
     body = [
         f"<p>{len(counted)} executions of {escape(plan.notebook.name)}: {counts}. "
         f"As of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, store {escape(str(store.path))}.</p>",
-        pages.table(shown, html=["execution", "as", "status"]),
+        pages.table(shown, html=["execution", "as", "status"]).to_html(),
         "<p class=quiet>Adherence by the judge that steered, cross-fitted: no image judges a version that it helped to "
         "choose. Gain is paired within scenes, low to high its 95 % interval over them.</p>",
-        f"<p>{_link('summary.csv', 'summary.csv')}</p>",
+        f"<p>{_link(folder / 'summary.csv', 'summary.csv')}</p>",
     ]
-    _write_whole(folder / "index.html", pages.page(f"Batch {plan.name}", body))
+    pages.write_whole(folder / "index.html", pages.page(f"Batch {plan.name}", body))
 
 
 def read_state(folder: Path, execution: Execution) -> State | None:
     """Return what became of an execution; None where it has not come to an end."""
-    file = folder / f"{execution.name}.json"
+    file = _state_file(folder, execution.name)
     return State(**json.loads(file.read_text())) if file.exists() else None
+
+
+def _due(plan: Plan, folder: Path) -> list[Execution]:
+    """Return the executions that this state of the notebook has not finished yet."""
+    states = {execution.name: read_state(folder, execution) for execution in plan.executions}
+    wanted = ("finished", _notebook_hash(plan.notebook))
+    done = {name for name, state in states.items() if state and (state.status, state.notebook_hash) == wanted}
+    return [execution for execution in plan.executions if execution.name not in done]
+
+
+def _notebook_hash(notebook: Path) -> str:
+    """Return the hash of a notebook's cells; their outputs, and when they ran, leave it as it is."""
+    return content_hash(
+        [[cell["cell_type"], "".join(cell["source"])] for cell in json.loads(notebook.read_text())["cells"]]
+    )
 
 
 def _execute(store: Store, plan: Plan, folder: Path, due: Sequence[Execution], jobs: int) -> Iterator[Execution]:
     """Run the executions that are due and yield each when it has come to an end, whatever that is."""
     context = multiprocessing.get_context("forkserver")  # papermill is imported once, not once per execution
     context.set_forkserver_preload(["papermill", "nbconvert"])
+    threads = max(1, (os.cpu_count() or 1) // jobs)
     waiting = list(due)
     at_work: dict[int, tuple[ForkServerProcess, Execution]] = {}
     try:
         while waiting or at_work:
             while waiting and len(at_work) < jobs:
                 execution = waiting.pop(0)
-                process = context.Process(target=_run, args=(_task(store, plan, folder, execution, jobs),), daemon=True)
+                _state_file(folder, execution.name).unlink(missing_ok=True)  # of a failure, which is tried again
+                given = {"store": str(store.path), "experiment": plan.experiment(execution)}
+                done = folder.resolve() / f"{execution.name}.ipynb"
+                told = (plan.notebook, done, execution.parameters | given, Path.cwd(), threads)
+                process = context.Process(target=_run, args=told, daemon=True)
                 process.start()
                 at_work[process.sentinel] = (process, execution)
             for sentinel in wait(list(at_work)):
@@ -199,37 +205,18 @@ def _execute(store: Store, plan: Plan, folder: Path, due: Sequence[Execution], j
             process.terminate()
 
 
-def _task(store: Store, plan: Plan, folder: Path, execution: Execution, jobs: int) -> _Task:
-    (folder / f"{execution.name}.json").unlink(missing_ok=True)  # of a failure, which is tried again
-    given = {"store": str(store.path), "experiment": plan.experiment(execution)}
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    return _Task(plan.notebook, folder.resolve(), execution.name, execution.parameters | given, Path.cwd(), threads)
-
-
-def _run(task: _Task) -> None:
+def _run(notebook: Path, done: Path, parameters: dict[str, Any], cwd: Path, threads: int) -> None:
     """Execute one notebook in this process and write down what became of it."""
-    import papermill
-    from nbclient.exceptions import DeadKernelError
-
     threading.Thread(target=_die_with_the_batch, daemon=True).start()
     os.environ.pop("JPY_SESSION_NAME", None)  # nobody looks on: the explorer is to show itself as plain HTML
-    os.environ.setdefault("OMP_NUM_THREADS", str(task.threads))
-    done = task.folder / f"{task.name}.ipynb"
-    started_at, started, error = datetime.now(UTC), time.monotonic(), None
-    try:
-        papermill.execute_notebook(
-            task.notebook, done, parameters=task.parameters, kernel_name="python3", cwd=task.cwd, progress_bar=False
-        )
-    except papermill.PapermillExecutionError as failure:  # by now the notebook is saved with it
-        error = f"{failure.ename}: {failure.evalue} (cell {failure.exec_count})"
-    except DeadKernelError as failure:
-        error = f"the kernel died, for want of memory perhaps: {failure}"
-    seconds = round(time.monotonic() - started, 1)
-    status = "failed" if error else "finished"
-    notebook_hash = content_hash(task.notebook.read_text())
-    state = State(status, task.parameters, notebook_hash, started_at.isoformat(timespec="seconds"), seconds, error)
-    _write_state(task.folder, task.name, state)
-    _write_page(done)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    os.chdir(cwd)
+    started_at, started, notebook_hash = datetime.now(UTC), time.monotonic(), _notebook_hash(notebook)
+    error = execute(notebook, done, parameters)
+    seconds, status = round(time.monotonic() - started, 1), "failed" if error else "finished"
+    state = State(status, parameters, notebook_hash, started_at.isoformat(timespec="seconds"), seconds, error)
+    _write_state(done.parent, done.stem, state)
+    pages.write_whole(done.with_suffix(".html"), pages.notebook_page(done, done.stem))
 
 
 def _die_with_the_batch() -> None:
@@ -238,27 +225,12 @@ def _die_with_the_batch() -> None:
     os._exit(1)
 
 
-def _write_page(notebook: Path) -> None:
-    """Write an executed notebook as a page that opens without Jupyter, outputs and errors included."""
-    from nbconvert import HTMLExporter
-
-    body, _ = HTMLExporter(template_name="basic").from_filename(str(notebook))
-    _write_whole(notebook.with_suffix(".html"), pages.page(notebook.stem, [body]))
+def _state_file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.json"
 
 
 def _write_state(folder: Path, name: str, state: State) -> None:
-    _write_whole(folder / f"{name}.json", json.dumps(asdict(state), indent=2))
-
-
-def _write_whole(file: Path, text: str) -> None:
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    partial.write_text(text)
-    partial.replace(file)
-
-
-def _is_finished(folder: Path, execution: Execution) -> bool:
-    state = read_state(folder, execution)
-    return state is not None and state.status == "finished"
+    pages.write_whole(_state_file(folder, name), json.dumps(asdict(state), indent=2))
 
 
 def _track(store: Store, plan: Plan, report: StageReport) -> None:
@@ -275,26 +247,23 @@ def _track(store: Store, plan: Plan, report: StageReport) -> None:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold the batch's folder for this process; the lock goes with the process."""
-    with (folder / ".lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ParameterError(
-                f"the batch in {folder} is running in another process; wait for it, or give another folder as `out`"
-            ) from error
+    lock = FileLock(folder / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ParameterError(
+            f"the batch in {folder} is running in another process; wait for it, or give another folder as `out`"
+        ) from error
+    try:
         yield
-
-
-def _need_papermill() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("papermill") is None:
-        raise ForgekitError("a batch needs papermill: pip install 'forgekit[lab]'")
+    finally:
+        lock.release()
 
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, bool | int | float | str) else json.dumps(value)
 
 
-def _link(target: str, text: str) -> str:
-    return f'<a href="{escape(target)}">{escape(text)}</a>'
+def _link(file: Path, text: str) -> str:
+    """Return a link to a file beside the page; nothing where there is no such file."""
+    return f'<a href="{escape(file.name)}">{escape(text)}</a>' if file.exists() else ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -95,7 +94,10 @@ def build(chosen: Selection) -> Any:
                 if change:
                     setattr(chosen, controls[change["owner"]], change["new"])
                 trouble.value = ""
-                _guarded(trouble, lambda: _redraw(chosen, controls, about, images))
+                try:
+                    _redraw(chosen, controls, about, images)
+                except ForgekitError as error:  # a busy store is no reason to lose the widgets
+                    trouble.value = f'<p style="color:{pages.BAD}">{escape(str(error))}</p>'
                 if change:  # the drawing it waited for may have set this control back in the page
                     change["owner"].send_state()
             finally:
@@ -135,14 +137,6 @@ def _redraw(chosen: Selection, controls: dict[Any, str], about: Any, images: Any
             control.options = options[name]
         control.value = getattr(chosen, name)
     about.value, images.value = show_version(chosen), show_pictures(chosen)
-
-
-def _guarded(trouble: Any, action: Callable[[], None]) -> None:
-    """Show an error of ours in the page: a busy store is no reason to lose the widgets."""
-    try:
-        action()
-    except ForgekitError as error:
-        trouble.value = f'<p style="color:{pages.BAD}">{escape(str(error))}</p>'
 
 
 def _scene_label(row: Any) -> str:

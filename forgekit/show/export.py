@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.progress import StageReport, running
@@ -14,56 +13,33 @@ from forgekit.store import Store
 from forgekit.store.images import stored_file
 from forgekit.trends import arms
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 CHOSEN = "select id from prompts where experiment in (select unnest($arms::varchar[]))"
 
 # What is exported, and which of its rows belong to the chosen prompts: the six tables of the record, and its scores.
+OF_PROMPTS = f"prompt_id in ({CHOSEN})"
 TABLES = {
     "scenes": f"scene_hash in (select scene_hash from prompts where id in ({CHOSEN}))",
     "prompts": f"id in ({CHOSEN})",
-    "generated_images": f"prompt_id in ({CHOSEN})",
-    "image_evaluations": f"prompt_id in ({CHOSEN})",
-    "prompt_learnings": f"prompt_id in ({CHOSEN})",
+    "generated_images": OF_PROMPTS,
+    "image_evaluations": OF_PROMPTS,
+    "prompt_learnings": OF_PROMPTS,
     "api_logs": f"""
-        prompt_id in ({CHOSEN})
+        {OF_PROMPTS}
         or list_has_any(
             request ->> '$.requests[*].prompt_id', (select list(id::varchar) from ({CHOSEN}))
         )
         or list_has_any(
             request ->> '$.images[*]',
-            (select list(id::varchar) from generated_images where prompt_id in ({CHOSEN}))
+            (select list(id::varchar) from generated_images where {OF_PROMPTS})
         )
         or request ->> '$.experiment' in (select unnest($arms::varchar[]))
     """,
-    "image_scores": f"prompt_id in ({CHOSEN})",
-    "element_scores": f"prompt_id in ({CHOSEN})",
-    "prompt_scores": f"prompt_id in ({CHOSEN})",
+    "image_scores": OF_PROMPTS,
+    "element_scores": OF_PROMPTS,
+    "prompt_scores": OF_PROMPTS,
 }
-COLUMNS = """
-select column_name as name, data_type as type
-from duckdb_columns()
-where table_name = $table
-order by column_index
-"""
 
 IMAGES = f"""
-with scores as (
-    select
-        image_id,
-        map(list(vision_model order by vision_model), list(soft_tifa_gm order by vision_model)) as scores
-    from (
-        select i.image_id, i.vision_model, any_value(i.soft_tifa_gm) as soft_tifa_gm
-        from image_scores i
-        join current_scores c
-            on c.prompt_id = i.prompt_id
-            and c.vision_model = i.vision_model
-            and c.judge_key = i.judge_key
-        group by all
-    )
-    group by image_id
-)
 select
     i.image_path,
     cast(i.id as varchar) as image_id,
@@ -75,14 +51,22 @@ select
     cast(p.id as varchar) as prompt_id,
     try_cast(i.generation_metadata ->> '$.seed' as bigint) as seed,
     i.adherence_score,
-    i.is_adhering,
-    c.scores
+    i.is_adhering
 from generated_images i
 join prompts p on p.id = i.prompt_id
 join scenes s using (scene_hash)
-left join scores c on c.image_id = i.id
 where p.id in ({CHOSEN})
 order by p.experiment, s.created_at, s.scene_hash, p.generation_iteration, p.id, seed, i.id
+"""
+SCORES = f"""
+select
+    cast(i.image_id as varchar) as image_id,
+    'score_' || i.vision_model as judge,
+    any_value(i.soft_tifa_gm) as score
+from image_scores i
+join current_scores c using (prompt_id, vision_model, judge_key)
+where i.prompt_id in ({CHOSEN})
+group by all
 """
 
 CARD = """---
@@ -139,30 +123,24 @@ def _write_tables(store: Store, folder: Path, experiments: Sequence[str], report
     from pyarrow.parquet import write_table
 
     for table, wanted in TABLES.items():
-        columns = ", ".join(
-            f"cast({row['name']} as varchar) as {row['name']}" if _is_text(row["type"]) else row["name"]
-            for row in store.rows(COLUMNS, table=table)
-        )
         with store.transaction() as con:  # written by pyarrow: SQL of a stranger's store reaches no file
-            rows = con.sql(f"select {columns} from {table} where {wanted}", params={"arms": list(experiments)})
-            found = rows.to_arrow_table()
+            rows = con.sql(f"select * from {table} where {wanted}", params={"arms": list(experiments)})
+            columns = map(_readable, rows.columns, map(str, rows.types))
+            found = rows.project(", ".join(columns)).to_arrow_table()
         write_table(found, folder / f"{table}.parquet")
         report.count(f"rows of {table}", found.num_rows)
         report.done += 1
 
 
-def _is_text(kind: str) -> bool:
-    """Tell the types of DuckDB that other readers of Parquet do not know, or show as bytes."""
-    return kind in ("UUID", "JSON") or kind.startswith("ENUM")
+def _readable(column: str, kind: str) -> str:
+    """Return a column as text where other readers of Parquet do not know DuckDB's type, or show it as bytes."""
+    return f"{column}::varchar as {column}" if kind in ("UUID", "JSON") or kind.startswith("ENUM") else column
 
 
 def _write_images(store: Store, folder: Path, experiments: Sequence[str], report: StageReport) -> None:
     (folder / "images").mkdir()
     images = store.df(IMAGES, arms=list(experiments))
-    names = [
-        f"images/{image_id}{Path(path).suffix}"
-        for image_id, path in zip(images["image_id"], images["image_path"], strict=True)
-    ]
+    names = ("images/" + images["image_id"]).str.cat(images["image_path"].map(lambda path: Path(path).suffix))
     images.insert(0, "file_name", names)
     for source, name in zip(images.pop("image_path"), names, strict=True):
         file = stored_file(store.folder, source)
@@ -173,20 +151,13 @@ def _write_images(store: Store, folder: Path, experiments: Sequence[str], report
             _link(file, folder / name)
         except OSError as error:
             report.failures[source] = error.strerror or str(error)
-    written = images[[(folder / name).exists() for name in names]]
-    _with_judges(written).to_json(folder / "metadata.jsonl", orient="records", lines=True, force_ascii=False)
+    judged = store.df(SCORES, arms=list(experiments)).pivot(index="image_id", columns="judge", values="score")
+    written = images[[(folder / name).exists() for name in names]].join(judged, on="image_id")  # a column per judge
+    written.to_json(folder / "metadata.jsonl", orient="records", lines=True, force_ascii=False)
     listed = ", ".join(experiments)
     card = CARD.format(images=len(written), scenes=written["scene"].nunique(), experiments=listed)
     (folder / "README.md").write_text(card)
     report.done = len(written)
-
-
-def _with_judges(images: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with a column per judge in place of `scores`: all rows have the same keys, as readers want."""
-    scores = [dict(score) if isinstance(score, dict) else {} for score in images["scores"]]
-    judges = sorted({judge for score in scores for judge in score})
-    columns = {f"score_{judge}": [score.get(judge) for score in scores] for judge in judges}
-    return images.drop(columns="scores").assign(**columns)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -1,37 +1,40 @@
-"""Plain HTML that needs no network: pages, tables, pictures and texts with what changed in them marked."""
+"""Plain HTML that needs no network: pages, executed notebooks, tables, pictures, and texts with what changed marked."""
 
 from __future__ import annotations
 
 import base64
 import difflib
 import io
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from forgekit.show.sheets import BAD, GOOD, thumbnail
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from PIL.Image import Image
+    from pandas.io.formats.style import Styler
 
 WORDS = re.compile(r"[,.;:!?]+(?=\s|$)|\S+?(?=[,.;:!?]*(?:\s|$))")  # a comma after a word is a word of its own
 SMALL_FILE = 24_000  # bytes; smaller picture files go into a page as they are, larger ones as thumbnails
+ONLY_IN_JUPYTER = "only-in-jupyter"  # the tag of cells that no page shows
 
 MARKS = f"""
 ins {{ color: {GOOD}; background: #e3f1fa; text-decoration: none; font-weight: 600 }}
 del {{ color: {BAD}; background: #fbeade }}
 """
 TABLES = """
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin-bottom: 1em }
 th, td { padding: .25em .8em .25em 0; text-align: left; border-bottom: 1px solid #e8e8e8; vertical-align: top }
-td.n, th.n { text-align: right }
 """
 STYLE = f"""
 body {{ font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 68rem; margin: 2rem auto; padding: 0 1rem }}
 {TABLES}img {{ max-width: 100% }}
+pre {{ white-space: pre-wrap }}
 {MARKS}
 h2 {{ margin-top: 2.2em }}
 .finished {{ color: {GOOD} }}
@@ -54,47 +57,60 @@ def page(title: str, body: Iterable[str]) -> str:
     )
 
 
-def table(rows: pd.DataFrame, *, html: Sequence[str] = ()) -> str:
-    """Return rows as an HTML table; numbers stand right with two decimals, nulls are empty.
+def notebook_page(notebook: Path, title: str, *, code: bool = True) -> str:
+    """Return an executed notebook as a page that opens without Jupyter; without `code` it is its texts and results."""
+    from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import TagRemovePreprocessor
+
+    # The template "basic" has no head of its own, which in others loads scripts from the network.
+    shown = {} if code else {"exclude_input": True, "exclude_output_prompt": True, "exclude_input_prompt": True}
+    exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True, **shown)
+    if not code:
+        exporter.register_preprocessor(TagRemovePreprocessor(remove_cell_tags={ONLY_IN_JUPYTER}), enabled=True)
+    return page(title, [exporter.from_filename(str(notebook))[0]])
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+    partial.write_text(text)
+    partial.replace(file)
+
+
+def table(rows: pd.DataFrame, *, html: Collection[str] = ()) -> Styler:
+    """Return rows as a table, for a notebook or as `.to_html()`: floats with two decimals, nulls empty, texts escaped.
 
     Args:
         html: columns that hold HTML already; everything else is escaped.
     """
-    numeric = {name: rows[name].dtype.kind in "iuf" for name in rows.columns}
-    head = "".join(f"<th{' class=n' if numeric[name] else ''}>{escape(str(name))}</th>" for name in rows.columns)
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f"<td{' class=n' if numeric[name] else ''}>{value if name in html else escape(_cell(value))}</td>"
-            for name, value in zip(rows.columns, row, strict=True)
-        )
-        + "</tr>\n"
-        for row in rows.itertuples(index=False)
-    )
-    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+    numeric = [name for name in rows.columns if rows[name].dtype.kind in "iuf"]
+    right = {name: [{"selector": "", "props": "text-align: right"}] for name in numeric}
+    styler = rows.reset_index(drop=True).style.hide(axis="index").set_table_styles(right)
+    written = {name: str if name in html else _cell for name in rows.columns}
+    return styler.format(written).format_index(_cell, axis="columns")
 
 
-def picture(image: Image, *, alt: str = "") -> str:
-    """Return the image as an `<img>` that carries it: JPEG for a large one, PNG for a small one."""
-    buffer = io.BytesIO()
-    kind = "jpeg" if image.width * image.height > 512 * 512 else "png"
-    image.convert("RGB").save(buffer, format=kind, **({"quality": 85} if kind == "jpeg" else {}))
-    return _img(buffer.getvalue(), kind, alt)
+def bars(scores: pd.DataFrame, *, pass_mark: float) -> Styler:
+    """Return a table whose column `score`, in [0, 1], has bars: below the pass mark in another colour, none for null."""
+    styler = table(scores).format(lambda score: _cell(score) or "no score", subset=["score"])
+    missing = styler.data["score"] < pass_mark
+    for color, rows in ((BAD, missing), (GOOD, ~missing)):
+        styler = styler.bar(subset=(rows, ["score"]), color=color, vmin=0, vmax=1, width=60)  # beside the figure
+    return styler
 
 
-def png(data: bytes, *, alt: str = "") -> str:
-    """Return PNG bytes as an `<img>` that carries them."""
-    return _img(data, "png", alt)
-
-
-def picture_file(file: str | Path | None, *, alt: str = "") -> str:
+def picture_file(file: str | Path | None, *, alt: str = "", width: int | None = None) -> str:
     """Return a picture file as an `<img>` that carries it, at 256 pixels at most; a grey field if it cannot be read."""
-    if not isinstance(file, str | Path):  # a path that may not be followed
-        return picture(thumbnail(None), alt=alt)
-    file = Path(file)
-    if file.suffix == ".png" and file.exists() and file.stat().st_size <= SMALL_FILE:
-        return _img(file.read_bytes(), "png", alt)
-    return picture(thumbnail(str(file)), alt=alt)
+    path = Path(file) if isinstance(file, str | Path) else None  # null: a path that may not be followed
+    if path and path.suffix == ".png" and path.exists() and path.stat().st_size <= SMALL_FILE:
+        data = path.read_bytes()
+    else:
+        buffer = io.BytesIO()
+        thumbnail(path).save(buffer, format="png")
+        data = buffer.getvalue()
+    shown = f' width="{width}"' if width else ""
+    return f'<img{shown} alt="{escape(alt)}" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
 
 
 def marked_diff(before: str | None, after: str) -> str:
@@ -119,27 +135,9 @@ def _joined(words: Sequence[str]) -> str:
     return re.sub(r" (?=[,.;:!?])", "", escape(" ".join(words)))
 
 
-def bars(scores: Mapping[str, float | None], *, pass_mark: float) -> str:
-    """Return scores in [0, 1] as labelled bars, those below the judge's pass mark in another colour; null says so."""
-    rows = []
-    for label, score in scores.items():
-        known = score is not None and score == score
-        color = BAD if known and score < pass_mark else GOOD
-        bar = f'<div style="width:{120 * score:.0f}px;height:.8em;background:{color}"></div>' if known else ""
-        rows.append(
-            f"<tr><td>{escape(label)}</td><td class=n>{f'{score:.2f}' if known else 'no score'}</td>"
-            f'<td style="vertical-align:middle"><div style="width:120px;background:#e8e8e8">{bar}</div></td></tr>'
-        )
-    return f"<table>{''.join(rows)}</table>"
-
-
-def _img(data: bytes, kind: str, alt: str) -> str:
-    return f'<img alt="{escape(alt)}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
-
-
 def _cell(value: object) -> str:
-    if value is None or value != value:
+    if pd.isna(value) is True:
         return ""
     if isinstance(value, float):
         return f"{value:.2f}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else escape(str(value))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from forgekit.show.sheets import thumbnail
@@ -18,23 +17,11 @@ from forgekit.store.images import stored_file
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-
-    from forgekit.store import Store
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os^Dv<>"
 LINES = ("experiment", "model", "vision_model")
 WHOLE = (-0.02, 1.02)  # limits for [0, 1] that do not cut markers in half
-
-
-def as_table(data: pd.DataFrame | Store, question: str) -> pd.DataFrame:
-    """Return the DataFrame itself, or what `trends` answers where `data` is a store."""
-    if hasattr(data, "columns"):
-        return data
-    from forgekit import trends
-
-    return getattr(trends, question)(data)
 
 
 def split_lines(
@@ -81,26 +68,19 @@ def finish(ax: Axes) -> Axes:
     return ax
 
 
-def whole_ticks(axis: Axis) -> None:
-    """Put ticks at whole numbers only."""
-    axis.set_major_locator(MaxNLocator(integer=True))
-
-
-def stored(folder: str, image_path: str) -> str | None:
-    """Return the file of a stored image; None where its path leads out of the store's images."""
-    file = stored_file(Path(folder), image_path)
-    return str(file) if isinstance(file, Path) else None
-
-
 def place_thumbnail(
-    ax: Axes, file: str | None, point: tuple[float, float], place: tuple[float, float] | None, *, size: int
+    ax: Axes, folder: str, image_path: str, point: tuple[float, float], place: tuple[float, float] | None = None
 ) -> None:
-    """Draw the image at `place`, in fractions of the axes, with a line to `point`; on the point where that is None."""
-    image = thumbnail(file).resize((2 * size, 2 * size), Image.Resampling.BICUBIC)
+    """Draw an image of the store in `folder` on `point`, or at `place`, in fractions of the axes, with a line to it.
+
+    A path that leads out of the store's images is a grey field.
+    """
+    file = stored_file(Path(folder), image_path)
+    image = thumbnail(file if isinstance(file, Path) else None).resize((100, 100), Image.Resampling.BICUBIC)
     picture = OffsetImage(np.asarray(image), zoom=0.5)
-    box = {
+    beside = {
         "xybox": place,
         "boxcoords": "axes fraction",
         "arrowprops": {"arrowstyle": "-", "color": "gray", "relpos": (0, 0.5)},
     }
-    ax.add_artist(AnnotationBbox(picture, point, frameon=True, pad=0.1, **(box if place else {})))
+    ax.add_artist(AnnotationBbox(picture, point, frameon=True, pad=0.1, **(beside if place else {})))

@@ -1,19 +1,16 @@
-"""Plots of what `trends` tells: a DataFrame in, a matplotlib Axes out. Colours are safe for the colour-blind
-(Okabe-Ito).
+"""Plots of what `trends` tells: a DataFrame in, a matplotlib Axes out.
 
-Where a plot takes `data`, that is the DataFrame of the trends function named in its docstring, or a store, which is
-then asked. Contact sheets are pictures, not axes: see `contact_sheet`.
+The DataFrame is that of the trends function named in the plot's docstring. Colours are safe for the colour-blind
+(Okabe-Ito). Contact sheets are pictures, not axes: see `contact_sheet`.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from forgekit.errors import ParameterError
 from forgekit.show.plot_parts import (
@@ -21,15 +18,12 @@ from forgekit.show.plot_parts import (
     LINES,
     MARKERS,
     WHOLE,
-    as_table,
     counted,
     error_bars,
     finish,
     new_axes,
     place_thumbnail,
     split_lines,
-    stored,
-    whole_ticks,
 )
 from forgekit.show.sheets import contact_sheet
 
@@ -37,11 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from forgekit.store import Store
-
 __all__ = [
     "adherence",
-    "as_png",
     "contact_sheet",
     "deltas",
     "distribution",
@@ -54,18 +45,15 @@ __all__ = [
 ON_LINE = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
 
 
-def adherence(data: pd.DataFrame | Store, *, confirmed: pd.DataFrame | None = None, ax: Axes | None = None) -> Axes:
+def adherence(data: pd.DataFrame, *, confirmed: pd.DataFrame | None = None, ax: Axes | None = None) -> Axes:
     """Draw cross-fitted adherence by round with its 95 % band (`trends.adherence`); held-out judges are dashed.
 
     A dot at the right end, with its interval, is what the chosen versions score on fresh seeds: `confirmed` is
-    `trends.confirmed`, which a store is asked for. Where no version has images in both halves there is only the best
-    version so far to draw; the legend then says "selected".
+    `trends.confirmed`. Where no version has images in both halves there is only the best version so far to draw; the
+    legend then says "selected".
     """
-    if confirmed is None and not hasattr(data, "columns"):
-        confirmed = as_table(data, "confirmed")
-    table = as_table(data, "adherence")
     ax = ax or new_axes()
-    for name, line, style in split_lines(table):
+    for name, line, style in split_lines(data):
         steers = bool(line["steers"].iloc[0])
         shown = "adherence" if line["adherence"].notna().any() else "selected"
         label = f"{name} ({'steers' if steers else 'held out'}), {counted(line['scenes'], 'scene')}"
@@ -74,7 +62,7 @@ def adherence(data: pd.DataFrame | Store, *, confirmed: pd.DataFrame | None = No
         ax.fill_between(line["round"], line["low"], line["high"], color=style["color"], alpha=0.12, linewidth=0)
         if confirmed is not None and len(confirmed):
             _mark_confirmed(ax, confirmed, line, style["color"])
-    whole_ticks(ax.xaxis)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="round of drawing", ylabel="adherence", ylim=WHOLE, title="Adherence by round, cross-fitted")
     return finish(ax)
 
@@ -90,18 +78,17 @@ def _mark_confirmed(ax: Axes, confirmed: pd.DataFrame, line: pd.DataFrame, color
         ax.errorbar([place + 0.08 * number], [row["confirmed"]], yerr=errors, label=label, **style)
 
 
-def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
+def pareto(data: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw cross-fitted adherence against the images it took, an arm per line, for the steering judge
     (`trends.adherence`).
 
     The grey steps are the Pareto front: the best adherence that so many images have bought in any arm.
     """
-    table = as_table(data, "adherence")
     ax = ax or new_axes()
-    steering = table[table["steers"]] if table["steers"].any() else table
+    steering = data[data["steers"]] if data["steers"].any() else data
     front = steering.dropna(subset="adherence").sort_values(["images", "adherence"])
     ax.step(front["images"], front["adherence"].cummax(), where="post", color="gray", linewidth=5, alpha=0.25)
-    for name, line, style in split_lines(steering, among=table):
+    for name, line, style in split_lines(steering, among=data):
         ax.plot(line["images"], line["adherence"], label=f"{name}, {counted(line['scenes'], 'scene')}", **style)
         for _, point in line.dropna(subset="adherence").iterrows():
             ax.annotate(
@@ -116,17 +103,16 @@ def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     return finish(ax)
 
 
-def distribution(data: pd.DataFrame | Store, *, vision_model: str | None = None, ax: Axes | None = None) -> Axes:
+def distribution(data: pd.DataFrame, *, vision_model: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw the scores of single images as one ridge per round, median marked (`trends.distributions`).
 
     Several judges or arms lie over each other in different colours; `vision_model` picks one judge.
     """
-    table = as_table(data, "distributions")
-    table = table if vision_model is None else table[table["vision_model"] == vision_model]
-    rounds = sorted(table["round"].unique())
+    data = data if vision_model is None else data[data["vision_model"] == vision_model]
+    rounds = sorted(data["round"].unique())
     ax = ax or new_axes(height=1.2 + 0.9 * len(rounds))
     centers = (np.arange(20) + 0.5) / 20
-    lines = split_lines(table)
+    lines = split_lines(data)
     for name, line, style in lines:
         color, label = style["color"], f"{name}, {counted(line['images'], 'image')}"
         for _, row in line.iterrows():
@@ -144,7 +130,7 @@ def distribution(data: pd.DataFrame | Store, *, vision_model: str | None = None,
     return finish(ax)
 
 
-def elements(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
+def elements(data: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw heat maps of mean score by element kind and round (`trends.by_element_kind`, or `by_term` for words).
 
     One panel per experiment, generator and judge, never averaged. Returns the first; its figure has them all.
@@ -152,13 +138,12 @@ def elements(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     Raises:
         ParameterError: `ax` is given, which takes one panel, and the data has several.
     """
-    table = as_table(data, "by_element_kind")
-    panels = list(table.groupby([column for column in LINES if column in table.columns], sort=True))
+    panels = list(data.groupby([column for column in LINES if column in data.columns], sort=True))
     if ax is not None and len(panels) > 1:
         keys = "; ".join(" · ".join(key) for key, _ in panels)
         raise ParameterError(f"one Axes cannot take {len(panels)} panels ({keys}): give the rows of one, or no ax")
-    label, rows = "term" if "term" in table.columns else "kind", max(1, len(panels))
-    size = (8.0, rows * (1.5 + 0.35 * table[label].nunique()))
+    label, rows = "term" if "term" in data.columns else "kind", max(1, len(panels))
+    size = (8.0, rows * (1.5 + 0.35 * data[label].nunique()))
     places = [ax] if ax else plt.subplots(rows, figsize=size, layout="constrained", squeeze=False)[1][:, 0]
     for place, (key, panel) in zip(places, panels, strict=False):
         _heat_map(place, panel, label, " · ".join(map(str, key)))
@@ -177,18 +162,17 @@ def _heat_map(ax: Axes, panel: pd.DataFrame, label: str, name: str) -> None:
     ax.set(xlabel="round of drawing", title=f"{name}, n = {n} scenes\nmean score by {label}, hardest first")
 
 
-def deltas(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
+def deltas(data: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw what each new version changed, with 95 % intervals over scenes (`trends.version_deltas`)."""
-    table = as_table(data, "version_deltas")
     ax = ax or new_axes()
-    lines = split_lines(table)
+    lines = split_lines(data)
     for number, (name, line, style) in enumerate(lines):
         x = line["round"] + 0.08 * (number - (len(lines) - 1) / 2)  # side by side around their round
         label = f"{name}, {counted(line['scenes'], 'scene')}"
         errors = error_bars(line["delta"], line["low"], line["high"])
         ax.errorbar(x, line["delta"], yerr=errors, linestyle="none", capsize=3, label=label, **style)
     ax.axhline(0, color="gray", linewidth=0.8)
-    ax.set_xticks(sorted(table["round"].unique()))
+    ax.set_xticks(sorted(data["round"].unique()))
     ax.margins(x=0.15)
     if len(ax.get_xticks()) == 1:
         ax.set_xlim(ax.get_xticks()[0] - 0.5, ax.get_xticks()[0] + 0.5)
@@ -209,7 +193,7 @@ def judges(data: pd.DataFrame, *, folder: str | None = None, thumbnails: int = 4
     lowest = np.clip((shown["y"].mean() if len(shown) else 0.5) - column / 2, 0.09, 0.915 - column)
     for number, (_, row) in enumerate(shown.iterrows()):  # beside the axes: inside they would hide the points they show
         place = (1.12 + 0.17 * (number // 6), lowest + 0.165 * (number % 6))
-        place_thumbnail(ax, stored(folder, row["image_path"]), (row["x"], row["y"]), place, size=52)
+        place_thumbnail(ax, folder, row["image_path"], (row["x"], row["y"]), place)
     names = dict(zip(("xlabel", "ylabel"), data[["judge", "other"]].iloc[0], strict=True)) if len(data) else {}
     ax.set(
         **names, xlim=WHOLE, ylim=WHOLE, aspect="equal", title=f"Two judges, the same {counted([len(data)], 'image')}"
@@ -259,20 +243,9 @@ def lineage(data: pd.DataFrame, *, folder: str | None = None, ax: Axes | None = 
             )
         ax.plot(*here, marker="o", color=color)
         if folder and isinstance(row["best_image"], str):
-            place_thumbnail(ax, stored(folder, row["best_image"]), here, None, size=48)
-    whole_ticks(ax.xaxis)
+            place_thumbnail(ax, folder, row["best_image"], here)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.margins(0.15)
     images = counted([data["images"].sum()], "image")
     ax.set(xlabel="version", ylabel="score of the version, by its own images", title=f"Versions of the scene, {images}")
     return ax
-
-
-def as_png(
-    plot: Callable[..., Axes], data: pd.DataFrame | Store, *, width: float = 8.0, height: float = 4.0, dpi: int = 100
-) -> bytes:
-    """Return a plot as PNG bytes, drawn off screen: `as_png(plots.adherence, store)`. Inches and dots per inch."""
-    figure = Figure(figsize=(width, height), layout="constrained")  # not pyplot's: nothing is to appear in a notebook
-    plot(data, ax=figure.subplots())
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from forgekit import trends
 from forgekit.errors import ParameterError, did_you_mean
@@ -115,28 +116,16 @@ def show_version(chosen: Selection) -> str:
     decided = trends.decisions(chosen.store, chosen.scene_hash, experiment=chosen.experiment)
     decided = decided.drop(columns=["experiment", "model", "prompt_id"]).dropna(axis=1, how="all")
     mark = elements["pass_mark"].iloc[0] if len(elements) else 0.0  # of this judge: the same in every row
-    bars = pages.bars({f"{row.phrase} ({row.kind})": row.score for row in elements.itertuples()}, pass_mark=mark)
+    bars = pages.bars(elements[["phrase", "kind", "score"]], pass_mark=mark)
     return (
         f'<style>{pages.NESTED}</style><div class="forgekit">'
         f"<p><b>Scene</b> {escape(scene['scene_text'])}</p>{_worth(scene)}"
         f"<p><b>Prompt</b> {pages.marked_diff(chosen.parent_text(), version['prompt_text'])}</p>"
         f"<p><b>Scores</b> {escape(scores) or 'none yet'} &nbsp; <b>Status</b> {escape(version['status'])}</p>"
         f"<p><b>Elements</b>, the worst first, mean over {version['images']} images; "
-        f"missing below {mark:.2f}</p>{bars}"
-        f"<p><b>Lessons</b>: what was decided at each version, and how the score changed</p>{pages.table(decided)}</div>"
+        f"missing below {mark:.2f}</p>{bars.to_html()}<p><b>Lessons</b>: what was decided at each version, and how the "
+        f"score changed</p>{pages.table(decided).to_html()}</div>"
     )
-
-
-def _worth(scene: pd.Series) -> str:
-    """Return what the scene has come to by the judge that steers, as far as that is known."""
-    figures = {
-        "first": "first_score",
-        "last, cross-fitted": "last_score",
-        "on fresh seeds": "confirmed_score",
-        "best version so far, selected": "selected_score",
-    }
-    known = [f"{name} {scene[column]:.2f}" for name, column in figures.items() if scene[column] == scene[column]]
-    return f"<p><b>Scene's score</b> {', '.join(known) or 'none yet'}</p>"
 
 
 def show_pictures(chosen: Selection) -> str:
@@ -154,30 +143,41 @@ def show_pictures(chosen: Selection) -> str:
     )
 
 
+def _worth(scene: pd.Series) -> str:
+    """Return what the scene has come to by the judge that steers, as far as that is known."""
+    figures = {
+        "first": "first_score",
+        "last, cross-fitted": "last_score",
+        "on fresh seeds": "confirmed_score",
+        "best version so far, selected": "selected_score",
+    }
+    known = [f"{name} {scene[column]:.2f}" for name, column in figures.items() if scene[column] == scene[column]]
+    return f"<p><b>Scene's score</b> {', '.join(known) or 'none yet'}</p>"
+
+
 def _card(row: Any) -> str:
     score = f"{row.score:.2f}" if row.score == row.score else "no score"
-    missing = row.failed if isinstance(row.failed, Sequence) or hasattr(row.failed, "tolist") else []
+    missing = row.failed if hasattr(row.failed, "__len__") else []  # null: no verdict
     failed = "".join(f'<div style="color:{pages.BAD}">✗ {escape(phrase)}</div>' for phrase in missing)
-    image = pages.picture_file(row.file, alt=f"seed {row.seed}").replace("<img", '<img width="150"', 1)
+    image = pages.picture_file(row.file, alt=f"seed {row.seed}", width=150)
     drawn = f"round {row.round:.0f}, " if row.round == row.round else ""
     label = f"v{row.iteration} · {score}<br>{drawn}seed {row.seed}"
     return f'<div style="width:150px;font-size:12px;line-height:1.3">{image}<div>{label}</div>{failed}</div>'
 
 
 def _histogram(scores: pd.Series, low: float, high: float) -> str:
-    """Return twenty bars over [0, 1] as SVG, those in the chosen range in full colour."""
-    counts = [int(((scores >= i / 20) & ((scores < (i + 1) / 20) | (i == 19))).sum()) for i in range(20)]
-    most = max(1, *counts)
+    """Return twenty bars over [0, 1], those in the chosen range in full colour."""
+    counts, edges = np.histogram(scores.dropna().astype(float), bins=20, range=(0, 1))
     bars = "".join(
-        f'<rect x="{20 * i}" y="{50 - 50 * n / most:.1f}" width="18" height="{50 * n / most:.1f}" fill="{pages.GOOD}" '
-        f'opacity="{1 if low <= (i + 0.5) / 20 <= high else 0.25}"><title>{n} images</title></rect>'
-        for i, n in enumerate(counts)
+        f'<i title="{n} images" style="flex:1; height:{50 * n / max(1, counts.max()):.1f}px; background:{pages.GOOD}; '
+        f'opacity:{1 if low <= edge + 0.025 <= high else 0.25}"></i>'
+        for n, edge in zip(counts, edges, strict=False)
     )
-    axis = '<line x1="0" x2="400" y1="50.5" y2="50.5" stroke="#999"/>' + "".join(
-        f'<text x="{400 * at}" y="64" font-size="11" text-anchor="{anchor}">{at:g}</text>'
-        for at, anchor in ((0, "start"), (0.5, "middle"), (1, "end"))
+    row = "width:400px; display:flex; gap:2px"
+    return (
+        f'<div style="{row}; align-items:end; height:50px; border-bottom:1px solid #999">{bars}</div>'
+        f'<div style="{row}; justify-content:space-between; font-size:11px"><i>0</i><i>0.5</i><i>1</i></div>'
     )
-    return f'<svg width="400" height="66" role="img" aria-label="histogram of scores">{bars}{axis}</svg>'
 
 
 def _kept(value: str, known: Any) -> str:

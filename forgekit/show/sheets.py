@@ -24,7 +24,6 @@ TEXT = 19  # font size; a sheet of eight columns is shown at about half its size
 LINE = 25
 LABEL_LINES = 2
 STEP = CELL + LINE * LABEL_LINES + MARGIN  # from one line of images to the next
-WORTH_THREADS = 64  # pictures; starting threads costs more than decoding fewer
 LABELS = ("seed", "score", "failed")
 INK, GOOD, BAD, PAPER, EMPTY = "#222222", "#0072B2", "#D55E00", "#FFFFFF", "#E8E8E8"
 
@@ -39,8 +38,7 @@ def contact_sheet(
 
     Args:
         pictures: what `trends.pictures` or `trends.before_after` returns; `file` is needed, labels come from
-        `prompt_text`,
-            `seed`, `score` and `failed` where they are there.
+            `prompt_text`, `seed`, `score` and `failed` where they are there.
         row: the column whose values make the rows.
         block: a column whose values stand side by side in each row: "moment" for before and after.
         columns: images side by side in a block; None for as many as fit in ten columns all told.
@@ -62,26 +60,17 @@ def contact_sheet(
     width = columns * (CELL + MARGIN) + MARGIN
     strips = [_Strip.plan(groups, blocks, columns, width) for groups in rows.values()]
     sheet = Image.new("RGB", (width * len(blocks), sum(strip.height for strip in strips)), PAPER)
-    images = _thumbnails([file for strip in strips for group in strip.groups for file in group["file"]])
-    top = 0
-    for strip in strips:
-        strip.draw(sheet, top, images)
-        top += strip.height
+    files = [file for strip in strips for group in strip.groups for file in group["file"]]
+    with ThreadPoolExecutor() as pool:  # decoding happens outside the interpreter's lock
+        images, top = pool.map(thumbnail, files), 0
+        for strip in strips:
+            strip.draw(sheet, top, images)
+            top += strip.height
     return sheet
 
 
 def _group(rows: pd.DataFrame, block: str | None, value: object) -> pd.DataFrame:
     return rows if block is None else rows[rows[block] == value]
-
-
-def _thumbnails(files: Sequence[str]) -> Iterator[Image.Image]:
-    """Yield the thumbnail of each file in turn."""
-    if len(files) < WORTH_THREADS:
-        yield from map(thumbnail, files)
-        return
-    with ThreadPoolExecutor() as pool:  # decoding happens outside the interpreter's lock
-        for start in range(0, len(files), WORTH_THREADS):  # no more than these are held at a time
-            yield from pool.map(thumbnail, files[start : start + WORTH_THREADS])
 
 
 @dataclass(frozen=True)
@@ -116,14 +105,13 @@ class _Strip:
             left = number * self.width + MARGIN
             place = (left, top + MARGIN)
             draw.multiline_text(place, "\n".join(heading), fill=INK, font=_font(), spacing=LINE - TEXT)
-            labels = [name for name in LABELS if name in group]
-            values = zip(*(group[name].tolist() for name in labels), strict=True) if labels else [()] * len(group)
-            for index, told in enumerate(values):
+            labelled = group[["file", *(name for name in LABELS if name in group)]]
+            for index, picture in enumerate(labelled.to_dict("records")):
                 image = next(images)
                 x = left + index % self.columns * (CELL + MARGIN)
                 y = top + self.top + index // self.columns * STEP
                 sheet.paste(image, (x + (CELL - image.width) // 2, y + (CELL - image.height) // 2))
-                _write_label(sheet, x, y + CELL, dict(zip(labels, told, strict=True)))
+                _write_label(draw, x, y + CELL, picture)
 
 
 def _heading(group: pd.DataFrame, name: object) -> str:
@@ -131,28 +119,16 @@ def _heading(group: pd.DataFrame, name: object) -> str:
     return text if name is None else f"{name}: {text or 'no images'}"
 
 
-def _write_label(sheet: Image.Image, x: int, y: int, picture: Mapping[str, Any]) -> None:
+def _write_label(draw: ImageDraw.ImageDraw, x: int, y: int, picture: Mapping[str, Any]) -> None:
     score = picture.get("score")
     known = score is not None and score == score
     parts = [f"seed {picture['seed']}" if "seed" in picture else "", f"{score:.2f}" if known else "no score"]
     failed = picture.get("failed")
     failed = list(failed) if hasattr(failed, "__len__") else []  # None, NaN or NA: no verdict
-    _write(sheet, x, y, " · ".join(part for part in parts if part), BAD if failed else GOOD)
+    draw.text((x, y), " · ".join(part for part in parts if part), fill=BAD if failed else GOOD, font=_font())
     if failed:
-        _write(sheet, x, y + LINE, textwrap.shorten("✗ " + ", ".join(failed), 24, placeholder="…"), BAD)
-
-
-def _write(sheet: Image.Image, x: int, y: int, text: str, color: str) -> None:
-    sheet.paste(color, (x, y), _written(text))
-
-
-@lru_cache(maxsize=2048)
-def _written(text: str) -> Image.Image:
-    """Return the text as a mask. Every picture of a study is on two sheets, so its label is drawn once for both."""
-    _, _, width, height = _font().getbbox(text)
-    mask = Image.new("L", (max(1, int(width)), max(1, int(height))))
-    ImageDraw.Draw(mask).text((0, 0), text, fill=255, font=_font())
-    return mask
+        missing = textwrap.shorten("✗ " + ", ".join(failed), 24, placeholder="…")
+        draw.text((x, y + LINE), missing, fill=BAD, font=_font())
 
 
 def thumbnail(file: str | Path | None) -> Image.Image:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
-from forgekit.errors import ParameterError, did_you_mean
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from forgekit.errors import ParameterError, did_you_mean, reworded
 from forgekit.models import load_model
 from forgekit.models.naming import strings_in, why_refused
 from forgekit.refiner.policies import load_policy
@@ -24,11 +27,13 @@ PARTS = ("all", "second half")  # of the scenes, in the order in which they are 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One claim: `arm` scores higher than `against` by `vision_model`, on fresh seeds."""
+    """One claim: `arm` scores higher than `against` by `vision_model`, on fresh seeds; None: by each held-out judge."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     arm: str
     against: str
-    vision_model: str
+    vision_model: str | None = None
     scenes: str = "all"  # or "second half": after memory had something to learn from
 
 
@@ -70,27 +75,30 @@ class Study:
         *others, last = self.arms
         controls = [arm for arm in others if arm in CONTROLS] or others
         wanted = self.primary or [{"arm": last, "against": other} for other in controls]
-        return tuple(each for one in wanted for each in _by_judge(one, self.vision_models[1:]))
+        return tuple(
+            replace(one, vision_model=judge)
+            for one in map(_comparison, wanted)
+            for judge in ([one.vision_model] if one.vision_model else self.vision_models[1:])
+        )
 
 
 def load_plan(path: str | Path) -> Study:
     """Read a study from a TOML file whose keys are the fields of `Study`; `name` is the file's where it has none.
 
     Raises:
-        ParameterError: no such file, no TOML, or a key that no study has.
+        ParameterError: no such file, no TOML, a key that no study has, or a value of another type.
     """
+    types = get_type_hints(Study)
+    file = TypedDict("file", types, total=False)
+    file.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)
     try:
-        table = tomllib.loads(Path(path).read_text())
+        table = TypeAdapter(file).validate_python(tomllib.loads(Path(path).read_text()))
+    except ValidationError as error:
+        raise reworded(error, f"study {path}", types) from error
     except (OSError, ValueError) as error:
         raise ParameterError(
             f"study {str(path)!r} cannot be read: {error}. It is a TOML file; see docs/refinement.md"
         ) from error
-    known = [each.name for each in fields(Study)]
-    for key in table:
-        if key not in known:
-            raise ParameterError(f"{path}: a study has no {key!r}.{did_you_mean(key, known)} Known: {', '.join(known)}")
-    if not isinstance(table.get("primary", []), list):
-        raise ParameterError(f"{path}: 'primary' is no list; give each comparison below a line [[primary]]")
     _check_names(Path(path), table)
     return Study(**{"name": Path(path).stem, **table})
 
@@ -158,22 +166,13 @@ def check_plan(study: Study) -> None:
     _check_comparisons(study)
 
 
-def _by_judge(one: Comparison | Mapping[str, str], heldout: Sequence[str]) -> list[Comparison]:
-    """Return a comparison of a plan as such, by each held-out judge where it names none."""
-    if isinstance(one, Comparison):
-        return [one]
-    known = [each.name for each in fields(Comparison)]
-    if not isinstance(one, Mapping):
-        raise ParameterError(f"primary has {one!r}; give a table with {', '.join(known)}")
-    for key in one:
-        if key not in known:
-            raise ParameterError(
-                f"a primary comparison has no {key!r}.{did_you_mean(key, known)} Known: {', '.join(known)}"
-            )
-    if missing := {"arm", "against"} - set(one):
-        raise ParameterError(f"primary comparison {dict(one)} lacks {' and '.join(sorted(missing))}; name both arms")
-    judges = [one["vision_model"]] if "vision_model" in one else heldout
-    return [Comparison(**{**one, "vision_model": judge}) for judge in judges]
+def _comparison(one: Comparison | Mapping[str, str]) -> Comparison:
+    """Return a comparison of a plan as such."""
+    try:
+        return TypeAdapter(Comparison).validate_python(one)
+    except ValidationError as error:
+        known = [each.name for each in fields(Comparison)]
+        raise reworded(error, "a primary comparison", known) from error
 
 
 def _check_comparisons(study: Study) -> None:

@@ -12,6 +12,7 @@ from forgekit.trends.judges import failing_together, judge_agreement, judge_pair
 from forgekit.trends.learnings import follow
 from forgekit.trends.overview import overview
 from forgekit.trends.pictures import before_after, pictures
+from forgekit.trends.rewrites import rewrites
 from forgekit.trends.rounds import adherence, confirmed, gain
 from forgekit.trends.scenes import decisions, scenes, version_elements
 from forgekit.trends.spread import by_element_kind, by_term, distributions
@@ -35,6 +36,7 @@ __all__ = [
     "lineage",
     "overview",
     "pictures",
+    "rewrites",
     "scenes",
     "version_deltas",
     "version_elements",
