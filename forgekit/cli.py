@@ -51,6 +51,16 @@ Watch = Annotated[bool, Parameter(help="keep going: take up work as it comes, un
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 1 where something failed, 2 for bad input."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return command_line()(argv) or (0 if argv else 2)
+    except (ForgekitError, CycloptsError) as error:
+        named = [word for word in argv[:1] if word in COMMANDS]
+        print(f"{' '.join(['forgekit', *named])}: {error}", file=sys.stderr)
+        return 2
+
+
+def command_line() -> App:
+    """Return all commands; the module of one is loaded when it is called, or its own help is."""
     app = App(
         name="forgekit",
         help="Measure and improve how faithfully prompts are drawn.",
@@ -62,12 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     for place, (name, address) in enumerate(COMMANDS.items()):
         app.command(f"{__name__}:{name}", name=name, help=summary(address), sort_key=place)
-    try:
-        return app(argv) or (0 if argv else 2)
-    except (ForgekitError, CycloptsError) as error:
-        named = [word for word in argv[:1] if word in COMMANDS]
-        print(f"{' '.join(['forgekit', *named])}: {error}", file=sys.stderr)
-        return 2
+    return app
 
 
 def summary(address: str) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from forgekit.cli import command_line
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -41,6 +43,4 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, code, tmp_path, monk
 
 @pytest.mark.parametrize(("page", "words"), COMMANDS, ids=[words[:40] for _, words in COMMANDS])
 def test_the_commands_of_a_page_are_understood(page, words):
-    from forgekit.cli import app
-
-    app.parse_args(shlex.split(words), exit_on_error=False, print_error=False)
+    command_line().parse_args(shlex.split(words))
