@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from forgekit.errors import ParameterError, did_you_mean, reworded
@@ -89,8 +89,8 @@ def load_plan(path: str | Path) -> Study:
         ParameterError: no such file, no TOML, a key that no study has, or a value of another type.
     """
     types = get_type_hints(Study)
-    file = TypedDict("file", types, total=False)
-    file.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+    exact = with_config(ConfigDict(extra="forbid", strict=True))
+    file: Any = exact(TypedDict("file", types, total=False))  # type: ignore[misc, operator]
     try:
         table = TypeAdapter(file).validate_python(tomllib.loads(Path(path).read_text()))
     except ValidationError as error:
@@ -194,7 +194,7 @@ def _why_no_claim(one: Comparison, study: Study) -> str | None:
     if one.vision_model == steering:
         return f"by {steering!r}: it steers, so its score is no evidence. {listed}"
     if one.vision_model not in heldout:
-        return f"by {one.vision_model!r}: no judge of the study.{did_you_mean(one.vision_model, heldout)} {listed}"
+        return f"by {one.vision_model!r}: no judge of the study.{did_you_mean(str(one.vision_model), heldout)} {listed}"
     if one.scenes not in PARTS:
         return f"on scenes={one.scenes!r}: give {' or '.join(map(repr, PARTS))}"
     return None
