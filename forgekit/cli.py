@@ -79,7 +79,7 @@ def summary(address: str) -> str:
     """Return the first line of a function's docstring, read from its source: the list of commands loads none of them."""
     module, _, function = address.partition(":")
     file = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
-    return re.search(rf'^def {function}\(.*?"""(.+?)(?:"""|\n)', file.read_text(), re.MULTILINE | re.DOTALL)[1]
+    return re.findall(rf'^def {function}\(.*?"""(.+?)(?:"""|\n)', file.read_text(), re.MULTILINE | re.DOTALL)[0]
 
 
 def __getattr__(name: str) -> Callable[..., int]:
@@ -99,7 +99,7 @@ def _command(function: Callable[..., Any], *, watchable: bool) -> Callable[..., 
         if has_store:
             given = (_open(store, options), *given)
         if watch:
-            return _watch(function, *given, options)
+            return _watch(function, given, options)
         result = function(*given, **options)
         print(result.to_string(index=False) if hasattr(result, "to_string") else result)  # a table is shown whole
         return 1 if getattr(result, "failed", 0) else 0
@@ -107,7 +107,9 @@ def _command(function: Callable[..., Any], *, watchable: bool) -> Callable[..., 
     written = [_as_written(parameter, function) for parameter in parameters]
     written += [inspect.Parameter("watch", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Watch)] * watchable
     command.__doc__ = function.__doc__
-    command.__signature__ = inspect.Signature(sorted(written, key=lambda parameter: parameter.kind))
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        sorted(written, key=lambda parameter: parameter.kind)
+    )
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in written}
     return command
 
@@ -130,7 +132,7 @@ def _open(path: Path, options: Mapping[str, Any]) -> Store:
     return Store(path) if options.get("plan_only") and not path.exists() else open_store(path)
 
 
-def _watch(function: Callable[..., Any], store: Any, options: dict[str, Any]) -> int:
+def _watch(function: Callable[..., Any], given: Sequence[Any], options: Mapping[str, Any]) -> int:
     """Call the stage again and again until interrupted; report only the calls that did something."""
     stop = False
 
@@ -142,7 +144,7 @@ def _watch(function: Callable[..., Any], store: Any, options: dict[str, Any]) ->
         signal.signal(number, ask_to_stop)
     last_failures: dict[str, str] = {}
     while not stop:
-        report = function(store, **options)
+        report = function(*given, **options)
         if report.done or (report.failures and report.failures != last_failures):
             print(report, flush=True)
         last_failures = report.failures

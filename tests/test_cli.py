@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pandas as pd
 import pydantic  # noqa: F401  cyclopts checks more where it is loaded, as it is in `forgekit batch` and `study`
 import pytest
 
@@ -109,10 +112,22 @@ def test_the_store_that_is_not_named_lies_in_data(tmp_path, monkeypatch, capsys)
 
 
 def test_something_that_failed_is_status_1(store: Store, capsys):
-    import pandas as pd
-
     fk.import_prompts(store, pd.DataFrame({"text": ["a red cube"]}))
     with store.transaction() as con:
         con.execute("update prompts set model = 'no:body'")
     assert main(["complete", "--store", str(store.path)]) == 1
     assert "1 failed" in capsys.readouterr().out
+
+
+def test_a_stage_that_watches_takes_up_what_comes_and_ends_in_peace_when_it_is_asked_to(store: Store):
+    command = [sys.executable, "-m", "forgekit.cli", "complete", "--watch", "--store", str(store.path)]
+    watcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    fk.import_prompts(store, pd.DataFrame({"text": ["a red cube"]}))
+    deadline = time.monotonic() + 120
+    while store.rows("select status::varchar as s from prompts") != [{"s": "completed"}]:
+        assert watcher.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    watcher.send_signal(signal.SIGTERM)
+    assert "complete: 1 done" in watcher.communicate(timeout=60)[0]
+    assert watcher.returncode == 0

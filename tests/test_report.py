@@ -42,12 +42,14 @@ class Page(HTMLParser):
         super().__init__()
         self.loaded: list[str] = []
         self.tags: set[str] = set()
+        self.alts: list[str | None] = []
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         loads = ("src",) if tag != "link" else ("href",)
         self.loaded += [value for name, value in attrs if name in loads and value]
         self.tags.add(tag)
+        self.alts += [dict(attrs).get("alt")] * (tag == "img")
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,13 @@ def test_a_report_is_one_file_that_loads_nothing(page: str) -> None:
     assert all(source.startswith("data:image/") for source in found.loaded)
     assert not found.tags & {"script", "iframe", "link", "object", "embed", "svg"}
     assert not re.search(r"url\(|@import", page)
+
+
+def test_every_picture_of_a_report_says_what_it_shows(page: str) -> None:
+    alts = Page(page).alts
+    assert all(alts)
+    assert {"adherence by round", "images before and after"} <= set(alts)
+    assert not [alt for alt in alts if "No description" in alt]
 
 
 def test_a_text_of_the_store_is_shown_and_never_becomes_html(page: str) -> None:

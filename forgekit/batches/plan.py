@@ -30,7 +30,7 @@ from operator import or_
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from forgekit.errors import ParameterError, reworded
@@ -154,12 +154,12 @@ def _type(default: ast.expr | None, annotation: ast.expr | None) -> Any:
         named = [KINDS.get(node.id) for node in ast.walk(annotation) if isinstance(node, ast.Name)]
         return reduce(or_, filter(None, named)) if any(named) else Any
     try:
-        value = ast.literal_eval(default)
+        value = ast.literal_eval(default) if default else None
     except ValueError:
         return Any
     if isinstance(value, list):
         kinds = {type(item) for item in value}
-        return list[kinds.pop()] if len(kinds) == 1 else list
+        return list[kinds.pop()] if len(kinds) == 1 else list  # type: ignore[misc]
     return Any if value is None else type(value)
 
 
@@ -173,8 +173,7 @@ def _executions(written: PlanFile) -> Iterator[Execution]:
 
 def _check(file: Path, notebook: Path, executions: tuple[Execution, ...]) -> None:
     known = notebook_parameters(notebook)
-    taken = TypedDict("taken", known, total=False)
-    taken.__pydantic_config__ = EXACT
+    taken: Any = with_config(EXACT)(TypedDict("taken", known, total=False))  # type: ignore[misc, operator]
     try:
         TypeAdapter(list[taken]).validate_python([execution.parameters for execution in executions])
     except ValidationError as error:

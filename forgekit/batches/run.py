@@ -82,12 +82,11 @@ def run_batch(
         report.skipped = len(plan.executions) - len(due)
         bar.update(report.skipped)
         write_index(store, plan, folder)
-        for execution in _execute(store, plan, folder, due, jobs):
-            state = read_state(folder, execution)
+        for execution, state in _execute(store, plan, folder, due, jobs):
             if state.status == "finished":
                 report.done += 1
             else:
-                report.failures[execution.name] = state.error
+                report.failures[execution.name] = str(state.error)
             bar.update()
             write_index(store, plan, folder)
         if not untracked:
@@ -175,13 +174,15 @@ def _notebook_hash(notebook: Path) -> str:
     )
 
 
-def _execute(store: Store, plan: Plan, folder: Path, due: Sequence[Execution], jobs: int) -> Iterator[Execution]:
-    """Run the executions that are due and yield each when it has come to an end, whatever that is."""
+def _execute(
+    store: Store, plan: Plan, folder: Path, due: Sequence[Execution], jobs: int
+) -> Iterator[tuple[Execution, State]]:
+    """Run the executions that are due and yield each when it has come to an end, with what became of it."""
     context = multiprocessing.get_context("forkserver")  # papermill is imported once, not once per execution
     context.set_forkserver_preload(["papermill", "nbconvert"])
     threads = max(1, (os.cpu_count() or 1) // jobs)
     waiting = list(due)
-    at_work: dict[int, tuple[ForkServerProcess, Execution]] = {}
+    at_work: dict[Any, tuple[ForkServerProcess, Execution]] = {}
     try:
         while waiting or at_work:
             while waiting and len(at_work) < jobs:
@@ -196,10 +197,12 @@ def _execute(store: Store, plan: Plan, folder: Path, due: Sequence[Execution], j
             for sentinel in wait(list(at_work)):
                 process, execution = at_work.pop(sentinel)
                 process.join()
-                if read_state(folder, execution) is None:  # killed, or an error of ours
+                state = read_state(folder, execution)
+                if state is None:  # killed, or an error of ours
                     reason = f"its process ended with status {process.exitcode} before the notebook did"
-                    _write_state(folder, execution.name, State("failed", execution.parameters, "", "", 0.0, reason))
-                yield execution
+                    state = State("failed", execution.parameters, "", "", 0.0, reason)
+                    _write_state(folder, execution.name, state)
+                yield execution, state
     finally:
         for process, _ in at_work.values():
             process.terminate()
@@ -221,8 +224,9 @@ def _run(notebook: Path, done: Path, parameters: dict[str, Any], cwd: Path, thre
 
 def _die_with_the_batch() -> None:
     """End this process when the batch is gone, however it went; the kernel then ends by itself."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
+    if batch := multiprocessing.parent_process():
+        batch.join()
+        os._exit(1)
 
 
 def _state_file(folder: Path, name: str) -> Path:

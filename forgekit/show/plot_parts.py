@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,7 +26,7 @@ WHOLE = (-0.02, 1.02)  # limits for [0, 1] that do not cut markers in half
 
 def split_lines(
     table: pd.DataFrame, among: pd.DataFrame | None = None
-) -> list[tuple[str, pd.DataFrame, dict[str, str]]]:
+) -> list[tuple[str, pd.DataFrame, dict[str, Any]]]:
     """Split the rows into lines, each named by what sets it apart from the others, with its colour and marker.
 
     Those go by the place in the alphabet `among` all lines, so that a judge looks the same in every plot.
@@ -78,7 +78,7 @@ def place_thumbnail(
     file = stored_file(Path(folder), image_path)
     image = thumbnail(file if isinstance(file, Path) else None).resize((100, 100), Image.Resampling.BICUBIC)
     picture = OffsetImage(np.asarray(image), zoom=0.5)
-    beside = {
+    beside: dict[str, Any] = {
         "xybox": place,
         "boxcoords": "axes fraction",
         "arrowprops": {"arrowstyle": "-", "color": "gray", "relpos": (0, 0.5)},

@@ -6,7 +6,7 @@ The DataFrame is that of the trends function named in the plot's docstring. Colo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -74,7 +74,13 @@ def _mark_confirmed(ax: Axes, confirmed: pd.DataFrame, line: pd.DataFrame, color
         place, number = line["round"].max() + 0.35, len(ax.containers)
         errors = error_bars(row[["confirmed"]], row[["low"]], row[["high"]])
         label = f"  on fresh seeds, {counted([row['scenes']], 'scene')}"
-        style = {"color": color, "marker": "D", "markerfacecolor": "white", "linestyle": "none", "capsize": 3}
+        style: dict[str, Any] = {
+            "color": color,
+            "marker": "D",
+            "markerfacecolor": "white",
+            "linestyle": "none",
+            "capsize": 3,
+        }
         ax.errorbar([place + 0.08 * number], [row["confirmed"]], yerr=errors, label=label, **style)
 
 
@@ -193,7 +199,7 @@ def judges(data: pd.DataFrame, *, folder: str | None = None, thumbnails: int = 4
     lowest = np.clip((shown["y"].mean() if len(shown) else 0.5) - column / 2, 0.09, 0.915 - column)
     for number, (_, row) in enumerate(shown.iterrows()):  # beside the axes: inside they would hide the points they show
         place = (1.12 + 0.17 * (number // 6), lowest + 0.165 * (number % 6))
-        place_thumbnail(ax, folder, row["image_path"], (row["x"], row["y"]), place)
+        place_thumbnail(ax, folder or "", row["image_path"], (row["x"], row["y"]), place)
     names = dict(zip(("xlabel", "ylabel"), data[["judge", "other"]].iloc[0], strict=True)) if len(data) else {}
     ax.set(
         **names, xlim=WHOLE, ylim=WHOLE, aspect="equal", title=f"Two judges, the same {counted([len(data)], 'image')}"
@@ -209,7 +215,7 @@ def reliability(data: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     for number, (name, curve) in enumerate(curves):
         errors = error_bars(curve["so"], curve["so_low"], curve["so_high"])
         label = f"{name}, {counted([curve['n'].sum()], 'answer')}" if "n" in curve else name
-        style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
+        style: dict[str, Any] = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
         ax.errorbar(curve["said"], curve["so"], yerr=errors, capsize=3, label=label, **style)
     ax.set(xlabel="probability said", ylabel="share that is so", xlim=WHOLE, ylim=WHOLE, aspect="equal")
     ax.set_title("Reliability")

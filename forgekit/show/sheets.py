@@ -123,7 +123,7 @@ def _write_label(draw: ImageDraw.ImageDraw, x: int, y: int, picture: Mapping[str
     score = picture.get("score")
     known = score is not None and score == score
     parts = [f"seed {picture['seed']}" if "seed" in picture else "", f"{score:.2f}" if known else "no score"]
-    failed = picture.get("failed")
+    failed: Any = picture.get("failed")
     failed = list(failed) if hasattr(failed, "__len__") else []  # None, NaN or NA: no verdict
     draw.text((x, y), " · ".join(part for part in parts if part), fill=BAD if failed else GOOD, font=_font())
     if failed:

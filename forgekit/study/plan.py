@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from forgekit.errors import ParameterError, did_you_mean, reworded
 from forgekit.models import load_model
-from forgekit.models.naming import strings_in, why_refused
+from forgekit.models.naming import why_refused
 from forgekit.refiner.policies import load_policy
 from forgekit.sources import read_chunks
 from forgekit.store.names import check_name, inside
@@ -89,8 +89,8 @@ def load_plan(path: str | Path) -> Study:
         ParameterError: no such file, no TOML, a key that no study has, or a value of another type.
     """
     types = get_type_hints(Study)
-    file = TypedDict("file", types, total=False)
-    file.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+    exact = with_config(ConfigDict(extra="forbid", strict=True))
+    file: Any = exact(TypedDict("file", types, total=False))  # type: ignore[misc, operator]
     try:
         table = TypeAdapter(file).validate_python(tomllib.loads(Path(path).read_text()))
     except ValidationError as error:
@@ -99,24 +99,26 @@ def load_plan(path: str | Path) -> Study:
         raise ParameterError(
             f"study {str(path)!r} cannot be read: {error}. It is a TOML file; see docs/refinement.md"
         ) from error
-    _check_names(Path(path), table)
-    return Study(**{"name": Path(path).stem, **table})
+    study = Study(**{"name": Path(path).stem, **table})
+    _check_names(Path(path), study)
+    return study
 
 
-def _check_names(file: Path, table: Mapping[str, Any]) -> None:
+def _check_names(file: Path, study: Study) -> None:
     """Check what the TOML file of a study names: it may have come by mail, as that of a batch.
 
     Raises:
         ParameterError: it names code, an address on a network, a file outside its folder and the working folder, or
             itself by what no folder can be called.
     """
-    check_name(f"{file}: the name", table.get("name", file.stem))
-    models = [*strings_in([table.get("model", []), table.get("vision_models", [])])]
-    models += [arm.removeprefix("llm:") for arm in strings_in(table.get("arms", [])) if arm.startswith("llm:")]
+    check_name(f"{file}: the name", study.name)
+    models = [study.model, *study.vision_models]
+    models += [arm.removeprefix("llm:") for arm in study.arms if arm.startswith("llm:")]
     wrong = [why for model in models if (why := why_refused(model, within=[file.parent]))]
-    prompts = table.get("prompts")
-    if isinstance(prompts, str) and not inside(Path(prompts), [Path.cwd(), file.parent]):
-        wrong.append(f"its prompts {prompts!r} lie outside the plan's folder and the working folder; copy them there")
+    if not inside(Path(study.prompts), [Path.cwd(), file.parent]):
+        wrong.append(
+            f"its prompts {study.prompts!r} lie outside the plan's folder and the working folder; copy them there"
+        )
     if wrong:
         raise ParameterError(f"{file}: {'; '.join(dict.fromkeys(wrong))}")
 
@@ -163,7 +165,11 @@ def check_plan(study: Study) -> None:
         raise ParameterError(
             f"images_per_scene={study.images_per_scene} is no multiple of images_per_prompt={study.images_per_prompt}"
         )
-    _check_comparisons(study)
+    claims = study.comparisons
+    keys = [(frozenset((one.arm, one.against)), one.vision_model, one.scenes) for one in claims]
+    for one, key in zip(claims, keys, strict=True):
+        if reason := _why_no_claim(one, study) or ("is there twice" if keys.count(key) > 1 else None):
+            raise ParameterError(f"primary comparison of {one.arm!r} and {one.against!r} {reason}")
 
 
 def _comparison(one: Comparison | Mapping[str, str]) -> Comparison:
@@ -175,32 +181,20 @@ def _comparison(one: Comparison | Mapping[str, str]) -> Comparison:
         raise reworded(error, "a primary comparison", known) from error
 
 
-def _check_comparisons(study: Study) -> None:
+def _why_no_claim(one: Comparison, study: Study) -> str | None:
+    """Return why the study cannot test this comparison, or None."""
     steering, *heldout = study.vision_models
-    seen: set[tuple[frozenset[str], str, str]] = set()
-    for each in study.comparisons:
-        for arm in (each.arm, each.against):
-            if arm not in study.arms:
-                raise ParameterError(
-                    f"primary comparison of {arm!r}: no arm of the study.{did_you_mean(str(arm), study.arms)} "
-                    f"Arms: {', '.join(study.arms)}"
-                )
-        if each.arm == each.against:
-            raise ParameterError(f"primary comparison of {each.arm!r} with itself; name another arm as `against`")
-        if each.vision_model == steering:
-            raise ParameterError(
-                f"primary comparison by {steering!r}: it steers, so its score is no evidence. Held out: {', '.join(heldout)}"
-            )
-        if each.vision_model not in heldout:
-            raise ParameterError(
-                f"primary comparison by {each.vision_model!r}: no judge of the study."
-                f"{did_you_mean(str(each.vision_model), heldout)} Held out: {', '.join(heldout)}"
-            )
-        if each.scenes not in PARTS:
-            raise ParameterError(f"primary comparison on scenes={each.scenes!r}: give {' or '.join(map(repr, PARTS))}")
-        key = (frozenset((each.arm, each.against)), each.vision_model, each.scenes)
-        if key in seen:
-            raise ParameterError(
-                f"primary comparison of {each.arm} and {each.against} by {each.vision_model} is there twice"
-            )
-        seen.add(key)
+    listed = f"Held out: {', '.join(heldout)}"
+    for arm in (one.arm, one.against):
+        if arm not in study.arms:
+            hint = did_you_mean(arm, study.arms)
+            return f"names {arm!r}, which is no arm of the study.{hint} Arms: {', '.join(study.arms)}"
+    if one.arm == one.against:
+        return "is one with itself; name another arm as `against`"
+    if one.vision_model == steering:
+        return f"by {steering!r}: it steers, so its score is no evidence. {listed}"
+    if one.vision_model not in heldout:
+        return f"by {one.vision_model!r}: no judge of the study.{did_you_mean(str(one.vision_model), heldout)} {listed}"
+    if one.scenes not in PARTS:
+        return f"on scenes={one.scenes!r}: give {' or '.join(map(repr, PARTS))}"
+    return None
