@@ -134,6 +134,13 @@ def test_arms_generators_and_judges_each_have_a_panel_of_their_own(apart: str) -
         plots.elements(table, ax=plt.subplots()[1])
 
 
+def test_a_store_is_asked_for_the_table_of_a_plot(store: Store) -> None:
+    asked, given = plots.adherence(store), plots.adherence(trends.adherence(store), confirmed=trends.confirmed(store))
+    assert [line.get_xydata().tolist() for line in asked.lines] == [line.get_xydata().tolist() for line in given.lines]
+    for plot in (plots.pareto, plots.distribution, plots.elements, plots.deltas):
+        assert plot(store).get_title()
+
+
 def test_nothing_judged_is_an_empty_panel(store: Store) -> None:
     assert plots.elements(trends.by_element_kind(store, experiment="none")).get_title() == ""
 

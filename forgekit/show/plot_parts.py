@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
+from forgekit import trends
 from forgekit.show.sheets import thumbnail
 from forgekit.store.images import stored_file
 
@@ -18,10 +19,17 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from forgekit.store import Store
+
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os^Dv<>"
 LINES = ("experiment", "model", "vision_model")
 WHOLE = (-0.02, 1.02)  # limits for [0, 1] that do not cut markers in half
+
+
+def as_table(data: pd.DataFrame | Store, question: str) -> pd.DataFrame:
+    """Return the DataFrame itself, or what `trends` answers where `data` is a store."""
+    return data if hasattr(data, "columns") else getattr(trends, question)(data)
 
 
 def split_lines(

@@ -1,7 +1,7 @@
 """Plots of what `trends` tells: a DataFrame in, a matplotlib Axes out.
 
-The DataFrame is that of the trends function named in the plot's docstring. Colours are safe for the colour-blind
-(Okabe-Ito). Contact sheets are pictures, not axes: see `contact_sheet`.
+The DataFrame is that of the trends function named in the plot's docstring; a store is asked for it. Colours are safe for
+the colour-blind (Okabe-Ito). Contact sheets are pictures, not axes: see `contact_sheet`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from forgekit.show.plot_parts import (
     LINES,
     MARKERS,
     WHOLE,
+    as_table,
     counted,
     error_bars,
     finish,
@@ -30,6 +31,8 @@ from forgekit.show.sheets import contact_sheet
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+
+    from forgekit.store import Store
 
 __all__ = [
     "adherence",
@@ -45,13 +48,16 @@ __all__ = [
 ON_LINE = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
 
 
-def adherence(data: pd.DataFrame, *, confirmed: pd.DataFrame | None = None, ax: Axes | None = None) -> Axes:
+def adherence(data: pd.DataFrame | Store, *, confirmed: pd.DataFrame | None = None, ax: Axes | None = None) -> Axes:
     """Draw cross-fitted adherence by round with its 95 % band (`trends.adherence`); held-out judges are dashed.
 
     A dot at the right end, with its interval, is what the chosen versions score on fresh seeds: `confirmed` is
     `trends.confirmed`. Where no version has images in both halves there is only the best version so far to draw; the
     legend then says "selected".
     """
+    if confirmed is None and not hasattr(data, "columns"):
+        confirmed = as_table(data, "confirmed")
+    data = as_table(data, "adherence")
     ax = ax or new_axes()
     for name, line, style in split_lines(data):
         steers = bool(line["steers"].iloc[0])
@@ -84,12 +90,13 @@ def _mark_confirmed(ax: Axes, confirmed: pd.DataFrame, line: pd.DataFrame, color
         ax.errorbar([place + 0.08 * number], [row["confirmed"]], yerr=errors, label=label, **style)
 
 
-def pareto(data: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     """Draw cross-fitted adherence against the images it took, an arm per line, for the steering judge
     (`trends.adherence`).
 
     The grey steps are the Pareto front: the best adherence that so many images have bought in any arm.
     """
+    data = as_table(data, "adherence")
     ax = ax or new_axes()
     steering = data[data["steers"]] if data["steers"].any() else data
     front = steering.dropna(subset="adherence").sort_values(["images", "adherence"])
@@ -109,11 +116,12 @@ def pareto(data: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return finish(ax)
 
 
-def distribution(data: pd.DataFrame, *, vision_model: str | None = None, ax: Axes | None = None) -> Axes:
+def distribution(data: pd.DataFrame | Store, *, vision_model: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw the scores of single images as one ridge per round, median marked (`trends.distributions`).
 
     Several judges or arms lie over each other in different colours; `vision_model` picks one judge.
     """
+    data = as_table(data, "distributions")
     data = data if vision_model is None else data[data["vision_model"] == vision_model]
     rounds = sorted(data["round"].unique())
     ax = ax or new_axes(height=1.2 + 0.9 * len(rounds))
@@ -136,7 +144,7 @@ def distribution(data: pd.DataFrame, *, vision_model: str | None = None, ax: Axe
     return finish(ax)
 
 
-def elements(data: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def elements(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     """Draw heat maps of mean score by element kind and round (`trends.by_element_kind`, or `by_term` for words).
 
     One panel per experiment, generator and judge, never averaged. Returns the first; its figure has them all.
@@ -144,6 +152,7 @@ def elements(data: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Raises:
         ParameterError: `ax` is given, which takes one panel, and the data has several.
     """
+    data = as_table(data, "by_element_kind")
     panels = list(data.groupby([column for column in LINES if column in data.columns], sort=True))
     if ax is not None and len(panels) > 1:
         keys = "; ".join(" · ".join(key) for key, _ in panels)
@@ -168,8 +177,9 @@ def _heat_map(ax: Axes, panel: pd.DataFrame, label: str, name: str) -> None:
     ax.set(xlabel="round of drawing", title=f"{name}, n = {n} scenes\nmean score by {label}, hardest first")
 
 
-def deltas(data: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def deltas(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     """Draw what each new version changed, with 95 % intervals over scenes (`trends.version_deltas`)."""
+    data = as_table(data, "version_deltas")
     ax = ax or new_axes()
     lines = split_lines(data)
     for number, (name, line, style) in enumerate(lines):
