@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from forgekit.scene.clauses import Clause, Link, Objects
-from forgekit.scene.draft import Draft
+from forgekit.scene.draft import HAVING, Draft
 from forgekit.scene.tokens import Token
 
 SHARED_PLACES = ("on", "inside", "in front of", "behind")  # "a cat and a dog on a bed": both are
@@ -31,7 +31,7 @@ def _past_what_it_has(clause: Clause, draft: Draft, predicate: str) -> tuple[Obj
     "A cake with candles on a plate", but "a room with a bed next to a window".
     """
     subjects, nearest = clause.subjects, clause.group[-1:]
-    has = next((r for r in draft.relations if r["object"] == nearest[0] and r["predicate"] in ("with", "wear")), None)
+    has = next((r for r in draft.relations if r["object"] == nearest[0] and r["predicate"] in HAVING), None)
     if has and not (has["predicate"] == "with" and draft.is_any(has["subject"], *AROUND)):
         return (has["subject"],), nearest
     holds = predicate in ("on", "inside")
