@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from forgekit.scene.clauses import Clause, Link, Objects, close_link
 from forgekit.scene.draft import Draft
-from forgekit.scene.placing import AROUND, told_of
+from forgekit.scene.placing import AROUND, said_of
 from forgekit.scene.tokens import Token
 
 
@@ -95,7 +95,7 @@ def on_preposition(clause: Clause, draft: Draft, index: int) -> Clause:
         clause = clause._replace(negated=False)
     if previous.tag == "Y" and not draft.objects:  # "watercolor of a cat"
         return clause
-    subjects, near = told_of(clause, draft, token, previous)
+    subjects, near = said_of(clause, draft, token, previous)
     if not clause.subjects and not clause.linked:
         clause = clause._replace(subjects=subjects)
     return close_link(clause, draft)._replace(link=Link(subjects, predicate, token.word, near=near))
@@ -150,7 +150,7 @@ def on_break(clause: Clause, draft: Draft, index: int) -> Clause:
         clause = close_link(clause, draft)
         spoken_of = clause.subjects or clause.group[:1] or clause.spoken_of
         leading = clause.leading if token.word == ":" else None
-        return Clause(told_of=clause.told_of, leading=leading, spoken_of=spoken_of, fresh=False)
+        return Clause(leading=leading, spoken_of=spoken_of, fresh=False)
     if token.word in (",", "and", "but", "&", "plus") and link and not link.lists:
         goes_on = link.verb == "be" and draft.token(index + 1).tag in "JR"
         clause = clause if goes_on else close_link(clause, draft)

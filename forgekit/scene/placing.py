@@ -10,7 +10,7 @@ SHARED_PLACES = ("on", "inside", "in front of", "behind")  # "a cat and a dog on
 AROUND = ("room", "within", "place")  # the lists of what other things are in
 
 
-def told_of(clause: Clause, draft: Draft, token: Token, previous: Token) -> tuple[Objects, Objects]:
+def said_of(clause: Clause, draft: Draft, token: Token, previous: Token) -> tuple[Objects, Objects]:
     """Return what the preposition is said of, and what else may be meant, to be settled when its object is known."""
     nearest = clause.group[-1:]
     places = token.value in draft.lexicon.places or token.value == "at"
