@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from forgekit.scene.lexicon import default_lexicon
-from forgekit.scene.vocabulary import singular
+from forgekit.scene.vocabulary import entry_of
 
 T2I_R1 = "t2i_r1/geneval_and_t2i_data_final.json"
 DATA = Path(__file__).parents[1] / "tests" / "data"
@@ -64,11 +64,6 @@ def summed(counted: Iterable[tuple[str, Any]]) -> list[tuple[Noun, int]]:
 
 def annotated(row: dict[str, Any]) -> dict[str, list[tuple[Any, ...]]]:
     """Return what the annotators say: a list of tuples for each measure the row is annotated for."""
-    lexicon = default_lexicon()
-
-    def noun(text: str) -> Noun:
-        return Noun(singular(text, lexicon))
-
     wanted: dict[str, list[tuple[Any, ...]]] = {"objects": list(dict.fromkeys((noun(n),) for n in row["nouns"]))}
     if "numeracy_info" in row:
         wanted["counts"] = [(noun(item["obj_name"]), item["num"]) for item in row["numeracy_info"]]
@@ -79,6 +74,12 @@ def annotated(row: dict[str, Any]) -> dict[str, list[tuple[Any, ...]]]:
     if info := row.get("spatial_info"):
         wanted["relations"] = [(noun(info["obj1"]), LOCALITIES[info["locality"]], noun(info["obj2"]))]
     return wanted
+
+
+def noun(text: str) -> Noun:
+    """Return the lemma of a noun of one or more words: "wine glasses" → "wine glass"."""
+    *before, last = text.lower().split()
+    return Noun(" ".join([*before, entry_of(last, default_lexicon()).noun or last]))
 
 
 def colors_in(phrase: str) -> list[str]:

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from annotations import DATA, LOCALITIES, PROSE, Noun, annotated, annotated_freely, load_sets, same_noun, summed
-from public_sets import public_sets
+from public_sets import ABSENT, public_sets
 
 from forgekit.scene.lexicon import default_lexicon
 from forgekit.scene.parsing import parse
@@ -188,9 +188,7 @@ def main() -> None:
     arguments.add_argument("--types", action="store_true", help="list each task type of t2i_r1, too")
     options = arguments.parse_args()
     if (folder := public_sets()) is None:
-        raise SystemExit(
-            "no public prompt sets: put them in data/public/, or name their folder in FORGEKIT_PUBLIC_SETS"
-        )
+        raise SystemExit(ABSENT)
     sets = load_sets(folder)
     result = {
         "sets": {name: {"rows": len(rows), "scores": measure(rows)} for name, rows in sets.items()},

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from forgekit.scene.describing import describe, describe_object
-from forgekit.scene.element import Element, Scene
-from forgekit.scene.elements import list_elements
+from forgekit.scene.elements import Element, Scene, list_elements
 from forgekit.scene.fidelity import align, compare
 from forgekit.scene.lexicon import Lexicon, default_lexicon, load_lexicon, synonyms
 from forgekit.scene.parsing import parse

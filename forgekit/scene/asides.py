@@ -27,7 +27,7 @@ def _frame(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
     """Take "a photo of", "an oil painting of": the picture itself, not a thing in it."""
     following, lexicon = draft.token(phrase.after), draft.lexicon
     noun = phrase.head.noun.split()[-1]
-    if draft.objects or draft.framed or phrase.count or noun not in lexicon.words["picture"]:
+    if draft.objects or draft.framed or phrase.number or noun not in lexicon.words["picture"]:
         return None
     if following.value not in ("of", "with", "about") and following.word not in lexicon.words["framing"]:
         return None
@@ -62,7 +62,7 @@ def _the_picture(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
 def _medium(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
     """Take a medium set off at the end: "…, ink sketch"."""
     following = draft.token(phrase.after)
-    alone = not phrase.determiner and phrase.count is None and not clause.link
+    alone = not phrase.determiner and phrase.number is None and not clause.link
     ends = following.tag == "X" or (following.word == "in" and " " in phrase.name)
     if not alone or not ends or phrase.head.noun.split()[-1] not in draft.lexicon.words["picture"]:
         return None
@@ -187,7 +187,7 @@ def _is_abstract(clause: Clause, draft: Draft, phrase: NounPhrase, of: bool) -> 
     words, noun, link = draft.lexicon.words, phrase.head.noun, clause.link
     several = " " in phrase.name
     if phrase.head.word in words["mood"] and not (phrase.determiner or of or link):
-        return phrase.count is None
+        return phrase.number is None
     if noun in words["game"] and not several:
         return not phrase.determiner
     if noun in words["time"] and link and link.predicate in ("at", "during", "in front of"):  # the last is "before"

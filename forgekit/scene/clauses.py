@@ -43,7 +43,7 @@ class Clause(NamedTuple):
     owner: int | None = None  # "a man whose beard is white …": whose clause goes on behind the aside
     leading: tuple[str, int] | None = None  # "In front of a house, …" waits for its subject
     spoken_of: Objects = ()  # the subjects of the sentence before
-    fresh: bool = True  # before the first break of the text
+    fresh: bool = True  # before the first break of the text, where nothing is listed yet
 
 
 def close_link(clause: Clause, draft: Draft) -> Clause:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from forgekit.scene.clauses import Clause, Link, Objects, close_link
 from forgekit.scene.draft import Draft
-from forgekit.scene.placing import AROUND, told_of
+from forgekit.scene.placing import AROUND, said_of
 from forgekit.scene.tokens import Token
 
 
@@ -13,7 +13,7 @@ def on_verb(clause: Clause, draft: Draft, index: int) -> Clause:
     token, previous, link = draft.token(index), draft.token(index - 1), clause.link
     verb = token.entry.verb or token.word
     denied = previous.word in ("not", "never")
-    passive = token.tag == "E" and verb != "surround" and not draft.lexicon.hints(verb, "static")
+    passive = token.tag == "E" and not draft.lexicon.hints(verb, "static")
     described = previous.tag == "J" and token.tag == "V"
     if link and link.verb == "be" and not link.predicate and not described:  # "is sitting", "has been painted"
         return clause._replace(link=link._replace(verb=verb, passive=passive, denied=denied))
@@ -41,7 +41,7 @@ def _on_verb_aside(clause: Clause, draft: Draft, index: int, verb: str) -> Claus
     if previous.word in ("that", "which", "who") and clause.group:
         nearest = clause.group[-1:]
         return clause._replace(subjects=clause.subjects or nearest, link=Link(nearest, verb=verb))
-    if token.tag == "B" and verb == "be" and _begins_with_place(draft, index):  # "…, and on the right is a cat"
+    if verb == "be" and _begins_with_place(draft, index):  # "…, and on the right is a cat"
         return clause._replace(group=(), linked="", subjects=())
     return None
 
@@ -51,7 +51,7 @@ def _begins_with_place(draft: Draft, index: int) -> bool:
     start = index
     while start and draft.token(start - 1).tag not in "XCVBGE":
         start -= 1
-    return start < index and draft.token(start).tag == "P" and draft.token(start - 1).tag in "XC"
+    return draft.token(start).tag == "P" and draft.token(start - 1).tag in "XC"
 
 
 def _doers(clause: Clause, draft: Draft, token: Token, previous: Token, verb: str) -> tuple[Clause, Objects]:
@@ -87,7 +87,7 @@ def on_preposition(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take a preposition: it says what the verb before it does, or opens a link of its own."""
     token, previous, link = draft.token(index), draft.token(index - 1), clause.link
     predicate, lexicon = token.value or token.word, draft.lexicon
-    if link and link.verb and not link.predicate:
+    if link and not link.predicate:
         makes = token.value in ("of", "from") and lexicon.hints(link.verb, "making")
         turned = lexicon.tables["turned"].get(f"{link.verb}-{token.word}", "")
         return clause._replace(link=link._replace(predicate=predicate, wording=token.word, makes=makes, turned=turned))
@@ -95,7 +95,7 @@ def on_preposition(clause: Clause, draft: Draft, index: int) -> Clause:
         clause = clause._replace(negated=False)
     if previous.tag == "Y" and not draft.objects:  # "watercolor of a cat"
         return clause
-    subjects, near = told_of(clause, draft, token, previous)
+    subjects, near = said_of(clause, draft, token, previous)
     if not clause.subjects and not clause.linked:
         clause = clause._replace(subjects=subjects)
     return close_link(clause, draft)._replace(link=Link(subjects, predicate, token.word, near=near))
@@ -126,8 +126,8 @@ def _told_from(clause: Clause, draft: Draft, link: Link, word: str) -> tuple[Obj
     """Return what is placed, and the thing that the pronoun means, if any."""
     owner = draft.owner_of(link.subjects[-1], ("with",))
     if owner is not None:  # "a desk with a lamp and a printer on it"
-        named = {*clause.group, *link.subjects}
-        return tuple(sorted(item for item in named if draft.has(owner, item, ("with",)))), owner
+        had = {r["object"] for r in draft.relations if r["subject"] == owner and r["predicate"] == "with"}
+        return tuple(sorted(had & {*clause.group, *link.subjects})), owner
     earlier = range(min(link.subjects) - 1, -1, -1)
     meant = next((index for index in earlier if word in ("it", "them") or draft.is_living(index)), None)
     if meant is None and clause.group and clause.group[-1] not in link.subjects:  # "… with a sign posted under it"
@@ -150,7 +150,7 @@ def on_break(clause: Clause, draft: Draft, index: int) -> Clause:
         clause = close_link(clause, draft)
         spoken_of = clause.subjects or clause.group[:1] or clause.spoken_of
         leading = clause.leading if token.word == ":" else None
-        return Clause(told_of=clause.told_of, leading=leading, spoken_of=spoken_of, fresh=False)
+        return Clause(leading=leading, spoken_of=spoken_of, fresh=False)
     if token.word in (",", "and", "but", "&", "plus") and link and not link.lists:
         goes_on = link.verb == "be" and draft.token(index + 1).tag in "JR"
         clause = clause if goes_on else close_link(clause, draft)

@@ -61,7 +61,7 @@ class Draft:
 
     def add(self, phrase: NounPhrase) -> int:
         """Add the object that the phrase names, or find the one it speaks of again; return its index."""
-        bare = not phrase.numbered and phrase.count is None and not phrase.plural and not phrase.attributes
+        bare = not phrase.numbered and phrase.number is None and not phrase.plural and not phrase.attributes
         if (phrase.determiner == "the" or bare) and (known := self._spoken_of(phrase)) is not None:
             return known
         attributes = self._shared_colors(phrase) if bare else phrase.attributes
@@ -112,16 +112,16 @@ class Draft:
         owners = (r["subject"] for r in self.relations if r["object"] == index and r["predicate"] in predicates)
         return next(owners, None)
 
-    def has(self, owner: int, index: int, predicates: tuple[str, ...] = (*HAVING, "hold", "carry")) -> bool:
+    def has(self, owner: int, index: int) -> bool:
         """Say whether the owner was said to have, wear or hold the object."""
-        ends = owner, index
-        return any((r["subject"], r["object"]) == ends and r["predicate"] in predicates for r in self.relations)
+        said = {r["predicate"] for r in self.relations if (r["subject"], r["object"]) == (owner, index)}
+        return bool(said & {*HAVING, "hold", "carry"})
 
     # how an object is added
 
     def _count(self, phrase: NounPhrase) -> int | str:
-        if phrase.count is not None:
-            return phrase.count
+        if phrase.number is not None:
+            return phrase.number
         noun, lexicon = phrase.head.noun, self.lexicon
         many = phrase.plural or noun in lexicon.words["plural"]
         many = many or (not phrase.determiner and noun.endswith(lexicon.endings["same_plural"]))

@@ -133,7 +133,7 @@ class _Comparison:
             asked, given = self.wanted.get(kind), self.got.get(kind)
             if asked and not given:
                 reasons.append(f"{kind} lost: {asked}")
-            elif asked and not self._keeps(asked, given, known):
+            elif asked and given and not self._keeps(asked, given, known):
                 reasons.append(f"{kind} changed: {asked} to {given}")
         return reasons
 

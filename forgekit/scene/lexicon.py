@@ -184,6 +184,6 @@ def _phrases(
                 found.append((text, Entry(tags.get(kind, "J"), noun=text, kind="" if kind in tags else kind)))
     phrases: dict[str, list[Phrase]] = {}
     for text, entry in sorted(found, key=lambda pair: -pair[0].count(" ")):
-        words = tuple(text.split())
-        phrases.setdefault(words[0], []).append(Phrase(words, entry))
+        split = tuple(text.split())
+        phrases.setdefault(split[0], []).append(Phrase(split, entry))
     return phrases

@@ -24,7 +24,7 @@ def meant(clause: Clause, draft: Draft, phrase: NounPhrase) -> NounPhrase | None
     if inner.determiner == "the" or inner.determiner in lexicon.words["possessive"]:
         return None
     return inner._replace(
-        count=_count_of(draft, phrase, inner),
+        number=_number_of(draft, phrase, inner),
         attributes=(*phrase.attributes, *inner.attributes),
         determiner=phrase.determiner,
         start=phrase.start,
@@ -54,17 +54,17 @@ def _without_medium(clause: Clause, draft: Draft, phrase: NounPhrase) -> NounPhr
     return phrase._replace(name=" ".join(before))
 
 
-def _count_of(draft: Draft, outer: NounPhrase, inner: NounPhrase) -> int | str | None:
+def _number_of(draft: Draft, outer: NounPhrase, inner: NounPhrase) -> int | str | None:
     """Return how many of `inner` there are in "a pair of boots", "a bunch of flowers", "two slices of bread"."""
     says = draft.lexicon.tables["partitive"][outer.head.noun]
-    if inner.count is not None or inner.head.noun in draft.lexicon.words["plural"]:
-        return inner.count
+    if inner.number is not None or inner.head.noun in draft.lexicon.words["plural"]:
+        return inner.number
     if not says:
-        if outer.count not in (None, 1):
-            return outer.count
+        if outer.number not in (None, 1):
+            return outer.number
         return None if inner.plural else "some" if outer.plural else 1  # "slices of bread"
     if not says.isdigit():
         return outer.head.noun if says == "itself" else says
     if inner.head.word == inner.head.noun:
         return 1
-    return int(says) * (outer.count if isinstance(outer.count, int) else 1)
+    return int(says) * (outer.number if isinstance(outer.number, int) else 1)

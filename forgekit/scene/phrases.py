@@ -23,7 +23,7 @@ class NounPhrase(NamedTuple):
     end: int
     after: int
     determiner: str = ""
-    count: int | str | None = None
+    number: int | str | None = None  # how many: the word itself where it is no number
     attributes: tuple[Attribute, ...] = ()
 
     @property
@@ -44,7 +44,7 @@ class NounPhrase(NamedTuple):
     @property
     def numbered(self) -> bool:
         """Whether a determiner or a count opens it."""
-        return bool(self.determiner or self.count)
+        return bool(self.determiner or self.number)
 
 
 def token_at(tokens: Sequence[Token], index: int) -> Token:
@@ -61,19 +61,19 @@ def read_noun_phrase(tokens: Sequence[Token], index: int, lexicon: Lexicon) -> N
         return _elliptic(tokens, first, index, parts, lexicon)
     head, name = parts.nouns[-1], parts.name()
     start = next(t for t in tokens[first:] if t.tag != "X").start
-    return NounPhrase(name, head, start, head.end, index, parts.determiner, parts.count, tuple(parts.attributes))
+    return NounPhrase(name, head, start, head.end, index, parts.determiner, parts.number, tuple(parts.attributes))
 
 
 def _elliptic(tokens: Sequence[Token], first: int, index: int, parts: _Parts, lexicon: Lexicon) -> NounPhrase | None:
     """Return the first phrase of "one brown and one white animal", which has its noun from the second; else None."""
-    opened = parts.attributes and (parts.determiner or parts.count)
+    opened = parts.attributes and (parts.determiner or parts.number)
     if not opened or token_at(tokens, index).word != "and" or token_at(tokens, index + 1).tag not in "DQ":
         return None
     whole = read_noun_phrase(tokens, index + 1, lexicon)
     if whole is None or not whole.attributes:
         return None
-    start, end, count = tokens[first].start, tokens[index - 1].end, parts.count or 1
-    return NounPhrase(whole.name, whole.head, start, end, index, parts.determiner, count, tuple(parts.attributes))
+    start, end, number = tokens[first].start, tokens[index - 1].end, parts.number or 1
+    return NounPhrase(whole.name, whole.head, start, end, index, parts.determiner, number, tuple(parts.attributes))
 
 
 @dataclass(slots=True)
@@ -81,7 +81,7 @@ class _Parts:
     """What a noun phrase has so far."""
 
     determiner: str = ""
-    count: int | str | None = None
+    number: int | str | None = None
     attributes: list[Attribute] = field(default_factory=list)
     nouns: list[Token] = field(default_factory=list)
 
@@ -117,7 +117,7 @@ class _Parts:
             self.determiner = token.word
         elif tag == "Q":
             if not YEAR.fullmatch(token.word):
-                self.count = _count(token.word, lexicon)
+                self.number = _number(token.word, lexicon)
         elif tag == "J":
             self.attributes.append((token.entry.kind or "other", token.value or token.word))
         elif tag in "EG" and _modifies(tokens, index):
@@ -137,7 +137,7 @@ class _Parts:
     def name(self) -> str:
         """Return the noun with the nouns that make a compound with it; colours, materials and shapes become attributes."""
         *before, head = self.nouns
-        name = ["glass" if head.word == "glasses" and (before or self.count) else head.noun]
+        name = ["glass" if head.word == "glasses" and (before or self.number) else head.noun]
         for noun in reversed(before):
             kind = noun.entry.kind
             if kind in ("material", "color", "shape") and len(name) == 1:
@@ -167,6 +167,6 @@ def _more_attributes(tokens: Sequence[Token], index: int) -> bool:
     return False
 
 
-def _count(word: str, lexicon: Lexicon) -> int | str:
+def _number(word: str, lexicon: Lexicon) -> int | str:
     number = word if word.isdigit() else lexicon.tables["count"].get(word)
     return word if number is None else int(number)

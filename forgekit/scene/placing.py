@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from forgekit.scene.clauses import Clause, Link, Objects
-from forgekit.scene.draft import Draft
+from forgekit.scene.draft import HAVING, Draft
 from forgekit.scene.tokens import Token
 
 SHARED_PLACES = ("on", "inside", "in front of", "behind")  # "a cat and a dog on a bed": both are
 AROUND = ("room", "within", "place")  # the lists of what other things are in
 
 
-def told_of(clause: Clause, draft: Draft, token: Token, previous: Token) -> tuple[Objects, Objects]:
+def said_of(clause: Clause, draft: Draft, token: Token, previous: Token) -> tuple[Objects, Objects]:
     """Return what the preposition is said of, and what else may be meant, to be settled when its object is known."""
     nearest = clause.group[-1:]
     places = token.value in draft.lexicon.places or token.value == "at"
@@ -31,7 +31,7 @@ def _past_what_it_has(clause: Clause, draft: Draft, predicate: str) -> tuple[Obj
     "A cake with candles on a plate", but "a room with a bed next to a window".
     """
     subjects, nearest = clause.subjects, clause.group[-1:]
-    has = next((r for r in draft.relations if r["object"] == nearest[0] and r["predicate"] in ("with", "wear")), None)
+    has = next((r for r in draft.relations if r["object"] == nearest[0] and r["predicate"] in HAVING), None)
     if has and not (has["predicate"] == "with" and draft.is_any(has["subject"], *AROUND)):
         return (has["subject"],), nearest
     holds = predicate in ("on", "inside")

@@ -58,9 +58,9 @@ def _join(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take the object as one more of a list, or as a new subject."""
     following = draft.token_after(index)
     acts = following is not None and following.tag in "VBG"
-    if clause.linked == "verb" and clause.group and acts and draft.is_living(index):
+    if clause.linked == "verb" and acts and draft.is_living(index):
         clause = clause._replace(group=(), linked="", subjects=())  # "a man eating a donut and a woman eating a cake"
-    if clause.group and clause.linked and not clause.fresh:
+    if clause.linked and not clause.fresh:
         shares = clause.linked == "prep" and _shares_place(draft, index, may_share=clause.finite and not acts)
         for relation in [r for r in draft.relations if r["object"] == clause.group[-1]]:
             predicate = relation["predicate"]

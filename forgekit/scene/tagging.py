@@ -35,8 +35,8 @@ def tag_words(text: str, lexicon: Lexicon) -> list[Token]:
 class _Place(NamedTuple):
     """A word whose class is still open, and what stands around it."""
 
-    tokens: list[Token]  # those before `index` have their class
-    index: int
+    tokens: list[Token]  # those before `at` have their class
+    at: int
     token: Token
     before: Token
     following: Token
@@ -82,7 +82,7 @@ def _by_what_stands_before(place: _Place, previous: str) -> str:
         makes_compound = noun_follows and "N" in following.entry.tags and not following.entry.kind
         if makes_compound and not (previous == "N" and place.lexicon.is_living(place.before.noun)):
             return "N"
-    predicative = previous == "J" and place.index > 1 and place.tokens[place.index - 2].tag == "B"
+    predicative = previous == "J" and place.at > 1 and place.tokens[place.at - 2].tag == "B"
     if predicative and hint == "verb" and not noun_follows and _third_person(place):
         return "V"  # "a man whose beard is white holds a lamp"
     if previous in "DSQJIK":
@@ -126,7 +126,7 @@ def _where_a_clause_begins(place: _Place) -> str:
         return "G"
     if is_verb and before in ("but", "then") and after in "PRX" and _third_person(place):
         return "V"  # "but lies on …"
-    if is_verb and place.index == 0 and after in "DS":
+    if is_verb and place.at == 0 and after in "DS":
         return "V"  # an instruction: "draw a cat"
     return _inside_phrase(place)
 
@@ -197,10 +197,10 @@ def _number(place: _Place) -> str:
     """Return "joined" where the nouns before are two things joined by "and", so that a verb after them is plural,
     "open" where a count above one still waits for its plural ("three umbrella stands"), and "single" behind "a"."""
     tokens, article = place.tokens, False
-    for at in range(place.index - 1, -1, -1):
-        token = tokens[at]
+    for index in range(place.at - 1, -1, -1):
+        token = tokens[index]
         if token.word in ("and", "&"):
-            if at and tokens[at - 1].tag == "J" and tokens[at + 1].tag == "J":  # "a red and white top"
+            if index and tokens[index - 1].tag == "J" and tokens[index + 1].tag == "J":  # "a red and white top"
                 continue
             return "joined"
         if token.tag == "Q" and token.word not in ("one", "1", "single"):

@@ -18,12 +18,6 @@ def entry_of(word: str, lexicon: Lexicon) -> Entry:
     return entry
 
 
-def singular(word: str, lexicon: Lexicon) -> str:
-    """Return the lemma of a noun of one or more words: "wine glasses" → "wine glass"."""
-    *before, last = word.lower().split()
-    return " ".join([*before, entry_of(last, lexicon).noun or last])
-
-
 def _open_entry(word: str, lexicon: Lexicon) -> Entry:
     if word[0].isdigit():
         return Entry("Q" if word.isdigit() else "J")
