@@ -121,6 +121,7 @@ def test_rows_expand_alike_in_any_order_and_keep_their_template():
     [
         ("{a", "from '{a' on"), ("x {a|{b} c", "from '{a|{b} c' on"), ("__nope__", "no wildcard is called 'nope', there is no nope.txt"),
         ("{a|{b|__nope__}}", "no wildcard is called 'nope'"), ("__colors__", "Did you mean 'colour'?"), ("__e__", "has no values"),
+        ("a __f__", "from '{x' on"),
         ("{" * 5000, "nested too deep"), ("{a|b|c|d|e|f|g|h|i|j}" * 6, "give n"), ("{2$$a|a} x", "no expansion"),
         ("${c=!{a|b}}", "only sets a variable"), ("${c} {a|b}", "Variable c is not defined"), ("{0::a|0::b|0::c}", "weights"),
         ("{12$$" + "|".join(["{a|b|c|d}"] + [f"{{a|b|c|d|{i}}}" for i in range(11)]) + "}", "takes too long"),
@@ -131,7 +132,11 @@ def test_a_template_that_cannot_be_expanded_says_why(template, words, monkeypatc
     monkeypatch.setattr(templates, "MOST_EXPANSIONS", 1_000)
     monkeypatch.setattr(templates, "MOST_STEPS", 5_000)
     with pytest.raises(ParameterError) as raised:
-        expand(template, n={"give n": None, "takes too long": 99}.get(words, 2), wildcards={**COLOURS, "e": []})
+        expand(
+            template,
+            n={"give n": None, "takes too long": 99}.get(words, 2),
+            wildcards={**COLOURS, "e": [], "f": ["{x"]},
+        )
     assert words in str(raised.value) and repr(template)[:20] in str(raised.value)
 
 
