@@ -91,6 +91,16 @@ def test_samples_are_different_and_the_same_for_the_same_seed():
     assert drawn == expand(template, n=12, seed=7) and drawn != expand(template, n=12, seed=8)
 
 
+def test_templates_that_are_alike_are_drawn_from_independently():
+    drawn = [expand(f"{name}{{0|1|2|3|4|5|6|7|8|9}}", n=1, seed=7)[0][1:] for name in "abcdefgh"]
+    assert len(set(drawn)) > 1
+
+
+def test_a_search_that_finds_new_texts_may_take_as_many_steps_as_it_needs(monkeypatch):
+    monkeypatch.setattr(templates, "MOST_STEPS", 50)
+    assert len(expand("{a|b|c|d} {a|b|c|d} {a|b|c|d}")) == 64
+
+
 def test_what_is_hardly_ever_drawn_is_taken_where_nothing_else_is_left():
     assert sorted(expand("{1000000::a|b|c}", n=2)) in (["a", "b"], ["a", "c"])
 
