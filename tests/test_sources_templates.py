@@ -91,6 +91,16 @@ def test_samples_are_different_and_the_same_for_the_same_seed():
     assert drawn == expand(template, n=12, seed=7) and drawn != expand(template, n=12, seed=8)
 
 
+def test_templates_that_are_alike_are_drawn_from_independently():
+    drawn = [expand(f"{name}{{0|1|2|3|4|5|6|7|8|9}}", n=1, seed=7)[0][1:] for name in "abcdefgh"]
+    assert len(set(drawn)) > 1
+
+
+def test_a_search_that_finds_new_texts_may_take_as_many_steps_as_it_needs(monkeypatch):
+    monkeypatch.setattr(templates, "MOST_STEPS", 50)
+    assert len(expand("{a|b|c|d} {a|b|c|d} {a|b|c|d}")) == 64
+
+
 def test_what_is_hardly_ever_drawn_is_taken_where_nothing_else_is_left():
     assert sorted(expand("{1000000::a|b|c}", n=2)) in (["a", "b"], ["a", "c"])
 
@@ -121,6 +131,7 @@ def test_rows_expand_alike_in_any_order_and_keep_their_template():
     [
         ("{a", "from '{a' on"), ("x {a|{b} c", "from '{a|{b} c' on"), ("__nope__", "no wildcard is called 'nope', there is no nope.txt"),
         ("{a|{b|__nope__}}", "no wildcard is called 'nope'"), ("__colors__", "Did you mean 'colour'?"), ("__e__", "has no values"),
+        ("a __f__", "from '{x' on"),
         ("{" * 5000, "nested too deep"), ("{a|b|c|d|e|f|g|h|i|j}" * 6, "give n"), ("{2$$a|a} x", "no expansion"),
         ("${c=!{a|b}}", "only sets a variable"), ("${c} {a|b}", "Variable c is not defined"), ("{0::a|0::b|0::c}", "weights"),
         ("{12$$" + "|".join(["{a|b|c|d}"] + [f"{{a|b|c|d|{i}}}" for i in range(11)]) + "}", "takes too long"),
@@ -131,7 +142,11 @@ def test_a_template_that_cannot_be_expanded_says_why(template, words, monkeypatc
     monkeypatch.setattr(templates, "MOST_EXPANSIONS", 1_000)
     monkeypatch.setattr(templates, "MOST_STEPS", 5_000)
     with pytest.raises(ParameterError) as raised:
-        expand(template, n={"give n": None, "takes too long": 99}.get(words, 2), wildcards={**COLOURS, "e": []})
+        expand(
+            template,
+            n={"give n": None, "takes too long": 99}.get(words, 2),
+            wildcards={**COLOURS, "e": [], "f": ["{x"]},
+        )
     assert words in str(raised.value) and repr(template)[:20] in str(raised.value)
 
 

@@ -11,7 +11,10 @@ from typing import Any
 from forgekit.sources.rows import BadRow, Row
 
 A1111_LAST = re.compile(r'\s*([A-Za-z][\w \-/]*):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
-A1111_NAMES = {"Steps": "num_inference_steps", "CFG scale": "guidance_scale", "Seed": "seed", "Sampler": "sampler"}
+NAMES = {  # what others call a parameter, and what we call it
+    "steps": "num_inference_steps", "Steps": "num_inference_steps", "cfg": "guidance_scale", "cfg_scale": "guidance_scale",
+    "CFG scale": "guidance_scale", "Seed": "seed", "sampler_name": "sampler", "Sampler": "sampler",
+}  # fmt: skip
 COMFY_TEXTS = (
     "text", "t5xxl", "clip_l", "text_g", "text_l", "string", "value", "prompt", "conditioning", "positive",
 )  # fmt: skip
@@ -39,7 +42,11 @@ def prompt_of(path: Path) -> dict[str, Any] | str:
 
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            chunks = {key: value for key, value in {**image.info, **image.text}.items() if isinstance(value, str)}
+            chunks = {
+                key: value
+                for key, value in {**image.info, **getattr(image, "text", {})}.items()
+                if isinstance(value, str)
+            }
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return f"not a PNG file that can be read: {error}"
     for key, reader in READERS.items():
@@ -66,7 +73,8 @@ def _a1111(chunk: str) -> dict[str, Any]:
     settings = lines.pop() if len(A1111_LAST.findall(lines[-1])) >= 3 else ""
     text, _, negative = "\n".join(lines).partition("Negative prompt:")
     found = {name.strip(): value.strip().strip('"') for name, value in A1111_LAST.findall(settings)}
-    parameters = {ours: _number(found[theirs]) for theirs, ours in A1111_NAMES.items() if theirs in found}
+    numbers = {name: _number(value) for name, value in found.items()}
+    parameters = _settings(numbers, "Steps", "CFG scale", "Seed", "Sampler")
     if re.fullmatch(r"\d+x\d+", found.get("Size", "")):
         parameters["width"], parameters["height"] = map(int, found["Size"].split("x"))
     if negative.strip():
@@ -83,11 +91,10 @@ def _comfy(chunk: str) -> dict[str, Any]:
         encoders = [n for n in nodes.values() if "TextEncode" in str(n.get("class_type", ""))]
         return {"text": _comfy_text(nodes, encoders[0], set())} if encoders else {}
     inputs = sampler["inputs"]
-    names = {"steps": "num_inference_steps", "cfg": "guidance_scale", "seed": "seed", "sampler_name": "sampler"}
-    parameters = {ours: inputs[name] for name, ours in names.items() if isinstance(inputs.get(name), int | float | str)}
+    parameters = _settings(inputs, "steps", "cfg", "seed", "sampler_name")
     if negative := _comfy_text(nodes, _linked(nodes, inputs.get("negative")), set()):
         parameters["negative_prompt"] = negative
-    loader = next((n["inputs"] for n in nodes.values() if "ckpt_name" in n.get("inputs", {})), {})
+    loader: dict[str, Any] = next((n["inputs"] for n in nodes.values() if "ckpt_name" in n.get("inputs", {})), {})
     text = _comfy_text(nodes, _linked(nodes, inputs["positive"]), set())
     return {"text": text, "model": loader.get("ckpt_name"), "parameters": parameters}
 
@@ -114,16 +121,7 @@ def _comfy_text(nodes: Mapping[str, Any], node: Mapping[str, Any] | None, seen: 
 def _invoke(chunk: str) -> dict[str, Any]:
     data = json.loads(chunk)
     model = data.get("model")
-    names = {
-        "steps": "num_inference_steps",
-        "cfg_scale": "guidance_scale",
-        "seed": "seed",
-        "width": "width",
-        "height": "height",
-    }
-    parameters = {ours: data[name] for name, ours in names.items() if data.get(name) is not None}
-    if data.get("negative_prompt"):
-        parameters["negative_prompt"] = data["negative_prompt"]
+    parameters = _settings(data, "steps", "cfg_scale", "seed", "width", "height", "negative_prompt")
     name = model.get("name") or model.get("model_name") if isinstance(model, dict) else model
     return {"text": data.get("positive_prompt"), "model": name, "parameters": parameters}
 
@@ -132,15 +130,18 @@ def _invoke_old(chunk: str) -> dict[str, Any]:
     data = json.loads(chunk)
     prompt = data["image"]["prompt"]
     text = prompt[0]["prompt"] if isinstance(prompt, list) else prompt
-    parameters = {
-        ours: data["image"][n] for n, ours in (("steps", "num_inference_steps"), ("seed", "seed")) if n in data["image"]
-    }
-    return {"text": text, "model": data.get("model_weights"), "parameters": parameters}
+    return {"text": text, "model": data.get("model_weights"), "parameters": _settings(data["image"], "steps", "seed")}
 
 
 def _dream(chunk: str) -> dict[str, Any]:
     match = DREAM.match(chunk.strip())
     return {"text": match["prompt"] if match else chunk, "parameters": {}}
+
+
+def _settings(said: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return the parameters of these names, under ours; what is empty, or a link to another node, is none."""
+    found = {name: said.get(name) for name in names}
+    return {NAMES.get(name, name): v for name, v in found.items() if isinstance(v, int | float | str) and v != ""}
 
 
 def _number(text: str) -> int | float | str:

@@ -22,7 +22,7 @@ SNIFFED_LINES = 200
 BATCH = 10_000  # rows of a Parquet file taken at a time
 
 
-def read_lines(path: Path) -> Iterator[Row]:
+def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Read a text file: every line that is not blank is a text. Lines end in LF, CR LF or CR, mixed as they come."""
     with open_text(path) as file:
         for number, line in enumerate(file, 1):
@@ -89,7 +89,8 @@ def _delimited(path: Path, delimiter: str, header: bool) -> Iterator[Row]:
 
 def _cells(reader: Any) -> Iterator[tuple[int, list[str] | str]]:
     """Yield the first line and the cells of each row; why it has none, where its quotation marks are wrong."""
-    number, row = 1, []
+    number = 1
+    row: list[str] | str | None = ""
     while row is not None:
         try:
             row = next(reader, None)

@@ -158,9 +158,8 @@ def _text_column(source: Any, names: list[str], rows: Sequence[Row], wanted: str
         SourceError: there is none of the wanted name, or none can be told.
     """
     if not names:
-        if rows:
-            raise SourceError(f"{source} has no readable row: row {rows[0].row}: {rows[0].reason}")
-        raise SourceError(f"{source} has no rows")
+        bad = next((row for row in rows if isinstance(row, BadRow)), None)
+        raise SourceError(f"{source} has no " + (f"readable row: row {bad.row}: {bad.reason}" if bad else "rows"))
     if wanted is not None:
         name = str(wanted)
         if name not in names:

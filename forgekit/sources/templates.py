@@ -32,6 +32,7 @@ from dynamicprompts.enums import SamplingMethod
 from dynamicprompts.parser.parse import parse
 from dynamicprompts.samplers import CombinatorialSampler, RandomSampler, Sampler
 from dynamicprompts.sampling_context import SamplingContext
+from dynamicprompts.types import ResultGen
 from dynamicprompts.wildcards import WildcardManager
 from dynamicprompts.wildcards.collection.list import ListWildcardCollection
 from dynamicprompts.wildcards.collection.structured import parse_structured_file
@@ -111,9 +112,9 @@ def _expand(template: str, n: int | None, seed: int, wildcards: _Wildcards) -> l
         wildcards.check(command)
         found = _draw(command, n, f"{seed}\0{template}", wildcards)
     except ParseBaseException as error:
-        rest = hidden[error.loc :].translate(SHOW)
+        rest = error.pstr[error.loc :][:20].translate(SHOW)  # of the template, or of a wildcard's value
         raise ParameterError(
-            f"{template!r} cannot be read from {rest[:20]!r} on; write \\{{ or \\_ for the character itself"
+            f"{template!r} cannot be read from {rest!r} on; write \\{{ or \\_ for the character itself"
         ) from error
     except RecursionError as error:
         raise ParameterError(f"{template[:80]!r}… is nested too deep") from error
@@ -167,13 +168,13 @@ class _Enumeration(CombinatorialSampler):
 
     steps = 0  # since something new was found
 
-    def generator_from_command(self, command: Command, context: SamplingContext) -> Iterator[Any]:
+    def generator_from_command(self, command: Command, context: SamplingContext) -> ResultGen:
         self.steps += 1
         if self.steps > MOST_STEPS:
             raise ParameterError("it takes too long to find its expansions; choose among fewer, or fewer of them")
         return super().generator_from_command(command, context)
 
-    def _get_sequence(self, command: SequenceCommand, context: SamplingContext) -> Iterator[Any]:
+    def _get_sequence(self, command: SequenceCommand, context: SamplingContext) -> ResultGen:
         for place, token in enumerate(command.tokens):
             if isinstance(token, VariableAssignmentCommand) and token.immediate:
                 for value in context.generator_from_command(token.value):
@@ -196,7 +197,9 @@ class _Wildcards(WildcardManager):
 
     def __init__(self, source: str | Path | Mapping[str, Sequence[str]] | None) -> None:
         found = _values_below(Path(source)) if isinstance(source, str | Path) else dict(source or {})
-        collections = {name: ListWildcardCollection([_item(value) for value in found[name]]) for name in found}
+        collections: dict[str, Any] = {
+            name: ListWildcardCollection([_item(value) for value in found[name]]) for name in found
+        }
         super().__init__(root_map={"": [collections]})
         self.sort_wildcards = False
         self.checked: set[str] = set()

@@ -106,15 +106,17 @@ def _permitted(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[BadRow]]:
     """Return the rows whose `model` data may name, and the others with the reason."""
     if "model" not in frame:
         return frame, []
-    named = frame[frame["model"].notna()]
-    reasons = named["model"].map(cache(why_refused) if named["model"].map(type).eq(str).all() else why_refused)
-    reasons = reasons[reasons.notna()]
-    files = frame.get("file", {})
-    refused = [
-        BadRow(frame["row"][i], reason, excerpt(frame["text"][i]), files[i] if len(files) else "")
-        for i, reason in reasons.items()
+    told = cache(why_refused)  # asked once for each name
+    reasons = [
+        None if model is None else told(model) if isinstance(model, str) else why_refused(model)
+        for model in frame["model"]
     ]
-    return frame.drop(index=reasons.index).reset_index(drop=True), refused
+    refused = [
+        BadRow(row["row"], reason, excerpt(row["text"]), row.get("file") or "")
+        for reason, row in zip(reasons, frame.to_dict("records"), strict=True)
+        if reason
+    ]
+    return frame[[reason is None for reason in reasons]], refused
 
 
 def _origin(source: str | Path | pd.DataFrame, format: str | None) -> dict[str, str]:
