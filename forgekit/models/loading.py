@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from inspect import getattr_static
 from pathlib import Path
@@ -67,6 +67,17 @@ def known_models(role: str) -> dict[str, Any]:
     return {name: model for names, _, model in _entries(role) for name in names}
 
 
+@lru_cache(maxsize=1024)
+def recorded_name(role: str, name: str) -> str:
+    """Return the name that a record has for what `name` names: a known model's one own name, else `name` as it is."""
+    known = _known(role, name)
+    return known.name if known else name
+
+
+def _known(role: str, name: str) -> Any:
+    return next((model for names, address, model in _entries(role) if name in names or name == address), None)
+
+
 @cache
 def _entries(role: str) -> list[tuple[list[str], str, Any]]:
     """Return the names, the full address and the model of each entry of known.toml whose weights can be looked for."""
@@ -84,10 +95,7 @@ def _at_address(role: str, address: str) -> Any:
 
 
 def _found(role: str, name: str) -> Any:
-    for names, address, model in _entries(role):
-        if name in names or name == address:
-            return model
-    if model := _at_address(role, name):
+    if model := _known(role, name) or _at_address(role, name):
         return model
     if ":" in name:
         module_name, _, factory = name.partition(":")

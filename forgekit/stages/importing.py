@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError
-from forgekit.models import load_model
+from forgekit.models import load_model, recorded_name
 from forgekit.models.naming import why_refused
 from forgekit.progress import StageReport, running
 from forgekit.sources import BENCHMARK_NAMES, BadRow, PlainLines, expand_rows, plain_lines, read_chunks
@@ -76,6 +76,7 @@ def import_prompts(
     """
     check_name("experiment", experiment)
     load_model("image_generator", model)
+    model = recorded_name("image_generator", model)
     if expand is not None and expand < 0:
         raise ParameterError(f"expand is {expand}; give how many expansions of each template to draw, 0 for all")
     origin = _origin(source, format)
@@ -88,6 +89,9 @@ def import_prompts(
                 return report
         for chunk in read_chunks(source, format=format, text_column=text_column, columns=columns):
             frame, refused = _permitted(chunk.frame)
+            if "model" in frame:
+                own_name = partial(recorded_name, "image_generator")
+                frame["model"] = frame["model"].map(own_name, na_action="ignore")
             if expand is not None or wildcards is not None:
                 frame = expand_rows(frame, n=expand or None, seed=seed, wildcards=wildcards)
             gathered.add({name: frame[name].tolist() for name in frame.columns})
