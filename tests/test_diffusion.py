@@ -206,10 +206,12 @@ def test_flux_2_cuts_long_prompts_and_has_no_negative_prompt(folders):
     assert "no parameter 'negative_prompt'" in refused.reason
 
 
-def test_prompt_tokens_can_be_counted_without_loading_weights(flux_folder):
+def test_a_prompt_fits_where_the_encoder_that_reads_most_reads_all_of_it_and_no_weights_are_loaded(flux_folder):
     generator = DiffusionGenerator("tiny", str(flux_folder), defaults={"max_sequence_length": 24})
-    assert generator.prompt_tokens("a red circle, a star.") == 7
-    assert generator.max_prompt_tokens == 31  # the CLIP encoder's 32 but for the end token
+    assert generator.fits("red " * 31)  # the CLIP encoder's 32 but for the end token; the T5 encoder's are 23
+    assert not generator.fits("red " * 32)
+    longer = DiffusionGenerator("tiny", str(flux_folder), defaults={"max_sequence_length": 40})
+    assert longer.fits("red " * 39) and not longer.fits("red " * 40)
     assert "pipeline" not in vars(generator)
 
 

@@ -73,42 +73,42 @@ def fuyu() -> tuple[Any, ...]:
     return model, FuyuProcessor(image_processor=pixels, tokenizer=words)
 
 
-def qwen_vl(version: str) -> tuple[Any, ...]:
-    """Return a Qwen2.5-VL or a Qwen3-VL."""
+def qwen_vl(
+    version: str, *, text: Any = None, vision: Any = None, patch: int = 8, pixels: int = 4096
+) -> tuple[Any, ...]:
+    """Return a Qwen2.5-VL or a Qwen3-VL that reads up to `pixels` pixels; `text` and `vision` make its towers larger."""
     import transformers as t
 
     words = word_tokenizer((*TURNS, *VISION_MARKS), lower=False)
     start, end, image, video = words.convert_tokens_to_ids(list(VISION_MARKS))
     ids = {"vision_start_token_id": start, "vision_end_token_id": end, "image_token_id": image, "video_token_id": video}
-    size = {"shortest_edge": 256, "longest_edge": 4096}
-    vision = {"hidden_size": 32, "intermediate_size": 32, "depth": 2, "num_heads": 2, "out_hidden_size": 32}
-    vision["patch_size"] = 8
+    towers = {"hidden_size": 32, "intermediate_size": 32, "depth": 2, "num_heads": 2, "out_hidden_size": 32}
+    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}
     if version == "2.5":
-        vision |= {"fullatt_block_indexes": [1], "window_size": 32}
+        towers |= {"fullatt_block_indexes": [1], "window_size": 4 * patch}
         kinds = t.Qwen2_5_VLConfig, t.Qwen2_5_VLForConditionalGeneration, t.Qwen2_5_VLProcessor, t.Qwen2VLVideoProcessor
     else:
-        vision |= {"deepstack_visual_indexes": [0], "num_position_embeddings": 64}
+        towers |= {"deepstack_visual_indexes": [0], "num_position_embeddings": 64}
+        rope["mrope_interleaved"] = True
         kinds = t.Qwen3VLConfig, t.Qwen3VLForConditionalGeneration, t.Qwen3VLProcessor, t.Qwen3VLVideoProcessor
     configuration, model, processor, videos = kinds
-    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}
-    if version == "3":
-        rope["mrope_interleaved"] = True
-    text = {
-        **SMALL,
-        "vocab_size": len(words),
-        "num_key_value_heads": 1,
-        "head_dim": 16,
-        "max_position_embeddings": 512,
-        "rope_parameters": rope,
-        **{"bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0},
-    }
-    pixels = t.Qwen2VLImageProcessor(patch_size=8, size=size)
-    template = chat("<|vision_start|><|image_pad|><|vision_end|>")
-    return model(configuration(text_config=text, vision_config=vision, **ids)), processor(
-        image_processor=pixels,
+    config = configuration(
+        text_config={
+            **SMALL,
+            **{"num_key_value_heads": 1, "head_dim": 16, "rope_parameters": rope},
+            **{"vocab_size": len(words), "max_position_embeddings": 512},
+            **{"bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0},
+            **(text or {}),
+        },
+        vision_config={**towers, "patch_size": patch, **(vision or {})},
+        **ids,
+    )
+    sizes = {"patch_size": patch, "size": {"shortest_edge": 256, "longest_edge": pixels}}
+    return model(config), processor(
+        image_processor=t.Qwen2VLImageProcessor(**sizes),
         tokenizer=words,
-        video_processor=videos(patch_size=8, size=size),
-        chat_template=template,
+        video_processor=videos(**sizes),
+        chat_template=chat("<|vision_start|><|image_pad|><|vision_end|>"),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from forgekit.models.loading import known_models, load_model, load_stored_model
+from forgekit.models.loading import known_models, load_model, load_stored_model, recorded_name
 from forgekit.models.roles import (
     Drawing,
     DrawRequest,
@@ -22,4 +22,5 @@ __all__ = [
     "known_models",
     "load_model",
     "load_stored_model",
+    "recorded_name",
 ]

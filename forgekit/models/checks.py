@@ -74,7 +74,10 @@ class _Planner:
         alone = {**scene, "objects": [{**item, "count": 1} for item in self.items]}
         self.single = {element.key: element for element in list_elements(alone)}
         self.plain = [self.single[f"object:{i}"].phrase for i in range(len(self.items))]
-        self.full = [self._one(self._words(item)) for item in self.items]
+        known = [[a for a in item["attributes"] if a["kind"] in attributes] for item in self.items]
+        self.full = [
+            self._one(described({**item, "attributes": kept})) for item, kept in zip(self.items, known, strict=True)
+        ]
         names = [item["name"] for item in self.items]
         self.shared = {name for name in names if names.count(name) > 1}
         self.rivals: dict[str, list[str]] = {}
@@ -149,11 +152,6 @@ class _Planner:
     def _least(self, index: int) -> int:
         count = self.items[index]["count"]
         return count if isinstance(count, int) else SEVERAL
-
-    def _words(self, item: Mapping[str, Any]) -> str:
-        if not any(a["kind"] in self.attributes for a in item["attributes"]):
-            return item["name"]
-        return described(dict(item), only=self.attributes)
 
     def _one(self, words: str) -> str:
         return noun_phrase(words, 1, self.lexicon)

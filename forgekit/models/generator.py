@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from forgekit.errors import ItemError, ParameterError, UnknownModelError, did_you_mean
 from forgekit.ids import canonical_json
 from forgekit.models.naming import plain_name
-from forgekit.models.prompt_limits import Reader, load_readers, truncated
+from forgekit.models.prompt_limits import Reader, load_readers, reads_all, truncated
 from forgekit.models.roles import Drawing, DrawRequest
 from forgekit.models.running import REFUSALS, in_batches, placement, quiet, weights_needed, weights_of
 
@@ -127,18 +127,10 @@ class DiffusionGenerator:
     def fits(self, prompt: str) -> bool:
         """Whether the text encoders read the prompt to its end; True where the tokenizers are not at hand."""
         try:
-            return self.prompt_tokens(prompt) <= self.max_prompt_tokens
+            readers = self._readers
         except UnknownModelError:  # what is cut off is recorded when the prompt is drawn
             return True
-
-    def prompt_tokens(self, text: str) -> int:
-        """Return the number of tokens of `text` in the encoder that reads most of it; loads tokenizers only."""
-        return len(self._main_reader.spans(text))
-
-    @property
-    def max_prompt_tokens(self) -> int:
-        """The number of tokens, counted as by `prompt_tokens`, beyond which a prompt is cut off."""
-        return self._main_reader.limit(self.defaults.get("max_sequence_length"))
+        return reads_all(readers, prompt, self.defaults.get("max_sequence_length"))
 
     def _draw_batch(self, batch: Sequence[DrawRequest], arguments: Mapping[str, Any]) -> list[Drawing | ItemError]:
         import torch
@@ -215,11 +207,6 @@ class DiffusionGenerator:
     def _readers(self) -> list[Reader]:
         with quiet(), weights_needed(self.name, self.repo):
             return load_readers(self.repo, self.revision)
-
-    @property
-    def _main_reader(self) -> Reader:
-        length = self.defaults.get("max_sequence_length")
-        return max(self._readers, key=lambda reader: (reader.limit(length), reader.name))
 
     @cached_property
     def _signature(self) -> Mapping[str, inspect.Parameter]:

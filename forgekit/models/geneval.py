@@ -68,8 +68,8 @@ class Sighting:
 
         self.sought, self.rules = sought, rules
         self.column = {phrase: i for i, phrase in enumerate(sought.phrases)}
-        self.boxes = torch.from_numpy(proposals.boxes)
-        shared = box_iou(self.boxes, self.boxes).numpy()
+        self.boxes, boxes = proposals.boxes, torch.from_numpy(proposals.boxes)
+        shared = box_iou(boxes, boxes).numpy()
         np.fill_diagonal(shared, 1.0)  # a box without area overlaps nothing, not even itself
         self.rivalling = shared > SAME_PLACE
         odds = np.clip(proposals.scores, 1e-6, 1 - 1e-6)
@@ -111,14 +111,14 @@ class Sighting:
         threshold = self.rules.threshold if threshold is None else threshold
         if (phrase, threshold) not in self._known:
             rivals = [r for r in self.sought.rivals.get(phrase, ()) if r in self.column]
-            columns = [self.column[r] for r in rivals]
-            odds, nothing = self.odds[:, self.column[phrase]], threshold / (1 - threshold)
+            odds, others = self.odds[:, self.column[phrase]], self.odds[:, [self.column[r] for r in rivals]]
+            nothing = threshold / (1 - threshold)
             found = []
             for row in self._apart(odds):
-                there = self.odds[np.ix_(self.rivalling[row], columns)].max(0)
+                there = others[self.rivalling[row]].max(0)
                 rival = float(there.max(initial=0.0))
                 winner = rivals[there.argmax()] if rival > max(odds[row], nothing) else None
-                found.append(Seen(self.boxes[row].numpy(), float(odds[row] / (odds[row] + nothing + rival)), winner))
+                found.append(Seen(self.boxes[row], float(odds[row] / (odds[row] + nothing + rival)), winner))
             self._known[phrase, threshold] = sorted(found, key=lambda seen: -seen.chance)
         return self._known[phrase, threshold]
 
@@ -127,7 +127,8 @@ class Sighting:
         import torch
         from torchvision.ops import nms
 
-        return nms(self.boxes, torch.from_numpy(odds), self.rules.overlap)[: self.rules.most].tolist()
+        best = nms(torch.from_numpy(self.boxes), torch.from_numpy(odds), self.rules.overlap)
+        return best[: self.rules.most].tolist()
 
     def _chance(self, seen: list[Seen], n: int) -> float:
         """Return the chance of the `n`-th best box; 0 where there are fewer."""

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from inspect import getattr_static
 from pathlib import Path
 from typing import Any
 
 from forgekit.errors import ParameterError, UnknownModelError, did_you_mean
-from forgekit.models.clip import ContrastiveJudge
-from forgekit.models.detector import DetectorJudge
-from forgekit.models.generator import DiffusionGenerator
-from forgekit.models.language import EndpointLanguageModel, TransformersLanguageModel
 from forgekit.models.naming import note_given, was_given, why_refused
 from forgekit.models.roles import PROTOCOLS
 from forgekit.models.running import EMBEDDED
-from forgekit.models.vlm import VQAJudge
-
-# The families of a role are asked in order for what is at an address; VQAJudge takes any model of transformers.
-FAMILIES: Mapping[str, Sequence[type]] = {
-    "image_generator": (DiffusionGenerator,),
-    "vision_model": (ContrastiveJudge, DetectorJudge, VQAJudge),
-    "language_model": (EndpointLanguageModel, TransformersLanguageModel),
-}
 
 
 def load_model(role: str, model: Any) -> Any:
@@ -67,6 +54,17 @@ def known_models(role: str) -> dict[str, Any]:
     return {name: model for names, _, model in _entries(role) for name in names}
 
 
+@lru_cache(maxsize=1024)
+def recorded_name(role: str, name: str) -> str:
+    """Return the name that a record has for what `name` names: a known model's one own name, else `name` as it is."""
+    known = _known(role, name)
+    return known.name if known else name
+
+
+def _known(role: str, name: str) -> Any:
+    return next((model for names, address, model in _entries(role) if name in names or name == address), None)
+
+
 @cache
 def _entries(role: str) -> list[tuple[list[str], str, Any]]:
     """Return the names, the full address and the model of each entry of known.toml whose weights can be looked for."""
@@ -79,15 +77,29 @@ def _entries(role: str) -> list[tuple[list[str], str, Any]]:
     return entries
 
 
+def _families(role: str) -> tuple[Any, ...]:
+    """Return the classes of a role, in the order in which they are asked what is at an address; imported when needed."""
+    if role == "image_generator":
+        from forgekit.models.generator import DiffusionGenerator
+
+        return (DiffusionGenerator,)
+    if role == "language_model":
+        from forgekit.models.language import EndpointLanguageModel, TransformersLanguageModel
+
+        return EndpointLanguageModel, TransformersLanguageModel
+    from forgekit.models.clip import ContrastiveJudge
+    from forgekit.models.detector import DetectorJudge
+    from forgekit.models.vlm import VQAJudge
+
+    return ContrastiveJudge, DetectorJudge, VQAJudge  # the last takes any model of transformers
+
+
 def _at_address(role: str, address: str) -> Any:
-    return next((model for family in FAMILIES[role] if (model := family.from_address(address))), None)
+    return next((model for family in _families(role) if (model := family.from_address(address))), None)
 
 
 def _found(role: str, name: str) -> Any:
-    for names, address, model in _entries(role):
-        if name in names or name == address:
-            return model
-    if model := _at_address(role, name):
+    if model := _known(role, name) or _at_address(role, name):
         return model
     if ":" in name:
         module_name, _, factory = name.partition(":")

@@ -69,3 +69,9 @@ def truncated(readers: list[Reader], prompt: str, max_sequence_length: int | Non
         if len(spans) > limit:
             cut[reader.name] = prompt[spans[max(limit, 0)][0] :]
     return cut
+
+
+def reads_all(readers: list[Reader], prompt: str, max_sequence_length: int | None) -> bool:
+    """Say whether the encoder that reads most of a prompt reads it to its end: FLUX's CLIP cuts what its T5 reads."""
+    main = max(readers, key=lambda reader: (reader.limit(max_sequence_length), reader.name))
+    return not truncated([main], prompt, max_sequence_length)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError
-from forgekit.models import load_model
+from forgekit.models import load_model, recorded_name
 from forgekit.models.naming import why_refused
 from forgekit.progress import StageReport, running
 from forgekit.sources import BENCHMARK_NAMES, BadRow, expand_rows, read_chunks
@@ -74,6 +74,7 @@ def import_prompts(
     """
     check_name("experiment", experiment)
     load_model("image_generator", model)
+    model = recorded_name("image_generator", model)
     if expand is not None and expand < 0:
         raise ParameterError(f"expand is {expand}; give how many expansions of each template to draw, 0 for all")
     intake = Intake(model, experiment, dict(parameters or {}), _origin(source, format))
@@ -81,6 +82,9 @@ def import_prompts(
     with running("import", total=0, unit="row") as (report, bar):
         for chunk in read_chunks(source, format=format, text_column=text_column, columns=columns):
             frame, refused = _permitted(chunk.frame)
+            if "model" in frame:
+                own_name = partial(recorded_name, "image_generator")
+                frame["model"] = frame["model"].map(own_name, na_action="ignore")
             if expand is not None or wildcards is not None:
                 frame = expand_rows(frame, n=expand or None, seed=seed, wildcards=wildcards)
             intake.add(frame)
