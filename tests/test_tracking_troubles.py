@@ -39,10 +39,13 @@ def failing_server():
 
 def test_a_damaged_database_is_reported_and_a_rebuild_heals_it(studied):
     (studied.folder / "mlflow.db").write_bytes(b"no database " * 1000)
+    orphan = studied.folder / "mlartifacts" / "main" / "a run that nobody knows any more"
+    orphan.mkdir(parents=True)
     report = fk.track(studied)
     assert report.failed == 1 and "not a database" in report.failures["mlflow"]
     assert fk.track(studied, rebuild=True).failed == 0
     assert len(version_runs(studied)) == 6
+    assert not orphan.exists()
 
 
 def test_a_missing_picture_leaves_its_run_with_the_others(studied):

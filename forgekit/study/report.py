@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 LESSONS = 15  # that are told, of the best and of the worst
 MEMORY = ("refine", "refine-without-memory", "second half")  # what memory is worth, once it had something to learn from
-DATE = "select cast(min(created_at) as date) as day from prompts where starts_with(experiment, $prefix)"
-UNFINISHED = "select count(*) as n from prompts where starts_with(experiment, $prefix) and status <> 'archived'"
+BEGUN = """
+select cast(min(created_at) as date) as day, count(*) filter (status <> 'archived') as open
+from prompts
+where starts_with(experiment, $prefix)
+"""
 Result = Mapping[str, Any]
 
 
@@ -36,16 +39,15 @@ class StudyReport:
 
 def write_report(store: Store, study: Study, result: Result, out: Path) -> StudyReport:
     """Write the result to `out`/<date of its first prompt>-<name>, over an earlier one of the same study."""
-    day = store.rows(DATE, prefix=study.prefix)[0]["day"]
-    folder = out / f"{day}-{study.name.replace('/', '-')}"
+    begun = store.rows(BEGUN, prefix=study.prefix)[0]
+    folder = out / f"{begun['day']}-{study.name.replace('/', '-')}"
     folder.mkdir(parents=True, exist_ok=True)
-    open_prompts = store.rows(UNFINISHED, prefix=study.prefix)[0]["n"]
     learnt = lessons(store, model=study.model, experiment=study.prefix + study.arms[-1])
     said = verdicts(result)
     (folder / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     for name in PLOTS:
         draw(name, result, folder / f"{name}.png")
-    (folder / "README.md").write_text(_readme(study, result, said, learnt, open_prompts))
+    (folder / "README.md").write_text(_readme(study, result, said, learnt, begun["open"]))
     return StudyReport(folder, said)
 
 

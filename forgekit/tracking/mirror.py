@@ -17,7 +17,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from forgekit.tracking.connection import pages
-from forgekit.tracking.registry import Registry
+from forgekit.tracking.registry import registered
 from forgekit.tracking.runs import CONTENT, IDENTITY, Run, slug
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class Mirror:
     client: MlflowClient
     experiment_id: str
     store_name: str
-    registry: Registry
     runs: dict[str, list[MlflowRun]] = field(default_factory=dict)
+    prompts: dict[str, dict[str, str]] = field(default_factory=dict)  # in the registry, by prompt id
 
     @classmethod
     def open(cls, client: MlflowClient, name: str, *, artifacts: Path | None, store_name: str) -> Mirror:
@@ -62,7 +62,7 @@ class Mirror:
             experiment_id = client.create_experiment(name, artifact_location=place, tags={VIEW: saved_view()})
         else:
             experiment_id = existing.experiment_id
-        mirror = cls(client, experiment_id, store_name, Registry(client, experiment_id))
+        mirror = cls(client, experiment_id, store_name)
         for run in pages(partial(client.search_runs, [experiment_id], max_results=1000)):
             if IDENTITY in run.data.tags:
                 mirror.runs.setdefault(run.data.tags[IDENTITY], []).append(run)
@@ -85,7 +85,10 @@ class Mirror:
         tags = {**run.tags, STORE: self.store_name}
         tags[NOTE] = run.tags[NOTE].replace("{experiment_id}", self.experiment_id)
         if link_prompt:
-            tags[LINKED_PROMPTS] = json.dumps([self.registry.version_of(run)])
+            prompt_id = run.tags["prompt_id"]
+            if prompt_id not in self.prompts:  # the judges of a version come one after the other
+                self.prompts[prompt_id] = registered(self.client, self.experiment_id, run)
+            tags[LINKED_PROMPTS] = json.dumps([self.prompts[prompt_id]])
         written = self.client.create_run(self.experiment_id, run.start_ms, tags, run.name)
         metrics = [Metric(name, value, run.end_ms, step) for name, value, step in run.metrics]
         params = [Param(name, value) for name, value in run.params.items()]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
+import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +30,7 @@ from forgekit.tracking.connection import (
     pages,
     what_can_go_wrong,
 )
-from forgekit.tracking.mirror import Mirror
+from forgekit.tracking.mirror import VIEW, Mirror
 from forgekit.tracking.runs import Due, due_runs, read_runs
 from forgekit.tracking.summary import read_summary, summary_content, summary_identity, write_summary
 from forgekit.trends import arms
@@ -108,17 +110,22 @@ class _Job:
             self.report.failures["mlflow"] = f"{uri}: {reason}. {rest}"
 
     def _cleared(self, uri: str, database: Path | None) -> MlflowClient:
-        """Open MLflow and delete this store's runs; a database beside the store that cannot be opened goes first."""
+        """Open MLflow and delete this store's runs; a database beside the store that is damaged goes with its files."""
         try:
             client = connect(uri, database)
+        except sqlite3.OperationalError:  # somebody else has it, or the disk is full
+            raise
         except what_can_go_wrong():
             if database is None:
                 raise
             for file in database.parent.glob(f"{database.name}*"):
                 file.unlink()
+            shutil.rmtree(self.store.folder / ARTIFACTS, ignore_errors=True)
             client = connect(uri, database)
+        studies = {run.study for run in self.all_due}
         for experiment in list(pages(client.search_experiments)):
-            self._open(client, experiment.name).remove_others(())
+            if VIEW in experiment.tags or experiment.name in studies:
+                self._open(client, experiment.name).remove_others(())
         return client
 
     def _open(self, client: MlflowClient, study: str) -> Mirror:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,44 +16,23 @@ EXPERIMENT_IDS = "_mlflow_experiment_ids"  # undocumented: in which experiments'
 TEXT_LIMIT = 100_000  # characters
 
 
-@dataclass
-class Registry:
-    """The prompts of one MLflow experiment. `versions` maps (name, prompt id) to the version in the registry."""
-
-    client: MlflowClient
-    experiment_id: str
-    opened: set[str] = field(default_factory=set)
-    versions: dict[tuple[str, str], str] = field(default_factory=dict)
-
-    def version_of(self, run: Run) -> dict[str, str]:
-        """Return name and version of the run's prompt, registering it where it is new."""
-        row, prompt_id, name = run.shown[0], run.tags["prompt_id"], registry_name(run)
-        if name not in self.opened:
-            self._open(name, run)
-        if (name, prompt_id) not in self.versions:
-            registered = self.client.create_prompt_version(
-                name,
-                as_template(row["prompt_text"]),
-                description=f"version {run.tags['prompt_version']} of: {shorten(row['scene_text'], 400)}",
-                tags={"prompt_id": prompt_id, "experiment": row["experiment"]},
-            )
-            self.versions[name, prompt_id] = str(registered.version)
-        return {"name": name, "version": self.versions[name, prompt_id]}
-
-    def _open(self, name: str, run: Run) -> None:
-        """Make the prompt, or read which versions it has."""
-        from mlflow.exceptions import MlflowException
-
-        listed = f",{self.experiment_id},"
-        try:
-            self.client.create_prompt(name, shorten(run.shown[0]["scene_text"], 1000), {EXPERIMENT_IDS: listed})
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-            for version in pages(partial(self.client.search_prompt_versions, name)):
-                self.versions[name, version.tags.get("prompt_id", "")] = str(version.version)
-            self.client.set_prompt_tag(name, EXPERIMENT_IDS, listed)
-        self.opened.add(name)
+def registered(client: MlflowClient, experiment_id: str, run: Run) -> dict[str, str]:
+    """Return name and version of the run's prompt in the registry; it is registered where it is new."""
+    row, prompt_id, name = run.shown[0], run.tags["prompt_id"], registry_name(run)
+    listed = f",{experiment_id},"
+    if client.get_prompt(name) is None:
+        client.create_prompt(name, shorten(row["scene_text"], 1000), {EXPERIMENT_IDS: listed})
+    else:
+        client.set_prompt_tag(name, EXPERIMENT_IDS, listed)  # of another experiment before, where the store was moved
+    known = pages(partial(client.search_prompt_versions, name))
+    version = next((version for version in known if version.tags.get("prompt_id") == prompt_id), None)
+    version = version or client.create_prompt_version(
+        name,
+        as_template(row["prompt_text"]),
+        description=f"version {run.tags['prompt_version']} of: {shorten(row['scene_text'], 400)}",
+        tags={"prompt_id": prompt_id, "experiment": row["experiment"]},
+    )
+    return {"name": name, "version": str(version.version)}
 
 
 def registry_name(run: Run) -> str:
