@@ -144,13 +144,14 @@ class Calls:
         places: dict[str, list[int]] = {}
         for place, item in enumerate(items):
             places.setdefault(item.prompt_id, []).append(place)
-        answers: list[Result | ItemError] = [results] * len(items)
-        if len(places) > 1 and not results.lasting:
-            for own in places.values():
-                parts = self.ask(endpoint, [items[i] for i in own], work, check=check, request=request, counted=counted)
-                for place, part in zip(own, parts, strict=True):
-                    answers[place] = part
-        return answers
+        if len(places) == 1 or results.lasting:
+            return [results] * len(items)
+        answers: dict[int, Result | ItemError] = {}
+        for own in places.values():
+            some = [items[place] for place in own]
+            parts = self.ask(endpoint, some, work, check=check, request=request, counted=counted)
+            answers |= zip(own, parts, strict=True)
+        return [answers[place] for place in range(len(items))]
 
     def _run(self, call: Call, work: Callable[..., Result], *arguments: Any, log_success: bool = False) -> Any:
         try:
