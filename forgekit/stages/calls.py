@@ -41,10 +41,18 @@ limit 1
 
 
 class Item(Protocol):
-    """What a model is asked about: of which prompt, and which decision of the refiner brought it about, if any."""
+    """What a model is asked about."""
 
-    prompt_id: str
-    learning_id: str | None
+    @property
+    def prompt_id(self) -> str:
+        """The prompt that it is of."""
+
+    @property
+    def learning_id(self) -> str | None:
+        """The decision of the refiner that brought it about, if any."""
+
+
+Thing = TypeVar("Thing", bound=Item)
 
 
 @dataclass(frozen=True)
@@ -123,11 +131,11 @@ class Calls:
     def ask(
         self,
         endpoint: str,
-        items: Sequence[Item],
-        work: Callable[[Sequence[Item]], Sequence[Any]],
+        items: Sequence[Thing],
+        work: Callable[[Sequence[Thing]], Sequence[Any]],
         *,
-        check: Callable[[Item, Any], Result | ItemError],
-        request: Callable[[Sequence[Item]], Any],
+        check: Callable[[Thing, Any], Result | ItemError],
+        request: Callable[[Sequence[Thing]], Any],
         counted: str,
     ) -> list[Result | ItemError]:
         """Return what `work` says about each item, in order, as `check` passes it.
@@ -257,14 +265,14 @@ def _document(value: Any) -> Any:
 
 
 def _checked(
-    call: Call, items: Sequence[Item], results: Any, check: Callable[[Item, Any], Result | ItemError], counted: str
+    call: Call, items: Sequence[Thing], results: Any, check: Callable[[Thing, Any], Result | ItemError], counted: str
 ) -> list[Result | ItemError]:
     if not isinstance(results, list | tuple) or len(results) != len(items):
         given = f"{len(results)} results" if isinstance(results, list | tuple) else f"a {type(results).__name__}"
         raise WrongAnswerError(
             f"{call.endpoint} returned {given} for {len(items)} items; it must return a list, one for each"
         )
-    checked = []
+    checked: list[Result | ItemError] = []
     for item, result in zip(items, results, strict=True):
         if isinstance(result, ItemError):
             checked.append(ItemError(storable(str(result.reason))))
