@@ -82,11 +82,11 @@ class Call:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None))
 
     @contextmanager
-    def running(self) -> Iterator[Call]:
+    def running(self) -> Iterator[None]:
         """Time the call. An exception, also an interruption, is noted on it and goes on to the caller."""
         started = time.perf_counter()
         try:
-            yield self
+            yield
         except BaseException as error:
             self.note(error)
             raise

@@ -155,8 +155,7 @@ def _drawn(
         if isinstance(loaded, ItemError):  # this model cannot work at all; the prompts of others go on
             return [], {prompt["id"]: loaded.reason for prompt in prompts}
         models[name] = loaded
-    rows: list[dict[str, Any]] = []
-    failures, wanted = {}, []
+    rows, failures, wanted = [], {}, []
     for prompt in prompts:
         plan = calls.attempt(name, {"prompt_id": prompt["id"]}, wanted_images, models[name], prompt, images_per_prompt)
         if isinstance(plan, ItemError):
@@ -167,15 +166,14 @@ def _drawn(
     missing = [image for image in wanted if image.image_id not in stored]
     pictures = _pictures(store, calls, models[name], missing)
     for image in missing:
-        picture = pictures[image.draw_key]
-        request = {"prompt_id": image.prompt_id, "image": image.image_id}
-        row = (
-            calls.attempt("files", request, _written, store, image, picture) if isinstance(picture, Drawn) else picture
-        )
-        if isinstance(row, ItemError):
-            failures.setdefault(image.prompt_id, row.reason)
+        made: Any = pictures[image.draw_key]
+        if isinstance(made, Drawn):
+            request = {"prompt_id": image.prompt_id, "image": image.image_id}
+            made = calls.attempt("files", request, _written, store, image, made)
+        if isinstance(made, ItemError):
+            failures.setdefault(image.prompt_id, made.reason)
         else:
-            rows.append(row)
+            rows.append(made)
     return rows, failures
 
 
