@@ -114,7 +114,7 @@ class Breaks:
     asks_model: bool = False
 
     def next_candidate(self, case):
-        if "triangle" in case.scene_text:
+        if "triangle" in case.situation.scene_text:
             raise ZeroDivisionError("no triangles")
 
 
