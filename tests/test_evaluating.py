@@ -11,6 +11,7 @@ from PIL import Image
 
 import forgekit as fk
 from forgekit.errors import ItemError, ParameterError
+from forgekit.store.claims import working
 
 SCORED = "select adherence_score, is_adhering, evaluation_details from generated_images"
 
@@ -227,21 +228,14 @@ def test_two_judges_of_one_name_are_refused(generated):
         fk.evaluate_images(generated, vision_models=[FakeJudge(), FakeJudge()])
 
 
-def test_a_store_scored_before_the_floor_is_scored_anew_when_it_is_opened(generated, fake_judge):
-    fake_judge.scores = {"object:0": 1e-4}
-    fk.evaluate_images(generated, vision_models=[fake_judge])
-    scores = (
-        "select i.id, i.adherence_score, i.evaluation_details ->> '$.soft_tifa_gm' as detail, e.soft_tifa_gm, "
-        "p.current_score, i.is_adhering from generated_images i join image_evaluations e on e.image_id = i.id "
-        "join prompts p on p.id = i.prompt_id order by i.id"
-    )
-    today = generated.rows(scores)
-    with generated.transaction() as con:
-        con.execute("update image_evaluations set soft_tifa_gm = 0.001")
-        con.execute("update generated_images set adherence_score = 0.001, is_adhering = false")
-        con.execute("update prompts set current_score = 0.001")
-        con.execute("delete from schema_state where migration >= 4")
-    again = fk.open_store(generated.path).rows(scores)
-    assert [list(row.values())[3:] for row in again] == [pytest.approx(list(row.values())[3:]) for row in today]
-    assert [row["adherence_score"] for row in again] == pytest.approx([row["adherence_score"] for row in today])
-    assert min(row["adherence_score"] for row in again) > 0.02
+@pytest.mark.parametrize("mark", [float("nan"), -0.1, 1.5, "0.5", True, None])
+def test_a_judge_whose_pass_mark_is_no_probability_is_refused(generated, mark):
+    with pytest.raises(ParameterError, match="adhering_at"):
+        fk.evaluate_images(generated, vision_models=[FakeJudge(adhering_at=mark)])
+    with working(generated) as worker:  # nothing was begun
+        assert len(worker.claim("select id from prompts where status = 'generated' order by id", limit=5)) == 3
+
+
+def test_a_batch_of_no_prompts_is_refused(generated):
+    with pytest.raises(ParameterError, match="prompts_per_batch=-1"):
+        fk.evaluate_images(generated, vision_models=[FakeJudge()], prompts_per_batch=-1)

@@ -11,10 +11,9 @@ import pytest
 from conftest import FakeJudge
 
 import forgekit as fk
-from forgekit.errors import ItemError, ParameterError, UnknownModelError
+from forgekit.errors import ItemError, UnknownModelError
+from forgekit.stages.evaluating import take_seats
 from forgekit.stages.scores import score
-from forgekit.stages.seats import take_seats
-from forgekit.store.claims import working
 
 STATUSES = "select distinct status from prompts order by all"
 PROMPTS = "select id from prompts order by id"
@@ -281,34 +280,9 @@ def test_an_evaluator_scores_and_moves_only_what_it_still_holds(generated):
     assert generated.rows("select count(*) as n from image_evaluations where prompt_id = $id", id=ids[0]) == [{"n": 0}]
 
 
-def test_a_store_left_evaluated_without_a_score_comes_up_again_when_it_is_opened(generated):
-    fk.evaluate_images(generated, vision_models=[FakeJudge()])
-    with generated.transaction() as con:
-        con.execute("update prompts set current_score = null where prompt_text like '%circle%'")
-        con.execute("delete from schema_state where migration >= 5")
-    store = fk.open_store(generated.path)
-    assert [row["status"] for row in store.rows("select status from prompts order by 1")] == [
-        "generated", "evaluated", "evaluated",
-    ]  # fmt: skip
-    assert fk.evaluate_images(store, vision_models=[FakeJudge()]).done == 1
-
-
 def test_a_version_without_images_has_no_score(generated):
     seats = take_seats(generated, [FakeJudge()], {})
     with generated.transaction() as con:
         con.execute("delete from generated_images where prompt_id = (select min(id) from prompts)")
         reasons = score(con, seats[0], [], [row[0] for row in con.execute(PROMPTS).fetchall()][:1])
     assert list(reasons.values()) == ["it has no images"]
-
-
-@pytest.mark.parametrize("mark", [float("nan"), -0.1, 1.5, "0.5", True, None])
-def test_a_judge_whose_pass_mark_is_no_probability_is_refused(generated, mark):
-    with pytest.raises(ParameterError, match="adhering_at"):
-        fk.evaluate_images(generated, vision_models=[FakeJudge(adhering_at=mark)])
-    with working(generated) as worker:  # nothing was begun
-        assert len(worker.claim("select id from prompts where status = 'generated' order by id", limit=5)) == 3
-
-
-def test_a_batch_of_no_prompts_is_refused(generated):
-    with pytest.raises(ParameterError, match="prompts_per_batch=-1"):
-        fk.evaluate_images(generated, vision_models=[FakeJudge()], prompts_per_batch=-1)

@@ -48,7 +48,8 @@ class Refine(Policy):
 
     def _known_to_help(self, case: Case) -> Candidate | None:
         """Make, for each failing element in turn, the change that is surest to help; None where that is but one."""
-        draft, made = case.draft, []
+        made: list[Candidate] = []
+        draft = case.draft
         for element in case.failing if case.memory.evidence else ():
             candidates = propose(draft, element, self.actions)
             chances = case.memory.chances(candidates)
@@ -74,7 +75,8 @@ class Paraphrase(Policy):
     def next_candidate(self, case: Case) -> Candidate | None:
         """Return the first version with one to three random rewordings."""
         for wanted in (case.rng.randint(1, PARAPHRASED), 1):
-            draft, made = case.draft, []
+            made: list[Candidate] = []
+            draft = case.draft
             while len(made) < wanted and (candidate := self._reworded(case, draft)) is not None:
                 made.append(candidate)
                 draft = _redrafted(draft, candidate)

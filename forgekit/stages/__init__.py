@@ -1,1 +1,1 @@
-"""The five stages: functions from tables to tables. The store is their only channel."""
+"""The five stages, which never import each other, and what they share: calls of models, verdicts, scores, situations."""

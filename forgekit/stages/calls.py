@@ -41,10 +41,18 @@ limit 1
 
 
 class Item(Protocol):
-    """What a model is asked about: of which prompt, and which decision of the refiner brought it about, if any."""
+    """What a model is asked about."""
 
-    prompt_id: str
-    learning_id: str | None
+    @property
+    def prompt_id(self) -> str:
+        """The prompt that it is of."""
+
+    @property
+    def learning_id(self) -> str | None:
+        """The decision of the refiner that brought it about, if any."""
+
+
+Thing = TypeVar("Thing", bound=Item)
 
 
 @dataclass(frozen=True)
@@ -74,11 +82,11 @@ class Call:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None))
 
     @contextmanager
-    def running(self) -> Iterator[Call]:
+    def running(self) -> Iterator[None]:
         """Time the call. An exception, also an interruption, is noted on it and goes on to the caller."""
         started = time.perf_counter()
         try:
-            yield self
+            yield
         except BaseException as error:
             self.note(error)
             raise
@@ -123,11 +131,11 @@ class Calls:
     def ask(
         self,
         endpoint: str,
-        items: Sequence[Item],
-        work: Callable[[Sequence[Item]], Sequence[Any]],
+        items: Sequence[Thing],
+        work: Callable[[Sequence[Thing]], Sequence[Any]],
         *,
-        check: Callable[[Item, Any], Result | ItemError],
-        request: Callable[[Sequence[Item]], Any],
+        check: Callable[[Thing, Any], Result | ItemError],
+        request: Callable[[Sequence[Thing]], Any],
         counted: str,
     ) -> list[Result | ItemError]:
         """Return what `work` says about each item, in order, as `check` passes it.
@@ -144,13 +152,14 @@ class Calls:
         places: dict[str, list[int]] = {}
         for place, item in enumerate(items):
             places.setdefault(item.prompt_id, []).append(place)
-        answers: list[Result | ItemError] = [results] * len(items)
-        if len(places) > 1 and not results.lasting:
-            for own in places.values():
-                parts = self.ask(endpoint, [items[i] for i in own], work, check=check, request=request, counted=counted)
-                for place, part in zip(own, parts, strict=True):
-                    answers[place] = part
-        return answers
+        if len(places) == 1 or results.lasting:
+            return [results] * len(items)
+        answers: dict[int, Result | ItemError] = {}
+        for own in places.values():
+            some = [items[place] for place in own]
+            parts = self.ask(endpoint, some, work, check=check, request=request, counted=counted)
+            answers |= zip(own, parts, strict=True)
+        return [answers[place] for place in range(len(items))]
 
     def _run(self, call: Call, work: Callable[..., Result], *arguments: Any, log_success: bool = False) -> Any:
         try:
@@ -256,14 +265,14 @@ def _document(value: Any) -> Any:
 
 
 def _checked(
-    call: Call, items: Sequence[Item], results: Any, check: Callable[[Item, Any], Result | ItemError], counted: str
+    call: Call, items: Sequence[Thing], results: Any, check: Callable[[Thing, Any], Result | ItemError], counted: str
 ) -> list[Result | ItemError]:
     if not isinstance(results, list | tuple) or len(results) != len(items):
         given = f"{len(results)} results" if isinstance(results, list | tuple) else f"a {type(results).__name__}"
         raise WrongAnswerError(
             f"{call.endpoint} returned {given} for {len(items)} items; it must return a list, one for each"
         )
-    checked = []
+    checked: list[Result | ItemError] = []
     for item, result in zip(items, results, strict=True):
         if isinstance(result, ItemError):
             checked.append(ItemError(storable(str(result.reason))))

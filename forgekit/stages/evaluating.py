@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any
 
 from forgekit.errors import ItemError, ParameterError
@@ -11,13 +12,15 @@ from forgekit.models import VisionModel, load_model
 from forgekit.progress import StageReport, running
 from forgekit.stages.calls import CallError, Calls, recorded_calls
 from forgekit.stages.scores import SCORE_VERDICTS, score
-from forgekit.stages.seats import NO_KEY, Seat, refuse_unfit, take_seats
-from forgekit.stages.verdicts import HELDOUT, Picture, checked_verdict, evaluation_row, read_pictures
+from forgekit.stages.situations import DECISIONS
+from forgekit.stages.verdicts import HELDOUT, OBJECTIVE, Picture, Seat, checked_verdict, evaluation_row, read_pictures
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
+from forgekit.store.pass_marks import keep_pass_mark
 from forgekit.store.rows import insert_rows
 
 IMAGES_AT_ONCE = 128  # pictures in memory
+NO_KEY = ""  # under which a judge whose key cannot be told fails
 NOTHING_ASKED = "the scene asks for nothing that a judge could check: no elements"
 
 # Prompts left in `evaluating` by a worker that died are due again; their stored verdicts stand.
@@ -30,25 +33,10 @@ where status in ('generated', 'evaluating')
 order by created_at, id
 """
 
-# What is past evaluation: all of it that has images (`$backfill`), or that of which one of the judges failed to say.
-PAST = """
-select id
-from prompts
-where status in ('evaluated', 'archived', 'needs_refinement')
-  and ($experiment is null or experiment = $experiment)
-  and id not in (select unnest($attempted::uuid[]))
-  and id in (
-    select prompt_id from generated_images where $backfill
-    union
-    select prompt_id from image_evaluations where id in ({failed})
-  )
-order by created_at, id
-"""
-
 # Failed verdicts of these judges (`$names`, `$keys`) on images of which they have given none since. Weights that come
 # late give a judge another key: what it failed to say without them it is asked with them.
 FAILED = """
-select f.{column}
+select f.image_id, f.prompt_id
 from image_evaluations f
 join (select unnest($names::varchar[]) as name, unnest($keys::varchar[]) as key) judge on judge.name = f.vision_model
 where f.error is not null
@@ -61,34 +49,31 @@ where f.error is not null
   )
 """
 
+# What is past evaluation: all of it that has images (`$backfill`), or that of which one of the judges failed to say.
+PAST = f"""
+select id
+from prompts
+where status in ('evaluated', 'archived', 'needs_refinement')
+  and ($experiment is null or experiment = $experiment)
+  and id not in (select unnest($attempted::uuid[]))
+  and id in (
+    select prompt_id from generated_images where $backfill
+    union
+    select prompt_id from ({FAILED})
+  )
+order by created_at, id
+"""
+
 # With the decision that each image was drawn for: the last one before its round.
-IMAGES = """
-with images as (
-    select
-        i.id as image_id, i.image_path, i.round, i.created_at as drawn_at,
-        p.id as prompt_id, p.scene_hash, p.experiment, p.model, p.created_at
-    from generated_images i
-    join prompts p on p.id = i.prompt_id
-    where p.id in (select unnest($ids::uuid[]))
-      and ($only::uuid[] is null or i.id in (select unnest($only::uuid[])))
-),
-decisions as (
-    select
-        l.id, q.scene_hash, q.experiment, q.model,
-        row_number() over (partition by q.scene_hash, q.experiment, q.model order by l.created_at, l.id) as round
-    from prompt_learnings l
-    join prompts q on q.id = l.prompt_id
-    where q.scene_hash in (select scene_hash from images)
-)
-select i.image_id, i.image_path, i.prompt_id, i.scene_hash, s.scene_text, s.elements, d.id as learning_id
-from images i
-join scenes s on s.scene_hash = i.scene_hash
-left join decisions d
-    on d.scene_hash = i.scene_hash
-    and d.experiment = i.experiment
-    and d.model = i.model
-    and d.round = i.round
-order by i.created_at, i.prompt_id, i.drawn_at, i.image_id
+IMAGES = f"""
+select i.id as image_id, i.image_path, p.id as prompt_id, p.scene_hash, s.scene_text, s.elements,
+    list_extract(({DECISIONS}), i.round) as learning_id
+from generated_images i
+join prompts p on p.id = i.prompt_id
+join scenes s on s.scene_hash = p.scene_hash
+where p.id in (select unnest($ids::uuid[]))
+  and ($only::uuid[] is null or i.id in (select unnest($only::uuid[])))
+order by p.created_at, p.id, i.created_at, i.id
 """
 
 # Verdicts by the same judge on the same pictures, asked the same, whichever prompt the image belongs to. Those that
@@ -156,26 +141,24 @@ def evaluate_images(
             `prompts_per_batch` below 1.
     """
     judges = [load_model("vision_model", model) for model in vision_models]
-    refuse_unfit(judges)
+    _refuse_unfit(judges)
     if prompts_per_batch < 1:
         raise ParameterError(f"prompts_per_batch={prompts_per_batch} must be 1 or more")
-    past = PAST.format(failed=FAILED.format(column="id"))
     attempted: list[str] = []
     filters = {"experiment": experiment, "attempted": attempted}
     seats = take_seats(store, judges, {})
-    due = len(store.df(DUE, **filters)) + len(store.df(past, backfill=backfill, **filters, **_keys(seats)))
+    due = len(store.df(DUE, **filters)) + len(store.df(PAST, backfill=backfill, **filters, **_names(seats)))
     with working(store) as worker, running("evaluate", total=due, unit="prompt") as (report, bar):
         work = Work(worker, report)
         while ids := worker.claim(DUE, to="evaluating", limit=prompts_per_batch, **filters):
             attempted += ids
             seats = take_seats(store, judges, work.unable)
-            empty = _judge_prompts(work, seats, ids)
-            _finish(work, seats, ids, empty)
+            _finish(work, seats, ids, empty=_judge_prompts(work, seats, ids))
             bar.update(len(ids))
         while seats := [
             replace(seat, role=HELDOUT) for seat in take_seats(store, judges, work.unable) if not seat.error
         ]:
-            ids = worker.claim(past, limit=prompts_per_batch, backfill=backfill, **filters, **_keys(seats))
+            ids = worker.claim(PAST, limit=prompts_per_batch, backfill=backfill, **filters, **_names(seats))
             if not ids:
                 break
             attempted += ids
@@ -186,13 +169,49 @@ def evaluate_images(
     return report
 
 
-def _keys(seats: Sequence[Seat]) -> dict[str, list[str]]:
+def _refuse_unfit(judges: Sequence[VisionModel]) -> None:
+    names = [judge.name for judge in judges]
+    if not judges or len(set(names)) < len(names):
+        raise ParameterError(f"vision_models={names}: give at least one, each name once")
+    for judge in judges:
+        mark = judge.adhering_at
+        if isinstance(mark, bool) or not isinstance(mark, Real) or not 0 <= mark <= 1:
+            raise ParameterError(f"adhering_at={mark!r} of {judge.name}: give a number from 0 to 1")
+
+
+def take_seats(store: Store, judges: Sequence[VisionModel], unable: Mapping[str, str]) -> list[Seat]:
+    """Return the judges as they are now, the first one steering; those that are `unable` (name → why) with their error.
+
+    The pass mark of each is stored.
+    """
+    with recorded_calls(store, "evaluate") as calls:
+        keys = [calls.attempt(judge.name, {"read": "judge_key"}, _key, judge) for judge in judges]
+    seats = []
+    with store.transaction() as con:
+        for place, (judge, key) in enumerate(zip(judges, keys, strict=True)):
+            role = HELDOUT if place else OBJECTIVE
+            if isinstance(key, ItemError):
+                seats.append(Seat(judge, role, NO_KEY, judge.adhering_at, key.reason))
+            else:
+                mark = keep_pass_mark(con, judge.name, key, adhering_at=judge.adhering_at)
+                seats.append(Seat(judge, role, key, mark, unable.get(judge.name)))
+    return seats
+
+
+def _key(judge: VisionModel) -> str:
+    key = judge.judge_key
+    if not isinstance(key, str) or not key:
+        raise ParameterError(f"judge_key={key!r} of {judge.name}: give a text that hashes its weights and settings")
+    return key
+
+
+def _names(seats: Sequence[Seat]) -> dict[str, list[str]]:
     return {"names": [seat.judge.name for seat in seats], "keys": [seat.key for seat in seats]}
 
 
 def _failed_images(store: Store, seats: Sequence[Seat], prompt_ids: Sequence[str]) -> list[str]:
-    failed = FAILED.format(column="image_id") + " and f.prompt_id in (select unnest($ids::uuid[]))"
-    return [row["image_id"] for row in store.rows(failed, ids=list(prompt_ids), **_keys(seats))]
+    of_these = FAILED + "and f.prompt_id in (select unnest($ids::uuid[]))"
+    return [row["image_id"] for row in store.rows(of_these, ids=list(prompt_ids), **_names(seats))]
 
 
 def _judge_prompts(
@@ -224,7 +243,7 @@ def _judge(work: Work, calls: Calls, seat: Seat, pictures: Sequence[Picture]) ->
     unknown = {keys[p.image_id]: p for p in due if p.content and keys[p.image_id] not in verdicts}
     verdicts.update(zip(unknown, _ask(work, calls, seat, list(unknown.values())), strict=True))
     said = [(picture, verdicts[keys[picture.image_id]] if picture.content else picture.image) for picture in due]
-    rows = [evaluation_row(p, (seat.judge.name, seat.key), seat.role, verdict, seat.pass_mark) for p, verdict in said]
+    rows = [evaluation_row(picture, seat, verdict) for picture, verdict in said]
     with work.worker.store.transaction() as con:
         held = work.worker.held(con, sorted({row["prompt_id"] for row in rows}))
         rows = [row for row in rows if row["prompt_id"] in held]  # the others are another worker's by now
@@ -266,7 +285,7 @@ def _count(report: StageReport, seat: Seat, rows: Sequence[Mapping[str, Any]], *
         report.failures.update({f"image {row['image_id']} by {judge}": row["error"] for row in rows if row["error"]})
 
 
-def _finish(work: Work, seats: Sequence[Seat], prompt_ids: Sequence[str], empty: set[str]) -> None:
+def _finish(work: Work, seats: Sequence[Seat], prompt_ids: Sequence[str], *, empty: set[str]) -> None:
     """Score what is still in hand; what has a score is `evaluated`, the rest is `generated` again."""
     with work.worker.store.transaction() as con:
         held = work.worker.held(con, prompt_ids)

@@ -166,14 +166,14 @@ def _drawn(
     missing = [image for image in wanted if image.image_id not in stored]
     pictures = _pictures(store, calls, models[name], missing)
     for image in missing:
-        row = pictures[image.draw_key]
-        if isinstance(row, Drawn):
+        made: Any = pictures[image.draw_key]
+        if isinstance(made, Drawn):
             request = {"prompt_id": image.prompt_id, "image": image.image_id}
-            row = calls.attempt("files", request, _written, store, image, row)
-        if isinstance(row, ItemError):
-            failures.setdefault(image.prompt_id, row.reason)
+            made = calls.attempt("files", request, _written, store, image, made)
+        if isinstance(made, ItemError):
+            failures.setdefault(image.prompt_id, made.reason)
         else:
-            rows.append(row)
+            rows.append(made)
     return rows, failures
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from forgekit.stages.seats import Seat
+from forgekit.stages.verdicts import Seat
 
 SCORE_VERDICTS = """
 update image_evaluations

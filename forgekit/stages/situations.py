@@ -121,6 +121,7 @@ means as (
     from versions v
     join element_scores e on e.prompt_id = v.id and e.vision_model = v.vision_model and e.judge_key = v.judge_key
     where e.score is not null
+      and e.prompt_id in (select id from versions)  -- else the documents of all versions of the store are read
     group by all
 ),
 elements as (

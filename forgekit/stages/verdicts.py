@@ -1,11 +1,11 @@
-"""Pictures to judge, the keys under which verdicts on them are found again, and verdicts as rows."""
+"""Verdicts: who judges, the pictures that are judged, what a judge may say of one, and the row that it becomes."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Real
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ItemError
 from forgekit.ids import content_hash, content_id
-from forgekit.models import Judgement
+from forgekit.models import Judgement, VisionModel
 from forgekit.scene import Element, Scene, list_elements, parse
 from forgekit.stages.calls import reason_of, storable
 from forgekit.store.images import read_image
@@ -24,6 +24,22 @@ if TYPE_CHECKING:
 OBJECTIVE, HELDOUT = "objective", "heldout"  # the judge that steers, and those that only watch
 DOCUMENTS = ("model_output", "adherence_analysis", "element_scores")  # what a verdict says
 _GROUPS = {"object": "objects", "count": "objects", "color": "colors", "relation": "spatial"}
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A judge with its role, key and pass mark. With an `error` it cannot judge, and each of its verdicts is that."""
+
+    judge: VisionModel
+    role: str
+    key: str
+    pass_mark: float
+    error: str | None = None
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells its verdicts from those of others."""
+        return {"vision_model": self.judge.name, "judge_key": self.key}
 
 
 @dataclass(frozen=True)
@@ -45,19 +61,13 @@ class Picture:
         return self.content and content_hash([self.content, judge_key, self.asked])
 
 
-def read_pictures(folder: Path, rows: Iterable[Mapping[str, Any]], at_once: int) -> Iterator[list[Picture]]:
+def read_pictures(folder: Path, rows: Sequence[Mapping[str, Any]], at_once: int) -> Iterator[list[Picture]]:
     """Read the images of `rows` (image_id, image_path, prompt_id, scene_hash, scene_text, elements), some at a time."""
     scenes: dict[str, tuple[Scene, Sequence[Element], str] | ItemError] = {}
-    pictures: list[Picture] = []
-    for row in rows:
-        if row["scene_hash"] not in scenes:
-            scenes[row["scene_hash"]] = _scene(row)
-        pictures.append(_picture(folder, row, scenes[row["scene_hash"]]))
-        if len(pictures) == at_once:
-            yield pictures
-            pictures = []
-    if pictures:
-        yield pictures
+    for start in range(0, len(rows), at_once):
+        some = rows[start : start + at_once]
+        scenes |= {row["scene_hash"]: _scene(row) for row in some if row["scene_hash"] not in scenes}
+        yield [_picture(folder, row, scenes[row["scene_hash"]]) for row in some]
 
 
 def _scene(row: Mapping[str, Any]) -> tuple[Scene, Sequence[Element], str] | ItemError:
@@ -70,14 +80,13 @@ def _scene(row: Mapping[str, Any]) -> tuple[Scene, Sequence[Element], str] | Ite
 
 
 def _picture(folder: Path, row: Mapping[str, Any], scene: tuple[Scene, Sequence[Element], str] | ItemError) -> Picture:
-    ids = (row["image_id"], row["prompt_id"], row["scene_hash"])
     asked = (Scene(row["scene_text"], {}), [], "") if isinstance(scene, ItemError) else scene
     try:
         image = scene if isinstance(scene, ItemError) else read_image(folder, row["image_path"])
         content = None if isinstance(image, ItemError) else _content(image)
     except Exception as error:  # this image's failure: a picture too large to open, say
         image, content = ItemError(f"the image file {row['image_path']} cannot be read: {reason_of(error)}"), None
-    return Picture(*ids, *asked, image, content, row["learning_id"])
+    return Picture(row["image_id"], row["prompt_id"], row["scene_hash"], *asked, image, content, row["learning_id"])
 
 
 def checked_verdict(picture: Picture, verdict: Any) -> Judgement | ItemError:
@@ -130,28 +139,20 @@ def _number(value: Any, name: str, reasons: dict[str, str], *, top: float | None
     return None
 
 
-def evaluation_row(
-    picture: Picture,
-    judge: tuple[str, str],
-    role: str,
-    verdict: Judgement | ItemError | Mapping[str, Any],
-    pass_mark: float,
-) -> dict[str, Any]:
-    """Return the `image_evaluations` row of a verdict by `judge` (name, key); a mapping is a row to use again.
+def evaluation_row(picture: Picture, seat: Seat, verdict: Judgement | ItemError | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `image_evaluations` row of a verdict by the judge of `seat`; a mapping is a row to use again.
 
-    Elements below `pass_mark` are the missing ones. A verdict that leaves an element of its own without a score keeps
+    Elements below the pass mark are the missing ones. A verdict that leaves an element of its own without a score keeps
     what it says and has an error as well: the image has no score by it, and it is to be asked for again.
     """
-    name, key = judge
     row = {
-        "id": content_id("evaluation", image=picture.image_id, vision_model=name, judge_key=key),
+        "id": content_id("evaluation", image=picture.image_id, **seat.identity),
         "image_id": picture.image_id,
         "prompt_id": picture.prompt_id,
         "scene_hash": picture.scene_hash,
-        "vision_model": name,
-        "judge_key": key,
-        "verdict_key": picture.verdict_key(key),
-        "role": role,
+        **seat.identity,
+        "verdict_key": picture.verdict_key(seat.key),
+        "role": seat.role,
         **dict.fromkeys(DOCUMENTS),
         "error": None,
     }
@@ -159,7 +160,8 @@ def evaluation_row(
         return {**row, "error": verdict.reason}
     documents = _documents(picture.elements, verdict) if isinstance(verdict, Judgement) else verdict
     scores = documents["element_scores"]
-    missing = [e.phrase for e in picture.elements if (score := scores.get(e.key)) is not None and score < pass_mark]
+    mark = seat.pass_mark
+    missing = [e.phrase for e in picture.elements if (score := scores.get(e.key)) is not None and score < mark]
     return {
         **row,
         "model_output": documents["model_output"],
