@@ -135,12 +135,10 @@ def vqa(folder: Path, images: int, repeats: int) -> dict[str, Any]:
     """Time all questions of an image in one go against one call of the same model per question."""
     import torch
 
+    from forgekit.mini import WEIGHTS
     from forgekit.models.vqa import VQAJudge
-    from training.loop import export_transformers
-    from training.train_fuyu import build_model, build_tokenizer
 
-    export_transformers(*build_model(build_tokenizer()), folder / "fuyu")
-    judge = VQAJudge("fuyu", str(folder / "fuyu"), device="cpu", prompt="{}", description="", batch_size=32)
+    judge = VQAJudge("fuyu", str(WEIGHTS / "fuyu"), device="cpu", prompt="{}", description="", batch_size=32)
     scenes = [Scene(text, parse(text)) for text in LONG_SCENES]
     painter = Painter(64)
     items = [(painter._paint(i), scenes[i % len(scenes)]) for i in range(images)]
