@@ -21,7 +21,22 @@ LATENT_CHANNELS, LATENT_SIDE = 4, 16
 TOKEN_SIDE = LATENT_SIDE // 2  # FLUX packs 2x2 latents into one image token
 TOKENS, TOKEN_WIDTH = TOKEN_SIDE**2, LATENT_CHANNELS * 4
 HEADS, HEAD_WIDTH = 4, 32
+CLIP_WIDTH = 64
 WIDTH = HEADS * HEAD_WIDTH
+T5 = {
+    **{"d_model": WIDTH, "d_kv": HEAD_WIDTH, "num_heads": HEADS, "d_ff": 2 * WIDTH, "num_layers": 3},
+    **{"feed_forward_proj": "gated-gelu", "dropout_rate": 0.0, "pad_token_id": 0, "eos_token_id": 1},
+}
+CLIP = {
+    **{"hidden_size": CLIP_WIDTH, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 2},
+    **{"max_position_embeddings": TEXT_TOKENS, "projection_dim": CLIP_WIDTH},
+    **{"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0},
+}
+TRANSFORMER = {
+    **{"num_layers": 3, "num_single_layers": 4, "num_attention_heads": HEADS, "attention_head_dim": HEAD_WIDTH},
+    **{"in_channels": TOKEN_WIDTH, "patch_size": 1, "axes_dims_rope": (4, 14, 14), "guidance_embeds": False},
+    **{"joint_attention_dim": WIDTH, "pooled_projection_dim": CLIP_WIDTH},
+}
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -39,46 +54,9 @@ class MiniFlux(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         words = len(VOCABULARY.read_text().split())
-        self.t5 = T5EncoderModel(
-            T5Config(
-                vocab_size=words,
-                d_model=WIDTH,
-                d_kv=HEAD_WIDTH,
-                num_heads=HEADS,
-                d_ff=2 * WIDTH,
-                num_layers=3,
-                dropout_rate=0.0,
-                feed_forward_proj="gated-gelu",
-                pad_token_id=0,
-                eos_token_id=1,
-            )
-        )
-        self.clip = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=words,
-                hidden_size=64,
-                intermediate_size=128,
-                num_hidden_layers=1,
-                num_attention_heads=2,
-                max_position_embeddings=TEXT_TOKENS,
-                projection_dim=64,
-                bos_token_id=2,
-                eos_token_id=1,
-                pad_token_id=0,
-            )
-        )
-        self.transformer = FluxTransformer2DModel(
-            patch_size=1,
-            in_channels=TOKEN_WIDTH,
-            num_layers=3,
-            num_single_layers=4,
-            attention_head_dim=HEAD_WIDTH,
-            num_attention_heads=HEADS,
-            joint_attention_dim=WIDTH,
-            pooled_projection_dim=64,
-            guidance_embeds=False,
-            axes_dims_rope=(4, 14, 14),
-        )
+        self.t5 = T5EncoderModel(T5Config(vocab_size=words, **T5))
+        self.clip = CLIPTextModel(CLIPTextConfig(vocab_size=words, **CLIP))
+        self.transformer = FluxTransformer2DModel(**TRANSFORMER)
         rows, columns = torch.meshgrid(torch.arange(TOKEN_SIDE), torch.arange(TOKEN_SIDE), indexing="ij")
         places = torch.stack([torch.zeros_like(rows), rows, columns], -1).reshape(TOKENS, 3).float()
         self.register_buffer("image_ids", places, persistent=False)

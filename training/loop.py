@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+WORK = Path("/tmp/forgekit-train")  # where the judges' checkpoints are
 LOG_EVERY, SAVE_EVERY = 20, 200  # steps
 _KEPT = 0.95  # of the figures' moving averages at each step
 _STEEPEST = 1.0  # length that gradients are clipped to

@@ -66,8 +66,8 @@ def _objects(logits: Tensor) -> Iterator[WorldObject]:
     colors = colors * (shapes.argmax(0) > 0)
     for color, name in enumerate(COLORS, 1):
         patches, n = label(colors == color, structure=np.ones((3, 3)))
-        for patch in range(1, n + 1):
-            rows, columns = np.nonzero(patches == patch)
+        places = [np.nonzero(patches == patch) for patch in range(1, n + 1)]
+        for rows, columns in sorted(places, key=lambda place: (place[0][-1], place[1][-1])):  # the upper one first
             if len(rows) >= _LEAST_CELLS:
                 shape = int(shapes[1:, rows, columns].sum(1).argmax())
                 cx, cy = ((line.mean() + 0.5) * CELL for line in (columns, rows))

@@ -23,7 +23,7 @@ from forgekit.mini.world import WorldScene, sample_scene
 from training.camera import Camera
 from training.cells import DenseHead
 from training.lessons import contrasts, pair_caption, phrase, sample_pairs, true_statement
-from training.loop import Chance, Schedule, Training, command, matrices_in, muon_and_adamw
+from training.loop import WORK, Chance, Schedule, Training, command, matrices_in, muon_and_adamw
 from training.words import lexicon_normalizers, word_tokenizer, world_words
 
 SPECIALS = ("<pad>", "<eos>", "<unk>")
@@ -181,7 +181,7 @@ def contrast(model: Any, tokenizer: Any, features: Tensor, batch: Batch) -> tupl
 def train(
     out: Path,
     *,
-    work: Path = Path("/tmp/forgekit-train"),
+    work: Path = WORK,
     samples: int = 150_000,
     autoencoder: Path | None = None,
     pairs: int = 32,

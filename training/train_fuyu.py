@@ -22,7 +22,7 @@ from forgekit.mini.world import CANVAS, WorldScene, sample_scene
 from training.camera import Camera
 from training.cells import DenseHead
 from training.lessons import contrasts, count_of, pair_caption, sample_pairs, true_statement
-from training.loop import Chance, Schedule, Training, command, export_transformers, matrices_in, muon_and_adamw
+from training.loop import WORK, Chance, Schedule, Training, command, export_transformers, matrices_in, muon_and_adamw
 from training.questions import (
     DESCRIBE,
     NUMBER_WORDS,
@@ -229,10 +229,17 @@ def dense_loss(heads: Sequence[DenseHead], states: Tensor, scenes: Sequence[Worl
     return first + second, right
 
 
+def shapes_alone(model: Any, heads: Sequence[DenseHead], n: int, chance: Chance) -> tuple[Tensor, float]:
+    """Return `dense_loss` of `n` pictures that nothing is asked about."""
+    scenes = [sample_scene(chance.rng) for _ in range(n)]
+    image = image_prefix(model, render(scenes, chance.generator))
+    return dense_loss(heads, model.model.language_model(inputs_embeds=image, use_cache=False)[0], scenes)
+
+
 def train(
     out: Path,
     *,
-    work: Path = Path("/tmp/forgekit-train"),
+    work: Path = WORK,
     samples: int = 150_000,
     autoencoder: Path | None = None,
     pairs: int = 16,
@@ -258,10 +265,7 @@ def train(
     )
     for seen in training.steps():
         if seen < SHAPES_FIRST * samples:
-            scenes = [sample_scene(chance.rng) for _ in range(2 * pairs)]
-            image = image_prefix(model, render(scenes, chance.generator))
-            states = model.model.language_model(inputs_embeds=image, use_cache=False)[0]
-            dense, cells = dense_loss(heads, states, scenes)
+            dense, cells = shapes_alone(model, heads, 2 * pairs, chance)
             training.descend(dense, {"cells": cells})
             continue
         scenes, kinds = sample_pairs(pairs, chance.rng, most=1 if seen < ONE_OBJECT * samples else 3)

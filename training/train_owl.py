@@ -25,7 +25,7 @@ from forgekit.mini.world import CANVAS, COLORS, SHAPES, WorldObject, WorldScene
 from training.camera import Camera
 from training.cells import DenseHead
 from training.lessons import UNSEEN_COLORS, UNSEEN_SHAPES, noun, sample_pairs
-from training.loop import Chance, Schedule, Training, command, export_transformers, matrices_in, muon_and_adamw
+from training.loop import WORK, Chance, Schedule, Training, command, export_transformers, matrices_in, muon_and_adamw
 from training.words import lexicon_normalizers, word_tokenizer, world_words
 
 PATCH = 8  # pixels
@@ -44,8 +44,8 @@ def build_tokenizer() -> Any:
     return word_tokenizer(vocabulary, special=special, ending=END, replaced=lexicon_normalizers(vocabulary))
 
 
-def build_model(tokenizer: Any) -> tuple[Any, Any]:
-    """Return an untrained OwlViTForObjectDetection and its processor."""
+def build_model(tokenizer: Any, start: Path | None = None) -> tuple[Any, Any]:
+    """Return an untrained OwlViTForObjectDetection, with the towers of the mini-clip in `start`, and its processor."""
     from transformers import OwlViTConfig, OwlViTForObjectDetection, OwlViTImageProcessor, OwlViTProcessor
 
     text = {"hidden_size": TEXT_WIDTH, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4}
@@ -74,6 +74,8 @@ def build_model(tokenizer: Any) -> tuple[Any, Any]:
             layer.bias.fill_(bias)  # cosines of 1 and 0 become logits of 6 and -6
         model.box_head.dense2.weight.zero_()
         model.box_head.dense2.bias.zero_()
+    if start is not None:
+        start_from(model, tokenizer, start)
     size = {"height": CANVAS, "width": CANVAS}
     images = OwlViTImageProcessor(size=size, crop_size=size, image_mean=MEAN, image_std=STD)
     return model, OwlViTProcessor(image_processor=images, tokenizer=tokenizer)
@@ -230,7 +232,7 @@ def detect(model: Any, tokenizer: Any, pictures: Tensor, texts: Sequence[str]) -
 def train(
     out: Path,
     *,
-    work: Path = Path("/tmp/forgekit-train"),
+    work: Path = WORK,
     samples: int = 16_000,
     start: Path | None = None,
     autoencoder: Path | None = None,
@@ -244,17 +246,14 @@ def train(
     """
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
-    model, processor = build_model(tokenizer)
-    if start is not None:
-        start_from(model, tokenizer, start)
+    model, processor = build_model(tokenizer, start)
     head, chance = DenseHead(WIDTH, GRID), Chance(seed)
     camera = Camera(chance, autoencoder)
-    blocks = matrices_in(model.owlvit.vision_model.encoder, model.owlvit.text_model.encoder)
     training = Training(
         "mini-owl",
         Schedule(samples, 2 * pairs, rate=1e-3 if start else 2e-3, fall=1 / 3, least=0.01),
         {"model": model, "head": head, "chance": chance},
-        muon_and_adamw(blocks, [model, head]),
+        muon_and_adamw(matrices_in(model.owlvit.vision_model.encoder, model.owlvit.text_model.encoder), [model, head]),
         clipped=[model, head],
         checkpoint=work / "owl.pt",
         export=lambda: export_transformers(model, processor, out),
@@ -264,8 +263,7 @@ def train(
         looks = queries_for(scenes, chance.rng)
         targets = targets_for(scenes, looks)
         pictures = camera.draw(scenes)
-        texts = [noun(look, chance.rng) for look in looks]
-        logits, boxes, tokens = detect(model, tokenizer, pictures, texts)
+        logits, boxes, tokens = detect(model, tokenizer, pictures, [noun(look, chance.rng) for look in looks])
         named, right = naming_loss(logits, targets)
         placed = box_loss(boxes, targets)
         dense, cells = head.loss(tokens, scenes)
