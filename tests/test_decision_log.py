@@ -15,11 +15,6 @@ from forgekit.refiner.llm import LanguageModelPolicy
 from forgekit.trends import follow
 
 CALLS = "select * from api_logs where stage = 'refine' order by created_at, id"
-FORGET_ALL_BUT_ONE = """
-delete from api_logs
-where stage = 'refine'
-  and id <> (select min(id) from api_logs where stage = 'refine')
-"""
 LEARNINGS = "select * from prompt_learnings order by created_at, id"
 
 
@@ -225,28 +220,6 @@ def test_a_learning_without_its_row_is_found(one):
         con.execute("delete from api_logs where stage = 'refine'")
     [learning] = one.rows(LEARNINGS)
     assert fk.check(one).findings == [f"no call is on record for the decision of a learning: {learning['id']}"]
-
-
-def test_a_store_of_before_gets_a_row_for_each_decision_once(completed):
-    round_of(completed, FakeJudge(score=0.3), policy="paraphrase")
-    with completed.transaction() as con:
-        con.execute(FORGET_ALL_BUT_ONE)
-        con.execute("delete from schema_state where migration >= 6")
-    [kept] = completed.rows(CALLS)
-    for _ in range(2):
-        older = fk.open_store(completed.path)
-        with older.transaction() as con:
-            con.execute("delete from schema_state where migration >= 6")
-    learnings, calls = older.rows(LEARNINGS), older.rows(CALLS)
-    assert len(calls) == 3 and fk.check(older).findings == []
-    assert kept in calls
-    by_learning = {row["id"]: row for row in learnings}
-    for call in calls:
-        if call == kept:
-            continue
-        learning = by_learning[call["learning_id"]]
-        assert (call["endpoint"], call["request"], call["created_at"]) == ("paraphrase", None, learning["created_at"])
-        assert call["response"]["child_prompt_id"] == learning["actions"]["child_prompt_id"]
 
 
 def steps(store, learning):

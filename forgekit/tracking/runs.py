@@ -16,7 +16,7 @@ import numpy as np
 
 from forgekit.ids import content_id
 from forgekit.store import Store
-from forgekit.trends.scores import missing_phrases, scene_phrases
+from forgekit.trends.phrases import missing_phrases, scene_phrases
 
 FORMAT = 3  # raise it when runs change their form: they are then written again
 QUANTILES = range(0, 101, 10)
