@@ -225,23 +225,3 @@ def test_a_judge_without_weights_leaves_its_verdicts_out_and_the_others_go_on(ge
 def test_two_judges_of_one_name_are_refused(generated):
     with pytest.raises(ParameterError, match="each name once"):
         fk.evaluate_images(generated, vision_models=[FakeJudge(), FakeJudge()])
-
-
-def test_a_store_scored_before_the_floor_is_scored_anew_when_it_is_opened(generated, fake_judge):
-    fake_judge.scores = {"object:0": 1e-4}
-    fk.evaluate_images(generated, vision_models=[fake_judge])
-    scores = (
-        "select i.id, i.adherence_score, i.evaluation_details ->> '$.soft_tifa_gm' as detail, e.soft_tifa_gm, "
-        "p.current_score, i.is_adhering from generated_images i join image_evaluations e on e.image_id = i.id "
-        "join prompts p on p.id = i.prompt_id order by i.id"
-    )
-    today = generated.rows(scores)
-    with generated.transaction() as con:
-        con.execute("update image_evaluations set soft_tifa_gm = 0.001")
-        con.execute("update generated_images set adherence_score = 0.001, is_adhering = false")
-        con.execute("update prompts set current_score = 0.001")
-        con.execute("delete from schema_state where migration >= 4")
-    again = fk.open_store(generated.path).rows(scores)
-    assert [list(row.values())[3:] for row in again] == [pytest.approx(list(row.values())[3:]) for row in today]
-    assert [row["adherence_score"] for row in again] == pytest.approx([row["adherence_score"] for row in today])
-    assert min(row["adherence_score"] for row in again) > 0.02

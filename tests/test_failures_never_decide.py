@@ -281,18 +281,6 @@ def test_an_evaluator_scores_and_moves_only_what_it_still_holds(generated):
     assert generated.rows("select count(*) as n from image_evaluations where prompt_id = $id", id=ids[0]) == [{"n": 0}]
 
 
-def test_a_store_left_evaluated_without_a_score_comes_up_again_when_it_is_opened(generated):
-    fk.evaluate_images(generated, vision_models=[FakeJudge()])
-    with generated.transaction() as con:
-        con.execute("update prompts set current_score = null where prompt_text like '%circle%'")
-        con.execute("delete from schema_state where migration >= 5")
-    store = fk.open_store(generated.path)
-    assert [row["status"] for row in store.rows("select status from prompts order by 1")] == [
-        "generated", "evaluated", "evaluated",
-    ]  # fmt: skip
-    assert fk.evaluate_images(store, vision_models=[FakeJudge()]).done == 1
-
-
 def test_a_version_without_images_has_no_score(generated):
     seats = take_seats(generated, [FakeJudge()], {})
     with generated.transaction() as con:

@@ -13,6 +13,7 @@ import forgekit as fk
 from forgekit.errors import StatusError, StoreError
 from forgekit.ids import content_id
 from forgekit.store.file import RECORD_TABLES
+from forgekit.store.images import link_or_copy, write_whole
 from forgekit.store.rows import insert_rows, update_rows
 from forgekit.store.schema import FOLDER, load_schema
 
@@ -200,6 +201,18 @@ def test_a_steady_mean_does_not_depend_on_the_order_of_its_rows(store):
     assert mean("avg", up) != mean("avg", down)  # what it is for
     assert mean("steady_avg", up) == mean("steady_avg", down) == 0.2
     assert mean("steady_std", up) == mean("steady_std", down) == 0.1
+
+
+def test_a_file_is_there_whole_or_not_at_all_and_a_second_name_takes_no_room(tmp_path):
+    file, second = tmp_path / "folder" / "a.png", tmp_path / "second.png"
+    write_whole(file, b"one")
+    link_or_copy(file, second)
+    assert second.samefile(file)
+    write_whole(file, b"two")
+    assert (file.read_bytes(), second.read_bytes()) == (b"two", b"one")
+    assert list(file.parent.iterdir()) == [file]
+    with pytest.raises(FileNotFoundError):
+        link_or_copy(tmp_path / "gone.png", tmp_path / "third.png")
 
 
 def test_the_store_shows_what_is_in_it(store):

@@ -33,8 +33,8 @@ select
     s.scene_hash as scene,
     cast(s.image_id as varchar) as image_id,
     s.score,
-    avg((r.rating - r.scale_low) / (r.scale_high - r.scale_low)) as rating
-from human_ratings r
+    avg(r.rating) as rating
+from image_ratings r
 join scores_in(null, null) s using (image_id)
 where $source is null or r.source = $source
 group by all

@@ -27,8 +27,8 @@ CONFIDENCE = 0.9  # of intervals; one-sided, that the precision at the threshold
 COLUMNS = ("vision_model", "truth", "wanted_precision", "threshold", "precision", "precision_low", "recall", "images")
 
 RATED = """
-select i.soft_tifa_gm as score, avg((r.rating - r.scale_low) / (r.scale_high - r.scale_low)) as rating
-from human_ratings r
+select i.soft_tifa_gm as score, avg(r.rating) as rating
+from image_ratings r
 join image_scores i on i.image_id = r.image_id
 where i.vision_model = $vision_model
   and i.judge_key = $judge_key
@@ -81,8 +81,7 @@ def threshold_for(scores: ArrayLike, truths: ArrayLike, precision: float) -> Thr
     """
     from scipy.stats import binomtest
 
-    if not 0 < precision < 1:
-        raise ParameterError(f"precision={precision} must lie between 0 and 1, such as 0.9")
+    _check_precision(precision)
     scores, truths = _pairs(scores, truths)
     order = np.argsort(-scores, kind="stable")
     scores, right = scores[order], np.cumsum(truths[order])
@@ -147,8 +146,7 @@ def calibrate(
     """
     import pandas as pd
 
-    if not 0 < precision < 1:
-        raise ParameterError(f"precision={precision} must lie between 0 and 1, such as 0.9")
+    _check_precision(precision)
     if rated_at is not None and not 0 < rated_at <= 1:
         raise ParameterError(f"rated_at={rated_at} must lie above 0, up to 1 (the highest rating of the scale)")
     models = [load_model("vision_model", judge) for judge in judges]
@@ -171,6 +169,11 @@ def calibrate(
 def calibration_of(store: Store, vision_model: str | None = None) -> pd.DataFrame:
     """Return the stored calibrations, the one that counts first for each judge: `curve` holds the reliability curve."""
     return store.df(STORED, vision_model=vision_model)
+
+
+def _check_precision(precision: float) -> None:
+    if not 0 < precision < 1:
+        raise ParameterError(f"precision={precision} must lie between 0 and 1, such as 0.9")
 
 
 def _graph_sample(judge: VisionModel, graphs: int, seed: int) -> tuple[Any, Any]:

@@ -22,7 +22,7 @@ COLUMNS = [
     *("judge", "graph", "drawing", "errors", "error", "image_path", "scene_text", "truths"),
     *("score", "text_score", "element_scores", "reason"),
 ]
-LEAST = 0.02  # an element's probability counts as at least this, as in sql/views.sql
+LEAST = 0.02  # an element's probability counts as at least this, as in sql/scores.sql
 
 
 def said(verdict: Judgement | ItemError) -> dict[str, Any]:

@@ -30,11 +30,7 @@ BY_ELEMENT = f"""
 with {LABELLED},
 drawn as (
     select
-        c.prompt_id,
-        c.half,
-        c.round,
-        e.vision_model,
-        e.label,
+        c.prompt_id, c.half, c.round, e.vision_model, e.label,
         sum(e.score) as total,
         count(*) filter (e.score < j.pass_mark) as failed,
         count(*) as n
@@ -47,11 +43,7 @@ drawn as (
     group by all
 )
 select
-    v.experiment,
-    v.model,
-    d.vision_model,
-    d.label,
-    v.round,
+    v.experiment, v.model, d.vision_model, d.label, v.round,
     count(distinct v.scene_hash) as scenes,
     sum(d.total) / sum(d.n) as score,
     sum(d.failed) / sum(d.n) as failure_rate
@@ -74,8 +66,7 @@ judged as (
     group by all
 )
 select
-    a.vision_model,
-    a.label,
+    a.vision_model, a.label,
     b.label as other,
     count(*) as images,
     avg(a.failed) as failed,
@@ -93,9 +84,7 @@ with phrases as (
     select unnest($elements::varchar[]) as element, unnest($phrases::varchar[]) as phrase
 )
 select
-    e.vision_model,
-    e.element,
-    e.kind,
+    e.vision_model, e.element, e.kind,
     any_value(coalesce(p.phrase, e.element)) as phrase,
     count(e.score) as images,
     avg(e.score) as score,

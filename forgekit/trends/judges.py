@@ -31,8 +31,7 @@ ranked as (
     window by_x as (partition by judge, other order by x), by_y as (partition by judge, other order by y)
 )
 select
-    judge,
-    other,
+    judge, other,
     count(*) as images,
     corr(x, y) as pearson,
     corr(rank_x, rank_y) as spearman,

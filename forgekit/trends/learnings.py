@@ -17,9 +17,7 @@ FOUND = "select cast(id as varchar) as id from prompt_learnings where cast(id as
 IMAGES = """
 with chain as (
     select
-        l.id,
-        l.actions,
-        l.created_at,
+        l.id, l.actions, l.created_at,
         row_number() over arm as round,
         lead(l.created_at) over arm as ended_at
     from prompt_learnings l
@@ -78,8 +76,7 @@ steps as (
         concat_ws(': ', d.decision, d.actions ->> '$.reason') as what,
         l.duration_ms,
         null::double as value,
-        l.request,
-        l.response
+        l.request, l.response
     from api_logs l
     join decided d on d.id = l.learning_id
     where l.stage = 'refine'
@@ -99,9 +96,7 @@ steps as (
         l.created_at as happened_at,
         l.endpoint,
         format('{} of {} images', len(list_filter(drawn, lambda id: id = d.drawn_id)), len(drawn)) as what,
-        l.duration_ms,
-        l.request,
-        l.response
+        l.duration_ms, l.request, l.response
     from (
         select *, cast(request ->> '$.requests[*].prompt_id' as uuid[]) as drawn
         from api_logs
@@ -119,9 +114,7 @@ steps as (
         l.created_at as happened_at,
         l.endpoint,
         format('{} of {} images', count(i.id), any_value(len(l.judged))) as what,
-        l.duration_ms,
-        l.request,
-        l.response
+        l.duration_ms, l.request, l.response
     from (
         select *, cast(request ->> '$.images[*]' as uuid[]) as judged
         from api_logs

@@ -26,21 +26,15 @@ with chosen as (
       and ($ids is null or p.id in (select unnest($ids::uuid[])))
 )
 select
-    c.experiment,
-    c.model,
-    c.scene_hash,
-    s.scene_text,
+    c.experiment, c.model, c.scene_hash, s.scene_text,
     cast(c.id as varchar) as prompt_id,
     c.generation_iteration as iteration,
-    i.round,
-    c.prompt_text,
+    i.round, c.prompt_text,
     cast(i.id as varchar) as image_id,
     try_cast(i.generation_metadata ->> '$.seed' as bigint) as seed,
-    i.image_path,
-    e.vision_model,
+    i.image_path, e.vision_model,
     x.soft_tifa_gm as score,
-    e.element_scores,
-    k.pass_mark
+    e.element_scores, k.pass_mark
 from chosen c
 join scenes s on s.scene_hash = c.scene_hash
 join generated_images i on i.prompt_id = c.id

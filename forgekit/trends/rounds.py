@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 ADHERENCE = """
 with counted as (
     select
-        r.experiment,
-        r.model,
-        v.vision_model,
-        v.steers,
-        r.round,
+        r.experiment, r.model, v.vision_model, v.steers, r.round,
         count(v.adherence) as scenes,
         sum(v.images) filter (r.round = r.drawn_round) as images,
         steady_avg(v.adherence) as adherence,
@@ -42,22 +38,14 @@ order by experiment, model, steers desc, vision_model, round
 GAIN = """
 with ends as (
     select
-        experiment,
-        model,
-        vision_model,
-        steers,
-        scene_hash,
+        experiment, model, vision_model, steers, scene_hash,
         max(adherence) filter (round = 0) as first,
         arg_max(adherence, round) as last
     from scene_values_in($experiment, $vision_model)
     group by all
 )
 select
-    experiment,
-    model,
-    vision_model,
-    steers,
-    rounds,
+    experiment, model, vision_model, steers, rounds,
     count(*) as scenes,
     steady_avg(first) as first,
     steady_avg(last) as last,
@@ -74,11 +62,7 @@ order by experiment, model, steers desc, vision_model
 CONFIRMED = """
 with scored as (
     select
-        s.experiment,
-        s.model,
-        s.vision_model,
-        s.steers,
-        s.scene_hash,
+        s.experiment, s.model, s.vision_model, s.steers, s.scene_hash,
         steady_avg(case when i.round = 0 then s.score end) as first,
         steady_avg(case when c.prompt_id is not null then s.score end) as confirmed,
         count(c.prompt_id) as images
@@ -88,10 +72,7 @@ with scored as (
     group by all
 )
 select
-    experiment,
-    model,
-    vision_model,
-    steers,
+    experiment, model, vision_model, steers,
     count(*) as scenes,
     cast(sum(images) as bigint) as images,
     steady_avg(first) as first,
@@ -125,9 +106,7 @@ images as (
 ),
 by_scene as (
     select
-        new.experiment,
-        new.model,
-        new.vision_model,
+        new.experiment, new.model, new.vision_model,
         min(new.round) as round,
         new.prompt_id,
         count(*) as pairs,
@@ -142,10 +121,7 @@ by_scene as (
     group by all
 )
 select
-    experiment,
-    model,
-    vision_model,
-    round,
+    experiment, model, vision_model, round,
     count(*) as scenes,
     cast(sum(pairs) as bigint) as pairs,
     steady_avg(delta) as delta,
@@ -158,10 +134,7 @@ order by experiment, model, vision_model, round
 
 DISTRIBUTIONS = """
 select
-    s.experiment,
-    s.model,
-    s.vision_model,
-    v.round,
+    s.experiment, s.model, s.vision_model, v.round,
     count(distinct s.scene_hash) as scenes,
     count(*) as images,
     steady_avg(s.score) as mean,

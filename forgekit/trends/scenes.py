@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 SCENES = """
 with ends as (
     select
-        experiment,
-        model,
-        scene_hash,
+        experiment, model, scene_hash,
         arg_min(coalesce(adherence, selected), round) as first_score,
         arg_max(adherence, round) as last_score,
         arg_max(selected, round) as selected_score
@@ -37,16 +35,9 @@ versions as (
     group by all
 )
 select
-    experiment,
-    model,
-    scene_hash,
-    scene_text,
-    versions,
-    first_score,
-    last_score,
+    experiment, model, scene_hash, scene_text, versions, first_score, last_score,
     last_score - first_score as gain,
-    confirmed_score,
-    selected_score
+    confirmed_score, selected_score
 from versions
 join scenes using (scene_hash)
 left join ends using (experiment, model, scene_hash)
@@ -80,8 +71,7 @@ steps as (
     group by all
 )
 select
-    p.experiment,
-    p.model,
+    p.experiment, p.model,
     p.generation_iteration as iteration,
     cast(p.id as varchar) as prompt_id,
     cast(p.parent_prompt_id as varchar) as parent_prompt_id,
@@ -91,8 +81,7 @@ select
     s.step.action as action,
     s.step.element as element,
     coalesce(d.images, 0) as images,
-    p.current_score,
-    j.scores,
+    p.current_score, j.scores,
     i.image_path as best_image
 from prompts p
 left join judged j on j.prompt_id = p.id
@@ -106,19 +95,13 @@ order by p.experiment, p.model, p.generation_iteration, p.created_at, p.id
 DECISIONS = """
 with decided as (
     select
-        experiment,
-        model,
+        experiment, model,
         generation_iteration as iteration,
         cast(prompt_id as varchar) as prompt_id,
-        decision,
-        reason,
-        action,
-        kind,
-        detail,
+        decision, reason, action, kind, detail,
         avg(change) filter (is_objective) as objective_change,
         avg(change) filter (not is_objective) as heldout_change,
-        learning_id,
-        created_at
+        learning_id, created_at
     from learning_effects
     where scene_hash = $scene_hash
       and ($experiment is null or experiment = $experiment)

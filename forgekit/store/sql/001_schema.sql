@@ -76,7 +76,7 @@ create table image_evaluations (
     model_output json,
     adherence_analysis json,
     element_scores json,                         -- element key -> probability; null: failed, see error
-    soft_tifa_am double,                         -- of element_scores (views.sql); kept beside them because a
+    soft_tifa_am double,                         -- of element_scores (scores.sql); kept beside them because a
     soft_tifa_gm double,                         -- trend over ten million rows cannot read as many documents
     judge_key varchar(64) not null,              -- hash of the judge's settings
     verdict_key varchar,                         -- hash of picture, judge's settings and what was asked

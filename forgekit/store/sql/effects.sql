@@ -9,12 +9,7 @@ with seeded_scores as (
     join generated_images i on i.id = s.image_id
 )
 select
-    child.experiment,
-    child.model,
-    child.scene_hash,
-    child.prompt_id,
-    p.parent_prompt_id,
-    child.vision_model,
+    child.experiment, child.model, child.scene_hash, child.prompt_id, p.parent_prompt_id, child.vision_model,
     child.judge_key,
     count(*) as pairs,
     steady_avg(child.score - parent.score) as change
@@ -30,13 +25,9 @@ group by all;
 -- What the refiner decided for each prompt version, and for a rewrite what became of it by each vision model.
 create or replace view learning_effects as
 select
-    p.experiment,
-    p.model,
-    p.scene_hash,
-    p.generation_iteration,
+    p.experiment, p.model, p.scene_hash, p.generation_iteration,
     l.id as learning_id,
-    l.prompt_id,
-    l.status,
+    l.prompt_id, l.status,
     l.actions ->> '$.decision' as decision,
     l.actions ->> '$.reason' as reason,
     l.actions ->> '$.action' as action,
@@ -47,10 +38,7 @@ select
     l.actions ->> '$.objective' as objective,
     c.vision_model,
     c.vision_model = l.actions ->> '$.objective' as is_objective,
-    c.judge_key,
-    c.pairs,
-    c.change,
-    l.created_at
+    c.judge_key, c.pairs, c.change, l.created_at
 from prompt_learnings l
 join prompts p on p.id = l.prompt_id
 left join version_changes c on c.prompt_id = cast(l.actions ->> '$.child_prompt_id' as uuid);
@@ -59,10 +47,7 @@ left join version_changes c on c.prompt_id = cast(l.actions ->> '$.child_prompt_
 -- tried, helped, hurt, mean change by both kinds of judge. Of one experiment, or of all of them where `arm` is null.
 create or replace macro evidence_in(arm) as table
 select
-    model,
-    kind,
-    action,
-    detail,
+    model, kind, action, detail,
     count(distinct learning_id) filter (is_objective) as tried,
     count(*) filter (is_objective and change > 0.02) as helped,
     count(*) filter (is_objective and change < -0.02) as hurt,

@@ -12,8 +12,7 @@ where actions ->> '$.decision' = 'confirm'
 create or replace view competing_images as
 select
     id as image_id,
-    prompt_id,
-    round,
+    prompt_id, round,
     image_index % 2 as half,
     generation_metadata ->> '$.seed' as seed,
     adherence_score
@@ -26,8 +25,7 @@ where round is not null
 create or replace view drawings as
 with drawn as (
     select
-        prompt_id,
-        round,
+        prompt_id, round,
         count(adherence_score) as n,
         sum(adherence_score) as total,
         count(adherence_score) filter (half = 0) as even_n,
@@ -66,12 +64,7 @@ arg_max(prompt_id, {'merit': merit, 'earlier': -generation_iteration, 'id': prom
 create or replace view standing_versions as
 with standings as (
     select
-        experiment,
-        model,
-        scene_hash,
-        m.round,
-        d.prompt_id,
-        d.generation_iteration,
+        experiment, model, scene_hash, m.round, d.prompt_id, d.generation_iteration,
         round(sum(d.total) / sum(d.n), 12) as mean,
         round(sum(d.even_total) / sum(d.even_n), 12) as even,
         round(sum(d.odd_total) / sum(d.odd_n), 12) as odd
@@ -82,10 +75,7 @@ with standings as (
 ),
 choices as (
     select
-        experiment,
-        model,
-        scene_hash,
-        round,
+        experiment, model, scene_hash, round,
         best_version(mean) as by_all,
         best_version(case when even is not null then odd end) as by_odd,
         best_version(case when odd is not null then even end) as by_even
@@ -113,11 +103,7 @@ where v.round = r.drawn_round
 create or replace macro scene_values_in(arm, judge) as table
 with drawn as (
     select
-        c.prompt_id,
-        c.half,
-        c.round,
-        e.vision_model,
-        e.judge_key,
+        c.prompt_id, c.half, c.round, e.vision_model, e.judge_key,
         count(*) as n,
         sum(e.soft_tifa_gm) as total,
         max(e.soft_tifa_gm) as best
@@ -136,11 +122,7 @@ judged as (
 ),
 folds as (
     select
-        v.prompt_id,
-        v.half,
-        v.round,
-        j.vision_model,
-        j.steers,
+        v.prompt_id, v.half, v.round, j.vision_model, j.steers,
         sum(j.total) / sum(j.n) as score,
         max(j.best) as best
     from standing_versions v
@@ -156,12 +138,7 @@ told as (
     select prompt_id, round, vision_model, steers, n as images from judged
 )
 select
-    p.experiment,
-    p.model,
-    p.scene_hash,
-    t.round,
-    t.vision_model,
-    t.steers,
+    p.experiment, p.model, p.scene_hash, t.round, t.vision_model, t.steers,
     steady_avg(case when t.half is not null then t.score end) as adherence,
     steady_avg(case when t.half is null then t.score end) as selected,
     max(t.best) filter (t.half is null) as best_image,

@@ -12,11 +12,7 @@ select *, split_part(element, ':', 1) as kind
 from (
     select
         id as evaluation_id,
-        image_id,
-        prompt_id,
-        scene_hash,
-        vision_model,
-        judge_key,
+        image_id, prompt_id, scene_hash, vision_model, judge_key,
         unnest(json_keys(element_scores)) as element,
         unnest(cast(element_scores -> '$.*' as double[])) as score,
         created_at
@@ -30,25 +26,15 @@ from (
 create or replace view image_scores as
 select
     id as evaluation_id,
-    image_id,
-    prompt_id,
-    scene_hash,
-    vision_model,
-    judge_key,
+    image_id, prompt_id, scene_hash, vision_model, judge_key,
     len(json_keys(element_scores)) as elements,
-    soft_tifa_am,
-    soft_tifa_gm,
-    created_at
+    soft_tifa_am, soft_tifa_gm, created_at
 from image_evaluations
 where soft_tifa_gm is not null
 union all
 select
     id as evaluation_id,
-    image_id,
-    prompt_id,
-    scene_hash,
-    vision_model,
-    judge_key,
+    image_id, prompt_id, scene_hash, vision_model, judge_key,
     len(json_keys(element_scores)) as elements,
     case when not list_contains(json_type(element_scores, '$.*'), 'NULL')
         then list_avg(cast(element_scores -> '$.*' as double[])) end as soft_tifa_am,
@@ -63,9 +49,7 @@ where soft_tifa_gm is null
 create or replace view prompt_scores as
 with scored as (
     select
-        prompt_id,
-        vision_model,
-        judge_key,
+        prompt_id, vision_model, judge_key,
         count(soft_tifa_gm) as images,
         steady_avg(soft_tifa_gm) as mean_score,
         min(soft_tifa_gm) as min_score,
@@ -77,13 +61,9 @@ with scored as (
     group by all
 )
 select
-    p.experiment,
-    p.scene_hash,
+    p.experiment, p.scene_hash,
     p.id as prompt_id,
-    p.parent_prompt_id,
-    p.model,
-    p.generation_iteration,
-    p.status,
+    p.parent_prompt_id, p.model, p.generation_iteration, p.status,
     s.* exclude (prompt_id)
 from scored s
 join prompts p on p.id = s.prompt_id;
@@ -139,18 +119,18 @@ where (arm is null or experiment = arm)
 
 create or replace macro scores_in(arm, judge) as table
 select
-    p.experiment,
-    p.model,
-    s.scene_hash,
-    s.prompt_id,
-    s.image_id,
-    s.evaluation_id,
-    s.vision_model,
+    p.experiment, p.model, s.scene_hash, s.prompt_id, s.image_id, s.evaluation_id, s.vision_model,
     s.judge_key,
     s.soft_tifa_gm as score,
-    j.pass_mark,
-    j.steers
+    j.pass_mark, j.steers
 from image_scores s
 join prompts p on p.id = s.prompt_id
 join judges_in(arm, judge) j using (experiment, vision_model, judge_key)
 where s.soft_tifa_gm is not null;
+
+-- What people say of each image: 0 is the lowest of their scale, 1 the highest.
+create or replace view image_ratings as
+select
+    image_id, rater, source,
+    (rating - scale_low) / (scale_high - scale_low) as rating
+from human_ratings;
