@@ -29,7 +29,6 @@ from forgekit.scene import Scene, list_elements
 from forgekit.study import Study, run_study
 from forgekit.study.report import verdicts
 from forgekit.study.results import results
-from forgekit.trends.rounds import ADHERENCE
 
 if TYPE_CHECKING:
     from forgekit.store import Store
@@ -37,6 +36,14 @@ if TYPE_CHECKING:
 STEERING, WATCHING, FLATTERING = (f"null_world:{name}" for name in ("steering", "watching", "flattering"))
 QUALITY, LUCK, OPINION = (0.35, 0.6), 0.1, 0.08
 LINE = ["experiment", "vision_model"]
+# What `trends.adherence` takes its means over.
+SCENE_CURVES = """
+select r.experiment, v.vision_model, r.scene_hash, r.round, v.adherence
+from scene_rounds r
+join scene_values_in(null, null) v using (experiment, model, scene_hash)
+where v.round = r.drawn_round
+order by all
+"""
 COLORS = ("red", "blue", "green", "yellow", "purple", "orange", "white", "black")
 SHAPES = ("circle", "square", "triangle", "star", "heart", "ring", "cross", "diamond")
 
@@ -90,12 +97,12 @@ def claims_of(store: Store, plans: Sequence[Study]) -> pd.DataFrame:
 
 def curves_of(store: Store) -> pd.DataFrame:
     """Return what is said of each curve, in a row: its ends, its slope and gain with intervals, and fresh seeds."""
-    # The query of `trends.adherence`, which leaves out `figures`: a value per scene, in the same order in every round.
-    values = store.df(ADHERENCE, experiment=None, vision_model=None)
+    told = trends.adherence(store).groupby(LINE)[["adherence", "selected"]].agg(["first", "last"])
     rows = []
-    for line, curve in values.groupby(LINE):
-        slopes = np.polyfit(curve["round"].to_numpy(dtype=float), np.stack(curve["figures"].to_numpy()), 1)[0]
-        rise = curve[["adherence", "selected"]].iloc[-1] - curve[["adherence", "selected"]].iloc[0]
+    for line, curve in store.df(SCENE_CURVES).groupby(LINE):
+        scenes = curve.pivot(index="round", columns="scene_hash", values="adherence")
+        slopes = np.polyfit(scenes.index.to_numpy(dtype=float), scenes.to_numpy(), 1)[0]
+        rise = [told.loc[line, (name, "last")] - told.loc[line, (name, "first")] for name in ("adherence", "selected")]
         rows.append([*line, *rise, slopes.mean(), *metrics.mean_interval(slopes)])
     table = pd.DataFrame(rows, columns=[*LINE, "ends", "selected", "slope", "slope_low", "slope_high"])
     fresh = trends.confirmed(store)[[*LINE, "gain", "gain_low", "gain_high"]]

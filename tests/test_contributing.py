@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from forgekit.refiner import actions
 from forgekit.scene import list_elements, parse
 from forgekit.show import plots
 from forgekit.store import file as store_file
+from forgekit.store import schema
 
 PAGE = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
 BLOCK = re.compile(
@@ -94,8 +96,11 @@ def test_the_stage_takes_what_is_due_once(store, module):
 def test_the_migration_reaches_a_store_that_was_there_before(tmp_path, monkeypatch):
     store = fk.open_store(tmp_path / "old.duckdb")
     assert "note" not in store.df("from prompts").columns
-    name, sql = RECIPES["A change of the tables"]
-    before = store_file._migrations()
-    assert int(Path(name).name[:3]) == len(before) + 1
-    monkeypatch.setattr(store_file, "_migrations", lambda: (*before, sql))
+    path, sql = RECIPES["A change of the tables"]
+    folder = tmp_path / "sql"
+    shutil.copytree(str(schema.FOLDER), folder)
+    assert not (folder / Path(path).name).exists()
+    (folder / Path(path).name).write_text(sql)
+    newer = schema.load_schema(folder)
+    monkeypatch.setattr(store_file, "load_schema", lambda: newer)
     assert "note" in fk.open_store(store.path).df("from prompts").columns

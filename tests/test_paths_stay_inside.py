@@ -165,7 +165,7 @@ def test_what_is_drawn_is_written_through_no_link(generated, tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("mine")
     (generated.folder / path).parent.mkdir()
-    for laid in ((generated.folder / path), (generated.folder / path).with_suffix(f".{os.getpid()}.partial")):
+    for laid in ((generated.folder / path), generated.folder / f"{path}.{os.getpid()}.partial"):
         laid.symlink_to(victim)
     assert write_image(generated.folder, "0" * 8, png, same_as=str(victim)) == path
     assert victim.read_text() == "mine"

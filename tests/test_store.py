@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +13,9 @@ import forgekit as fk
 from forgekit.errors import StatusError, StoreError
 from forgekit.ids import content_id
 from forgekit.store.file import RECORD_TABLES
+from forgekit.store.images import link_or_copy, write_whole
 from forgekit.store.rows import insert_rows, update_rows
+from forgekit.store.schema import FOLDER, load_schema
 
 SEED_COLUMNS = {
     "scenes": "scene_hash scene_text first_prompt_id created_at",
@@ -57,8 +60,41 @@ def test_opening_a_store_twice_changes_nothing(store):
 def test_a_store_of_a_newer_forgekit_is_refused(store):
     with store.transaction() as con:
         con.execute("insert into schema_state values (99, '9.0.0', '')")
-    with pytest.raises(StoreError, match="Upgrade forgekit"):
+    with pytest.raises(StoreError, match="has schema migration 99, this forgekit knows 1; .*pip install --upgrade"):
         fk.open_store(store.path)
+
+
+@pytest.fixture
+def next_schema(tmp_path):
+    """Return the schema with another migration, as the next release may have."""
+
+    def make(migration):
+        folder = tmp_path / content_id(migration)
+        shutil.copytree(str(FOLDER), folder)
+        (folder / "002_next.sql").write_text(migration)
+        return load_schema(folder)
+
+    return make
+
+
+def test_an_older_store_gets_the_migrations_that_it_lacks_once_and_keeps_what_it_has(store, next_schema):
+    prompt_id = add_prompt(store)
+    newer = next_schema("alter table scenes add column seen integer; update scenes set seen = coalesce(seen, 0) + 1;")
+    for _ in range(2):
+        with store.transaction() as con:
+            newer.apply(con, "the store")
+    assert store.rows("select s.seen, p.id from scenes s join prompts p using (scene_hash)") == [
+        {"seen": 1, "id": prompt_id}
+    ]
+    with pytest.raises(StoreError, match="has schema migration 2, this forgekit knows 1; it was left as it is"):
+        fk.open_store(store.path)
+
+
+def test_a_migration_that_breaks_half_way_leaves_the_store_as_it_was(store, next_schema):
+    newer = next_schema("create table half (id integer); insert into nowhere values (1);")
+    with pytest.raises(duckdb.CatalogException), store.transaction() as con:
+        newer.apply(con, "the store")
+    assert fk.open_store(store.path).df("from duckdb_tables() where table_name = 'half'").empty
 
 
 def test_a_store_with_the_views_of_another_forgekit_gets_those_of_this_one(store):
@@ -134,6 +170,22 @@ def test_a_held_file_is_waited_for_and_then_named_with_its_holder(store):
     assert store.rows("select 1 as one") == [{"one": 1}]
 
 
+def test_a_file_that_the_own_process_holds_is_told_so(store):
+    with duckdb.connect(str(store.path)) as con:
+        con.execute("select 1")
+        with pytest.raises(StoreError, match="held by a connection that this process, your own notebook"):
+            fk.open_store(store.path, timeout_s=0.2)
+    assert store.rows("select 1 as one") == [{"one": 1}]
+
+
+def test_a_path_with_lock_in_it_is_not_taken_for_a_held_file(tmp_path):
+    path = tmp_path / "a lock (PID 1)" / "notes.duckdb"
+    path.parent.mkdir()
+    path.write_text("no database " * 500)
+    with pytest.raises(StoreError, match="cannot be opened"):
+        fk.open_store(path, timeout_s=60)
+
+
 def test_a_misspelt_table_is_an_error_even_if_a_variable_has_its_name(store):
     promts = store.df("select 1 as id")
     assert len(promts) == 1
@@ -149,6 +201,18 @@ def test_a_steady_mean_does_not_depend_on_the_order_of_its_rows(store):
     assert mean("avg", up) != mean("avg", down)  # what it is for
     assert mean("steady_avg", up) == mean("steady_avg", down) == 0.2
     assert mean("steady_std", up) == mean("steady_std", down) == 0.1
+
+
+def test_a_file_is_there_whole_or_not_at_all_and_a_second_name_takes_no_room(tmp_path):
+    file, second = tmp_path / "folder" / "a.png", tmp_path / "second.png"
+    write_whole(file, b"one")
+    link_or_copy(file, second)
+    assert second.samefile(file)
+    write_whole(file, b"two")
+    assert (file.read_bytes(), second.read_bytes()) == (b"two", b"one")
+    assert list(file.parent.iterdir()) == [file]
+    with pytest.raises(FileNotFoundError):
+        link_or_copy(tmp_path / "gone.png", tmp_path / "third.png")
 
 
 def test_the_store_shows_what_is_in_it(store):

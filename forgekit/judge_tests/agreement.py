@@ -1,16 +1,45 @@
-"""How far judges agree about the same pictures of error graphs; `trends.judge_agreement` does the same for a store."""
+"""How far judges agree about the same pictures: with one another on error graphs, and with people.
+
+`trends.judge_agreement` compares the judges of a store.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import combinations
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from forgekit.errors import ItemError
+from forgekit.judge_tests.graph_scores import said
+from forgekit.metrics import RESAMPLES, resampled_interval
+from forgekit.models import VisionModel, load_model
+from forgekit.scene import Scene, parse
+from forgekit.store import Store
+from forgekit.store.images import open_image
 
 if TYPE_CHECKING:
     import pandas as pd
 
 WHOLE_TEXT = " (whole text)"
 UNCALIBRATED = 0.5  # the pass mark of a judge without one of its own, as in the view `judge_marks`
+
+RATED = """
+select
+    s.vision_model as judge,
+    s.scene_hash as scene,
+    cast(s.image_id as varchar) as image_id,
+    s.score,
+    avg(r.rating) as rating
+from image_ratings r
+join scores_in(null, null) s using (image_id)
+where $source is null or r.source = $source
+group by all
+order by all
+"""
 
 
 def agreement(table: pd.DataFrame, *, pass_marks: Mapping[str, float] | None = None) -> pd.DataFrame:
@@ -53,6 +82,81 @@ def disagreements(table: pd.DataFrame, judge: str, other: str) -> pd.DataFrame:
     pairs = opinions.merge(known, on="image_path").assign(judge=judge, other=other)
     gap = (pairs["x"] - pairs["y"]).abs()
     return pairs.loc[gap.sort_values(ascending=False, kind="stable").index].reset_index(drop=True)
+
+
+def rated_scores(store: Store, *, source: str | None = None) -> pd.DataFrame:
+    """Return one row per (judge, rated image) of the store: `judge`, `scene`, `image_id`, `score`, `rating`.
+
+    `rating` is the mean over raters, 0 for the lowest and 1 for the highest of the scale. Scores are those under the
+    newest settings of each judge. `source` picks one import; None takes all.
+    """
+    return store.df(RATED, source=source)
+
+
+def judge_rated(judges: Sequence[VisionModel | str], ratings: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
+    """Judge rated pictures that are in no store, such as AGIQA-3K's; return them as `rated_scores` does.
+
+    `ratings` is what `read_ratings` returns, with `text` and `image` as paths relative to `folder`. A picture that
+    cannot be read or judged has a null score and a `reason`.
+    """
+    import pandas as pd
+
+    mean = ratings.assign(rating=(ratings["rating"] - ratings["low"]) / (ratings["high"] - ratings["low"]))
+    mean = mean.groupby(["image", "text"], sort=False)["rating"].mean().reset_index()
+    pictures = [open_image(Path(folder) / image, image) for image in mean["image"]]
+    asked = [place for place, picture in enumerate(pictures) if not isinstance(picture, ItemError)]
+    scenes = [Scene(text, parse(text)) for text in mean["text"][asked]]
+    rows = []
+    for judge in (load_model("vision_model", judge) for judge in judges):
+        verdicts = list(pictures)
+        for place, verdict in zip(asked, judge.judge([pictures[i] for i in asked], scenes), strict=True):
+            verdicts[place] = verdict
+        for row, verdict in zip(mean.itertuples(), verdicts, strict=True):
+            told = said(verdict)
+            rows.append((judge.name, row.text, row.image, told["score"], row.rating, told["reason"]))
+    return pd.DataFrame(rows, columns=["judge", "scene", "image_id", "score", "rating", "reason"])
+
+
+def correlate(table: pd.DataFrame, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0) -> pd.DataFrame:
+    """Return how judges' scores go with human ratings (`rated_scores`, `judge_rated`): one row per judge.
+
+    Columns: `images`, `scenes`, `spearman` and `pearson`, each with the ends of its bootstrap interval
+    (`spearman_low` …, see `forgekit.metrics`). Scenes are resampled, with all their images: images of one scene are
+    not independent. Values are null with fewer than three images or where all have one score or rating, intervals
+    also with one scene only.
+    """
+    import pandas as pd
+    from scipy.stats import pearsonr, spearmanr
+
+    rows = []
+    for judge, group in table.dropna(subset=["score", "rating"]).groupby("judge", sort=False):
+        scores, ratings = (group[column].to_numpy(dtype=float) for column in ("score", "rating"))
+        scenes = [np.flatnonzero(group["scene"].to_numpy() == scene) for scene in group["scene"].unique()]
+        row = {"judge": judge, "images": len(group), "scenes": len(scenes)}
+        for name, measure in (("spearman", spearmanr), ("pearson", pearsonr)):
+            row[name] = _measured(measure, scores, ratings)
+            of_scenes = partial(_of_scenes, measure=measure, scenes=scenes, scores=scores, ratings=ratings)
+            ends = resampled_interval(len(scenes), of_scenes, level=level, resamples=resamples, seed=seed)
+            row[f"{name}_low"], row[f"{name}_high"] = ends
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _of_scenes(
+    picks: np.ndarray,
+    measure: Callable[[np.ndarray, np.ndarray], Any],
+    scenes: Sequence[np.ndarray],
+    scores: np.ndarray,
+    ratings: np.ndarray,
+) -> float:
+    """Measure the images of the scenes that a resample picked."""
+    images = np.concatenate([scenes[i] for i in picks])
+    return _measured(measure, scores[images], ratings[images])
+
+
+def _measured(measure: Callable[[np.ndarray, np.ndarray], Any], x: np.ndarray, y: np.ndarray) -> float:
+    """Return a correlation; nan where there is none to speak of."""
+    return float(measure(x, y).statistic) if len(x) > 2 and np.ptp(x) > 0 and np.ptp(y) > 0 else float("nan")
 
 
 def _opinions(table: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,12 +23,12 @@ if TYPE_CHECKING:
 
 GRAPHS, RATINGS = "error graphs", "human ratings"
 BINS = 10
-CONFIDENCE = 0.9  # one-sided, that the precision at the threshold is no lower than wanted
+CONFIDENCE = 0.9  # of intervals; one-sided, that the precision at the threshold is no lower than wanted
 COLUMNS = ("vision_model", "truth", "wanted_precision", "threshold", "precision", "precision_low", "recall", "images")
 
 RATED = """
-select i.soft_tifa_gm as score, avg((r.rating - r.scale_low) / (r.scale_high - r.scale_low)) as rating
-from human_ratings r
+select i.soft_tifa_gm as score, avg(r.rating) as rating
+from image_ratings r
 join image_scores i on i.image_id = r.image_id
 where i.vision_model = $vision_model
   and i.judge_key = $judge_key
@@ -80,20 +79,19 @@ def threshold_for(scores: ArrayLike, truths: ArrayLike, precision: float) -> Thr
     Raises:
         ParameterError: `precision` does not lie between 0 and 1.
     """
-    if not 0 < precision < 1:
-        raise ParameterError(f"precision={precision} must lie between 0 and 1, such as 0.9")
+    from scipy.stats import binomtest
+
+    _check_precision(precision)
     scores, truths = _pairs(scores, truths)
     order = np.argsort(-scores, kind="stable")
-    scores, truths = scores[order], truths[order]
-    right, said = np.cumsum(truths), np.arange(1, len(scores) + 1)
-    last_of_equals = np.append(scores[1:] != scores[:-1], True) if len(scores) else np.array([], dtype=bool)
-    low = wilson_low(right, said)
-    enough = np.flatnonzero(last_of_equals & (low >= precision))
-    if not len(enough):
-        return Threshold(None, None, None, None)
-    place = enough[-1]
-    share, recall = right[place] / said[place], right[place] / truths.sum()
-    return Threshold(float(scores[place]), float(share), float(low[place]), float(recall))
+    scores, right = scores[order], np.cumsum(truths[order])
+    found = Threshold(None, None, None, None)
+    for place in np.flatnonzero(np.diff(scores, append=np.nan) != 0):  # the last of equal scores: they go together
+        n = place + 1
+        low = binomtest(int(right[place]), n, alternative="greater").proportion_ci(CONFIDENCE, "wilson").low
+        if low >= precision:
+            found = Threshold(*map(float, (scores[place], right[place] / n, low, right[place] / right[-1])))
+    return found
 
 
 def reliability(scores: ArrayLike, truths: ArrayLike, *, bins: int = BINS) -> pd.DataFrame:
@@ -103,34 +101,16 @@ def reliability(scores: ArrayLike, truths: ArrayLike, *, bins: int = BINS) -> pd
     (its 90 % Wilson interval), `n`. A calibrated judge has `said` = `so`.
     """
     import pandas as pd
+    from scipy.stats import binomtest
 
     scores, truths = _pairs(scores, truths)
     place = np.minimum((scores * bins).astype(int), bins - 1)
     rows = []
     for number in np.unique(place):
-        inside = place == number
-        n, right = int(inside.sum()), int(truths[inside].sum())
-        rows.append(
-            {
-                "low": number / bins,
-                "high": (number + 1) / bins,
-                "said": float(scores[inside].mean()),
-                "so": right / n,
-                "so_low": float(wilson_low(right, n, level=0.95)),
-                "so_high": 1 - float(wilson_low(n - right, n, level=0.95)),
-                "n": n,
-            }
-        )
+        said, so = scores[place == number], truths[place == number]
+        low, high = binomtest(int(so.sum()), len(so)).proportion_ci(CONFIDENCE, "wilson")
+        rows.append((number / bins, (number + 1) / bins, said.mean(), so.mean(), low, high, len(so)))
     return pd.DataFrame(rows, columns=["low", "high", "said", "so", "so_low", "so_high", "n"])
-
-
-def wilson_low(right: ArrayLike, n: ArrayLike, *, level: float = CONFIDENCE) -> NDArray[np.float64]:
-    """Return the lower end of the one-sided Wilson interval (1927) of a share of `right` among `n` > 0."""
-    z = NormalDist().inv_cdf(level)
-    right, n = np.asarray(right, dtype=float), np.asarray(n, dtype=float)
-    share = right / n
-    spread = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return (share + z**2 / (2 * n) - spread) / (1 + z**2 / n)
 
 
 def calibrate(
@@ -166,8 +146,7 @@ def calibrate(
     """
     import pandas as pd
 
-    if not 0 < precision < 1:
-        raise ParameterError(f"precision={precision} must lie between 0 and 1, such as 0.9")
+    _check_precision(precision)
     if rated_at is not None and not 0 < rated_at <= 1:
         raise ParameterError(f"rated_at={rated_at} must lie above 0, up to 1 (the highest rating of the scale)")
     models = [load_model("vision_model", judge) for judge in judges]
@@ -190,6 +169,11 @@ def calibrate(
 def calibration_of(store: Store, vision_model: str | None = None) -> pd.DataFrame:
     """Return the stored calibrations, the one that counts first for each judge: `curve` holds the reliability curve."""
     return store.df(STORED, vision_model=vision_model)
+
+
+def _check_precision(precision: float) -> None:
+    if not 0 < precision < 1:
+        raise ParameterError(f"precision={precision} must lie between 0 and 1, such as 0.9")
 
 
 def _graph_sample(judge: VisionModel, graphs: int, seed: int) -> tuple[Any, Any]:
@@ -224,7 +208,7 @@ def _row(judge: VisionModel, truth: str, precision: float, scores: Any, truths: 
 
 
 def _pairs(scores: ArrayLike, truths: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the pairs that have a score."""
+    """Return the pairs that have a score, as arrays."""
     scores, truths = np.asarray(scores, dtype=float), np.asarray(truths, dtype=bool)
     known = np.isfinite(scores)
     return scores[known], truths[known]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ForgekitError, ItemError
@@ -21,15 +22,24 @@ COLUMNS = [
     *("judge", "graph", "drawing", "errors", "error", "image_path", "scene_text", "truths"),
     *("score", "text_score", "element_scores", "reason"),
 ]
-LEAST = 0.02  # an element's probability counts as at least this, as in sql/views.sql
+LEAST = 0.02  # an element's probability counts as at least this, as in sql/scores.sql
 
 
-def image_score(scores: Mapping[str, float | None]) -> float | None:
-    """Return the geometric mean of element probabilities, as the view `image_scores` has it; None if one is missing."""
-    values = list(scores.values())
-    if not values or any(value is None for value in values):
-        return None
-    return math.exp(sum(math.log(max(value, LEAST)) for value in values) / len(values))
+def said(verdict: Judgement | ItemError) -> dict[str, Any]:
+    """Return a verdict as columns: `score`, `text_score`, `element_scores`, and the `reason` where there is no score.
+
+    The score is the geometric mean of the elements, as the view `image_scores` has it; None if one is missing.
+    """
+    if isinstance(verdict, ItemError):
+        return {"score": None, "text_score": None, "element_scores": None, "reason": verdict.reason}
+    scores = verdict.element_scores
+    known = scores and None not in scores.values()
+    return {
+        "score": math.exp(fmean(math.log(max(score, LEAST)) for score in scores.values())) if known else None,
+        "text_score": verdict.text_match_score,
+        "element_scores": dict(scores),
+        "reason": None if known else "; ".join(verdict.reasons.values()),
+    }
 
 
 def score_graphs(
@@ -58,7 +68,7 @@ def score_graphs(
                 failures[judge.name] = str(error)
                 break
             rows += [
-                {"judge": judge.name, **told, **_said(verdict)}
+                {"judge": judge.name, **told, **said(verdict)}
                 for (_, _, told), verdict in zip(part, verdicts, strict=True)
             ]
     return pd.DataFrame([row for row in rows if row["judge"] not in failures], columns=COLUMNS), failures
@@ -117,15 +127,3 @@ def _pictures(
                         "truths": graph.truths[errors],
                     },
                 )
-
-
-def _said(verdict: Judgement | ItemError) -> dict[str, Any]:
-    if isinstance(verdict, ItemError):
-        return {"score": None, "text_score": None, "element_scores": None, "reason": verdict.reason}
-    score = image_score(verdict.element_scores)
-    return {
-        "score": score,
-        "text_score": verdict.text_match_score,
-        "element_scores": dict(verdict.element_scores),
-        "reason": "; ".join(verdict.reasons.values()) if score is None else None,
-    }

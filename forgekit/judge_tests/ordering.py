@@ -141,16 +141,14 @@ def ordering(scores: NDArray[np.float64]) -> float:
     throughout, 0 none, -1 the wrong one. A walk of one score throughout counts 0. Missing scores (nan) are left out;
     nan where fewer than two are left in every walk.
     """
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
     walks = []
     for walk in scores.reshape(-1, scores.shape[-1]):
         there = np.flatnonzero(~np.isnan(walk))
-        if len(there) < 2:
-            continue
-        ranks = rankdata(walk[there])
-        constant = np.ptp(ranks) == 0
-        walks.append(0.0 if constant else -np.corrcoef(rankdata(there), ranks)[0, 1])
+        if len(there) >= 2:
+            said = walk[there]
+            walks.append(0.0 if np.ptp(said) == 0 else -spearmanr(there, said).statistic)
     return float(np.mean(walks)) if walks else float("nan")
 
 
@@ -160,20 +158,12 @@ def separation(scores: NDArray[np.float64]) -> float:
     `scores` is (graphs, drawings, steps); the drawings of two steps of a graph are the two samples, and all pairs of
     steps count, as in T2IScoreScore. It does not tell which step has the higher scores: that is what `ordering` says.
     """
-    statistics = [
-        _kolmogorov_smirnov(graph[:, one], graph[:, other])
+    from scipy.stats import ks_2samp
+
+    found = [
+        ks_2samp(one, other).statistic
         for graph in scores
-        for one, other in combinations(range(scores.shape[-1]), 2)
+        for one, other in combinations([step[~np.isnan(step)] for step in graph.T], 2)
+        if len(one) and len(other)
     ]
-    known = [statistic for statistic in statistics if statistic is not None]
-    return float(np.mean(known)) if known else float("nan")
-
-
-def _kolmogorov_smirnov(one: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:
-    """Return the largest gap between the distribution functions of two samples; None where one is empty."""
-    one, other = (np.sort(sample[~np.isnan(sample)]) for sample in (one, other))
-    if not len(one) or not len(other):
-        return None
-    places = np.concatenate([one, other])
-    below = [np.searchsorted(sample, places, side="right") / len(sample) for sample in (one, other)]
-    return float(np.abs(below[0] - below[1]).max())
+    return float(np.mean(found)) if found else float("nan")

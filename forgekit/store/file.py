@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import random
 import re
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from html import escape
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from forgekit.errors import StatusError, StoreError
-from forgekit.ids import content_hash
 from forgekit.store.rows import fetch_dicts
+from forgekit.store.schema import load_schema
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = "2.0.0"
 RECORD_TABLES = (
     "scenes",
     "prompts",
@@ -39,10 +35,22 @@ ALONE = {
     "autoinstall_known_extensions": "false",
 }
 
-SCHEMA_STATE_TABLE = """
-create table if not exists schema_state (migration integer primary key, schema_version varchar, views_hash varchar)
+REFUSED = """
+select p.id, p.status, (
+    select string_agg(t.to_status, ', ' order by t.to_status) from status_transitions t where t.from_status = p.status
+)
+from prompts p
+where p.id in (select unnest($ids::uuid[]))
+  and p.status <> $to
+  and not exists (from status_transitions t where t.from_status = p.status and t.to_status = $to)
+order by p.id
+limit 1
 """
-SCHEMA_STATE = "select migration, views_hash from schema_state order by migration desc limit 1"
+MOVE = """
+update prompts set status = $to, last_updated = now() at time zone 'utc'
+where id in (select unnest($ids::uuid[]))
+"""
+STATUSES = "select status, count(*) from prompts group by status order by status"
 
 
 @dataclass(frozen=True)
@@ -94,37 +102,15 @@ class Store:
         Raises:
             StatusError: the table `status_transitions` does not allow the change for one of them.
         """
-        refused = con.execute(
-            """
-            select p.id, p.status
-            from prompts p
-            where p.id in (select unnest($ids::uuid[]))
-              and p.status <> $to
-              and not exists (from status_transitions t where t.from_status = p.status and t.to_status = $to)
-            order by p.id
-            """,
-            {"ids": list(ids), "to": to},
-        ).fetchall()
+        values = {"ids": list(ids), "to": to}
+        refused = con.execute(REFUSED, values).fetchone()
         if refused:
-            prompt_id, status = refused[0]
-            allowed = [
-                row[0]
-                for row in con.execute(
-                    "select to_status from status_transitions where from_status = $status order by all",
-                    {"status": status},
-                ).fetchall()
-            ]
+            prompt_id, status, allowed = refused
             raise StatusError(
                 f"prompt {prompt_id} is {status!r} and cannot become {to!r}. "
-                f"From {status!r} it can become: {', '.join(allowed) or 'nothing'}"
+                f"From {status!r} it can become: {allowed or 'nothing'}"
             )
-        con.execute(
-            """
-            update prompts set status = $to, last_updated = now() at time zone 'utc'
-            where id in (select unnest($ids::uuid[]))
-            """,
-            {"ids": list(ids), "to": to},
-        )
+        con.execute(MOVE, values)
 
     def __repr__(self) -> str:
         counts = self._counts()
@@ -143,13 +129,12 @@ class Store:
         return f"<table><caption>{escape(str(self.path))}</caption>{body}</table>"
 
     def _counts(self) -> dict[str, Any]:
+        """Count the rows of each table, and the prompts by status."""
         with self._open(read_only=True) as con:
             counts: dict[str, Any] = {
                 table: con.execute(f"select count(*) from {table}").fetchone()[0] for table in RECORD_TABLES
             }
-            counts["statuses"] = con.execute(
-                "select status, count(*) from prompts group by status order by status"
-            ).fetchall()
+            counts["statuses"] = con.execute(STATUSES).fetchall()
         return counts
 
     @contextmanager
@@ -163,26 +148,38 @@ class Store:
             con.close()
 
     def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
-        deadline = time.monotonic() + self.timeout_s
-        pause_s = 0.005
-        while True:
-            try:
-                return duckdb.connect(str(self.path), read_only=read_only, config=ALONE)
-            except (duckdb.IOException, duckdb.ConnectionException) as error:
-                busy = "lock" in str(error) or "different configuration" in str(error)
-                if not busy:
-                    raise StoreError(
-                        f"{self.path} cannot be opened: {error}. `forgekit.open_store(path)` makes a new store; "
-                        "a damaged one must be restored from a copy"
-                    ) from error
-                if time.monotonic() > deadline:
-                    holder = re.search(r"PID (\d+)", str(error))
-                    raise StoreError(
-                        f"{self.path} has been held by {f'process {holder[1]}' if holder else 'another process'} "
-                        f"for {self.timeout_s:.0f} s. Close its connection, or open the store with a longer timeout_s"
-                    ) from error
-            time.sleep(pause_s * random.uniform(0.5, 1.5))  # jitter, so that waiting workers do not march in step
-            pause_s = min(pause_s * 1.5, 0.2)
+        waiting = Retrying(
+            retry=retry_if_exception(lambda error: _holder(error) is not None),
+            stop=stop_after_delay(self.timeout_s),
+            wait=wait_random_exponential(multiplier=0.01, max=0.2),  # random: waiting workers do not march in step
+            reraise=True,
+        )
+        try:
+            return waiting(duckdb.connect, str(self.path), read_only=read_only, config=ALONE)
+        except (duckdb.IOException, duckdb.ConnectionException) as error:
+            if holder := _holder(error):
+                raise StoreError(
+                    f"{self.path} has been held by {holder} for {self.timeout_s:.0f} s. Close that connection, or open "
+                    "the store with a longer timeout_s"
+                ) from error
+            raise StoreError(
+                f"{self.path} cannot be opened: {error}. `forgekit.open_store(path)` makes a new store; "
+                "a damaged one must be restored from a copy"
+            ) from error
+
+
+def _holder(error: BaseException) -> str | None:
+    """Return who has the file open, by what DuckDB says; None where that is not what is wrong.
+
+    The path stands in the message too, and may be called anything: only what stands before and behind it counts.
+    """
+    said = str(error)
+    if said.startswith("Connection Error: Can't open a connection to same database file with a different config"):
+        return "a connection that this process, your own notebook or script, has open"
+    if not said.startswith("IO Error: Could not set lock on file"):
+        return None
+    pids = re.findall(r"\(PID (\d+)\)", said)
+    return f"process {pids[-1]}" if pids else "another process"
 
 
 def open_store(path: str | Path, *, timeout_s: float = 60.0) -> Store:
@@ -191,50 +188,12 @@ def open_store(path: str | Path, *, timeout_s: float = 60.0) -> Store:
     Raises:
         StoreError: the file is no store, is damaged, was written by a newer forgekit, or stays locked.
     """
-    store = Store(Path(path).resolve(), timeout_s)
-    migrations = _migrations()
-    if store.path.exists() and _state(store) == (len(migrations), _views_hash()):
-        return store
+    store, schema = Store(Path(path).resolve(), timeout_s), load_schema()
+    if store.path.exists():
+        with store._open(read_only=True) as con:
+            if schema.is_that_of(con):
+                return store
     store.path.parent.mkdir(parents=True, exist_ok=True)
     with store.transaction() as con:
-        con.execute(SCHEMA_STATE_TABLE)
-        row = con.execute(SCHEMA_STATE).fetchone()
-        applied = row[0] if row else 0
-        if applied > len(migrations):
-            raise StoreError(
-                f"{path} has schema migration {applied}, this forgekit knows {len(migrations)}. "
-                "Upgrade forgekit: pip install --upgrade forgekit"
-            )
-        for number, sql in enumerate(migrations[applied:], applied + 1):
-            con.execute(sql)
-            con.execute("insert into schema_state values ($n, $version, '')", {"n": number, "version": SCHEMA_VERSION})
-        con.execute(_views_sql())
-        con.execute("update schema_state set views_hash = $hash", {"hash": _views_hash()})
+        schema.apply(con, str(path))
     return store
-
-
-@cache
-def _migrations() -> tuple[str, ...]:
-    folder = resources.files("forgekit.store") / "sql"
-    return tuple(
-        (folder / name).read_text()
-        for name in sorted(p.name for p in folder.iterdir())
-        if re.match(r"\d{3}_.*\.sql$", name)
-    )
-
-
-@cache
-def _views_sql() -> str:
-    return (resources.files("forgekit.store") / "sql" / "views.sql").read_text()
-
-
-def _views_hash() -> str:
-    return content_hash(_views_sql())
-
-
-def _state(store: Store) -> tuple[int, str] | None:
-    with store._open(read_only=True) as con:
-        try:
-            return con.execute(SCHEMA_STATE).fetchone()
-        except duckdb.CatalogException:
-            return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import stat
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -53,19 +54,37 @@ def write_image(folder: Path, image_id: str, png: bytes, *, same_as: str | None 
         raise StoreError(f"no image can be written to {target.parent}: {reason}")
     if target.is_file() and not target.is_symlink():
         return relative
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(f".{os.getpid()}.partial")
-    partial.unlink(missing_ok=True)  # of a process that died, or a link that somebody laid there
     source = stored_file(folder, same_as) if same_as is not None else None
-    try:
-        if not isinstance(source, Path):
-            raise FileNotFoundError
-        os.link(source, partial, follow_symlinks=False)
-    except OSError:
-        with partial.open("xb") as file:
-            file.write(png)
-    partial.replace(target)
+    write_whole(target, png, same_as=source if isinstance(source, Path) else None)
     return relative
+
+
+def write_whole(file: Path, content: bytes, *, same_as: Path | None = None) -> None:
+    """Write a file that appears under its name only when it is complete, in place of the one that was there.
+
+    Where `same_as` names a file with this content, and the file system has links, it is linked instead.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+    partial.unlink(missing_ok=True)  # of a process that died, or a link that somebody laid there
+    if same_as is None or not _linked(same_as, partial):
+        with partial.open("xb") as opened:
+            opened.write(content)
+    partial.replace(file)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, which takes no room; copy it to another disk, or where there are no links."""
+    if not _linked(source, target):
+        shutil.copyfile(source, target)
+
+
+def _linked(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
 
 
 def stored_file(folder: Path, image_path: str) -> Path | ItemError:

@@ -20,7 +20,7 @@ import numpy as np
 
 from forgekit.ids import content_id
 from forgekit.store import Store
-from forgekit.trends.scores import missing_phrases, scene_phrases
+from forgekit.trends.phrases import missing_phrases, scene_phrases
 
 FORMAT = 4  # raise it when runs change their form: they are then written again
 IDENTITY, CONTENT = "forgekit.identity", "forgekit.content"  # tags: which run it is for ever, and what is in it now

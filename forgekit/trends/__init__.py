@@ -6,17 +6,15 @@ luck in choosing does not look like progress (docs/trends.md); columns named `se
 `experiment` and `vision_model` narrow a question; None means all.
 """
 
-from forgekit.trends.arms import arms
 from forgekit.trends.costs import cost
-from forgekit.trends.judges import failing_together, judge_agreement, judge_pairs
+from forgekit.trends.elements import by_element_kind, by_term, failing_together, version_elements
+from forgekit.trends.judges import judge_agreement, judge_pairs
 from forgekit.trends.learnings import follow
-from forgekit.trends.overview import overview
+from forgekit.trends.overview import arms, overview
 from forgekit.trends.pictures import before_after, pictures
 from forgekit.trends.rewrites import rewrites
-from forgekit.trends.rounds import adherence, confirmed, gain
-from forgekit.trends.scenes import decisions, scenes, version_elements
-from forgekit.trends.spread import by_element_kind, by_term, distributions
-from forgekit.trends.versions import lineage, version_deltas
+from forgekit.trends.rounds import adherence, confirmed, distributions, gain, version_deltas
+from forgekit.trends.scenes import decisions, lineage, scenes
 
 __all__ = [
     "adherence",

@@ -44,9 +44,7 @@ calls as (
     left join shares s on s.id = l.id
 )
 select
-    experiment,
-    stage,
-    endpoint,
+    experiment, stage, endpoint,
     sum(share) as calls,
     coalesce(sum(share) filter (not ok), 0) as failed,
     cast(sum(items) as bigint) as items,

@@ -12,16 +12,12 @@ if TYPE_CHECKING:
 
 FOUND = "select cast(id as varchar) as id from prompt_learnings where cast(id as varchar) = lower($learning_id)"
 
-# A decision is followed by drawing its child, or its base once more. The images of that are the ones of the round that
-# it began; where rounds are not on record, those drawn before the next decision about the scene in this arm.
-STEPS = """
+# What a learning led to. A decision is followed by drawing its child, or its base once more; the images of that are those
+# of the round that it began.
+IMAGES = """
 with chain as (
     select
-        l.id,
-        l.prompt_id,
-        l.actions,
-        l.created_at,
-        p.experiment,
+        l.id, l.actions, l.created_at,
         row_number() over arm as round,
         lead(l.created_at) over arm as ended_at
     from prompt_learnings l
@@ -41,92 +37,12 @@ decided as (
     where id = $learning_id::uuid
 ),
 images as (
-    select i.id, i.prompt_id, i.created_at
+    select i.id
     from decided d
-    join generated_images i on i.prompt_id = d.drawn_id
-    where case when i.round is not null then i.round = d.round
-        else i.created_at >= d.created_at and (d.ended_at is null or i.created_at < d.ended_at) end
+    join generated_images i on i.prompt_id = d.drawn_id and i.round = d.round
 ),
-decisions as (
-    select
-        1 as rank,
-        'decision' as step,
-        l.created_at as happened_at,
-        l.endpoint,
-        concat_ws(': ', d.decision, d.actions ->> '$.reason') as what,
-        l.duration_ms,
-        null as value,
-        l.request,
-        l.response
-    from api_logs l
-    join decided d on d.id = l.learning_id
-    where l.stage = 'refine'
-),
-versions as (
-    select
-        2 as rank,
-        case when d.decision = 'redraw' then 'redraw' else 'version' end as step,
-        d.created_at as happened_at,
-        null as endpoint,
-        p.prompt_text as what,
-        null as duration_ms,
-        null as value,
-        json_object('prompt_id', p.id, 'parameters', p.base_parameters) as request,
-        null as response
-    from decided d
-    join prompts p on p.id = d.drawn_id
-),
-drawings as (
-    select
-        3 as rank,
-        'drawing' as step,
-        l.created_at as happened_at,
-        l.endpoint,
-        format('{} of {} images', len(list_filter(drawn, lambda id: id = d.drawn_id)), len(drawn)) as what,
-        l.duration_ms,
-        null as value,
-        l.request,
-        l.response
-    from (
-        select *, cast(request ->> '$.requests[*].prompt_id' as uuid[]) as drawn,
-        from api_logs
-        where stage = 'generate'
-    ) l
-    join decided d
-        on l.learning_id = d.id
-        or list_contains(l.drawn, d.drawn_id)
-        and l.created_at >= d.created_at
-        and (d.ended_at is null or l.created_at < d.ended_at)
-),
-judgings as (
-    select
-        4 as rank,
-        'judging' as step,
-        l.created_at as happened_at,
-        l.endpoint,
-        format('{} of {} images', count(i.id), any_value(len(l.judged))) as what,
-        l.duration_ms,
-        null as value,
-        l.request,
-        l.response
-    from (
-        select *, cast(request ->> '$.images[*]' as uuid[]) as judged
-        from api_logs
-        where stage = 'evaluate'
-    ) l
-    join decided d on true
-    left join images i on list_contains(l.judged, i.id)
-    where l.learning_id = d.id
-       or i.id is not null
-    group by l.id, l.created_at, l.endpoint, l.duration_ms, l.request, l.response
-),
-"""
-
-# A rewrite is compared with its parent on the seeds that both have. New seeds of the same text have no partner: there the
-# mean of the new images stands against that of the ones before.
-EFFECTS = """
 verdicts as (
-    select s.image_id, s.prompt_id, s.vision_model, s.judge_key, s.soft_tifa_gm as score, s.created_at
+    select s.*, s.soft_tifa_gm as score
     from image_scores s
     join decided d on s.prompt_id in (d.base_id, d.drawn_id)
     where s.soft_tifa_gm is not null
@@ -143,10 +59,73 @@ before as (
     from verdicts v
     join decided d on v.prompt_id = d.base_id
     join generated_images i on i.id = v.image_id
-    where coalesce(i.round < d.round, i.created_at < d.created_at)
+    where i.round < d.round
     group by all
 ),
-effects as (
+"""
+
+# Columns that a step does not name are null. A rewrite is compared with its parent on the seeds that both have. New seeds
+# of the same text have no partner: there the mean of the new images stands against that of the ones before.
+STEPS = """
+steps as (
+    select
+        1 as rank,
+        'decision' as step,
+        l.created_at as happened_at,
+        l.endpoint,
+        concat_ws(': ', d.decision, d.actions ->> '$.reason') as what,
+        l.duration_ms,
+        null::double as value,
+        l.request, l.response
+    from api_logs l
+    join decided d on d.id = l.learning_id
+    where l.stage = 'refine'
+    union all by name
+    select
+        2 as rank,
+        case when d.decision = 'redraw' then 'redraw' else 'version' end as step,
+        d.created_at as happened_at,
+        p.prompt_text as what,
+        json_object('prompt_id', p.id, 'parameters', p.base_parameters) as request
+    from decided d
+    join prompts p on p.id = d.drawn_id
+    union all by name
+    select
+        3 as rank,
+        'drawing' as step,
+        l.created_at as happened_at,
+        l.endpoint,
+        format('{} of {} images', len(list_filter(drawn, lambda id: id = d.drawn_id)), len(drawn)) as what,
+        l.duration_ms, l.request, l.response
+    from (
+        select *, cast(request ->> '$.requests[*].prompt_id' as uuid[]) as drawn
+        from api_logs
+        where stage = 'generate'
+    ) l
+    join decided d
+        on l.learning_id = d.id
+        or list_contains(l.drawn, d.drawn_id)
+        and l.created_at >= d.created_at
+        and (d.ended_at is null or l.created_at < d.ended_at)
+    union all by name
+    select
+        4 as rank,
+        'judging' as step,
+        l.created_at as happened_at,
+        l.endpoint,
+        format('{} of {} images', count(i.id), any_value(len(l.judged))) as what,
+        l.duration_ms, l.request, l.response
+    from (
+        select *, cast(request ->> '$.images[*]' as uuid[]) as judged
+        from api_logs
+        where stage = 'evaluate'
+    ) l
+    join decided d on true
+    left join images i on list_contains(l.judged, i.id)
+    where l.learning_id = d.id
+       or i.id is not null
+    group by l.id, l.created_at, l.endpoint, l.duration_ms, l.request, l.response
+    union all by name
     select
         5 as rank,
         'effect' as step,
@@ -156,10 +135,7 @@ effects as (
             when d.decision = 'rewrite' then format('{} pairs of images on the same seeds', c.pairs)
             else format('{} new images against {} before', j.n, b.n)
         end as what,
-        null as duration_ms,
         case when d.decision = 'rewrite' then c.change else round(j.score - b.score, 12) end as value,
-        null as request,
-        null as response,
         j.vision_model = d.actions ->> '$.objective' as steers
     from judged j
     join decided d on true
@@ -170,18 +146,8 @@ effects as (
         and c.judge_key = j.judge_key
 )
 select step, happened_at as "at", endpoint, what, duration_ms / 1000 as duration_s, value, request, response
-from (
-    select *, false as steers from decisions
-    union all by name
-    select *, false as steers from versions
-    union all by name
-    select *, false as steers from drawings
-    union all by name
-    select *, false as steers from judgings
-    union all by name
-    select * from effects
-)
-order by rank, happened_at, steers desc, endpoint
+from steps
+order by rank, happened_at, coalesce(steers, false) desc, endpoint
 """
 
 
@@ -201,4 +167,4 @@ def follow(store: Store, learning_id: str) -> pd.DataFrame:
         raise ParameterError(
             f"no learning is called {learning_id!r}. Ids are in `store.df('select id from prompt_learnings')`"
         )
-    return store.df(STEPS + EFFECTS, learning_id=learning_id)
+    return store.df(IMAGES + STEPS, learning_id=learning_id)

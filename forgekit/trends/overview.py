@@ -1,10 +1,11 @@
-"""The headline of a store as text: what `forgekit adherence` and `make loop` print."""
+"""A store at a glance: its experiments, and the headline that `forgekit adherence` and `make loop` print."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from forgekit.errors import ParameterError, did_you_mean
 from forgekit.store import Store
 from forgekit.trends.rounds import adherence, confirmed, gain
 
@@ -33,6 +34,20 @@ class Overview:
         return "\n\n".join([*tables, NOTE]) if tables else "Nothing is judged yet; run `forgekit evaluate` first"
 
 
+def arms(store: Store, study: str | None = None) -> list[str]:
+    """Return the experiments of a study: the one of that name and all `study`/…; None for all in the store.
+
+    Raises:
+        ParameterError: there is no such experiment.
+    """
+    known = [row["experiment"] for row in store.rows("select distinct experiment from prompts order by all")]
+    wanted = [name for name in known if study is None or name == study or name.startswith(f"{study}/")]
+    if study is not None and not wanted:
+        listed = ", ".join(known) or "none yet"
+        raise ParameterError(f"no experiment is called {study!r}.{did_you_mean(study, known)} The store has: {listed}")
+    return wanted
+
+
 def overview(store: Store, *, experiment: str | None = None, vision_model: str | None = None) -> Overview:
     """Tell how faithful the images are: by round, what was gained, and what fresh seeds say of it.
 
@@ -40,12 +55,8 @@ def overview(store: Store, *, experiment: str | None = None, vision_model: str |
         experiment: only this one.
         vision_model: only this judge.
     """
-    return Overview(
-        *(
-            question(store, experiment=experiment, vision_model=vision_model)
-            for question in (adherence, gain, confirmed)
-        )
-    )
+    about = {"experiment": experiment, "vision_model": vision_model}
+    return Overview(adherence(store, **about), gain(store, **about), confirmed(store, **about))
 
 
 def _text(table: pd.DataFrame) -> str:

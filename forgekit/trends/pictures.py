@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from forgekit.errors import ItemError
 from forgekit.store import Store
 from forgekit.store.images import stored_file
+from forgekit.trends.phrases import missing_phrases, scene_phrases
 from forgekit.trends.scenes import scenes
-from forgekit.trends.scores import missing_phrases, scene_phrases
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,21 +26,15 @@ with chosen as (
       and ($ids is null or p.id in (select unnest($ids::uuid[])))
 )
 select
-    c.experiment,
-    c.model,
-    c.scene_hash,
-    s.scene_text,
+    c.experiment, c.model, c.scene_hash, s.scene_text,
     cast(c.id as varchar) as prompt_id,
     c.generation_iteration as iteration,
-    i.round,
-    c.prompt_text,
+    i.round, c.prompt_text,
     cast(i.id as varchar) as image_id,
     try_cast(i.generation_metadata ->> '$.seed' as bigint) as seed,
-    i.image_path,
-    e.vision_model,
-    coalesce(e.soft_tifa_gm, x.soft_tifa_gm) as score,
-    e.element_scores,
-    k.pass_mark
+    i.image_path, e.vision_model,
+    x.soft_tifa_gm as score,
+    e.element_scores, k.pass_mark
 from chosen c
 join scenes s on s.scene_hash = c.scene_hash
 join generated_images i on i.prompt_id = c.id
@@ -53,13 +47,16 @@ left join image_scores x on x.evaluation_id = e.id
 order by c.experiment, s.created_at, c.scene_hash, c.model, c.generation_iteration, c.id, seed, i.id
 """
 
-# The first drawing of a scene, and all images of the version that has the best mean over them.
-FIRST_AND_BEST = """
-select cast(prompt_id as varchar) as prompt_id, experiment, model, scene_hash
+# The version of a scene's first drawing, and the one that has the best mean over all images.
+ENDS = """
+select
+    cast(prompt_id as varchar) as prompt_id,
+    round = min(round) over scene as is_first,
+    round = max(round) over scene as is_best
 from standing_versions
 where half is null
   and ($experiment is null or experiment = $experiment)
-qualify round = $which(round) over (partition by experiment, model, scene_hash)
+window scene as (partition by experiment, model, scene_hash)
 """
 
 
@@ -100,13 +97,11 @@ def before_after(store: Store, *, experiment: str | None = None, vision_model: s
     """
     import pandas as pd
 
-    ends = {}
-    for moment, which in ((BEFORE, "min"), (SELECTED, "max")):
-        ends[moment] = store.df(FIRST_AND_BEST.replace("$which", which), experiment=experiment)
-    ids = sorted({prompt for versions in ends.values() for prompt in versions["prompt_id"]})
-    images = pictures(store, experiment=experiment, vision_model=vision_model, prompt_ids=ids)
-    first = images[images["prompt_id"].isin(ends[BEFORE]["prompt_id"]) & (images["round"] == 0)]
-    best = images[images["prompt_id"].isin(ends[SELECTED]["prompt_id"])]
+    ends = store.df(ENDS, experiment=experiment)
+    first, best = (set(ends["prompt_id"][ends[column]]) for column in ("is_first", "is_best"))
+    images = pictures(store, experiment=experiment, vision_model=vision_model, prompt_ids=sorted(first | best))
+    first = images[images["prompt_id"].isin(first) & (images["round"] == 0)]
+    best = images[images["prompt_id"].isin(best)]
     both = pd.concat([first.assign(moment=BEFORE), best.assign(moment=SELECTED)])
     gains = scenes(store, experiment=experiment, vision_model=vision_model)
     gains = gains.assign(place=range(len(gains)))[["experiment", "model", "scene_hash", "gain", "place"]]

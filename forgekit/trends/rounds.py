@@ -1,146 +1,158 @@
-"""How a study went, round by round: adherence, what was gained and confirmed."""
+"""How a study went, round by round: adherence, what was gained, confirmed and changed, how single images spread."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from forgekit.errors import ParameterError
 from forgekit.metrics import mean_interval
 from forgekit.store import Store
-from forgekit.trends.scores import JUDGES, SCENE_VALUES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# `figures` are the values that the interval is taken over, one per scene.
-ADHERENCE = f"""
-with {JUDGES},
-{SCENE_VALUES},
-counted as (
+# `figures` are the values that an interval is taken over, one per scene.
+ADHERENCE = """
+with counted as (
     select
-        r.experiment,
-        r.model,
-        v.vision_model,
-        r.round,
+        r.experiment, r.model, v.vision_model, v.steers, r.round,
         count(v.adherence) as scenes,
+        sum(v.images) filter (r.round = r.drawn_round) as images,
         steady_avg(v.adherence) as adherence,
-        coalesce(list(v.adherence order by r.scene_hash) filter (v.adherence is not null), []) as figures,
+        coalesce(list(v.adherence) filter (v.adherence is not null), []) as figures,
         steady_avg(v.selected) as selected,
         steady_avg(v.best_image) as best_image
     from scene_rounds r
-    join scene_values v
-        on v.experiment = r.experiment
-        and v.model = r.model
-        and v.scene_hash = r.scene_hash
-        and v.round = r.drawn_round
+    join scene_values_in($experiment, $vision_model) v using (experiment, model, scene_hash)
+    where v.round = r.drawn_round
     group by all
-),
-spent as (
-    select experiment, model, vision_model, round, sum(n) as images
-    from judged
-    group by all
+    having count(v.adherence) + count(v.selected) > 0
 )
-select
-    c.experiment,
-    c.model,
-    c.vision_model,
-    coalesce(j.vision_model = c.vision_model, false) as steers,
-    c.round,
-    c.scenes,
-    cast(sum(coalesce(s.images, 0)) over (
-        partition by c.experiment, c.model, c.vision_model
-        order by c.round
-    ) as bigint) as images,
-    c.adherence,
-    c.figures,
-    c.selected,
-    c.best_image
-from counted c
-left join spent s using (experiment, model, vision_model, round)
-left join steering_judges j on j.experiment = c.experiment
-order by c.experiment, c.model, steers desc, c.vision_model, c.round
+select * replace (cast(sum(images) over (partition by experiment, model, vision_model order by round) as bigint) as images)
+from counted
+order by experiment, model, steers desc, vision_model, round
 """
 
-GAIN = f"""
-with {JUDGES},
-{SCENE_VALUES},
-ends as (
+GAIN = """
+with ends as (
     select
-        v.experiment,
-        v.model,
-        v.vision_model,
-        v.scene_hash,
-        arg_min(v.adherence, v.round) filter (v.round = 0) as first,
-        arg_max(v.adherence, v.round) as last
-    from scene_values v
+        experiment, model, vision_model, steers, scene_hash,
+        max(adherence) filter (round = 0) as first,
+        arg_max(adherence, round) as last
+    from scene_values_in($experiment, $vision_model)
     group by all
 )
 select
-    e.experiment,
-    e.model,
-    e.vision_model,
-    coalesce(j.vision_model = e.vision_model, false) as steers,
-    r.rounds,
+    experiment, model, vision_model, steers, rounds,
     count(*) as scenes,
-    steady_avg(e.first) as first,
-    steady_avg(e.last) as last,
-    steady_avg(e.last - e.first) as gain,
-    list(e.last - e.first order by e.scene_hash) as figures
+    steady_avg(first) as first,
+    steady_avg(last) as last,
+    steady_avg(last - first) as gain,
+    list(last - first) as figures
 from ends e
-join (select experiment, model, max(round) as rounds from scene_rounds group by all) r using (experiment, model)
-left join steering_judges j on j.experiment = e.experiment
+join (select experiment, model, max(round) as rounds from scene_rounds group by all) using (experiment, model)
 where e.first is not null
   and e.last is not null
 group by all
-order by e.experiment, e.model, steers desc, e.vision_model
+order by experiment, model, steers desc, vision_model
 """
 
-CONFIRMED = f"""
-with {JUDGES},
-scored as (
+CONFIRMED = """
+with scored as (
     select
-        p.experiment,
-        p.model,
-        p.scene_hash,
-        e.vision_model,
-        i.prompt_id in (from confirming_versions) as confirms,
-        steady_avg(e.soft_tifa_gm) as score,
-        count(*) as images
-    from image_scores e
-    join generated_images i on i.id = e.image_id
-    join prompts p on p.id = i.prompt_id
-    join judges j
-        on j.experiment = p.experiment
-        and j.vision_model = e.vision_model
-        and j.judge_key = e.judge_key
-    where e.soft_tifa_gm is not null
-      and (i.round = 0 or i.prompt_id in (from confirming_versions))
+        s.experiment, s.model, s.vision_model, s.steers, s.scene_hash,
+        steady_avg(case when i.round = 0 then s.score end) as first,
+        steady_avg(case when c.prompt_id is not null then s.score end) as confirmed,
+        count(c.prompt_id) as images
+    from scores_in($experiment, $vision_model) s
+    join generated_images i on i.id = s.image_id
+    left join confirming_versions c on c.prompt_id = s.prompt_id
     group by all
 )
 select
-    c.experiment,
-    c.model,
-    c.vision_model,
-    coalesce(j.vision_model = c.vision_model, false) as steers,
+    experiment, model, vision_model, steers,
     count(*) as scenes,
-    cast(sum(c.images) as bigint) as images,
-    steady_avg(f.score) as first,
-    steady_avg(c.score) as confirmed,
-    list(c.score order by c.scene_hash) as figures,
-    steady_avg(c.score - f.score) as gain,
-    list(c.score - f.score order by c.scene_hash) as gain_figures
-from scored c
-join scored f
-    on f.experiment = c.experiment
-    and f.model = c.model
-    and f.scene_hash = c.scene_hash
-    and f.vision_model = c.vision_model
-    and not f.confirms
-left join steering_judges j on j.experiment = c.experiment
-where c.confirms
+    cast(sum(images) as bigint) as images,
+    steady_avg(first) as first,
+    steady_avg(confirmed) as confirmed,
+    list(confirmed) as figures,
+    steady_avg(confirmed - first) as gain,
+    list(confirmed - first) as gain_figures
+from scored s
+where s.first is not null
+  and s.confirmed is not null
 group by all
-order by c.experiment, c.model, steers desc, c.vision_model
+order by experiment, model, steers desc, vision_model
+"""
+
+# The versions of a scene share their seeds: image against image of the same seed. A version stands at the round that
+# drew it first.
+DELTAS = """
+with versions as (
+    select
+        id as prompt_id,
+        case $against when 'parent' then parent_prompt_id else first_value(id) over (
+            partition by experiment, model, scene_hash
+            order by generation_iteration, created_at, id
+        ) end as baseline_id
+    from prompts
+),
+images as (
+    select s.*, c.round, c.seed
+    from scores_in($experiment, $vision_model) s
+    join competing_images c using (image_id)
+),
+by_scene as (
+    select
+        new.experiment, new.model, new.vision_model,
+        min(new.round) as round,
+        new.prompt_id,
+        count(*) as pairs,
+        avg(new.score - old.score) as delta
+    from versions v
+    join images new on new.prompt_id = v.prompt_id
+    join images old
+        on old.prompt_id = v.baseline_id
+        and old.vision_model = new.vision_model
+        and old.seed = new.seed
+    where v.baseline_id <> v.prompt_id
+    group by all
+)
+select
+    experiment, model, vision_model, round,
+    count(*) as scenes,
+    cast(sum(pairs) as bigint) as pairs,
+    steady_avg(delta) as delta,
+    list(delta) as figures,
+    avg(cast(delta > 0 as integer)) as improved
+from by_scene s
+group by all
+order by experiment, model, vision_model, round
+"""
+
+DISTRIBUTIONS = """
+select
+    s.experiment, s.model, s.vision_model, v.round,
+    count(distinct s.scene_hash) as scenes,
+    count(*) as images,
+    steady_avg(s.score) as mean,
+    steady_std(s.score) as std,
+    quantile_cont(s.score, 0.05) as q05,
+    quantile_cont(s.score, 0.25) as q25,
+    quantile_cont(s.score, 0.5) as q50,
+    quantile_cont(s.score, 0.75) as q75,
+    quantile_cont(s.score, 0.95) as q95,
+    map_values(histogram(least(19, cast(floor(s.score * 20) as integer)), range(20))) as histogram
+from shown_versions v
+join competing_images c
+    on c.prompt_id = v.prompt_id
+    and c.half = v.half
+    and c.round <= v.drawn_round
+join scores_in($experiment, $vision_model) s using (image_id)
+group by all
+order by s.experiment, s.model, s.vision_model, v.round
 """
 
 
@@ -154,8 +166,7 @@ def adherence(store: Store, *, experiment: str | None = None, vision_model: str 
     (the best version so far with its own images: it rises by luck alone) and `best_image` (its best image). Versions
     that confirm do not compete; see `confirmed`. With one image a version there are no halves: `adherence` is null.
     """
-    table = store.df(ADHERENCE, experiment=experiment, vision_model=vision_model)
-    return _with_interval(table, "figures", "low", "high")
+    return _with_interval(store.df(ADHERENCE, experiment=experiment, vision_model=vision_model))
 
 
 def gain(store: Store, *, experiment: str | None = None, vision_model: str | None = None) -> pd.DataFrame:
@@ -165,8 +176,7 @@ def gain(store: Store, *, experiment: str | None = None, vision_model: str | Non
     cross-fitted scores, as `adherence` has them), `gain` (mean over scenes of the difference), `low` and `high` (its
     95 % interval over scenes; null for one scene).
     """
-    table = store.df(GAIN, experiment=experiment, vision_model=vision_model)
-    return _with_interval(table, "figures", "low", "high")
+    return _with_interval(store.df(GAIN, experiment=experiment, vision_model=vision_model))
 
 
 def confirmed(store: Store, *, experiment: str | None = None, vision_model: str | None = None) -> pd.DataFrame:
@@ -178,13 +188,45 @@ def confirmed(store: Store, *, experiment: str | None = None, vision_model: str 
     (95 % intervals over scenes; null for one scene).
     """
     table = store.df(CONFIRMED, experiment=experiment, vision_model=vision_model)
-    return _with_interval(_with_interval(table, "figures", "low", "high"), "gain_figures", "gain_low", "gain_high")
+    return _with_interval(_with_interval(table), prefix="gain_")
 
 
-def _with_interval(table: pd.DataFrame, figures: str, low: str, high: str) -> pd.DataFrame:
-    """Replace a column of lists, one number per scene, by the two ends of the interval of their mean."""
-    place = table.columns.get_loc(figures)
-    ends = np.array([mean_interval(values) for values in table.pop(figures)], dtype=float).reshape(-1, 2)
-    table.insert(place, low, ends[:, 0])
-    table.insert(place + 1, high, ends[:, 1])
+def version_deltas(
+    store: Store,
+    *,
+    against: Literal["parent", "first"] = "parent",
+    experiment: str | None = None,
+    vision_model: str | None = None,
+) -> pd.DataFrame:
+    """Return what a new version changed: one row per (experiment, model, vision model, round that drew it first).
+
+    Images are compared seed by seed with those of the parent version, or of the scene's first one. Columns: `scenes`,
+    `pairs` of images, `delta` (mean over scenes of the mean over pairs), `low` and `high` (its 95 % interval over
+    scenes; null for one scene), `improved` (share of scenes with a delta above 0). A parent was the best so far, in
+    part by luck, so its children look worse than they are; a first version had no luck to lose.
+
+    Raises:
+        ParameterError: `against` is neither "parent" nor "first".
+    """
+    if against not in ("parent", "first"):
+        raise ParameterError(f"against={against!r}: give 'parent' or 'first'")
+    return _with_interval(store.df(DELTAS, against=against, experiment=experiment, vision_model=vision_model))
+
+
+def distributions(store: Store, *, experiment: str | None = None, vision_model: str | None = None) -> pd.DataFrame:
+    """Return how the scores of single images spread: one row per (experiment, model, vision model, round).
+
+    The images of a scene are those that had no part in choosing the version they show, as in `adherence`. Columns:
+    `scenes`, `images`, `mean`, `std`, quantiles `q05` … `q95`, and `histogram`: 20 counts, bin i holding [i/20,
+    (i+1)/20).
+    """
+    return store.df(DISTRIBUTIONS, experiment=experiment, vision_model=vision_model)
+
+
+def _with_interval(table: pd.DataFrame, *, prefix: str = "") -> pd.DataFrame:
+    """Replace the column of lists `figures`, one number per scene, by `low` and `high`, the interval of their mean."""
+    place = table.columns.get_loc(f"{prefix}figures")
+    ends = np.array([mean_interval(values) for values in table.pop(f"{prefix}figures")], dtype=float).reshape(-1, 2)
+    for number, name in enumerate(("low", "high")):
+        table.insert(place + number, f"{prefix}{name}", ends[:, number])
     return table

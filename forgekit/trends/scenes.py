@@ -1,36 +1,31 @@
-"""Scenes one by one: which gained, what each version's images show, what was decided about them."""
+"""Scenes one by one: which gained, how each developed, what was decided about it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from forgekit.store import Store
-from forgekit.trends.scores import ONE_JUDGE, SCENE_VALUES, scene_phrases
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # A scene has one version, and one drawing of it, at round 0: there `selected` is its plain mean.
-SCENES = f"""
-with {ONE_JUDGE},
-{SCENE_VALUES},
-ends as (
+SCENES = """
+with ends as (
     select
-        experiment,
-        model,
-        scene_hash,
+        experiment, model, scene_hash,
         arg_min(coalesce(adherence, selected), round) as first_score,
         arg_max(adherence, round) as last_score,
         arg_max(selected, round) as selected_score
-    from scene_values
+    from scene_values_in($experiment, $vision_model)
+    where $vision_model is not null or steers
     group by all
 ),
 confirmed as (
-    select p.experiment, p.model, p.scene_hash, steady_avg(e.soft_tifa_gm) as confirmed_score
-    from image_scores e
-    join prompts p on p.id = e.prompt_id
-    join judges using (experiment, vision_model, judge_key)
-    where e.prompt_id in (from confirming_versions)
+    select experiment, model, scene_hash, steady_avg(score) as confirmed_score
+    from scores_in($experiment, $vision_model)
+    where prompt_id in (from confirming_versions)
+      and ($vision_model is not null or steers)
     group by all
 ),
 versions as (
@@ -40,78 +35,81 @@ versions as (
     group by all
 )
 select
-    v.experiment,
-    v.model,
-    v.scene_hash,
-    s.scene_text,
-    v.versions,
-    e.first_score,
-    e.last_score,
-    e.last_score - e.first_score as gain,
-    c.confirmed_score,
-    e.selected_score
-from versions v
-join scenes s using (scene_hash)
-left join ends e using (experiment, model, scene_hash)
-left join confirmed c using (experiment, model, scene_hash)
-order by v.experiment, v.model, gain desc nulls last, v.started_at, v.scene_hash
+    experiment, model, scene_hash, scene_text, versions, first_score, last_score,
+    last_score - first_score as gain,
+    confirmed_score, selected_score
+from versions
+join scenes using (scene_hash)
+left join ends using (experiment, model, scene_hash)
+left join confirmed using (experiment, model, scene_hash)
+order by experiment, model, gain desc nulls last, started_at, scene_hash
 """
 
-VERSION_ELEMENTS = """
-with phrases as (
-    select unnest($elements::varchar[]) as element, unnest($phrases::varchar[]) as phrase
+LINEAGE = """
+with judged as (
+    select prompt_id, map(list(vision_model order by vision_model), list(mean_score order by vision_model)) as scores
+    from current_scores
+    where scene_hash = $scene_hash
+    group by prompt_id
+),
+drawn as (
+    select prompt_id, count(*) as images from generated_images group by prompt_id
+),
+steps as (
+    select
+        cast(actions ->> '$.child_prompt_id' as uuid) as child_prompt_id,
+        arg_max(
+            {
+                'decision': actions ->> '$.decision',
+                'action': actions ->> '$.action',
+                'element': actions ->> '$.element'
+            },
+            created_at
+        ) as step
+    from prompt_learnings
+    where actions ->> '$.child_prompt_id' is not null
+    group by all
 )
 select
-    e.vision_model,
-    e.element,
-    e.kind,
-    any_value(coalesce(p.phrase, e.element)) as phrase,
-    count(e.score) as images,
-    avg(e.score) as score,
-    min(e.score) as min_score,
-    any_value(j.pass_mark) as pass_mark
-from element_scores e
-join prompts v on v.id = e.prompt_id
-join judge_marks j
-    on j.experiment = v.experiment
-    and j.vision_model = e.vision_model
-    and j.judge_key = e.judge_key
-left join phrases p using (element)
-where e.prompt_id = $prompt_id::uuid
-group by all
-order by e.vision_model, score nulls first, e.element
+    p.experiment, p.model,
+    p.generation_iteration as iteration,
+    cast(p.id as varchar) as prompt_id,
+    cast(p.parent_prompt_id as varchar) as parent_prompt_id,
+    cast(p.status as varchar) as status,
+    p.prompt_text,
+    s.step.decision as decision,
+    s.step.action as action,
+    s.step.element as element,
+    coalesce(d.images, 0) as images,
+    p.current_score, j.scores,
+    i.image_path as best_image
+from prompts p
+left join judged j on j.prompt_id = p.id
+left join drawn d on d.prompt_id = p.id
+left join steps s on s.child_prompt_id = p.id
+left join generated_images i on i.id = p.best_image_id
+where p.scene_hash = $scene_hash
+order by p.experiment, p.model, p.generation_iteration, p.created_at, p.id
 """
 
 DECISIONS = """
-with changes as (
+with decided as (
     select
-        l.id,
-        avg(c.change) filter (c.vision_model = l.actions ->> '$.objective') as objective_change,
-        avg(c.change) filter (c.vision_model <> l.actions ->> '$.objective') as heldout_change
-    from prompt_learnings l
-    join prompts p on p.id = l.prompt_id
-    join version_changes c on c.prompt_id = cast(l.actions ->> '$.child_prompt_id' as uuid)
-    where p.scene_hash = $scene_hash
-    group by l.id
+        experiment, model,
+        generation_iteration as iteration,
+        cast(prompt_id as varchar) as prompt_id,
+        decision, reason, action, kind, detail,
+        avg(change) filter (is_objective) as objective_change,
+        avg(change) filter (not is_objective) as heldout_change,
+        learning_id, created_at
+    from learning_effects
+    where scene_hash = $scene_hash
+      and ($experiment is null or experiment = $experiment)
+    group by all
 )
-select
-    p.experiment,
-    p.model,
-    p.generation_iteration as iteration,
-    cast(l.prompt_id as varchar) as prompt_id,
-    l.actions ->> '$.decision' as decision,
-    l.actions ->> '$.reason' as reason,
-    l.actions ->> '$.action' as action,
-    l.actions ->> '$.kind' as kind,
-    l.actions ->> '$.detail' as detail,
-    c.objective_change,
-    c.heldout_change
-from prompt_learnings l
-join prompts p on p.id = l.prompt_id
-left join changes c on c.id = l.id
-where p.scene_hash = $scene_hash
-  and ($experiment is null or p.experiment = $experiment)
-order by p.experiment, p.model, iteration, l.created_at, l.id
+select * exclude (learning_id, created_at)
+from decided
+order by experiment, model, iteration, created_at, learning_id
 """
 
 
@@ -125,18 +123,14 @@ def scenes(store: Store, *, experiment: str | None = None, vision_model: str | N
     return store.df(SCENES, experiment=experiment, vision_model=vision_model)
 
 
-def version_elements(store: Store, prompt_id: str) -> pd.DataFrame:
-    """Return what a version's images show: one row per (vision model, element), the worst first.
+def lineage(store: Store, scene_hash: str) -> pd.DataFrame:
+    """Return the life of one scene: one row per prompt version, parents before children.
 
-    Columns: `phrase` of the element, `images` with a verdict on it, `score` (mean over them) and `min_score`, null
-    where the judge could not say; the judge's `pass_mark`, below which an element counts as missing.
+    Columns: `decision` ("rewrite", or "confirm" for the chosen text on fresh seeds), `action` and `element` (what the
+    refiner did to the parent to make it; null for a first version), `images`,
+    `current_score`, `scores` (vision model → mean score), `best_image` (path relative to the store's folder).
     """
-    asked = store.rows("select scene_hash from prompts where id = $id::uuid", id=prompt_id)
-    named = [
-        item for names in scene_phrases(store, [row["scene_hash"] for row in asked]).values() for item in names.items()
-    ]
-    keys, phrases = [key for key, _ in named], [phrase for _, phrase in named]
-    return store.df(VERSION_ELEMENTS, prompt_id=prompt_id, elements=keys, phrases=phrases)
+    return store.df(LINEAGE, scene_hash=scene_hash)
 
 
 def decisions(store: Store, scene_hash: str, *, experiment: str | None = None) -> pd.DataFrame:
