@@ -91,7 +91,7 @@ class _Planner:
         return Sought(checks, {p: list(dict.fromkeys(r)) for p, r in self.rivals.items()}, objects, self.extras)
 
     def _check(self, element: Element) -> Check | None:
-        first = element.objects[0] if element.objects else None
+        first = element.objects[0] if element.objects else 0  # a negation is about none
         if element.kind == "object":
             return Check(element, element.phrase, element.phrase)
         if element.kind == "count":
