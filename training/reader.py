@@ -70,7 +70,7 @@ def _objects(logits: Tensor) -> Iterator[WorldObject]:
         for rows, columns in sorted(places, key=lambda place: (place[0][-1], place[1][-1])):  # the upper one first
             if len(rows) >= _LEAST_CELLS:
                 shape = int(shapes[1:, rows, columns].sum(1).argmax())
-                cx, cy = ((line.mean() + 0.5) * CELL for line in (columns, rows))
+                cx, cy = ((float(line.mean(dtype=np.float32)) + 0.5) * CELL for line in (columns, rows))
                 yield WorldObject(SHAPES[shape], name, cx=cx, cy=cy)
 
 
