@@ -71,7 +71,7 @@ def test_the_action_proposes_what_it_says(monkeypatch):
     text = "a scarlet circle"
     draft = actions.Draft(text, {}, parse(text), parse(text))
     element = next(e for e in list_elements(parse(text)) if e.kind == "color")
-    proposed = actions.propose(draft, element, {"shout": actions.ACTIONS["shout"]})
+    proposed = actions.propose(draft, element, ["shout"])
     assert [candidate.text for candidate in proposed] == ["a SCARLET circle"]
 
 
