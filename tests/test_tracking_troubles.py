@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import socket
+import sqlite3
 import threading
 import time
 
@@ -46,6 +47,22 @@ def test_a_damaged_database_is_reported_and_a_rebuild_heals_it(studied):
     assert fk.track(studied, rebuild=True).failed == 0
     assert len(version_runs(studied)) == 6
     assert not orphan.exists()
+
+
+@pytest.mark.parametrize(
+    "place", ["{elsewhere}/run/artifacts", "{store}/mlartifacts/main/../../../{name}/run/artifacts"]
+)
+def test_no_folder_elsewhere_is_deleted_whatever_the_database_says(studied, tmp_path_factory, place):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    kept = elsewhere / "run" / "kept.txt"
+    kept.parent.mkdir()
+    kept.touch()
+    fk.track(studied)
+    told = place.format(elsewhere=elsewhere, store=studied.folder, name=elsewhere.name)
+    with sqlite3.connect(studied.folder / "mlflow.db") as con:
+        con.execute("update runs set artifact_uri = ?", [f"file://{told}"])
+    assert fk.track(studied, rebuild=True).done == 6
+    assert kept.exists()
 
 
 def test_a_missing_picture_leaves_its_run_with_the_others(studied):

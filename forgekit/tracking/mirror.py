@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
@@ -23,7 +23,6 @@ from forgekit.tracking.runs import CONTENT, IDENTITY, Run, slug
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
-    from mlflow.entities import Run as MlflowRun
 
 STORE = "forgekit.store"  # the tag that says which store a run on a shared server is of
 NOTE, LINKED_PROMPTS = "mlflow.note.content", "mlflow.linkedPrompts"
@@ -38,14 +37,24 @@ VIEW_COLUMNS = (
 )
 
 
+class Held(NamedTuple):
+    """What is known of a run that MLflow holds; `content` is empty where it was never finished."""
+
+    run_id: str
+    folder: Path | None  # of its artifacts, where that is one of the mirror's own
+    content: str
+    store_name: str
+
+
 @dataclass
 class Mirror:
-    """An MLflow experiment; `runs` are those of ours that it holds, by the identity that a run carries as a tag."""
+    """An MLflow experiment; `held` are the runs of ours that it had when it was opened, by identity."""
 
     client: MlflowClient
     experiment_id: str
+    artifacts: Path | None
     store_name: str
-    runs: dict[str, list[MlflowRun]] = field(default_factory=dict)
+    held: dict[str, list[Held]] = field(default_factory=dict)
     prompts: dict[str, dict[str, str]] = field(default_factory=dict)  # in the registry, by prompt id
 
     @classmethod
@@ -53,7 +62,7 @@ class Mirror:
         """Find the experiment, or make it, and read which runs it has.
 
         Args:
-            artifacts: the folder in which a new experiment keeps its artifacts; None: where the server says.
+            artifacts: the folder beside the store that artifacts are kept in; None: where the server says.
             store_name: what runs of this store are known by.
         """
         place = None if artifacts is None else (artifacts / slug(name)).as_uri()
@@ -62,16 +71,18 @@ class Mirror:
             experiment_id = client.create_experiment(name, artifact_location=place, tags={VIEW: saved_view()})
         else:
             experiment_id = existing.experiment_id
-        mirror = cls(client, experiment_id, store_name)
+        mirror = cls(client, experiment_id, artifacts, store_name)
         for run in pages(partial(client.search_runs, [experiment_id], max_results=1000)):
-            if IDENTITY in run.data.tags:
-                mirror.runs.setdefault(run.data.tags[IDENTITY], []).append(run)
+            info, tags = run.info, run.data.tags
+            if IDENTITY in tags:
+                content = tags.get(CONTENT, "") if info.status == "FINISHED" else ""
+                held = Held(info.run_id, _own_folder(info.artifact_uri, artifacts), content, tags.get(STORE, ""))
+                mirror.held.setdefault(tags[IDENTITY], []).append(held)
         return mirror
 
     def is_current(self, identity: str, content: str) -> bool:
         """Whether the run is there once, finished, and shows what it should."""
-        shown = [(run.info.status, run.data.tags.get(CONTENT)) for run in self.runs.get(identity, [])]
-        return shown == [("FINISHED", content)]
+        return [run.content for run in self.held.get(identity, [])] == [content]
 
     def write(self, run: Run, files: Callable[[Path], None], *, link_prompt: bool = False) -> None:
         """Write one run with everything in it; the one it replaces goes when the new one is whole.
@@ -89,42 +100,40 @@ class Mirror:
             if prompt_id not in self.prompts:  # the judges of a version come one after the other
                 self.prompts[prompt_id] = registered(self.client, self.experiment_id, run)
             tags[LINKED_PROMPTS] = json.dumps([self.prompts[prompt_id]])
-        written = self.client.create_run(self.experiment_id, run.start_ms, tags, run.name)
+        info = self.client.create_run(self.experiment_id, run.start_ms, tags, run.name).info
         metrics = [Metric(name, value, run.end_ms, step) for name, value, step in run.metrics]
         params = [Param(name, value) for name, value in run.params.items()]
-        self.client.log_batch(written.info.run_id, metrics, params)
-        self._write_artifacts(written, files)
-        self.client.set_terminated(written.info.run_id, "FINISHED", run.end_ms)
+        self.client.log_batch(info.run_id, metrics, params)
+        self._write_artifacts(info.run_id, _own_folder(info.artifact_uri, self.artifacts), files)
+        self.client.set_terminated(info.run_id, "FINISHED", run.end_ms)
         self._delete(run.identity)
 
     def remove_others(self, wanted: Collection[str]) -> int:
         """Delete this store's runs of other identities than `wanted`; return how many."""
         others = [
             identity
-            for identity, runs in self.runs.items()
-            if identity not in wanted and runs[0].data.tags.get(STORE) == self.store_name
+            for identity, held in self.held.items()
+            if identity not in wanted and held[0].store_name == self.store_name
         ]
         for identity in others:
             self._delete(identity)
         return len(others)
 
-    def _write_artifacts(self, run: MlflowRun, files: Callable[[Path], None]) -> None:
-        place = _local_path(run)
-        if place is not None:
-            place.mkdir(parents=True, exist_ok=True)
-            files(place)
+    def _write_artifacts(self, run_id: str, own: Path | None, files: Callable[[Path], None]) -> None:
+        if own is not None:
+            own.mkdir(parents=True, exist_ok=True)
+            files(own)
             return
         with tempfile.TemporaryDirectory() as folder:
             files(Path(folder))
-            self.client.log_artifacts(run.info.run_id, folder)
+            self.client.log_artifacts(run_id, folder)
 
     def _delete(self, identity: str) -> None:
-        """Delete the runs that were of an identity. MLflow keeps what it deletes; local pictures are taken away."""
-        for run in self.runs.pop(identity, []):
-            self.client.delete_run(run.info.run_id)
-            place = _local_path(run)
-            if place is not None:
-                shutil.rmtree(place.parent, ignore_errors=True)
+        """Delete the runs that were of an identity. MLflow keeps what it deletes; pictures beside the store go at once."""
+        for run in self.held.pop(identity, []):
+            self.client.delete_run(run.run_id)
+            if run.folder is not None:
+                shutil.rmtree(run.folder.parent, ignore_errors=True)
 
 
 def saved_view() -> str:
@@ -156,7 +165,12 @@ def _found(client: MlflowClient, name: str, place: str | None) -> Experiment | N
     return None
 
 
-def _local_path(run: MlflowRun) -> Path | None:
-    """Return the folder of the run's artifacts where MLflow keeps them in files of this machine; None elsewhere."""
-    parts = urlparse(run.info.artifact_uri)
-    return Path(url2pathname(parts.path)) if parts.scheme == "file" else None
+def _own_folder(artifact_uri: str, artifacts: Path | None) -> Path | None:
+    """Return the folder of a run's artifacts where it is one of the mirror's own; None elsewhere.
+
+    Folders elsewhere are neither linked into nor deleted, whatever a database says that may have come by mail.
+    """
+    parts = urlparse(artifact_uri)
+    folder = Path(url2pathname(parts.path)).resolve()  # mlartifacts/experiment/run/artifacts
+    own = artifacts is not None and parts.scheme == "file" and [artifacts.resolve()] == list(folder.parents)[2:3]
+    return folder if own else None
