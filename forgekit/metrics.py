@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 2000
 SAME = 1e-12  # values that differ by less are equal: scores have twelve digits
-BCA_UP_TO = 2000  # values: beyond, the correction cannot be seen and its jackknife costs their square
+BCA_UP_TO = 2000  # values: beyond, nothing tells a bootstrap of their mean from the normal interval but what it costs
 BATCH = 2_000_000  # numbers that are resampled at a time
 
 
@@ -34,14 +34,19 @@ def mean_interval(
     """Return the interval of the mean of `values`, one value a scene: BCa bootstrap (Efron 1987).
 
     NaNs drop out. (nan, nan) for fewer than two values; equal values have an interval of no width. Where BCa is not
-    defined, and beyond `BCA_UP_TO` values, it is the percentile interval of the same resamples. The same values and
-    `seed` give the same interval, in whatever order.
+    defined it is the percentile interval of the same resamples, and beyond `BCA_UP_TO` values the normal one. The same
+    values and `seed` give the same interval, in whatever order.
     """
+    from scipy.stats import norm, sem
+
     data = np.sort(_finite(values))
     if len(data) < 2:
         return float("nan"), float("nan")
     if np.ptp(data) < SAME:
         return float(data[0]), float(data[0])
+    if len(data) > BCA_UP_TO:
+        low, high = norm.interval(level, data.mean(), sem(data))
+        return float(low), float(high)
     return _bootstrap(data, np.mean, level, resamples, seed)
 
 
