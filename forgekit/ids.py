@@ -1,9 +1,11 @@
-"""Ids made from content: the same content has the same id in every process and on every run."""
+"""Ids made from content: the same content has the same id in every process and on every run; and what can be stored."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -23,3 +25,14 @@ def content_id(kind: str, **content: Any) -> str:
 def content_hash(content: Any) -> str:
     """Return the SHA-256 of `content`'s canonical JSON: 64 hex digits."""
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def storable(value: Any) -> Any:
+    """Return `value` without what JSON cannot hold: nan and inf, and halves of characters, become text that can."""
+    if isinstance(value, Mapping):
+        return {storable(str(key)): storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

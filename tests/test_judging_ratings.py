@@ -11,6 +11,8 @@ import forgekit as fk
 from forgekit import cli
 from forgekit import judge_tests as judging
 from forgekit.errors import ParameterError, SourceError
+from forgekit.judge_tests.graph_scores import score_graphs
+from forgekit.mini.error_graphs import error_graphs
 
 AGIQA = """name,prompt,adj1,adj2,style,mos_quality,std_quality,mos_align,std_align
 one.jpg,a red circle,,,,0.96,0.22,0.40,0.61
@@ -124,3 +126,11 @@ def test_rated_pictures_outside_any_store_are_judged_in_their_folder(tmp_path):
     assert found.loc["one.jpg", ["score", "rating"]].tolist() == pytest.approx([0.25, 0.08])
     assert pd.isna(found.loc["two.jpg", "score"])
     assert "missing" in found.loc["two.jpg", "reason"]
+
+
+def test_what_is_no_probability_is_no_score_but_a_reason():
+    graphs = error_graphs(2, drawings=1, seed=5)
+    table, failures = score_graphs([FakeJudge(score=float("nan"))], graphs)
+    assert failures == {}
+    assert table["score"].isna().all()
+    assert table["reason"].str.contains("no number: nan").all()

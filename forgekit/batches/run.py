@@ -30,6 +30,7 @@ from forgekit.progress import StageReport, running
 from forgekit.show import pages
 from forgekit.show.report import execute, need_papermill
 from forgekit.store import Store
+from forgekit.store.images import write_whole
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
@@ -150,7 +151,7 @@ def write_index(store: Store, plan: Plan, folder: Path) -> None:
         "choose. Gain is paired within scenes, low to high its 95 % interval over them.</p>",
         f"<p>{_link(folder / 'summary.csv', 'summary.csv')}</p>",
     ]
-    pages.write_whole(folder / "index.html", pages.page(f"Batch {plan.name}", body))
+    write_whole(folder / "index.html", pages.page(f"Batch {plan.name}", body).encode())
 
 
 def read_state(folder: Path, execution: Execution) -> State | None:
@@ -219,7 +220,7 @@ def _run(notebook: Path, done: Path, parameters: dict[str, Any], cwd: Path, thre
     seconds, status = round(time.monotonic() - started, 1), "failed" if error else "finished"
     state = State(status, parameters, notebook_hash, started_at.isoformat(timespec="seconds"), seconds, error)
     _write_state(done.parent, done.stem, state)
-    pages.write_whole(done.with_suffix(".html"), pages.notebook_page(done, done.stem))
+    write_whole(done.with_suffix(".html"), pages.notebook_page(done, done.stem).encode())
 
 
 def _die_with_the_batch() -> None:
@@ -234,7 +235,7 @@ def _state_file(folder: Path, name: str) -> Path:
 
 
 def _write_state(folder: Path, name: str, state: State) -> None:
-    pages.write_whole(_state_file(folder, name), json.dumps(asdict(state), indent=2))
+    write_whole(_state_file(folder, name), json.dumps(asdict(state), indent=2).encode())
 
 
 def _track(store: Store, plan: Plan, report: StageReport) -> None:

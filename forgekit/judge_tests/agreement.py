@@ -105,14 +105,18 @@ def judge_rated(judges: Sequence[VisionModel | str], ratings: pd.DataFrame, fold
     mean = mean.groupby(["image", "text"], sort=False)["rating"].mean().reset_index()
     pictures = [open_image(Path(folder) / image, image) for image in mean["image"]]
     asked = [place for place, picture in enumerate(pictures) if not isinstance(picture, ItemError)]
-    scenes = [Scene(text, parse(text)) for text in mean["text"][asked]]
+    scenes = {text: Scene(text, parse(text)) for text in mean["text"]}
     rows = []
     for judge in (load_model("vision_model", judge) for judge in judges):
         verdicts = list(pictures)
-        for place, verdict in zip(asked, judge.judge([pictures[i] for i in asked], scenes), strict=True):
+        for place, verdict in zip(
+            asked,
+            judge.judge([pictures[i] for i in asked], [scenes[text] for text in mean["text"][asked]]),
+            strict=True,
+        ):
             verdicts[place] = verdict
         for row, verdict in zip(mean.itertuples(), verdicts, strict=True):
-            told = said(verdict)
+            told = said(verdict, scenes[row.text])
             rows.append((judge.name, row.text, row.image, told["score"], row.rating, told["reason"]))
     return pd.DataFrame(rows, columns=["judge", "scene", "image_id", "score", "rating", "reason"])
 

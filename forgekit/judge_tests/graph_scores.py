@@ -9,7 +9,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ForgekitError, ItemError
-from forgekit.models import Judgement, VisionModel
+from forgekit.models import VisionModel
+from forgekit.models.judgements import checked_judgement
+from forgekit.scene import Scene, list_elements
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,11 +27,13 @@ COLUMNS = [
 LEAST = 0.02  # an element's probability counts as at least this, as in sql/scores.sql
 
 
-def said(verdict: Judgement | ItemError) -> dict[str, Any]:
-    """Return a verdict as columns: `score`, `text_score`, `element_scores`, and the `reason` where there is no score.
+def said(verdict: Any, scene: Scene) -> dict[str, Any]:
+    """Return what a judge said about a picture of `scene` as columns: `score`, `text_score`, `element_scores`, `reason`.
 
-    The score is the geometric mean of the elements, as the view `image_scores` has it; None if one is missing.
+    The score is the geometric mean of the elements, as the view `image_scores` has it; None, with a reason, if
+    one is missing.
     """
+    verdict = verdict if isinstance(verdict, ItemError) else checked_judgement(verdict, list_elements(scene.elements))
     if isinstance(verdict, ItemError):
         return {"score": None, "text_score": None, "element_scores": None, "reason": verdict.reason}
     scores = verdict.element_scores
@@ -68,8 +72,8 @@ def score_graphs(
                 failures[judge.name] = str(error)
                 break
             rows += [
-                {"judge": judge.name, **told, **said(verdict)}
-                for (_, _, told), verdict in zip(part, verdicts, strict=True)
+                {"judge": judge.name, **told, **said(verdict, graph.scene)}
+                for (_, graph, told), verdict in zip(part, verdicts, strict=True)
             ]
     return pd.DataFrame([row for row in rows if row["judge"] not in failures], columns=COLUMNS), failures
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from forgekit.errors import ItemError, ParameterError
 from forgekit.progress import StageReport, running
 from forgekit.store import Store
-from forgekit.store.images import stored_file
+from forgekit.store.images import link_or_copy, stored_file
 from forgekit.trends import arms
 
 CHOSEN = "select id from prompts where experiment in (select unnest($arms::varchar[]))"
@@ -148,7 +148,7 @@ def _write_images(store: Store, folder: Path, experiments: Sequence[str], report
             report.failures[source] = file.reason
             continue
         try:
-            _link(file, folder / name)
+            link_or_copy(file, folder / name)
         except OSError as error:
             report.failures[source] = error.strerror or str(error)
     judged = store.df(SCORES, arms=list(experiments)).pivot(index="image_id", columns="judge", values="score")
@@ -158,13 +158,3 @@ def _write_images(store: Store, folder: Path, experiments: Sequence[str], report
     card = CARD.format(images=len(written), scenes=written["scene"].nunique(), experiments=listed)
     (folder / "README.md").write_text(card)
     report.done = len(written)
-
-
-def _link(source: Path, target: Path) -> None:
-    """Link a file, or copy it where the target is on another disk or one that knows no links."""
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copyfile(source, target)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import difflib
 import io
-import os
 import re
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
@@ -68,14 +67,6 @@ def notebook_page(notebook: Path, title: str, *, code: bool = True) -> str:
     if not code:
         exporter.register_preprocessor(TagRemovePreprocessor(remove_cell_tags={ONLY_IN_JUPYTER}), enabled=True)
     return page(title, [exporter.from_filename(str(notebook))[0]])
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    partial.write_text(text)
-    partial.replace(file)
 
 
 def table(rows: pd.DataFrame, *, html: Collection[str] = ()) -> Styler:

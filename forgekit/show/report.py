@@ -12,6 +12,7 @@ from forgekit.errors import ForgekitError, ParameterError
 from forgekit.progress import StageReport, running
 from forgekit.show import pages
 from forgekit.store import Store
+from forgekit.store.images import write_whole
 
 NOTEBOOK = Path("notebooks", "03_trends.ipynb")
 JUDGED = "select distinct experiment from current_scores"
@@ -50,7 +51,7 @@ def write_report(
         else:
             given = {"store": str(store.path.resolve()), "experiment": experiment, "shown": scenes}
             html = _executed(source, title, {**given, "interactive": False})
-        pages.write_whole(Path(file), html)
+        write_whole(Path(file), html.encode())
         report.done = 1
         report.notes.append(f"{file}, {len(html) / 2**20:.1f} MiB")
     return report

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from forgekit.errors import ForgekitError, ItemError, UnknownModelError
-from forgekit.ids import content_id
+from forgekit.ids import content_id, storable
 from forgekit.models import LanguageModel
 from forgekit.store import Store
 from forgekit.store.rows import insert_rows
@@ -246,17 +245,6 @@ def reason_of(error: BaseException) -> str:
     """Return an error as a reason: forgekit's own say all themselves, others need their type."""
     text = storable(str(error))
     return text if isinstance(error, ForgekitError) else f"{type(error).__name__}: {text}".removesuffix(": ")
-
-
-def storable(value: Any) -> Any:
-    """Return `value` without what JSON cannot hold: nan and inf, and halves of characters, become text that can."""
-    if isinstance(value, Mapping):
-        return {storable(str(key)): storable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [storable(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _document(value: Any) -> Any:

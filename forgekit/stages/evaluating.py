@@ -9,11 +9,12 @@ from typing import Any
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.models import VisionModel, load_model
+from forgekit.models.judgements import checked_judgement
 from forgekit.progress import StageReport, running
 from forgekit.stages.calls import CallError, Calls, recorded_calls
 from forgekit.stages.scores import SCORE_VERDICTS, score
 from forgekit.stages.situations import DECISIONS
-from forgekit.stages.verdicts import HELDOUT, OBJECTIVE, Picture, Seat, checked_verdict, evaluation_row, read_pictures
+from forgekit.stages.verdicts import HELDOUT, OBJECTIVE, Picture, Seat, evaluation_row, read_pictures
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
 from forgekit.store.pass_marks import keep_pass_mark
@@ -265,7 +266,7 @@ def _ask(work: Work, calls: Calls, seat: Seat, pictures: Sequence[Picture]) -> l
         seat.judge.name,
         pictures,
         lambda asked: seat.judge.judge([picture.image for picture in asked], [picture.scene for picture in asked]),
-        check=checked_verdict,
+        check=lambda picture, verdict: checked_judgement(verdict, picture.elements),
         request=lambda asked: {"images": [picture.image_id for picture in asked], "role": seat.role},
         counted="judged",
     )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +13,7 @@ from forgekit.errors import ItemError
 from forgekit.ids import content_hash, content_id
 from forgekit.models import Judgement, VisionModel
 from forgekit.scene import Element, Scene, list_elements, parse
-from forgekit.stages.calls import reason_of, storable
+from forgekit.stages.calls import reason_of
 from forgekit.store.images import read_image
 
 if TYPE_CHECKING:
@@ -87,56 +85,6 @@ def _picture(folder: Path, row: Mapping[str, Any], scene: tuple[Scene, Sequence[
     except Exception as error:  # this image's failure: a picture too large to open, say
         image, content = ItemError(f"the image file {row['image_path']} cannot be read: {reason_of(error)}"), None
     return Picture(row["image_id"], row["prompt_id"], row["scene_hash"], *asked, image, content, row["learning_id"])
-
-
-def checked_verdict(picture: Picture, verdict: Any) -> Judgement | ItemError:
-    """Return what a judge said about a picture with nothing in it but what a verdict can hold.
-
-    Element scores, `text_match_score` and `style_deviation` are numbers in [0, 1], metrics are finite, elements are
-    those of the scene. What is no such number becomes None with a reason, what is no such element is left out with one.
-    """
-    if not isinstance(verdict, Judgement):
-        return ItemError(f"it returned a {type(verdict).__name__}; a judge returns a Judgement or an ItemError")
-    if not isinstance(verdict.element_scores, Mapping):
-        return ItemError(f"its element_scores are a {type(verdict.element_scores).__name__}, not one score per element")
-    known = {element.key for element in picture.elements}
-    reasons = {str(key): str(reason) for key, reason in dict(verdict.reasons or {}).items()}
-    strange = sorted(str(key) for key in verdict.element_scores if key not in known)
-    reasons |= {key: "the scene has no such element" for key in strange}
-    if strange and len(strange) == len(verdict.element_scores):
-        return ItemError(f"none of the elements that it scored is one of the scene: {', '.join(strange)}")
-    given = {key: score for key, score in verdict.element_scores.items() if key in known}
-    scores = {key: _number(score, key, reasons, top=1.0) for key, score in given.items()}
-    metrics = {str(key): _number(value, str(key), reasons) for key, value in dict(verdict.metrics or {}).items()}
-    return Judgement(
-        element_scores=scores,
-        text_match_score=_number(verdict.text_match_score, "text_match_score", reasons, top=1.0),
-        description=storable(str(verdict.description)),
-        unwanted_elements=storable([str(thing) for thing in verdict.unwanted_elements]),
-        detected_artifacts=storable([str(flaw) for flaw in verdict.detected_artifacts]),
-        style_deviation=_number(verdict.style_deviation, "style_deviation", reasons, top=1.0),
-        reasons=storable(reasons),
-        metrics=storable(metrics),
-    )
-
-
-def _number(value: Any, name: str, reasons: dict[str, str], *, top: float | None = None) -> float | int | None:
-    """Return `value` as a finite number, in [0, `top`] where that is given; else None, with a word in `reasons`."""
-    if value is None:
-        return None
-    number = value
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a number of numpy or torch
-        number = value.item()
-    if isinstance(number, bool) or not isinstance(number, Real):
-        reason = f"no number: {type(value).__name__} {str(value)[:40]!r}"
-    elif not math.isfinite(number):
-        reason = f"no number: {float(number)}"
-    elif top is not None and not 0 <= number <= top:
-        reason = f"{float(number):g} lies outside 0 to {top:g}"
-    else:
-        return number if isinstance(number, int) and top is None else float(number)
-    reasons[name] = f"{reasons[name]}; {reason}" if name in reasons else reason
-    return None
 
 
 def evaluation_row(picture: Picture, seat: Seat, verdict: Judgement | ItemError | Mapping[str, Any]) -> dict[str, Any]:

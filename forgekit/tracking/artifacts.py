@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +13,7 @@ from PIL.Image import DecompressionBombError
 
 from forgekit.errors import ItemError
 from forgekit.show.sheets import shrunk
-from forgekit.store.images import stored_file
+from forgekit.store.images import link_or_copy, stored_file
 from forgekit.tracking.runs import TABLES, Run
 
 IMAGE_COLUMNS = ("seed", "image", "score", "failed", "error")  # the image second: MLflow shows that column at first
@@ -56,10 +54,7 @@ def _place_image(run: Run, store_folder: Path, folder: Path, image: dict[str, An
         (folder / f"{stem}+compressed.webp").write_bytes(_preview(source))
     except (OSError, SyntaxError, ValueError, DecompressionBombError):  # gone, or no picture
         return None
-    try:
-        os.link(source, folder / f"{stem}.png", follow_symlinks=False)
-    except OSError:
-        shutil.copyfile(source, folder / f"{stem}.png")
+    link_or_copy(source, folder / f"{stem}.png")
     return {"type": "image", "filepath": f"{stem}.png", "compressed_filepath": f"{stem}+compressed.webp"}
 
 

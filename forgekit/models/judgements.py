@@ -1,0 +1,63 @@
+"""What a judge may say: whatever a model returns is a judgement that can be stored, or a reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+from forgekit.errors import ItemError
+from forgekit.ids import storable
+from forgekit.models.roles import Judgement
+from forgekit.scene import Element
+
+
+def checked_judgement(verdict: Any, elements: Sequence[Element]) -> Judgement | ItemError:
+    """Return what a judge said about a picture with nothing in it but what a judgement can hold.
+
+    Element scores, `text_match_score` and `style_deviation` are numbers in [0, 1], metrics are finite, its elements are
+    the scene's `elements`. What is no such number becomes None with a reason, what is no such element is left out with one.
+    """
+    if not isinstance(verdict, Judgement):
+        return ItemError(f"it returned a {type(verdict).__name__}; a judge returns a Judgement or an ItemError")
+    if not isinstance(verdict.element_scores, Mapping):
+        return ItemError(f"its element_scores are a {type(verdict.element_scores).__name__}, not one score per element")
+    known = {element.key for element in elements}
+    reasons = {str(key): str(reason) for key, reason in dict(verdict.reasons or {}).items()}
+    strange = sorted(str(key) for key in verdict.element_scores if key not in known)
+    reasons |= {key: "the scene has no such element" for key in strange}
+    if strange and len(strange) == len(verdict.element_scores):
+        return ItemError(f"none of the elements that it scored is one of the scene: {', '.join(strange)}")
+    given = {key: score for key, score in verdict.element_scores.items() if key in known}
+    scores = {key: _number(score, key, reasons, top=1.0) for key, score in given.items()}
+    metrics = {str(key): _number(value, str(key), reasons) for key, value in dict(verdict.metrics or {}).items()}
+    return Judgement(
+        element_scores=scores,
+        text_match_score=_number(verdict.text_match_score, "text_match_score", reasons, top=1.0),
+        description=storable(str(verdict.description)),
+        unwanted_elements=storable([str(thing) for thing in verdict.unwanted_elements]),
+        detected_artifacts=storable([str(flaw) for flaw in verdict.detected_artifacts]),
+        style_deviation=_number(verdict.style_deviation, "style_deviation", reasons, top=1.0),
+        reasons=storable(reasons),
+        metrics=storable(metrics),
+    )
+
+
+def _number(value: Any, name: str, reasons: dict[str, str], *, top: float | None = None) -> float | int | None:
+    """Return `value` as a finite number, in [0, `top`] where that is given; else None, with a word in `reasons`."""
+    if value is None:
+        return None
+    number = value
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a number of numpy or torch
+        number = value.item()
+    if isinstance(number, bool) or not isinstance(number, Real):
+        reason = f"no number: {type(value).__name__} {str(value)[:40]!r}"
+    elif not math.isfinite(number):
+        reason = f"no number: {float(number)}"
+    elif top is not None and not 0 <= number <= top:
+        reason = f"{float(number):g} lies outside 0 to {top:g}"
+    else:
+        return number if isinstance(number, int) and top is None else float(number)
+    reasons[name] = f"{reasons[name]}; {reason}" if name in reasons else reason
+    return None
