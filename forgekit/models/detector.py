@@ -141,8 +141,8 @@ class DetectorJudge:
                 sighting.judge(check)
             else:
                 sighting.refuse(check, f"the model cannot read all of {cut!r}")
-        scores = list(sighting.scores.values())
-        whole = math.prod(scores) if scores and None not in scores else None
+        known = [score for score in sighting.scores.values() if score is not None]
+        whole = math.prod(known) if known and len(known) == len(sighting.scores) else None
         return Judgement(
             element_scores=sighting.scores,
             text_match_score=whole,
