@@ -99,8 +99,8 @@ def use_plain_word(draft: Draft, element: Element) -> Iterator[tuple[str, Change
 def substitute(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """Replace the element's term by a less common synonym, or by the word that an earlier substitution replaced."""
     plain, standing = _plain_word(draft, element), draft.standing(element)
-    for word in draft.words_for(element) if standing else ():
-        if word not in (standing, plain):
+    for word in draft.words_for(element):
+        if standing and word not in (standing, plain):
             yield f"{standing} -> {word}", draft.replaced(element, standing, word)
 
 
@@ -191,7 +191,9 @@ def negate_unwanted(draft: Draft, element: Element) -> Iterator[tuple[str, Chang
 def change_guidance(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """Follow the text more or less closely."""
     name = next((n for n in ("true_cfg_scale", "guidance_scale") if draft.parameters.get(n)), None)
-    for factor in GUIDANCE_FACTORS if name else ():
+    if name is None:
+        return
+    for factor in GUIDANCE_FACTORS:
         scale = round(draft.parameters[name] * factor, 1)
         if 1.0 < scale <= MAX_GUIDANCE:
             yield f"{name} {draft.parameters[name]} -> {scale}", {**draft.parameters, name: scale}

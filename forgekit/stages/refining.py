@@ -187,7 +187,7 @@ def _write(
         update_rows(con, "api_logs", asked)
         update_rows(con, "prompt_learnings", [{"id": row["id"], "status": "superseded"} for row in led_here if row])
         update_rows(con, "prompts", redraws)
-        store.move_prompts(con, [row["id"] for row in redraws], "needs_refinement")
+        store.move_prompts(con, [each.base.id for each in redrawn], "needs_refinement")
     return held
 
 
