@@ -67,7 +67,7 @@ def compare_runs(folder: Path, rounds: int) -> dict[str, float]:
     from forgekit.tracking.artifacts import write_files
     from forgekit.tracking.connection import ARTIFACTS, DATABASE, connect, default_uri
     from forgekit.tracking.mirror import Mirror
-    from forgekit.tracking.runs import due_runs, read_runs
+    from forgekit.tracking.run_contents import due_runs, read_runs
 
     store = studies.make(folder, scenes=2 * (rounds + 1), iterations=1, seeds=IMAGES, judges=("judge",))
     runs = list(read_runs(store, due_runs(store)))

@@ -107,9 +107,9 @@ def _command(function: Callable[..., Any], *, watchable: bool) -> Callable[..., 
     written = [_as_written(parameter, function) for parameter in parameters]
     written += [inspect.Parameter("watch", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Watch)] * watchable
     command.__doc__ = function.__doc__
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        sorted(written, key=lambda parameter: parameter.kind)
-    )
+    signature = inspect.Signature(sorted(written, key=lambda parameter: parameter.kind))
+    # `inspect` reads it off any function; the stubs have it on none.
+    command.__signature__ = signature  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in written}
     return command
 

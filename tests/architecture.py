@@ -12,6 +12,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "forgekit"
 PAGE = PACKAGE.parent / "docs" / "architecture.md"
+ADDRESS = re.compile(r"forgekit(\.\w+)+:\w+")  # of a function that is imported when it is called
 DRAWING = re.compile(r"(?<=```mermaid\n).*?(?=```)", re.DOTALL)
 
 # The floors of the house, the lowest first. What stands on one floor imports only what stands below it, and its own.
@@ -23,13 +24,14 @@ FLOORS = (
     ("judge_tests", "stages", "trends"),
     ("show",),
     ("tracking",),
-    ("batches", "cli", "study"),
+    ("batches", "study"),
+    ("cli",),
 )
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 
 
 def imports(path: Path, *, at_top: bool = False) -> set[str]:
-    """The modules that a file imports anywhere, or only those of its top level."""
+    """The modules that a file imports, or names by an address ("forgekit.show.report:write_report"); or only at its top."""
     tree = ast.parse(path.read_text())
     nodes = tree.body if at_top else ast.walk(tree)
     found: set[str] = set()
@@ -39,6 +41,8 @@ def imports(path: Path, *, at_top: bool = False) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             found.add(node.module)
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and ADDRESS.fullmatch(str(node.value)):
+            found.add(node.value.partition(":")[0])
     return found
 
 

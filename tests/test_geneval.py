@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forgekit.models.checks import Sought
+from forgekit.models.detector_checks import Sought
 from forgekit.models.geneval import Proposals, Rules, Sighting, relative_position
 from forgekit.scene import Scene, parse
 

@@ -19,7 +19,7 @@ from PIL import Image
 import forgekit as fk
 from forgekit.errors import ParameterError
 from forgekit.store.rows import insert_rows
-from forgekit.tracking.runs import due_runs, read_runs
+from forgekit.tracking.run_contents import due_runs, read_runs
 
 pytest_plugins = ["mirror_fixtures"]
 

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from pathlib import Path
+from types import GenericAlias
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, with_config
@@ -159,7 +160,7 @@ def _type(default: ast.expr | None, annotation: ast.expr | None) -> Any:
         return Any
     if isinstance(value, list):
         kinds = {type(item) for item in value}
-        return list[kinds.pop()] if len(kinds) == 1 else list  # type: ignore[misc]
+        return GenericAlias(list, kinds.pop()) if len(kinds) == 1 else list
     return Any if value is None else type(value)
 
 
@@ -173,7 +174,8 @@ def _executions(written: PlanFile) -> Iterator[Execution]:
 
 def _check(file: Path, notebook: Path, executions: tuple[Execution, ...]) -> None:
     known = notebook_parameters(notebook)
-    taken: Any = with_config(EXACT)(TypedDict("taken", known, total=False))  # type: ignore[misc, operator]
+    # mypy knows a TypedDict only where it is written out, not one made of what is found at run time.
+    taken: Any = with_config(EXACT)(TypedDict("taken", known, total=False))  # type: ignore[operator]
     try:
         TypeAdapter(list[taken]).validate_python([execution.parameters for execution in executions])
     except ValidationError as error:

@@ -104,19 +104,15 @@ def judge_rated(judges: Sequence[VisionModel | str], ratings: pd.DataFrame, fold
     mean = ratings.assign(rating=(ratings["rating"] - ratings["low"]) / (ratings["high"] - ratings["low"]))
     mean = mean.groupby(["image", "text"], sort=False)["rating"].mean().reset_index()
     pictures = [open_image(Path(folder) / image, image) for image in mean["image"]]
-    asked = [place for place, picture in enumerate(pictures) if not isinstance(picture, ItemError)]
-    scenes = {text: Scene(text, parse(text)) for text in mean["text"]}
+    refused = {place: picture for place, picture in enumerate(pictures) if isinstance(picture, ItemError)}
+    asked = [place for place in range(len(pictures)) if place not in refused]
+    scenes = [Scene(text, parse(text)) for text in mean["text"]]
     rows = []
     for judge in (load_model("vision_model", judge) for judge in judges):
-        verdicts = list(pictures)
-        for place, verdict in zip(
-            asked,
-            judge.judge([pictures[i] for i in asked], [scenes[text] for text in mean["text"][asked]]),
-            strict=True,
-        ):
-            verdicts[place] = verdict
-        for row, verdict in zip(mean.itertuples(), verdicts, strict=True):
-            told = said(verdict, scenes[row.text])
+        answers = judge.judge([pictures[i] for i in asked], [scenes[i] for i in asked])
+        verdicts = refused | dict(zip(asked, answers, strict=True))
+        for place, row in enumerate(mean.itertuples()):
+            told = said(verdicts[place], scenes[place])
             rows.append((judge.name, row.text, row.image, told["score"], row.rating, told["reason"]))
     return pd.DataFrame(rows, columns=["judge", "scene", "image_id", "score", "rating", "reason"])
 

@@ -37,9 +37,10 @@ def said(verdict: Any, scene: Scene) -> dict[str, Any]:
     if isinstance(verdict, ItemError):
         return {"score": None, "text_score": None, "element_scores": None, "reason": verdict.reason}
     scores = verdict.element_scores
-    known = scores and None not in scores.values()
+    given = [score for score in scores.values() if score is not None]
+    known = given and len(given) == len(scores)
     return {
-        "score": math.exp(fmean(math.log(max(score, LEAST)) for score in scores.values())) if known else None,
+        "score": math.exp(fmean(math.log(max(score, LEAST)) for score in given)) if known else None,
         "text_score": verdict.text_match_score,
         "element_scores": dict(scores),
         "reason": None if known else "; ".join(verdict.reasons.values()),

@@ -77,7 +77,7 @@ def read_ratings(
     found = _columns(names, columns, str(source) if isinstance(source, str | Path) else "the table")
     good = []
     for number, record in records:
-        row = {role: record.get(name) for role, name in found.items()}
+        row = {role: record.get(name) if name else None for role, name in found.items()}
         judged = _rating(row, limits or None)
         if isinstance(judged, str):
             bad[f"row {number}"] = judged

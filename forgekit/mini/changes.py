@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from forgekit.mini.world import (
@@ -37,19 +37,22 @@ def changed(scene: WorldScene, kind: str, rng: random.Random) -> WorldScene | No
 
 
 def _change_object(scene: WorldScene, rng: random.Random) -> WorldScene | None:
-    return _change_group(scene, rng, "shape", SHAPES)
+    return _change_group(scene, rng, lambda o: [replace(o, shape=shape) for shape in SHAPES])
 
 
 def _change_color(scene: WorldScene, rng: random.Random) -> WorldScene | None:
-    return _change_group(scene, rng, "color", [c for c in COLORS if c != scene.background])
+    colors = [color for color in COLORS if color != scene.background]
+    return _change_group(scene, rng, lambda o: [replace(o, color=color) for color in colors])
 
 
-def _change_group(scene: WorldScene, rng: random.Random, field: str, values: Sequence[str]) -> WorldScene | None:
-    """Give one group of like objects another value of `field`, never making it look like another group."""
+def _change_group(
+    scene: WorldScene, rng: random.Random, variants: Callable[[WorldObject], list[WorldObject]]
+) -> WorldScene | None:
+    """Make one group of like objects one of its `variants`, never making it look like another group."""
     chosen = rng.choice(scene.groups)[0]
     others = {(o.shape, o.color) for o in scene.objects if o.look != chosen.look}
-    options = [replace(chosen, **{field: value}) for value in values if value != getattr(chosen, field)]
-    new = rng.choice([o for o in options if (o.shape, o.color) not in others])
+    options = [o for o in variants(chosen) if o != chosen and (o.shape, o.color) not in others]
+    new = rng.choice(options)
     objects = (replace(o, shape=new.shape, color=new.color) if o.look == chosen.look else o for o in scene.objects)
     return replace(scene, objects=tuple(objects))
 

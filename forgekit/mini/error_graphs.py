@@ -105,8 +105,10 @@ def _graph(first: str, drawings: int, rng: random.Random) -> ErrorGraph:
         errors, seed = tuple(rng.sample(chosen, STEPS)), rng.getrandbits(32)
         worlds = _walk(sample_scene(rng), errors, seed)
         scene = _scene(worlds, errors) if worlds else None
-        truths = element_truths(scene, worlds) if scene else []
-        if not _grow_worse(truths):
+        if worlds is None or scene is None:
+            continue
+        truths = _worsening(element_truths(scene, worlds))
+        if truths is None:
             continue
         found = [worlds]
         for _ in range(_TRIES):
@@ -145,12 +147,12 @@ def _scene(worlds: Sequence[WorldScene], errors: Sequence[str]) -> Scene | None:
     return Scene(text, parse(text))
 
 
-def _grow_worse(truths: Sequence[dict[str, bool | None]]) -> bool:
-    """Tell whether all is true of the first picture and more elements are false of each next one, none in doubt."""
-    if not truths or any(truth is None for shown in truths for truth in shown.values()):
-        return False
-    false = [sum(not truth for truth in shown.values()) for shown in truths]
-    return false[0] == 0 and all(a < b for a, b in pairwise(false))
+def _worsening(truths: Sequence[dict[str, bool | None]]) -> list[dict[str, bool]] | None:
+    """Return `truths` if all is true of the first picture and more is false of each next one, none in doubt; else None."""
+    certain = [{key: truth for key, truth in shown.items() if truth is not None} for shown in truths]
+    false = [sum(not truth for truth in shown.values()) for shown in certain]
+    worsening = false[0] == 0 and all(a < b for a, b in pairwise(false))
+    return certain if certain == truths and worsening else None
 
 
 def _contents(worlds: Sequence[WorldScene]) -> list[tuple]:

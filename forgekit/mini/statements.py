@@ -83,7 +83,13 @@ class Facts:
         first, second = self._matches(statement.look), self._matches(statement.other)
         dx = self._x[:, :, None] - self._x[:, None, :]
         dy = self._y[:, :, None] - self._y[:, None, :]
-        along, across = {"left": (-dx, dy), "right": (dx, dy), "above": (-dy, dx), "below": (dy, dx)}[statement.value]
+        sides: dict[str | int | None, tuple[np.ndarray, np.ndarray]] = {
+            "left": (-dx, dy),
+            "right": (dx, dy),
+            "above": (-dy, dx),
+            "below": (dy, dx),
+        }
+        along, across = sides[statement.value]
         pair = first[:, :, None] & second[:, None, :] & ~np.eye(first.shape[1], dtype=bool)
         with np.errstate(invalid="ignore"):
             clear = pair & (along > 10) & (along > 1.3 * np.abs(across))

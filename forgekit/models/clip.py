@@ -14,7 +14,6 @@ from scipy.special import expit, softmax
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
-from forgekit.models.phrases import meaning
 from forgekit.models.roles import Judgement
 from forgekit.models.running import (
     as_rgb,
@@ -26,6 +25,7 @@ from forgekit.models.running import (
     weights_needed,
     weights_of,
 )
+from forgekit.models.synonyms import meaning
 from forgekit.scene import Element, Scene, list_elements
 from forgekit.scene.elements import NOTHING
 
@@ -114,19 +114,20 @@ class ContrastiveJudge:
         plans = {id(scene): Plan.of(scene, self.artifacts) for scene in scenes}
         texts = [text for plan in plans.values() for text in plan.texts]
         features = remembered(self._features, texts, self._encode_texts)
+        items = [(seen[place], plans[id(scene)]) for place, scene in zip(places, scenes, strict=True)]
         return [
-            seen[place]
-            if isinstance(seen[place], ItemError)
-            else self._verdict(seen[place], plans[id(scene)], features)
-            for place, scene in zip(places, scenes, strict=True)
+            image if isinstance(image, ItemError) else self._verdict(image, plan, features) for image, plan in items
         ]
 
     def _encode_texts(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         written = [self.template.format(text) for text in texts]
         rows = in_batches(written, self.batch_size, self._towers.encode_texts, self.name)
-        if refused := next((row for row in rows if isinstance(row, ItemError)), None):
-            raise ParameterError(f"the texts of the scenes cannot be read: {refused.reason}")
-        return dict(zip(texts, rows, strict=True))
+        features: dict[str, np.ndarray] = {}
+        for text, row in zip(texts, rows, strict=True):
+            if isinstance(row, ItemError):
+                raise ParameterError(f"the texts of the scenes cannot be read: {row.reason}")
+            features[text] = row
+        return features
 
     def _verdict(self, image: np.ndarray, plan: Plan, features: Mapping[str, np.ndarray]) -> Judgement | ItemError:
         towers = self._towers
@@ -242,7 +243,7 @@ class _Towers:
         self.scale = self.model.logit_scale.exp().item()
         bias = getattr(self.model, "logit_bias", None)
         self.biased = bias is not None
-        self.bias = bias.item() if self.biased else 0.0
+        self.bias = 0.0 if bias is None else bias.item()
 
     def encode_images(self, images: Sequence[Image]) -> list[np.ndarray]:
         """Return one unit vector (float32) per image."""

@@ -20,7 +20,7 @@ from cachetools import LRUCache
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
-from forgekit.models.checks import Sought
+from forgekit.models.detector_checks import Sought
 from forgekit.models.geneval import Proposals, Rules, Sighting
 from forgekit.models.naming import plain_name
 from forgekit.models.roles import Judgement
@@ -83,7 +83,7 @@ class DetectorJudge:
     attributes: tuple[str, ...] = ("color",)  # kinds of attribute put into phrases
     rivals: bool = True
     unwanted_at: float = 0.6  # chance from which something that should not be there counts as seen
-    adhering_at: float = 0.5  # image score (geometric mean of the elements) from which on an image adheres
+    adhering_at: float = 0.5  # the probability from which on an element is there, and an image adheres
 
     def __post_init__(self) -> None:
         """Refuse settings that no detector can have."""
@@ -141,8 +141,8 @@ class DetectorJudge:
                 sighting.judge(check)
             else:
                 sighting.refuse(check, f"the model cannot read all of {cut!r}")
-        scores = list(sighting.scores.values())
-        whole = math.prod(scores) if scores and None not in scores else None
+        known = [score for score in sighting.scores.values() if score is not None]
+        whole = math.prod(known) if known and len(known) == len(sighting.scores) else None
         return Judgement(
             element_scores=sighting.scores,
             text_match_score=whole,

@@ -83,7 +83,7 @@ class DiffusionGenerator:
         Raises:
             UnknownModelError: the weights are not there.
         """
-        results: list[Drawing | ItemError | None] = [None] * len(requests)
+        results: dict[int, Drawing | ItemError] = {}
         groups: dict[str, list[int]] = defaultdict(list)
         for i, request in enumerate(requests):
             groups[canonical_json({**self.defaults, **request.parameters})].append(i)
@@ -96,9 +96,8 @@ class DiffusionGenerator:
                 drawn = [ItemError(str(error))] * len(places)
             except REFUSALS as error:  # a text where a number belongs, say
                 drawn = [ItemError(f"{self.name}: {type(error).__name__}: {error}")] * len(places)
-            for i, result in zip(places, drawn, strict=True):
-                results[i] = result
-        return results
+            results.update(zip(places, drawn, strict=True))
+        return [results[i] for i in range(len(requests))]
 
     def call_arguments(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Return the pipeline's call arguments for a request's `parameters`, defaults filled in.
@@ -157,7 +156,7 @@ class DiffusionGenerator:
         ]
 
     def _drawing(
-        self, request: DrawRequest, arguments: dict[str, Any], pixels: Any, seconds: float
+        self, request: DrawRequest, arguments: Mapping[str, Any], pixels: Any, seconds: float
     ) -> Drawing | ItemError:
         try:
             image = as_picture(pixels)
@@ -166,7 +165,7 @@ class DiffusionGenerator:
         return Drawing(image, self._metadata(request, arguments, image.size, seconds))
 
     def _metadata(
-        self, request: DrawRequest, arguments: dict[str, Any], size: tuple[int, int], seconds: float
+        self, request: DrawRequest, arguments: Mapping[str, Any], size: tuple[int, int], seconds: float
     ) -> dict[str, Any]:
         length = arguments.get("max_sequence_length", self._default_sequence_length)
         return {

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import block_diag
 from scipy.special import expit
 
-from forgekit.models.checks import DIRECTIONS, Check, Sought, counted
+from forgekit.models.detector_checks import DIRECTIONS, Check, Sought, counted
 
 LIMIT = 0.5  # share of a direction along one axis from which an object lies that way
 SAME_PLACE = 0.5  # intersection over union from which two phrases compete for one place

@@ -55,7 +55,7 @@ def _number(value: Any, name: str, reasons: dict[str, str], *, top: float | None
         reason = f"no number: {type(value).__name__} {str(value)[:40]!r}"
     elif not math.isfinite(number):
         reason = f"no number: {float(number)}"
-    elif top is not None and not 0 <= number <= top:
+    elif top is not None and (number < 0 or not number <= top):
         reason = f"{float(number):g} lies outside 0 to {top:g}"
     else:
         return number if isinstance(number, int) and top is None else float(number)

@@ -12,7 +12,7 @@ import copy
 import inspect
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError
@@ -157,7 +157,7 @@ class _NoPrefixError(Exception):
     """The prompts of two questions do not begin alike."""
 
 
-def distinct_answers(answerer: Answerer, answers: dict[str, Sequence[str]]) -> dict[str, list[int]]:
+def distinct_answers(answerer: Answerer, answers: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
     """Return the token ids of each answer.
 
     Raises:

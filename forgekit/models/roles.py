@@ -78,7 +78,7 @@ class VisionModel(Protocol):
     """A judge: it says how faithfully images show the elements of scenes."""
 
     name: str
-    adhering_at: float  # the image score from which on an image counts as adhering
+    adhering_at: float  # the pass mark: the probability from which on an element is there, and an image adheres
 
     @property
     def judge_key(self) -> str:

@@ -112,21 +112,21 @@ class VQAJudge:
             key, mass = element.key if element else "text", sum(answers.values())
             masses.append(mass)
             best = max(answers, key=answers.__getitem__)
-            scores[key] = answers[right] / mass if mass >= self.least_mass else None
-            if scores[key] is None:
+            scores[key] = score = answers[right] / mass if mass >= self.least_mass else None
+            if score is None:
                 reasons[key] = f"{question} was not answered: only {mass:.2f} of the odds are on a possible answer"
-            elif scores[key] < self.adhering_at:
+            elif score < self.adhering_at:
                 reasons[key] = f"{question} {best} ({answers[best] / mass:.2f})"
             if element:
                 raw.append(answers[right])
                 unwanted += self._unwanted(element, best, answers[best] / mass if mass else 0.0, right)
-        whole = scores.pop("text")
+        whole, style = scores.pop("text"), scores.get("style")
         return Judgement(
             element_scores=scores,
             text_match_score=whole,
             description=description,
             unwanted_elements=unwanted,
-            style_deviation=1 - scores["style"] if scores.get("style") is not None else None,
+            style_deviation=None if style is None else 1 - style,
             reasons=reasons,
             metrics={
                 "vqa_score": float(chances[-1][yes_no["yes"]].sum()),

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from forgekit.scene import Element, Lexicon, align, default_lexicon, describe, describe_object
+from forgekit.scene.wording import with_article
 
 GUIDANCE_FACTORS = (1.5, 0.67)  # stronger guidance follows the text more; weaker draws cleaner pictures
 STEPS_FACTOR = 1.5
@@ -99,8 +100,8 @@ def use_plain_word(draft: Draft, element: Element) -> Iterator[tuple[str, Change
 def substitute(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """Replace the element's term by a less common synonym, or by the word that an earlier substitution replaced."""
     plain, standing = _plain_word(draft, element), draft.standing(element)
-    for word in draft.words_for(element) if standing else ():
-        if word not in (standing, plain):
+    for word in draft.words_for(element):
+        if standing and word not in (standing, plain):
             yield f"{standing} -> {word}", draft.replaced(element, standing, word)
 
 
@@ -191,7 +192,9 @@ def negate_unwanted(draft: Draft, element: Element) -> Iterator[tuple[str, Chang
 def change_guidance(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """Follow the text more or less closely."""
     name = next((n for n in ("true_cfg_scale", "guidance_scale") if draft.parameters.get(n)), None)
-    for factor in GUIDANCE_FACTORS if name else ():
+    if name is None:
+        return
+    for factor in GUIDANCE_FACTORS:
         scale = round(draft.parameters[name] * factor, 1)
         if 1.0 < scale <= MAX_GUIDANCE:
             yield f"{name} {draft.parameters[name]} -> {scale}", {**draft.parameters, name: scale}
@@ -268,8 +271,8 @@ def _replace_word(text: str, word: str, by: str) -> str:
 
     def swap(match: re.Match[str]) -> str:
         ending = ("es" if by.endswith(("s", "x", "ch", "sh")) else "s") if match["plural"] else ""
-        article = ("an " if by[0].lower() in "aeiou" else "a ") if match["article"] else ""
-        return f"{article}{by}{ending}"
+        word = f"{by}{ending}"
+        return with_article(word) if match["article"] else word
 
     pattern = rf"\b(?:(?P<article>an?)\s+)?{re.escape(word)}(?P<plural>e?s)?\b"
     return re.sub(pattern, swap, text, count=1, flags=re.IGNORECASE)

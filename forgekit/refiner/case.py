@@ -55,7 +55,12 @@ class Situation:
     @property
     def judged(self) -> list[Version]:
         """The versions that have a score."""
-        return [version for version in self.versions if version.score is not None]
+        return [version for _, version in self.scored]
+
+    @property
+    def scored(self) -> list[tuple[float, Version]]:
+        """The versions that have a score, each behind it."""
+        return [(version.score, version) for version in self.versions if version.score is not None]
 
     @property
     def parent(self) -> Version | None:

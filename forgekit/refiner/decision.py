@@ -102,7 +102,7 @@ def _ending(situation: Situation, base: Version, limits: Limits) -> tuple[str, s
     images = sum(version.images for version in situation.versions)
     redraws = situation.redraws.get(base.id, 0)
     tries = redraws + sum(version.parent_id == base.id for version in situation.versions)
-    if base.score >= limits.target:
+    if base.score is not None and base.score >= limits.target:
         return "accept", f"adherence {base.score:.2f} reached the target {limits.target:.2f}"
     if situation.rounds >= limits.max_iterations:
         return "stop", f"{limits.max_iterations} iterations are used up"

@@ -57,12 +57,12 @@ class LanguageModelPolicy(Policy):
 
 def rewriting_request(case: Case, n: int) -> str:
     """Return what the model is asked: the scene, the best prompts in ascending order with their scores, the task."""
-    best = sorted(case.situation.judged, key=lambda version: version.score)[-SHOWN:]
-    history = "\n\n".join(_told(version, case) for version in best)
+    best = sorted(case.situation.scored, key=lambda scored: scored[0])[-SHOWN:]
+    history = "\n\n".join(_told(score, version, case) for score, version in best)
     return REQUEST.format(scene=case.situation.scene_text, history=history, n=n)
 
 
-def _told(version: Version, case: Case) -> str:
+def _told(mean: float, version: Version, case: Case) -> str:
     told = [(element.phrase, version.element_scores.get(element.key)) for element in case.elements]
     lines = [f"    {phrase}: {100 * score:.0f}" for phrase, score in told if score is not None]
-    return "\n".join([f"{version.text}\n    score: {100 * version.score:.0f}", *lines])
+    return "\n".join([f"{version.text}\n    score: {100 * mean:.0f}", *lines])

@@ -1,4 +1,4 @@
-"""From a scene text to what it asks for: the JSON document that `scenes.elements` stores (design §4).
+"""From a scene text to what it asks for: the JSON document that `scenes.elements` stores.
 
 The text is cut into tokens (tokens.py), each gets its class (tagging.py), runs of them are noun phrases (phrases.py); phrases and
 the words between them, read from left to right, make clauses (asides.py, connecting.py, relating.py, placing.py), and these the scene.

@@ -15,8 +15,9 @@ NO_CONSONANT_SOUND = ("unin", "unim", "unid")
 
 def with_article(words: str) -> str:
     """Put "a" or "an" before `words`, by sound: "an hour", "a unicorn", "an umbrella"."""
-    consonant = words.startswith(CONSONANT_SOUND) and not words.startswith(NO_CONSONANT_SOUND)
-    return ("an " if words.startswith(VOWEL_SOUND) and not consonant else "a ") + words
+    sound = words.lower()
+    consonant = sound.startswith(CONSONANT_SOUND) and not sound.startswith(NO_CONSONANT_SOUND)
+    return ("an " if sound.startswith(VOWEL_SOUND) and not consonant else "a ") + words
 
 
 @lru_cache(maxsize=4096)

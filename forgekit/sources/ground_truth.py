@@ -1,4 +1,4 @@
-"""What benchmarks say their prompts ask for, in the form of `scenes.elements` (design §4).
+"""What benchmarks say their prompts ask for, in the form of `scenes.elements`.
 
 Questions that come with a benchmark are kept under "questions": [{"question", "answer", "kind", "id", "after"}],
 where `after` lists the ids of the questions that must hold first (DSG's dependencies).

@@ -1,4 +1,4 @@
-"""PromptCompleter: turn terse scenes into full prompts that ask for exactly the same elements."""
+"""Completing: turn terse scenes into full prompts that ask for exactly the same elements."""
 
 from __future__ import annotations
 

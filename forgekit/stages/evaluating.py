@@ -1,11 +1,11 @@
-"""ImageEvaluater: have vision models judge images against the elements of their scenes."""
+"""Evaluating: have vision models judge images against the elements of their scenes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.models import VisionModel, load_model
@@ -19,6 +19,9 @@ from forgekit.store import Store
 from forgekit.store.claims import Worker, working
 from forgekit.store.pass_marks import keep_pass_mark
 from forgekit.store.rows import insert_rows
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 IMAGES_AT_ONCE = 128  # pictures in memory
 NO_KEY = ""  # under which a judge whose key cannot be told fails
@@ -146,7 +149,7 @@ def evaluate_images(
     if prompts_per_batch < 1:
         raise ParameterError(f"prompts_per_batch={prompts_per_batch} must be 1 or more")
     attempted: list[str] = []
-    filters = {"experiment": experiment, "attempted": attempted}
+    filters: dict[str, Any] = {"experiment": experiment, "attempted": attempted}
     seats = take_seats(store, judges, {})
     due = len(store.df(DUE, **filters)) + len(store.df(PAST, backfill=backfill, **filters, **_names(seats)))
     with working(store) as worker, running("evaluate", total=due, unit="prompt") as (report, bar):
@@ -206,7 +209,7 @@ def _key(judge: VisionModel) -> str:
     return key
 
 
-def _names(seats: Sequence[Seat]) -> dict[str, list[str]]:
+def _names(seats: Sequence[Seat]) -> dict[str, Any]:
     return {"names": [seat.judge.name for seat in seats], "keys": [seat.key for seat in seats]}
 
 
@@ -240,11 +243,11 @@ def _judge(work: Work, calls: Calls, seat: Seat, pictures: Sequence[Picture]) ->
     due = [picture for picture in pictures if (picture.image_id, keys[picture.image_id]) not in judged]
     if not due:
         return
-    verdicts: dict[str, Any] = {row["verdict_key"]: row for row in stored}
+    verdicts: dict[str | None, Any] = {row["verdict_key"]: row for row in stored}
     unknown = {keys[p.image_id]: p for p in due if p.content and keys[p.image_id] not in verdicts}
     verdicts.update(zip(unknown, _ask(work, calls, seat, list(unknown.values())), strict=True))
-    said = [(picture, verdicts[keys[picture.image_id]] if picture.content else picture.image) for picture in due]
-    rows = [evaluation_row(picture, seat, verdict) for picture, verdict in said]
+    said = [p.image if isinstance(p.image, ItemError) else verdicts[keys[p.image_id]] for p in due]
+    rows = [evaluation_row(picture, seat, verdict) for picture, verdict in zip(due, said, strict=True)]
     with work.worker.store.transaction() as con:
         held = work.worker.held(con, sorted({row["prompt_id"] for row in rows}))
         rows = [row for row in rows if row["prompt_id"] in held]  # the others are another worker's by now
@@ -258,14 +261,18 @@ def _judge(work: Work, calls: Calls, seat: Seat, pictures: Sequence[Picture]) ->
 
 
 def _ask(work: Work, calls: Calls, seat: Seat, pictures: Sequence[Picture]) -> list[Any]:
-    """Return the judge's verdicts; a judge that turns out to have no weights is not asked again in this call."""
-    error = seat.error or work.unable.get(seat.judge.name)
-    if error or not pictures:
+    """Return verdicts on pictures that can be read; a judge found to have no weights is not asked again in this call."""
+    if not pictures:
+        return []
+    if error := seat.error or work.unable.get(seat.judge.name):
         return [ItemError(error)] * len(pictures)
     verdicts = calls.ask(
         seat.judge.name,
         pictures,
-        lambda asked: seat.judge.judge([picture.image for picture in asked], [picture.scene for picture in asked]),
+        lambda asked: seat.judge.judge(
+            [cast("Image", picture.image) for picture in asked],  # none that could not be read comes this far
+            [picture.scene for picture in asked],
+        ),
         check=lambda picture, verdict: checked_judgement(verdict, picture.elements),
         request=lambda asked: {"images": [picture.image_id for picture in asked], "role": seat.role},
         counted="judged",

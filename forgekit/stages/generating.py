@@ -1,4 +1,4 @@
-"""BatchGenerator: draw the images that prompts still lack."""
+"""Generating: draw the images that prompts still lack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PromptImporter: bring prompt sets in, whole and once."""
+"""Importing: bring prompt sets in, whole and once."""
 
 from __future__ import annotations
 

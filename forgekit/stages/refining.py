@@ -1,4 +1,4 @@
-"""PromptRefiner: accept an evaluated prompt, draw it again, or rewrite it; and record what was tried."""
+"""Refining: accept an evaluated prompt, draw it again, or rewrite it; and record what was tried."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def _write(
         update_rows(con, "api_logs", asked)
         update_rows(con, "prompt_learnings", [{"id": row["id"], "status": "superseded"} for row in led_here if row])
         update_rows(con, "prompts", redraws)
-        store.move_prompts(con, [row["id"] for row in redraws], "needs_refinement")
+        store.move_prompts(con, [each.base.id for each in redrawn], "needs_refinement")
     return held
 
 

@@ -1,4 +1,4 @@
-"""Verdicts: who judges, the pictures that are judged, what a judge may say of one, and the row that it becomes."""
+"""Verdicts: who judges, the pictures that are judged, and the row that a judgement of one becomes."""
 
 from __future__ import annotations
 

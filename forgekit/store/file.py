@@ -132,7 +132,7 @@ class Store:
         """Count the rows of each table, and the prompts by status."""
         with self._open(read_only=True) as con:
             counts: dict[str, Any] = {
-                table: con.execute(f"select count(*) from {table}").fetchone()[0] for table in RECORD_TABLES
+                table: con.execute(f"select count(*) from {table}").fetchall()[0][0] for table in RECORD_TABLES
             }
             counts["statuses"] = con.execute(STATUSES).fetchall()
         return counts

@@ -21,7 +21,8 @@ def insert_rows(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mappi
     if not rows:
         return 0
     with _registered(con, rows):
-        return con.execute(f"insert into {table} by name select * from new_rows on conflict do nothing").fetchone()[0]
+        [(new,)] = con.execute(f"insert into {table} by name select * from new_rows on conflict do nothing").fetchall()
+    return new
 
 
 def update_rows(

@@ -90,7 +90,8 @@ def load_plan(path: str | Path) -> Study:
     """
     types = get_type_hints(Study)
     exact = with_config(ConfigDict(extra="forbid", strict=True))
-    file: Any = exact(TypedDict("file", types, total=False))  # type: ignore[misc, operator]
+    # mypy knows a TypedDict only where it is written out, not one made of what is found at run time.
+    file: Any = exact(TypedDict("file", types, total=False))  # type: ignore[operator]
     try:
         table = TypeAdapter(file).validate_python(tomllib.loads(Path(path).read_text()))
     except ValidationError as error:

@@ -103,7 +103,7 @@ def _differences(study: Study, scores: pd.DataFrame) -> list[dict[str, Any]]:
     ]
     rows = []
     for each in (*primary, *others):
-        found = _compare(parts[each.scenes], each.arm, each.against, each.vision_model)
+        found = _compare(parts[each.scenes], each)
         told = {"left_out": len(parts[each.scenes]) - found.n, "role": "exploratory", "p_holm": None, "shown": None}
         rows.append(asdict(each) | asdict(found) | told)
     corrected = holm([row["p"] for row in rows[: len(primary)]])
@@ -113,8 +113,8 @@ def _differences(study: Study, scores: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def _compare(scores: pd.DataFrame, arm: str, other: str, judge: str) -> Difference:
-    return paired_difference(scores[arm, judge], scores[other, judge])
+def _compare(scores: pd.DataFrame, each: Comparison) -> Difference:
+    return paired_difference(scores[each.arm, each.vision_model], scores[each.against, each.vision_model])
 
 
 def _means(scores: pd.DataFrame, groups: ArrayLike) -> list[dict[str, Any]]:
@@ -164,8 +164,8 @@ def _transfer(study: Study, scores: pd.DataFrame) -> list[dict[str, Any]]:
     (*others, best), (steering, *watching) = study.arms, study.vision_models
     rows = []
     for other, judge in product(others, watching):
-        heldout = _compare(scores, best, other, judge)
-        ratio, warning = transfer_ratio(_compare(scores, best, other, steering), heldout), None
+        heldout = _compare(scores, Comparison(best, other, judge))
+        ratio, warning = transfer_ratio(_compare(scores, Comparison(best, other, steering)), heldout), None
         if ratio is None:
             warning = f"no ratio: the interval of the gain on {steering}, which steers, is not above 0"
         elif not heldout.low > 0:
@@ -177,7 +177,7 @@ def _transfer(study: Study, scores: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _images_to_match(curves: pd.DataFrame, study: Study) -> dict[str, Mapping[str, int | None]]:
     """Per judge and arm: how many images it takes until the best one is as good as best-of-N with its whole budget."""
-    matched = {}
+    matched: dict[str, Mapping[str, int | None]] = {}
     for judge, by_judge in curves.groupby("vision_model"):
         goal = by_judge.loc[by_judge["arm"] == "resample", "score"]
         if len(goal):

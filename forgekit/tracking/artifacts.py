@@ -14,7 +14,7 @@ from PIL.Image import DecompressionBombError
 from forgekit.errors import ItemError
 from forgekit.show.sheets import shrunk
 from forgekit.store.images import link_or_copy, stored_file
-from forgekit.tracking.runs import TABLES, Run
+from forgekit.tracking.run_contents import TABLES, Run
 
 IMAGE_COLUMNS = ("seed", "image", "score", "failed", "error")  # the image second: MLflow shows that column at first
 VERDICT_COLUMNS = ("seed", "score", "arithmetic_mean", "text_match", "description", "error")

@@ -18,7 +18,7 @@ from urllib.request import url2pathname
 
 from forgekit.tracking.connection import pages
 from forgekit.tracking.registry import registered
-from forgekit.tracking.runs import CONTENT, IDENTITY, Run, slug
+from forgekit.tracking.run_contents import CONTENT, IDENTITY, Run, slug
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

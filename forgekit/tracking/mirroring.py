@@ -31,7 +31,7 @@ from forgekit.tracking.connection import (
     what_can_go_wrong,
 )
 from forgekit.tracking.mirror import VIEW, Mirror
-from forgekit.tracking.runs import Due, due_runs, read_runs
+from forgekit.tracking.run_contents import Due, due_runs, read_runs
 from forgekit.tracking.summary import read_summary, summary_content, summary_identity, write_summary
 from forgekit.trends import arms
 

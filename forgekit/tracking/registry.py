@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from forgekit.ids import content_hash
 from forgekit.tracking.connection import pages
-from forgekit.tracking.runs import Run, shorten, slug
+from forgekit.tracking.run_contents import Run, shorten, slug
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -5,19 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from forgekit import trends
 from forgekit.ids import content_hash, content_id
 from forgekit.show.sheets import contact_sheet
 from forgekit.store import Store
-from forgekit.tracking.runs import CONTENT, FORMAT, IDENTITY, SOURCE, Due, Run, safe_key, slug
+from forgekit.tracking.run_contents import CONTENT, FORMAT, IDENTITY, SOURCE, Due, Run, safe_key, slug
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SHEETS = 60  # scenes with a contact sheet of their own in each arm, the ones that gained most first
-JPEG = {"quality": 85, "optimize": False}
+JPEG: dict[str, Any] = {"quality": 85, "optimize": False}
 
 TABLES = ("adherence", "gain", "confirmed")
 NOTE = """Adherence of the study **{study}** by round of drawing, cross-fitted (`trend/…`): no image judges a version

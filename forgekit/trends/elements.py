@@ -142,7 +142,7 @@ def version_elements(store: Store, prompt_id: str) -> pd.DataFrame:
     where the judge could not say; the judge's `pass_mark`, below which an element counts as missing.
     """
     asked = store.rows("select scene_hash from prompts where id = $id::uuid", id=prompt_id)
-    phrases = {}
+    phrases: dict[str, str] = {}
     for named in scene_phrases(store, [row["scene_hash"] for row in asked]).values():
         phrases |= named
     return store.df(VERSION_ELEMENTS, prompt_id=prompt_id, elements=list(phrases), phrases=list(phrases.values()))

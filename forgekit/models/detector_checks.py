@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forgekit.models.phrases import meaning
+from forgekit.models.synonyms import meaning
 from forgekit.scene import Element, Scene, default_lexicon, list_elements
 from forgekit.scene.elements import NOTHING
 from forgekit.scene.wording import described, noun_phrase, number_word
