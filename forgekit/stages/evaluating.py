@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.models import VisionModel, load_model
@@ -19,9 +19,6 @@ from forgekit.store import Store
 from forgekit.store.claims import Worker, working
 from forgekit.store.pass_marks import keep_pass_mark
 from forgekit.store.rows import insert_rows
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 IMAGES_AT_ONCE = 128  # pictures in memory
 NO_KEY = ""  # under which a judge whose key cannot be told fails
@@ -269,10 +266,8 @@ def _ask(work: Work, calls: Calls, seat: Seat, pictures: Sequence[Picture]) -> l
     verdicts = calls.ask(
         seat.judge.name,
         pictures,
-        lambda asked: seat.judge.judge(
-            [cast("Image", picture.image) for picture in asked],  # none that could not be read comes this far
-            [picture.scene for picture in asked],
-        ),
+        # What could not be read never comes this far.
+        lambda asked: seat.judge.judge([cast(Any, each.image) for each in asked], [each.scene for each in asked]),
         check=lambda picture, verdict: checked_judgement(verdict, picture.elements),
         request=lambda asked: {"images": [picture.image_id for picture in asked], "role": seat.role},
         counted="judged",
