@@ -56,14 +56,15 @@ order by all
 CURVES = f"""
 with images as (
     select
-        c.experiment,
-        c.scene_hash,
+        p.experiment,
+        p.scene_hash,
         c.image_id,
         c.adherence_score,
-        row_number() over (partition by c.experiment, c.scene_hash order by i.created_at, i.id) as n
+        row_number() over (partition by p.experiment, p.scene_hash order by i.created_at, i.id) as n
     from competing_images c
     join generated_images i on i.id = c.image_id
-    where starts_with(c.experiment, $prefix)
+    join prompts p on p.id = c.prompt_id
+    where starts_with(p.experiment, $prefix)
       and c.adherence_score is not null
 ),
 best as (
