@@ -213,6 +213,7 @@ def test_a_change_is_one_of_the_judges_key_that_scored_the_version(one):
     assert (actions["kept"], actions["change"]) == (True, pytest.approx(0.05))
 
 
+@pytest.mark.parametrize("broken", ["min", "max"])  # whichever key the version is then taken to be of
 @pytest.mark.parametrize(
     ("break_one", "reason"),
     [
@@ -223,10 +224,12 @@ def test_a_change_is_one_of_the_judges_key_that_scored_the_version(one):
         ),
     ],
 )
-def test_a_prompt_whose_images_are_not_all_scored_under_one_key_is_a_failure_with_a_reason(one, break_one, reason):
+def test_a_prompt_whose_images_are_not_all_scored_under_one_key_is_a_failure_with_a_reason(
+    one, break_one, reason, broken
+):
     judged(one, FakeJudge(score=0.3), images=2)
     with one.transaction() as con:
-        con.execute(f"update generated_images set {break_one} where id = (select min(id) from generated_images)")
+        con.execute(f"update generated_images set {break_one} where id = (select {broken}(id) from generated_images)")
     report = fk.refine_prompts(one)
     assert report.done == 0
     assert reason in next(iter(report.failures.values()))
