@@ -15,7 +15,7 @@ from forgekit.ids import content_id
 from forgekit.store.file import RECORD_TABLES
 from forgekit.store.images import link_or_copy, write_whole
 from forgekit.store.rows import insert_rows, update_rows
-from forgekit.store.schema import FOLDER, load_schema
+from forgekit.store.schema import FOLDER, Schema, load_schema
 
 SEED_COLUMNS = {
     "scenes": "scene_hash scene_text first_prompt_id created_at",
@@ -60,7 +60,7 @@ def test_opening_a_store_twice_changes_nothing(store):
 def test_a_store_of_a_newer_forgekit_is_refused(store):
     with store.transaction() as con:
         con.execute("insert into schema_state values (99, '9.0.0', '')")
-    with pytest.raises(StoreError, match="has schema migration 99, this forgekit knows 1; .*pip install --upgrade"):
+    with pytest.raises(StoreError, match="has schema migration 99, this forgekit knows 2; .*pip install --upgrade"):
         fk.open_store(store.path)
 
 
@@ -71,7 +71,7 @@ def next_schema(tmp_path):
     def make(migration):
         folder = tmp_path / content_id(migration)
         shutil.copytree(str(FOLDER), folder)
-        (folder / "002_next.sql").write_text(migration)
+        (folder / "003_next.sql").write_text(migration)
         return load_schema(folder)
 
     return make
@@ -86,8 +86,18 @@ def test_an_older_store_gets_the_migrations_that_it_lacks_once_and_keeps_what_it
     assert store.rows("select s.seen, p.id from scenes s join prompts p using (scene_hash)") == [
         {"seen": 1, "id": prompt_id}
     ]
-    with pytest.raises(StoreError, match="has schema migration 2, this forgekit knows 1; it was left as it is"):
+    with pytest.raises(StoreError, match="has schema migration 3, this forgekit knows 2; it was left as it is"):
         fk.open_store(store.path)
+
+
+def test_a_store_of_schema_2_0_0_gets_the_new_columns_and_keeps_its_prompts(tmp_path):
+    path = tmp_path / "old.duckdb"
+    with duckdb.connect(str(path)) as con:
+        Schema(load_schema().migrations[:1], "select 1").apply(con, str(path))
+        con.execute("insert into scenes (scene_hash, scene_text) values ('a', 'a red circle')")
+    store = fk.open_store(path)
+    assert store.rows("select scene_text, read_by from scenes") == [{"scene_text": "a red circle", "read_by": None}]
+    assert store.df("select directives from prompts").empty
 
 
 def test_a_migration_that_breaks_half_way_leaves_the_store_as_it_was(store, next_schema):
