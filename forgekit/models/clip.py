@@ -7,25 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cachetools import LRUCache
 from scipy.special import expit, softmax
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
+from forgekit.models.memory import placement, weights
 from forgekit.models.roles import Judgement
-from forgekit.models.running import (
-    as_rgb,
-    distinct_images,
-    in_batches,
-    placement,
-    quiet,
-    remembered,
-    weights_needed,
-    weights_of,
-)
+from forgekit.models.running import as_rgb, distinct_images, in_batches, quiet, remembered
 from forgekit.models.synonyms import meaning
+from forgekit.models.weights import hub_file, load_weights, settings_at, weights_of
 from forgekit.scene import Element, Scene, list_elements
 from forgekit.scene.elements import NOTHING
 
@@ -52,6 +45,8 @@ class ContrastiveJudge:
     its mean over the phrases of what should be there (Mañas et al. 2024); nothing is put before texts unless
     `template` does (Hessel et al. used "A photo depicts {}"), and `truncated_words`, words of the text that were cut.
     """
+
+    half: ClassVar[str] = "float16"  # its similarities need more digits than bfloat16 has
 
     name: str
     model: str  # open_clip name, "local-dir:/path" or "hf-hub:owner/name"
@@ -84,14 +79,18 @@ class ContrastiveJudge:
         if address.startswith(LOCAL) or (folder / ENTRY).is_file():
             return cls(folder.resolve().name, f"{LOCAL}{folder}")
         hub = address.removeprefix(HUB)
-        if address.startswith(HUB) or (hub.count("/") == 1 and not folder.exists() and "clip" in hub.lower()):
+        if address.startswith(HUB) or (hub.count("/") == 1 and not folder.exists() and _is_clip(hub)):
             return cls(hub.split("/")[-1], f"{HUB}{hub}")
         return None
 
     @property
+    def _address(self) -> str:
+        return self.model.removeprefix(LOCAL).removeprefix(HUB)
+
+    @property
     def judge_key(self) -> str:
         """Hash of weights, templates and thresholds; not of device and batch size, which change no verdict."""
-        address, identity = weights_of(self, self.model.removeprefix(LOCAL).removeprefix(HUB), ENTRY)
+        address, identity = weights_of(self, self._address, ENTRY)
         return content_hash(
             {
                 "family": "contrastive",
@@ -110,7 +109,7 @@ class ContrastiveJudge:
             UnknownModelError: the weights are not there.
         """
         pictures, places = distinct_images(images)
-        seen = in_batches(pictures, self.batch_size, self._towers.encode_images, self.name)
+        seen = in_batches(pictures, self.batch_size, self._towers.encode_images, self)
         plans = {id(scene): Plan.of(scene, self.artifacts) for scene in scenes}
         texts = [text for plan in plans.values() for text in plan.texts]
         features = remembered(self._features, texts, self._encode_texts)
@@ -121,7 +120,7 @@ class ContrastiveJudge:
 
     def _encode_texts(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         written = [self.template.format(text) for text in texts]
-        rows = in_batches(written, self.batch_size, self._towers.encode_texts, self.name)
+        rows = in_batches(written, self.batch_size, self._towers.encode_texts, self)
         features: dict[str, np.ndarray] = {}
         for text, row in zip(texts, rows, strict=True):
             if isinstance(row, ItemError):
@@ -156,19 +155,26 @@ class ContrastiveJudge:
             },
         )
 
-    @cached_property
+    @weights
     def _towers(self) -> _Towers:
         advice = (
             f"Fetch them once where there is a network (open_clip.create_model({self.model!r}, {self.pretrained!r})), "
             "or give a folder as local-dir:/path (open_clip_config.json and open_clip_model.safetensors)."
         )
-        with weights_needed(self.name, f"{self.model}/{self.pretrained or ''}".rstrip("/"), advice):
-            return _Towers(self.model, self.pretrained, *placement(self))
+        address = f"{self._address}/{self.pretrained or ''}".rstrip("/")
+        return load_weights(self, address, lambda: _Towers(self.model, self.pretrained, *placement(self)), advice)
 
     @cached_property
     def _features(self) -> LRUCache[str, np.ndarray]:
         """The features of the texts used last."""
         return LRUCache(self.remembered)
+
+
+def _is_clip(repo: str) -> bool:
+    """Say whether a hub repository is one of open_clip: by its files or, where none is at hand, named like a CLIP."""
+    if hub_file(repo, ENTRY):
+        return True
+    return settings_at(repo, "config.json") is None and "clip" in repo.lower()
 
 
 @dataclass(frozen=True)
