@@ -24,14 +24,19 @@ def parse(text: str, *, lexicon: Lexicon | None = None) -> dict[str, Any]:
 
     Objects are in the order of the text; `count` is 1 where a noun is singular, a number or word where one stands, and "some"
     for a bare plural. Relations name their objects by index; `object` is null for an action alone. A text without any
-    object gives an empty list, never an error.
+    object gives an empty list, never an error; so does one that the rules do not understand (see reading.py).
     """
+    return read_by_rules(text, lexicon)[0]
+
+
+def read_by_rules(text: str, lexicon: Lexicon | None = None) -> tuple[dict[str, Any], str]:
+    """Return what `text` asks for, as `parse` does, and why the rules do not understand it: "" where they do."""
     lexicon = lexicon or default_lexicon()
     draft, clause, index = Draft(tag_words(text, lexicon), lexicon), Clause(), 0
     while index < len(draft.tokens):
         clause, index = _step(clause, draft, index)
     close_link(clause, draft)
-    return draft.document()
+    return draft.document(), ""
 
 
 def _step(clause: Clause, draft: Draft, index: int) -> tuple[Clause, int]:
