@@ -117,7 +117,8 @@ class _Writer:
         if self.scene.get("background"):
             yield self.background(self.scene["background"])
         for style in filter(None, (self.scene.get("style") or "").split(", ")):
-            yield self.style(style)
+            if shown := self.shown(style):
+                yield self.style(style, shown)
         for index, text in enumerate(self.scene.get("rendered_text") or []):
             shown = f'the text "{text}"'
             yield _element(f"text:{index}", text, shown, f"Does the image show {shown}?", ["no text"])
@@ -136,8 +137,10 @@ class _Writer:
 
     def count(self, index: int, item: Item) -> Iterator[Element]:
         alike = self.alike[described(item)]
+        if index != alike[0]:
+            return
         numbers = [self.objects[other]["count"] for other in alike]
-        if index != alike[0] or not all(isinstance(number, int) for number in numbers) or sum(numbers) < 2:
+        if not all(isinstance(number, int) for number in numbers) or sum(numbers) < 2:
             return
         words = described(item) if len(self.named[item["name"]]) > len(alike) else item["name"]
         phrase = noun_phrase(words, sum(numbers), self.lexicon)
@@ -193,9 +196,9 @@ class _Writer:
             "background", value, with_article(f"{value} background"), f"Is the background {value}?", contrasts
         )
 
-    def style(self, value: str) -> Element:
+    def style(self, value: str, shown: str) -> Element:
         contrasts = [said_style(other, self.lexicon)[1] for other in self.others_than(value, "style")]
-        said, phrase = said_style(value, self.lexicon)
+        said, phrase = said_style(shown, self.lexicon)
         return _element("style", value, phrase, f"Is the image {said}?", contrasts)
 
     def negation(self, index: int, item: Item) -> Element:
@@ -204,6 +207,12 @@ class _Writer:
         return replace(element, expected="no")
 
     # words
+
+    def shown(self, style: str) -> str:
+        """Return what one can see of a style: the film still of "35mm film still", nothing of "85mm lens"."""
+        *_, last = words = style.split()
+        unseen = self.lexicon.words["technique"]
+        return "" if last in unseen or last.isdigit() else " ".join(word for word in words if word not in unseen)
 
     def one(self, words: str) -> str:
         return noun_phrase(words, 1, self.lexicon)

@@ -104,7 +104,8 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
             meanings.setdefault((kind, word), concept)
     grammar = _read(DATA / "grammar.toml")
     tables = {name: _by_word(grammar[name]) for name in BY_MEANING} | {name: grammar[name] for name in BY_WORD}
-    inverse = grammar["inverse"]
+    inverse, words = grammar["inverse"], {name: _set_of(listed) for name, listed in grammar["words"].items()}
+    words["of_picture"] = words["quality"] | words["technique"] | words["shot"] | {"by"}
     wordings = grammar["place"] | grammar["tie"]
     return Lexicon(
         concepts=concepts,
@@ -112,10 +113,7 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
         siblings=known.get("sibling", {}),
         opposites=known.get("opposite", {}) | inverse | {one: other for other, one in inverse.items()},
         contrasts=known["contrast"],
-        words={
-            name: frozenset(words.split() if isinstance(words, str) else words)
-            for name, words in grammar["words"].items()
-        },
+        words=words,
         endings={name: tuple(words.split()) for name, words in grammar["endings"].items()},
         tables=tables,
         relations={predicate: words[0] if words else predicate for predicate, words in wordings.items()},
@@ -153,6 +151,10 @@ def _merge(known: dict[str, Any], more: dict[str, Any]) -> None:
 
 def _concepts(concepts: dict[str, dict[str, list[str]]]) -> Iterator[tuple[str, str, list[str]]]:
     return ((kind, concept, words) for kind, table in concepts.items() for concept, words in table.items())
+
+
+def _set_of(words: str | list[str]) -> frozenset[str]:
+    return frozenset(words.split() if isinstance(words, str) else words)
 
 
 def _by_word(table: dict[str, str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from forgekit.scene.framing import set_apart
 from forgekit.scene.lexicon import Lexicon
 from forgekit.scene.tokens import EDGE, Token, cut
 from forgekit.scene.unknown import place_unknown
@@ -16,7 +17,7 @@ from forgekit.scene.unknown import place_unknown
 
 def tag_words(text: str, lexicon: Lexicon) -> list[Token]:
     """Return the tokens of `text` with their classes settled. Quoted text is one token of class T."""
-    tokens = place_unknown(cut(text, lexicon))
+    tokens = place_unknown(set_apart(cut(text, lexicon), lexicon))
     ahead = [*tokens[1:], EDGE, EDGE]
     verb_seen = sensed = False
     for index, token in enumerate(tokens):
