@@ -123,7 +123,7 @@ def _frame_length(segment: Segment, lexicon: Lexicon) -> int:
     for at, token in enumerate(segment):
         before = segment[at - 1] if at else EDGE
         if token.word in ("of", "showing", "depicting", "featuring") or (token.entry.tags == "D" and at):
-            framed = _says(before, lexicon, "picture", "shot") or before.tag == "Y"
+            framed = _says(before, lexicon, "picture", "frames") or before.tag == "Y"
             return (at + (token.entry.tags != "D")) if says and framed else 0
         if not (token.tag == "Y" or token.entry.tags == "D" or token.word == "-"):
             if not _says(token, lexicon, "quality", "technique", "shot", "picture"):
@@ -142,5 +142,12 @@ def _closes(things: Segment, at: int, lexicon: Lexicon) -> bool:
         return any(_says(t, lexicon, "technique", "shot", "picture") for t in rest)
     if things[at - 1].entry.tags in ("D", "S", "P", "J") or not _says(token, lexicon, "quality", "technique"):
         return False
-    known = [t for t in things[at:] if t.tag == "Y" or _says(t, lexicon, "quality", "technique", "shot", "glue")]
-    return len(known) == len(things) - at and any(_says(t, lexicon, "technique", "sure") for t in known)
+    behind = things[at:]
+    known = all(t.tag == "Y" or _says(t, lexicon, "quality", "technique", "shot", "glue") for t in behind)
+    return known and any(_is_never_a_thing(t, lexicon) for t in behind)
+
+
+def _is_never_a_thing(token: Token, lexicon: Lexicon) -> bool:
+    """Say whether a word at the end of a phrase is about the picture for sure: "4k", "artstation", no "camera"."""
+    technical = lexicon.hints(token.word, "technique") and (token.entry.tags == "U" or token.word[0].isdigit())
+    return technical or lexicon.hints(token.word, "sure")
