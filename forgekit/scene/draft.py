@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from forgekit.scene.lexicon import Lexicon
 from forgekit.scene.phrases import Attribute, NounPhrase, read_noun_phrase, token_at
 from forgekit.scene.tokens import Token
 
 HAVING = ("with", "wear")
+
+
+class Said(Protocol):
+    """What a link says with a verb (see clauses.py)."""
+
+    @property
+    def verb(self) -> str: ...
+
+    @property
+    def participle(self) -> str: ...
 
 
 class Draft:
@@ -80,16 +90,18 @@ class Draft:
         span = [phrase.start, phrase.end]
         self.negations.append({"name": phrase.name, "attributes": _listed(phrase.attributes), "span": span})
 
-    def relate(self, subject: int, predicate: str, item: int | None, verb: str = "") -> None:
-        """Add a relation, or an action where `item` is None; what someone is inside may be worn."""
+    def relate(self, subject: int, predicate: str, item: int | None, link: Said | None = None) -> None:
+        """Add a relation, or an action where `item` is None; what someone is inside may be worn. `link` has its verb."""
         if subject == item:
             return
         if predicate == "inside" and item is not None:
             worn = self.is_any(item, "worn") and not self.is_any(subject, "worn")
             predicate = "wear" if worn else predicate
         relation: dict[str, Any] = {"subject": subject, "predicate": predicate, "object": item}
-        if verb not in ("", "be") and item is not None and predicate in self.lexicon.places:
-            relation["verb"] = verb
+        if link and link.verb not in ("", "be") and item is not None and predicate in self.lexicon.places:
+            relation["verb"] = link.verb
+        if link and link.participle and link.verb in (relation.get("verb"), predicate.split()[0]):
+            relation["passive"] = link.participle
         if relation not in self.relations:
             self.relations.append(relation)
 
@@ -99,9 +111,22 @@ class Draft:
         """Say whether the object's noun is in one of the lexicon's lists."""
         return self.lexicon.hints(self.objects[index]["name"].split()[-1], *lists)
 
+    def is_told_of(self, index: int) -> bool:
+        """Say whether a place, a dress or a belonging was said of the object."""
+        return any(r["subject"] == index and r["predicate"] in (*self.lexicon.places, *HAVING) for r in self.relations)
+
     def is_living(self, index: int) -> bool:
         """Say whether the object is a person or an animal."""
         return self.lexicon.is_living(self.objects[index]["name"])
+
+    def begins_anew(self, subjects: tuple[int, ...], group: tuple[int, ...], index: int) -> bool:
+        """Say whether a person or animal listed behind what others are in or have is named for itself."""
+        return self.is_living(index) and not self.is_living(group[-1]) and self.is_living(subjects[-1])
+
+    def joined(self, one: int, other: int) -> bool:
+        """Say whether "and" stands between two objects."""
+        end, start = self.objects[one]["span"][1], self.objects[other]["span"][0]
+        return any(token.word in ("and", "&", "or") for token in self.tokens if end <= token.start < start)
 
     def are_figures(self, *indexes: int) -> bool:
         """Say whether all the objects are plane figures."""

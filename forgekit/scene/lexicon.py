@@ -12,7 +12,7 @@ from typing import Any
 DATA = Path(__file__).parent / "lexicon"
 ATTRIBUTE_KINDS = ("color", "size", "shape", "material", "texture", "state")
 CONCEPT_KINDS = (*ATTRIBUTE_KINDS, "object", "figure", "style")
-BY_MEANING = ("count", "partitive", "irregular", "lemma", "turned")  # grammar's tables of the form meaning = words
+BY_MEANING = ("count", "partitive", "irregular", "lemma", "turned", "nobody")  # grammar's tables of the form meaning = words
 BY_WORD = ("inverse", "short_form", "no_place")
 
 

@@ -66,7 +66,11 @@ def _on_word(clause: Clause, draft: Draft, index: int) -> Clause:
         return on_pronoun(clause, draft, token.word)
     if token.tag in "XC":
         return on_break(clause, draft, index)
-    if token.tag == "K" or (token.tag == "R" and token.word == "not"):
+    if token.word in draft.lexicon.tables["nobody"]:
+        name = draft.lexicon.tables["nobody"][token.word]
+        draft.negations.append({"name": name, "attributes": [], "span": [token.start, token.end]})
+        return close_link(clause, draft)
+    if token.tag == "K" or (token.tag == "R" and token.word in ("not", "never")):
         return clause._replace(negated=True)
     if token.tag == "I":
         return close_link(clause, draft)._replace(link=Link(clause.group[-1:], "with"))
@@ -78,21 +82,39 @@ def _on_word(clause: Clause, draft: Draft, index: int) -> Clause:
     return clause
 
 
+def _is_denied(link: Link | None, phrase: NounPhrase) -> bool:
+    """Say whether a negation denies the thing itself: "without the hat", "not wearing a hat", no "does not see the hat"."""
+    if link and link.makes:  # "is not made of metal"
+        return False
+    return link is None or link.verb in ("", "be", "have", "wear", "hold", "carry") or phrase.determiner != "the"
+
+
+def _goes_on(draft: Draft, index: int) -> bool:
+    """Say whether a negation goes on behind "and" or "or": "no hats or gloves", but "without a hat and a dog"."""
+    joint, following = draft.token(index), draft.token(index + 1)
+    return joint.word in ("or", "nor") or (joint.word in ("and", "&") and following.tag in "NJ")
+
+
 def _on_phrase(clause: Clause, draft: Draft, phrase: NounPhrase) -> tuple[Clause, int]:
     """Take what the phrase names, and return the clause and the index of the first token behind what was read."""
     if (read := read_aside(clause, draft, phrase)) is not None:
         return read
     if (other := meant(clause, draft, phrase)) is not None:
         return _on_phrase(clause, draft, other)
-    if (read := read_abstract(clause, draft, phrase)) is not None:
+    written = phrase.determiner == "no" and phrase.head.noun in draft.lexicon.words["writing"]  # "no text"
+    if not written and (read := read_abstract(clause, draft, phrase)) is not None:
         return read
     link = clause.link
-    if phrase.determiner == "no" or clause.negated:
+    if phrase.determiner == "no" or (clause.negated and _is_denied(link, phrase)):
         draft.negate(phrase)
-        clause = clause._replace(link=None)
+        clause = clause._replace(link=None, negated=_goes_on(draft, phrase.after))
     elif link and link.verb == "be" and not link.predicate and link.subjects:  # "… is a handy tool": the subject is
         draft.describe(link.subjects, [("other", phrase.words)])
         clause = clause._replace(group=clause.subjects, linked="", link=None)
+    elif clause.negated:  # "does not cross the river": the river is there
+        if not (link and link.makes):
+            draft.add(phrase)
+        clause = clause._replace(negated=False, link=None)
     else:
         index = draft.add(phrase)
         whose = phrase.determiner == "whose" and clause.group

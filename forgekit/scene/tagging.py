@@ -57,7 +57,7 @@ def _settle(place: _Place) -> str:
     token, before, following = place.token, place.before, place.following
     tags, previous = token.entry.tags, before.tag
     if tags == "DO":  # "that stands", "that dog"
-        return "O" if _is_finite(following) else "D"
+        return "O" if token.word == "which" or _is_finite(following) else "D"
     if tags == "SO":  # "behind her", but "her hat"
         return "O" if place.after in "XPC" else "S"
     if tags == "RN":  # "on its back", "looks back"
@@ -94,6 +94,9 @@ def _by_what_stands_before(place: _Place, previous: str) -> str:
         return "J" if token.entry.kind and "J" in tags else _first("GEJNV", tags)
     if previous == "O" and "V" in tags:
         return "V"
+    helped = place.at > 1 and place.tokens[place.at - 2].entry.verb not in ("", "be")
+    if previous == "R" and helped and place.tokens[place.at - 2].tag == "B" and token.word == token.entry.verb:
+        return "V"  # "does not cross"
     if previous == "R":
         return _first("JNGEV" if noun_follows else "GEJVN" if hint == "verb" else "GEJNV", tags)
     if previous == "P":
@@ -134,6 +137,10 @@ def _where_a_clause_begins(place: _Place) -> str:
 
 def _inside_phrase(place: _Place) -> str:
     entry = place.token.entry
+    if "G" in entry.tags and place.before.entry.kind and place.after in "DS" and entry.hint not in ("noun", "compound"):
+        return "G"  # "a woman in red holding an umbrella"
+    if entry.hint == "noun" and place.noun_follows and "N" in entry.tags and "G" in entry.tags:
+        return "N"  # "lighting effect"
     if place.noun_follows:
         is_thing = entry.hint == "thing" and place.following.word in place.lexicon.words["thing_before"]
         return "N" if is_thing else _first("JEGNV", entry.tags)

@@ -10,7 +10,7 @@ from forgekit.scene.lexicon import Lexicon, default_lexicon
 from forgekit.scene.vocabulary import entry_of
 
 ATTRIBUTE_ORDER = {"size": 0, "state": 1, "shape": 3, "texture": 4, "color": 5, "material": 6}  # any other: 2
-BEHIND = ("of", "in", "as", "with", "by", "at")  # what has one of these inside follows its noun: "dressed in black"
+BEHIND = ("of", "in", "as", "with", "by", "at", "on", "the")  # what has one of these inside follows its noun: "dressed in black"
 VOWEL_SOUND = ("a", "e", "i", "o", "u", "hour", "honest", "heir")
 CONSONANT_SOUND = ("uni", "use", "euro", "one", "ufo", "ukulele", "ewe", "usu", "uri", "ura", "uto", "ute")
 NO_CONSONANT_SOUND = ("unin", "unim", "unid")
@@ -95,18 +95,18 @@ def full(item: Mapping[str, Any], lexicon: Lexicon) -> str:
 
 def said_relation(relation: Mapping[str, Any], lexicon: Lexicon) -> str:
     """Return a relation as it is said between two nouns: "to the left of", "sitting on", "holding", "covered in"."""
-    predicate, verb, passive = relation["predicate"], relation.get("verb", ""), relation.get("passive", False)
+    predicate, verb, participle = relation["predicate"], relation.get("verb"), relation.get("passive")
     place = lexicon.relations.get(predicate)
-    if verb and place:
-        return f"{doing(verb, lexicon, passive=passive)} {place}"
-    return place or doing(predicate, lexicon, passive=passive)
+    if place:
+        return f"{participle or doing(verb, lexicon)} {place}" if verb else place
+    return " ".join([participle, *predicate.split()[1:]]) if participle else doing(predicate, lexicon)
 
 
-def doing(verb: str, lexicon: Lexicon, *, passive: bool = False) -> str:
-    """Return "holding" for "hold"; what is passive ("covered in"), or has its form already, stays."""
+def doing(verb: str, lexicon: Lexicon) -> str:
+    """Return "holding" for "hold"; what has a form of its own already ("holding", "covered in") stays."""
     head = verb.split()[0]
     formed = head.endswith(("ing", "ed")) and entry_of(head, lexicon).verb not in ("", head)
-    return verb if passive or formed else ing_form(verb)
+    return verb if formed else ing_form(verb)
 
 
 def said_style(style: str, lexicon: Lexicon) -> tuple[str, str]:
