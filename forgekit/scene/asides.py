@@ -157,6 +157,21 @@ def _side(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
     return clause, phrase.after
 
 
+def _placement(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> Read:
+    """Take "a cat is on the left and a dog on the right": places in the picture, of what is named or of what follows."""
+    side, *rest = [*phrase.values, *phrase.name.split()]
+    sides = draft.lexicon.words["picture_side"]
+    if phrase.determiner != "the" or link.wording not in ("on", "at", "to", "in") or side not in sides:
+        return None
+    if any(word not in ("side", "half", "corner", "edge", "part") for word in rest):
+        return None
+    if not link.subjects:  # "On the left is a cat"
+        return clause._replace(leading=(side, None), group=(), linked="", link=None), phrase.after
+    for subject in link.near if clause.linked == "verb" and link.near else link.subjects:
+        draft.place(subject, side)
+    return close_link(clause, draft), phrase.after
+
+
 def _background(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
     """Take "on a yellow background", "against a background of snowy mountains"."""
     if phrase.head.noun not in ("background", "backdrop") and not phrase.name.endswith(" background"):
@@ -193,12 +208,16 @@ def _view(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
 def read_abstract(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
     """Take what names no thing one can see: "with love", "at sunset", "the top of", "the lines of"."""
     of = draft.token(phrase.after).value == "of"
-    if not (of and phrase.name in ("line", "number", "lot")) and not _is_abstract(clause, draft, phrase, of):
+    if not is_abstract(clause, draft, phrase):
         return None
     return (clause, phrase.after + 1) if of else (close_link(clause, draft), phrase.after)
 
 
-def _is_abstract(clause: Clause, draft: Draft, phrase: NounPhrase, of: bool) -> bool:
+def is_abstract(clause: Clause, draft: Draft, phrase: NounPhrase) -> bool:
+    """Say whether the phrase names no thing one can see."""
+    of = draft.token(phrase.after).value == "of"
+    if of and phrase.name in ("line", "number", "lot"):
+        return True
     words, noun, link = draft.lexicon.words, phrase.head.noun, clause.link
     several = " " in phrase.name
     if phrase.head.word in words["mood"] and not (phrase.determiner or of or link):
@@ -218,4 +237,4 @@ def _is_abstract(clause: Clause, draft: Draft, phrase: NounPhrase, of: bool) -> 
 
 
 OF_THE_PICTURE = (_frame, _the_picture, _medium, _side, _background, _style, _view)
-OF_SUBJECTS = (_onlooker, _material, _maker, _likeness, _coloring)
+OF_SUBJECTS = (_onlooker, _placement, _material, _maker, _likeness, _coloring)

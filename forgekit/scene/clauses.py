@@ -16,7 +16,9 @@ class Link(NamedTuple):
     predicate: str = ""  # a preposition's canonical relation
     wording: str = ""  # the preposition as it stands
     verb: str = ""
-    participle: str = ""  # the -ed form as it stands: "covered", "parked"; it is passive but for what `intransitive` verbs say
+    participle: str = (
+        ""  # the -ed form as it stands: "covered", "parked"; it is passive but for what `intransitive` verbs say
+    )
     denied: bool = False  # "is not running"
     quoted: bool = False  # said of quoted text
     makes: bool = False  # a material follows: "made of wood"
@@ -46,7 +48,7 @@ class Clause(NamedTuple):
     negated: bool = False
     told_of: str = ""  # its verb, where it may say what a place is told of: "watching a bird in …"
     owner: int | None = None  # "a man whose beard is white …": whose clause goes on behind the aside
-    leading: tuple[str, int] | None = None  # "In front of a house, …" waits for its subject
+    leading: tuple[str, int | None] | None = None  # "In front of a house, …", "On the left, …" waits for its subject
     spoken_of: Objects = ()  # the subjects of the sentence before
     fresh: bool = True  # before the first break of the text, where nothing is listed yet
 

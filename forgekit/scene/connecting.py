@@ -94,7 +94,9 @@ def on_preposition(clause: Clause, draft: Draft, index: int) -> Clause:
         makes = token.value in ("of", "from") and lexicon.hints(link.verb, "making")
         turned = lexicon.tables["turned"].get(f"{link.verb}-{token.word}", "")
         return clause._replace(link=link._replace(predicate=predicate, wording=token.word, makes=makes, turned=turned))
-    clause = clause._replace(negated=False)  # "without gloves in a room": the room is there
+    clause = clause._replace(
+        negated=clause.negated and previous.tag == "R"
+    )  # "without gloves in a room": the room is there
     if previous.tag == "Y" and not draft.objects:  # "watercolor of a cat"
         return clause
     subjects, near = said_of(clause, draft, token, previous)

@@ -10,6 +10,7 @@ from forgekit.scene.phrases import Attribute, NounPhrase, read_noun_phrase, toke
 from forgekit.scene.tokens import Token
 
 HAVING = ("with", "wear")
+SIDES = (("left", "right", "left of"), ("top", "bottom", "above"))
 
 
 class Said(Protocol):
@@ -35,10 +36,18 @@ class Draft:
         self.styles: list[str] = []
         self.background: str | None = None
         self.framed = False  # whether the text has said what kind of picture it is
+        self._sides: dict[str, list[int]] = {}  # what was said to be on the left, at the top, …
         self._last: NounPhrase | None = None  # the phrase of the object added last
 
     def document(self) -> dict[str, Any]:
         """Return what was found, in the form that `scenes.elements` stores."""
+        for side, opposite, predicate in SIDES:
+            ones, others = self._sides.get(side, []), self._sides.get(opposite, [])
+            for one, other in zip(ones, others, strict=False):
+                self.relate(one, predicate, other)
+            paired = min(len(ones), len(others))
+            self.describe(ones[paired:], [("other", f"{'on' if predicate == 'left of' else 'at'} the {side}")])
+            self.describe(others[paired:], [("other", f"{'on' if predicate == 'left of' else 'at'} the {opposite}")])
         return {
             "objects": self.objects,
             "relations": self.relations,
@@ -84,6 +93,10 @@ class Draft:
         """Add attributes to objects."""
         for subject in subjects:
             self.objects[subject]["attributes"] += _listed(attributes)
+
+    def place(self, index: int, side: str) -> None:
+        """Say on which side of the picture the object is; things on opposite sides are told from each other."""
+        self._sides.setdefault(side, []).append(index)
 
     def negate(self, phrase: NounPhrase) -> None:
         """Add what must not be there."""

@@ -33,6 +33,7 @@ from forgekit.scene.wording import (
     is_many,
     is_plural_only,
     noun_phrase,
+    plural,
     said_relation,
     said_style,
     stands_behind,
@@ -40,6 +41,7 @@ from forgekit.scene.wording import (
 )
 
 MAX_CONTRASTS = 10
+COUNTABLE = 20  # nobody counts more in a picture
 NOTHING = "an empty background"
 Item = dict[str, Any]
 
@@ -140,7 +142,15 @@ class _Writer:
         if index != alike[0]:
             return
         numbers = [self.objects[other]["count"] for other in alike]
+        if isinstance(item["count"], str) and " " in item["count"] and len(alike) == 1:  # "at least three"
+            phrase = noun_phrase(item["name"], item["count"], self.lexicon)
+            yield _element(f"count:{index}", item["count"], phrase, f"Are there {phrase}?", [NOTHING], (index,))
         if not all(isinstance(number, int) for number in numbers) or sum(numbers) < 2:
+            return
+        if sum(numbers) > COUNTABLE:
+            phrase = f"many {plural(item['name'])}"
+            contrasts = [self.one(item["name"]), f"a few {plural(item['name'])}"]
+            yield _element(f"count:{index}", "many", phrase, f"Are there {phrase}?", contrasts, tuple(alike))
             return
         words = described(item) if len(self.named[item["name"]]) > len(alike) else item["name"]
         phrase = noun_phrase(words, sum(numbers), self.lexicon)

@@ -12,7 +12,14 @@ from typing import Any
 DATA = Path(__file__).parent / "lexicon"
 ATTRIBUTE_KINDS = ("color", "size", "shape", "material", "texture", "state")
 CONCEPT_KINDS = (*ATTRIBUTE_KINDS, "object", "figure", "style")
-BY_MEANING = ("count", "partitive", "irregular", "lemma", "turned", "nobody")  # grammar's tables of the form meaning = words
+BY_MEANING = (
+    "count",
+    "partitive",
+    "irregular",
+    "lemma",
+    "turned",
+    "nobody",
+)  # grammar's tables of the form meaning = words
 BY_WORD = ("inverse", "short_form", "no_place")
 
 
@@ -105,6 +112,12 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
     grammar = _read(DATA / "grammar.toml")
     tables = {name: _by_word(grammar[name]) for name in BY_MEANING} | {name: grammar[name] for name in BY_WORD}
     inverse, words = grammar["inverse"], {name: _set_of(listed) for name, listed in grammar["words"].items()}
+    tables["bounds"], tables["loosely"] = (
+        {said: said for said in grammar["phrases"][name]} for name in ("bounds", "loosely")
+    )
+    large = {word for word, number in tables["count"].items() if int(number) >= 20}
+    first_words = {said.split()[0] for name in ("bounds", "loosely") for said in grammar["phrases"][name]}
+    words["begins_number"] = frozenset(large | first_words)
     words["of_picture"] = words["quality"] | words["technique"] | words["shot"] | {"by"}
     wordings = grammar["place"] | grammar["tie"]
     return Lexicon(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from forgekit.scene.asides import read_abstract, read_aside
+from forgekit.scene.asides import is_abstract, read_abstract, read_aside
 from forgekit.scene.clauses import Clause, Link, close_link
 from forgekit.scene.connecting import on_adjective, on_break, on_preposition, on_pronoun, on_verb
 from forgekit.scene.draft import Draft
@@ -82,9 +82,23 @@ def _on_word(clause: Clause, draft: Draft, index: int) -> Clause:
     return clause
 
 
+def _on_owned(clause: Clause, draft: Draft, owner: NounPhrase, owned: NounPhrase) -> tuple[Clause, int]:
+    """Take "a knight's armor": the talk is of the armor, and the knight has it."""
+    if is_abstract(clause, draft, owned):  # "the moon's surface" is the moon
+        return _on_phrase(clause, draft, owner._replace(after=owned.after))
+    if is_abstract(clause, draft, owner):  # "a good night's sleep"
+        return _on_phrase(clause, draft, owned)
+    whose = draft.add(owner)
+    index = len(draft.objects)
+    clause, after = _on_phrase(clause, draft, owned)
+    if len(draft.objects) > index:
+        draft.relate(whose, "with", index)
+    return clause, after
+
+
 def _is_denied(link: Link | None, phrase: NounPhrase) -> bool:
     """Say whether a negation denies the thing itself: "without the hat", "not wearing a hat", no "does not see the hat"."""
-    if link and link.makes:  # "is not made of metal"
+    if link and (link.makes or (link.predicate and link.verb in ("", "be"))):  # "is not made of metal"
         return False
     return link is None or link.verb in ("", "be", "have", "wear", "hold", "carry") or phrase.determiner != "the"
 
@@ -101,6 +115,8 @@ def _on_phrase(clause: Clause, draft: Draft, phrase: NounPhrase) -> tuple[Clause
         return read
     if (other := meant(clause, draft, phrase)) is not None:
         return _on_phrase(clause, draft, other)
+    if draft.token(phrase.after).tag == "I" and (owned := draft.phrase(phrase.after + 1)) and not clause.negated:
+        return _on_owned(clause, draft, phrase, owned)
     written = phrase.determiner == "no" and phrase.head.noun in draft.lexicon.words["writing"]  # "no text"
     if not written and (read := read_abstract(clause, draft, phrase)) is not None:
         return read
@@ -112,7 +128,7 @@ def _on_phrase(clause: Clause, draft: Draft, phrase: NounPhrase) -> tuple[Clause
         draft.describe(link.subjects, [("other", phrase.words)])
         clause = clause._replace(group=clause.subjects, linked="", link=None)
     elif clause.negated:  # "does not cross the river": the river is there
-        if not (link and link.makes):
+        if not (link and (link.makes or link.verb in ("", "be"))):  # "is not on the bench": who knows what is
             draft.add(phrase)
         clause = clause._replace(negated=False, link=None)
     else:

@@ -70,7 +70,11 @@ def _join(clause: Clause, draft: Draft, index: int) -> Clause:
             if clause.linked == "verb" or predicate in HAVING or (shares and predicate in draft.lexicon.places):
                 draft.relate(relation["subject"], predicate, index)
     if clause.leading and not clause.group:
-        draft.relate(index, *clause.leading)
+        predicate, place = clause.leading
+        if place is None:
+            draft.place(index, predicate)
+        else:
+            draft.relate(index, predicate, place)
         clause = clause._replace(leading=None)
     return clause._replace(group=(*clause.group, index))
 

@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 from forgekit.scene.framing import set_apart
 from forgekit.scene.lexicon import Lexicon
+from forgekit.scene.numbers import join_numbers
 from forgekit.scene.tokens import EDGE, Token, cut
 from forgekit.scene.unknown import place_unknown
 
 
 def tag_words(text: str, lexicon: Lexicon) -> list[Token]:
     """Return the tokens of `text` with their classes settled. Quoted text is one token of class T."""
-    tokens = place_unknown(set_apart(cut(text, lexicon), lexicon))
+    tokens = place_unknown(set_apart(join_numbers(cut(text, lexicon), lexicon), lexicon))
     ahead = [*tokens[1:], EDGE, EDGE]
     verb_seen = sensed = False
     for index, token in enumerate(tokens):

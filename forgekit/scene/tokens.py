@@ -8,7 +8,15 @@ from typing import NamedTuple
 from forgekit.scene.lexicon import Entry, Lexicon, Phrase
 from forgekit.scene.vocabulary import entry_of
 
-TOKEN = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]")
+AGE = r"\d{1,3}[\s-]?(?:y\.?/?o\b\.?|(?:years?|yrs?)[\s-]olds?\b)"
+TOKEN = re.compile(
+    rf"{AGE}|[fF]/\d[\d.]*|\d+(?:[.,:/]\d+)+[^\W_]*%?|\d+%|[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]"
+)
+SHOUTED = re.compile(  # text without quotation marks: "a sign reading OPEN", "that says Rock N Roll"
+    r"\b(?:reading|reads?|says?|saying|spells?|spelling|labell?ed|lettering|text|words?|letters)\s+"
+    r"(?:the\s+words?\s+)?((?:[A-Z][A-Z0-9'!?&-]+|[A-Z][\w'!?]+(?=\s+[A-Z])|(?<=[\w!?]\s)[A-Z][\w'!?]*)"
+    r"(?:\s+[A-Z0-9][\w'!?&-]*)*)"
+)
 QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”|‘([^’]+)’|(?<!\w)\'((?:[^\']|(?<=\w)\'(?=\w))+)\'(?!\w)|「([^」]+)」')
 COUNTED = re.compile(r"(\d{1,2})([a-z]{3,})")  # tags like "2girls"
 PUNCTUATION, JOINT, POSSESSIVE, TEXT = Entry("X"), Entry("C"), Entry("I"), Entry("T")
@@ -42,10 +50,9 @@ def cut(text: str, lexicon: Lexicon) -> list[Token]:
     for match in TOKEN.finditer(text):
         if match.start() < skip_until:
             continue
-        if quotes and match.start() == quotes[0].start():
-            quote = quotes.pop(0)
-            skip_until = quote.end()
-            tokens.append(Token(quote[quote.lastindex or 0], quote.start(), quote.end(), TEXT, "T"))
+        if quotes and match.start() == quotes[0][0]:
+            start, skip_until, quoted = quotes.pop(0)
+            tokens.append(Token(quoted, start, skip_until, TEXT, "T"))
             continue
         raw = match.group()
         word, proper = raw.lower(), raw[0].isupper() and bool(tokens) and tokens[-1].word not in ".!?:"
@@ -56,12 +63,16 @@ def cut(text: str, lexicon: Lexicon) -> list[Token]:
     return _join_phrases(tokens, lexicon)
 
 
-def quoted_texts(text: str) -> list[re.Match[str]]:
-    """Return the quotations inside `text`; a quotation that is the whole text is no text to render."""
-    if '"' not in text and "'" not in text and not set("“‘「") & set(text):
-        return []
-    found = list(QUOTED.finditer(text))
-    return [] if len(found) == 1 and found[0].group().strip() == text.strip() else found
+def quoted_texts(text: str) -> list[tuple[int, int, str]]:
+    """Return the texts to be rendered with their places; a quotation that is the whole text is none."""
+    found: list[tuple[int, int, str]] = []
+    if '"' in text or "'" in text or set("“‘「") & set(text):
+        quotes = list(QUOTED.finditer(text))
+        if len(quotes) != 1 or quotes[0].group().strip() != text.strip():
+            found = [(quote.start(), quote.end(), quote[quote.lastindex or 0]) for quote in quotes]
+    if not found and not text.istitle():
+        found = [(*match.span(1), match[1]) for match in SHOUTED.finditer(text)]
+    return found
 
 
 def _tokens_of(word: str, start: int, end: int, proper: bool, lexicon: Lexicon) -> list[Token]:

@@ -10,7 +10,16 @@ from forgekit.scene.lexicon import Lexicon, default_lexicon
 from forgekit.scene.vocabulary import entry_of
 
 ATTRIBUTE_ORDER = {"size": 0, "state": 1, "shape": 3, "texture": 4, "color": 5, "material": 6}  # any other: 2
-BEHIND = ("of", "in", "as", "with", "by", "at", "on", "the")  # what has one of these inside follows its noun: "dressed in black"
+BEHIND = (
+    "of",
+    "in",
+    "as",
+    "with",
+    "by",
+    "at",
+    "on",
+    "the",
+)  # what has one of these inside follows its noun: "dressed in black"
 VOWEL_SOUND = ("a", "e", "i", "o", "u", "hour", "honest", "heir")
 CONSONANT_SOUND = ("uni", "use", "euro", "one", "ufo", "ukulele", "ewe", "usu", "uri", "ura", "uto", "ute")
 NO_CONSONANT_SOUND = ("unin", "unim", "unid")
@@ -71,7 +80,7 @@ def described(item: Mapping[str, Any], *, only: tuple[str, ...] = ()) -> str:
 
 def stands_behind(value: str) -> bool:
     """Say whether an attribute follows its noun: "a cloud like cotton candy"."""
-    return value.startswith(("like ", "shaped like ")) or any(f" {word} " in value for word in BEHIND)
+    return value.startswith(("like ", "shaped like ", "on the ", "at the ")) or any(f" {word} " in value for word in BEHIND)
 
 
 def noun_phrase(words: str, count: int | str, lexicon: Lexicon) -> str:
@@ -83,6 +92,8 @@ def noun_phrase(words: str, count: int | str, lexicon: Lexicon) -> str:
     many = words if is_plural_only(words, lexicon) else plural(words)
     if isinstance(count, int):
         return f"{number_word(count)} {many}"
+    if " " in count:  # "at least three"
+        return f"{count} {many}"
     if lexicon.hints(count, "vague", "quantity"):
         return many if count == "some" else f"{count} {many}"
     return f"{with_article(count)} of {many}"
