@@ -165,7 +165,8 @@ def _placement(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> 
         return None
     if any(word not in ("side", "half", "corner", "edge", "part") for word in rest):
         return None
-    if not link.subjects:  # "On the left is a cat"
+    following = draft.token(phrase.after)
+    if not link.subjects or following.tag == "B" or following.word == "there":  # "On the left is a cat"
         return clause._replace(leading=(side, None), group=(), linked="", link=None), phrase.after
     for subject in link.near if clause.linked == "verb" and link.near else link.subjects:
         draft.place(subject, side)

@@ -125,7 +125,9 @@ class Draft:
         return self.lexicon.hints(self.objects[index]["name"].split()[-1], *lists)
 
     def is_told_of(self, index: int) -> bool:
-        """Say whether a place, a dress or a belonging was said of the object."""
+        """Say whether a place, clothes or a belonging were said of the object."""
+        if any(index in placed for placed in self._sides.values()):
+            return True
         return any(r["subject"] == index and r["predicate"] in (*self.lexicon.places, *HAVING) for r in self.relations)
 
     def is_living(self, index: int) -> bool:

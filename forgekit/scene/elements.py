@@ -168,7 +168,8 @@ class _Writer:
             phrase = noun_phrase(f"{value} {name}", count, self.lexicon)
         verb, noun = self.the(item, name)
         question = f"{verb} {noun} {value}?"
-        if len(self.named[name]) > 1 and not item.get("called"):
+        told_apart = len(self.named[name]) > 1 or value in self.lexicon.words["positional"]  # "a left leg"
+        if told_apart and not item.get("called"):
             question = f"{'Are' if is_many(item) else verb} there {phrase}?"
         # A value that another object of this name is to have shows on a faithful image, too.
         others = [other for other in self.other_values(kind, value) if other not in self.values_of(name, kind)]
@@ -222,7 +223,9 @@ class _Writer:
         """Return what one can see of a style: the film still of "35mm film still", nothing of "85mm lens"."""
         *_, last = words = style.split()
         unseen = self.lexicon.words["technique"]
-        return "" if last in unseen or last.isdigit() else " ".join(word for word in words if word not in unseen)
+        shown = [word for word in words if word not in unseen]
+        nothing = last in unseen or last.isdigit() or (len(words) > len(shown) and self.lexicon.hints(shown[0], "untitled"))
+        return "" if nothing else " ".join(shown)
 
     def one(self, words: str) -> str:
         return noun_phrase(words, 1, self.lexicon)

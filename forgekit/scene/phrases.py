@@ -98,7 +98,8 @@ class _Parts:
         token = tokens[index]
         between = tokens[index - 1].tag == "N" == token_at(tokens, index + 1).tag
         model = token.tag == "Q" and token.word.isdigit() and self.nouns[-1].proper  # "a Porsche 911"
-        if model or (token.tag == "J" and between and "N" in token.entry.tags):
+        named = self.nouns[-1].proper and token.tag == "J" and _is_name_part(tokens, index)
+        if model or named or (token.tag == "J" and between and "N" in token.entry.tags):
             self.nouns.append(token)
             return True
         framed = token.tag == "E" and "V" not in token.entry.tags and self.determiner in ("a", "an")
@@ -118,6 +119,8 @@ class _Parts:
         elif tag == "Q":
             if not YEAR.fullmatch(token.word):
                 self.number = _number(token.word, lexicon)
+        elif tag == "J" and _is_name_part(tokens, index):
+            self.nouns.append(token)
         elif tag == "J":
             self.attributes.append((token.entry.kind or "other", token.value or token.word))
         elif tag in "EG" and _modifies(tokens, index):
@@ -145,6 +148,12 @@ class _Parts:
             else:
                 name.insert(0, noun.word)
         return " ".join(name)
+
+
+def _is_name_part(tokens: Sequence[Token], index: int) -> bool:
+    """Say whether an adjective in capitals begins a name: "New York", "the Great Wall", not "a White Persian cat"."""
+    token, following = tokens[index], token_at(tokens, index + 1)
+    return token.proper and following.proper and following.tag in "NJ" and token.entry.kind != "color"
 
 
 def _modifies(tokens: Sequence[Token], index: int) -> bool:

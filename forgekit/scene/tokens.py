@@ -13,12 +13,13 @@ TOKEN = re.compile(
     rf"{AGE}|[fF]/\d[\d.]*|\d+(?:[.,:/]\d+)+[^\W_]*%?|\d+%|[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]"
 )
 SHOUTED = re.compile(  # text without quotation marks: "a sign reading OPEN", "that says Rock N Roll"
-    r"\b(?:reading|reads?|says?|saying|spells?|spelling|labell?ed|lettering|text|words?|letters)\s+"
-    r"(?:the\s+words?\s+)?((?:[A-Z][A-Z0-9'!?&-]+|[A-Z][\w'!?]+(?=\s+[A-Z])|(?<=[\w!?]\s)[A-Z][\w'!?]*)"
-    r"(?:\s+[A-Z0-9][\w'!?&-]*)*)"
+    r"\b(?:reading|reads?|labell?ed|lettering|text|words?|letters)\s+([A-Z][A-Z0-9'!?&-]+(?:\s+[A-Z0-9'!?&-]+)*)\b"
+    r"|\b(?:says?|saying|spells?|spelling)\s+(?:the\s+words?\s+)?([A-Z][\w'!?&-]*(?:\s+[A-Z0-9][\w'!?&-]*)*)"
 )
 QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”|‘([^’]+)’|(?<!\w)\'((?:[^\']|(?<=\w)\'(?=\w))+)\'(?!\w)|「([^」]+)」')
 COUNTED = re.compile(r"(\d{1,2})([a-z]{3,})")  # tags like "2girls"
+AGE_SAID = re.compile(AGE.replace("(?:y", "(?:y", 1).replace(r"\d{1,3}", r"(\d{1,3})", 1))
+AGED = Entry("J", kind="other")
 PUNCTUATION, JOINT, POSSESSIVE, TEXT = Entry("X"), Entry("C"), Entry("I"), Entry("T")
 
 
@@ -55,6 +56,9 @@ def cut(text: str, lexicon: Lexicon) -> list[Token]:
             tokens.append(Token(quoted, start, skip_until, TEXT, "T"))
             continue
         raw = match.group()
+        if raw[0].isdigit() and raw[-1] in "sdoD." and (age := AGE_SAID.fullmatch(raw)):
+            tokens.append(Token(raw.lower(), *match.span(), AGED, "J", f"{age[1]} years old"))
+            continue
         word, proper = raw.lower(), raw[0].isupper() and bool(tokens) and tokens[-1].word not in ".!?:"
         if word.isalpha() and word != "cannot":  # most are
             tokens.append(_token(word, *match.span(), proper, lexicon))
@@ -71,7 +75,7 @@ def quoted_texts(text: str) -> list[tuple[int, int, str]]:
         if len(quotes) != 1 or quotes[0].group().strip() != text.strip():
             found = [(quote.start(), quote.end(), quote[quote.lastindex or 0]) for quote in quotes]
     if not found and not text.istitle():
-        found = [(*match.span(1), match[1]) for match in SHOUTED.finditer(text)]
+        found = [(*match.span(match.lastindex or 0), match[match.lastindex or 0]) for match in SHOUTED.finditer(text)]
     return found
 
 
