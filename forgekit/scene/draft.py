@@ -85,7 +85,8 @@ class Draft:
             return known
         attributes = self._shared_colors(phrase) if bare else phrase.attributes
         item = {"name": phrase.name, "count": self._count(phrase), "attributes": _listed(attributes)}
-        self.objects.append(item | {"span": [phrase.start, phrase.end]})
+        called = {"called": phrase.called} if phrase.called else {}
+        self.objects.append(item | called | {"span": [phrase.start, phrase.end]})
         self._last = phrase
         return len(self.objects) - 1
 

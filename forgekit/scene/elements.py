@@ -224,7 +224,9 @@ class _Writer:
         *_, last = words = style.split()
         unseen = self.lexicon.words["technique"]
         shown = [word for word in words if word not in unseen]
-        nothing = last in unseen or last.isdigit() or (len(words) > len(shown) and self.lexicon.hints(shown[0], "untitled"))
+        nothing = (
+            last in unseen or last.isdigit() or (len(words) > len(shown) and self.lexicon.hints(shown[0], "untitled"))
+        )
         return "" if nothing else " ".join(shown)
 
     def one(self, words: str) -> str:

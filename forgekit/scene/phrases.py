@@ -25,6 +25,7 @@ class NounPhrase(NamedTuple):
     determiner: str = ""
     number: int | str | None = None  # how many: the word itself where it is no number
     attributes: tuple[Attribute, ...] = ()
+    called: str = ""  # how a name is said: "Ada Lovelace", "the Great Wall"
 
     @property
     def plural(self) -> bool:
@@ -61,7 +62,10 @@ def read_noun_phrase(tokens: Sequence[Token], index: int, lexicon: Lexicon) -> N
         return _elliptic(tokens, first, index, parts, lexicon)
     head, name = parts.nouns[-1], parts.name()
     start = next(t for t in tokens[first:] if t.tag != "X").start
-    return NounPhrase(name, head, start, head.end, index, parts.determiner, parts.number, tuple(parts.attributes))
+    called = parts.called(token_at(tokens, index), lexicon)
+    return NounPhrase(
+        name, head, start, head.end, index, parts.determiner, parts.number, tuple(parts.attributes), called
+    )
 
 
 def _elliptic(tokens: Sequence[Token], first: int, index: int, parts: _Parts, lexicon: Lexicon) -> NounPhrase | None:
@@ -148,6 +152,27 @@ class _Parts:
             else:
                 name.insert(0, noun.word)
         return " ".join(name)
+
+    def called(self, following: Token, lexicon: Lexicon) -> str:
+        """Return the phrase as a name, in capitals, where it is one; "" for things. `following` stands behind it."""
+        first, last = self.nouns[0], self.nouns[-1]
+        if self.determiner not in ("", "the") or self.number is not None or last.word != last.noun:
+            return ""
+        in_capitals = all(noun.proper or noun.capital for noun in self.nouns) and (last.proper or first.proper)
+        unknown = all(noun.entry.tags == "U" for noun in self.nouns) and not self.determiner
+        sole = len(self.nouns) == 1
+        if (
+            sole
+            and not (unknown and (first.capital or first.proper))
+            and not (in_capitals and not lexicon.is_thing(last.noun))
+        ):
+            return ""
+        if not sole and not in_capitals and not unknown:
+            return ""
+        if first.capital and lexicon.is_thing(last.noun) and not last.proper:
+            return ""
+        said = " ".join(noun.word.title() if noun.proper or noun.capital else noun.word for noun in self.nouns)
+        return f"the {said}" if self.determiner else said
 
 
 def _is_name_part(tokens: Sequence[Token], index: int) -> bool:

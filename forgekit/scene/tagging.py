@@ -49,6 +49,11 @@ class _Place(NamedTuple):
     noun_follows: bool = False
 
     @property
+    def lists_alone(self) -> bool:
+        """Whether the word stands alone between two marks: "…, romantic, …"."""
+        return self.before.tag == "X" and self.following.tag == "X"
+
+    @property
     def after(self) -> str:
         """The likeliest class of what follows."""
         return self.following.entry.tags[0]
@@ -67,14 +72,29 @@ def _settle(place: _Place) -> str:
         return "N" if previous in "DSQJ" else tags[0]
     if tags == "G":  # "in shining armor", but "by holding hands"
         return "J" if before.word in place.lexicon.words["before_thing"] and _noun_follows(place) else "G"
-    if len(tags) == 1:
-        return tags
     if token.word in place.lexicon.words["shade"] and following.entry.kind == "color":  # "a light white bathroom"
         return "J"
+    if len(tags) == 1:
+        return tags
+    if place.lists_alone and (only := _alone(place)):
+        return only
+    if token.proper and previous == "N" and (before.proper or before.capital) and following.proper:  # "Ha Long Bay"
+        return _first("NJ", tags)
     place = place._replace(noun_follows=_noun_follows(place))
     if tags == "NQ":  # pair, dozen: a count before a noun, a noun before "of"
         return "Q" if place.noun_follows else "N"
     return _by_what_stands_before(place, previous)
+
+
+def _alone(place: _Place) -> str:
+    """Return the class of a word alone between marks: no thing where it describes ("romantic", "polished"); "" to go on."""
+    entry, only = place.token.entry, len(place.tokens) <= 2
+    if only or entry.kind or entry.hint == "thing" or place.lexicon.is_thing(entry.noun):
+        return ""
+    if "J" in entry.tags and "N" in entry.tags:
+        return "N" if place.lexicon.is_living(entry.noun) else "J"
+    doing = "G" in entry.tags and entry.hint != "verb"
+    return "J" if doing or "E" in entry.tags else ""
 
 
 def _by_what_stands_before(place: _Place, previous: str) -> str:

@@ -9,9 +9,7 @@ from forgekit.scene.lexicon import Entry, Lexicon, Phrase
 from forgekit.scene.vocabulary import entry_of
 
 AGE = r"\d{1,3}[\s-]?(?:y\.?/?o\b\.?|(?:years?|yrs?)[\s-]olds?\b)"
-TOKEN = re.compile(
-    rf"{AGE}|[fF]/\d[\d.]*|\d+(?:[.,:/]\d+)+[^\W_]*%?|\d+%|[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]"
-)
+TOKEN = re.compile(rf"{AGE}|[fF]/\d[\d.]*|\d+(?:[.,:/]\d+)+[^\W_]*%?|\d+%|[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]")
 SHOUTED = re.compile(  # text without quotation marks: "a sign reading OPEN", "that says Rock N Roll"
     r"\b(?:reading|reads?|labell?ed|lettering|text|words?|letters)\s+([A-Z][A-Z0-9'!?&-]+(?:\s+[A-Z0-9'!?&-]+)*)\b"
     r"|\b(?:says?|saying|spells?|spelling)\s+(?:the\s+words?\s+)?([A-Z][\w'!?&-]*(?:\s+[A-Z0-9][\w'!?&-]*)*)"
@@ -33,6 +31,7 @@ class Token(NamedTuple):
     tag: str = ""  # its class, once settled (see tagging.py)
     value: str = ""
     proper: bool = False  # capitalised inside a sentence
+    capital: bool = False  # capitalised where a sentence begins
 
     @property
     def noun(self) -> str:
@@ -59,12 +58,24 @@ def cut(text: str, lexicon: Lexicon) -> list[Token]:
         if raw[0].isdigit() and raw[-1] in "sdoD." and (age := AGE_SAID.fullmatch(raw)):
             tokens.append(Token(raw.lower(), *match.span(), AGED, "J", f"{age[1]} years old"))
             continue
-        word, proper = raw.lower(), raw[0].isupper() and bool(tokens) and tokens[-1].word not in ".!?:"
+        word, capital = raw.lower(), raw[0].isupper()
+        proper = capital and bool(tokens) and tokens[-1].word not in ".!?:"
         if word.isalpha() and word != "cannot":  # most are
-            tokens.append(_token(word, *match.span(), proper, lexicon))
+            token = _token(word, *match.span(), proper, lexicon)
+            tokens.append(token._replace(capital=True) if capital and not proper else token)
         else:
             tokens += _tokens_of(word.replace("’", "'"), *match.span(), proper, lexicon)
-    return _join_phrases(tokens, lexicon)
+    return _join_phrases(_in_lower_case(tokens, lexicon), lexicon)
+
+
+def _in_lower_case(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
+    """Return the tokens of a text In Title Case without capitals: they tell no names there."""
+    proper = [token for token in tokens if token.proper]
+    if len(proper) < 3 or not any(token.entry.kind or lexicon.is_thing(token.noun) for token in proper):
+        return tokens
+    if any(len(token.word) > 3 and token.word.isalpha() and not (token.proper or token.capital) for token in tokens):
+        return tokens
+    return [token._replace(proper=False, capital=False) for token in tokens]
 
 
 def quoted_texts(text: str) -> list[tuple[int, int, str]]:

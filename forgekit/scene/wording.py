@@ -80,7 +80,11 @@ def described(item: Mapping[str, Any], *, only: tuple[str, ...] = ()) -> str:
 
 def stands_behind(value: str) -> bool:
     """Say whether an attribute follows its noun: "a cloud like cotton candy"."""
-    return value.startswith(("like ", "shaped like ", "on the ", "at the ")) or value.endswith(" old") or any(f" {word} " in value for word in BEHIND)
+    return (
+        value.startswith(("like ", "shaped like ", "on the ", "at the "))
+        or value.endswith(" old")
+        or any(f" {word} " in value for word in BEHIND)
+    )
 
 
 def noun_phrase(words: str, count: int | str, lexicon: Lexicon) -> str:
