@@ -116,7 +116,9 @@ def _likeness(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> R
     if draft.token(after).tag == "I" and (owned := draft.phrase(after + 1)):  # "like a lion's head"
         words, after = f"{words}'s {owned.name}", owned.after
     wording = "shaped like" if link.verb == "shape" else link.wording
-    said = " ".join(filter(None, [wording, phrase.determiner, words]))
+    if link.wording == "as":
+        wording, words = f"{link.participle} as", phrase.called or words
+    said = " ".join(filter(None, [wording, "" if phrase.called else phrase.determiner, words]))
     draft.describe(link.subjects, [("other", said)])
     return clause._replace(group=link.subjects, linked="", link=None), after
 

@@ -65,6 +65,8 @@ def close_link(clause: Clause, draft: Draft) -> Clause:
         if not link.predicate and not draft.lexicon.hints(link.verb, "idle"):
             draft.describe(link.subjects, [("state", link.participle)])
         return clause._replace(link=None)
+    says = draft.lexicon.hints(link.verb, "saying")  # "a sign that reads welcome"
     for subject in link.subjects:
-        draft.relate(subject, link.verb, None)
+        if not says or draft.is_living(subject):
+            draft.relate(subject, link.verb, None)
     return clause._replace(link=None)

@@ -166,6 +166,8 @@ def on_adjective(clause: Clause, draft: Draft, token: Token) -> Clause:
 def on_break(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take a mark or a conjunction: the clause ends, or its list goes on."""
     token, link = draft.token(index), clause.link
+    if token.word == "as" and link and link.passive and not link.predicate:  # "dressed as a clown"
+        return clause._replace(link=link._replace(predicate="like", wording="as"))
     if token.word in ".;!?:" or token.word in ("while", "whereas", "as"):
         clause = close_link(clause, draft)
         spoken_of = clause.subjects or clause.group[:1] or clause.spoken_of

@@ -12,14 +12,8 @@ from typing import Any
 DATA = Path(__file__).parent / "lexicon"
 ATTRIBUTE_KINDS = ("color", "size", "shape", "material", "texture", "state")
 CONCEPT_KINDS = (*ATTRIBUTE_KINDS, "object", "figure", "style")
-BY_MEANING = (
-    "count",
-    "partitive",
-    "irregular",
-    "lemma",
-    "turned",
-    "nobody",
-)  # grammar's tables of the form meaning = words
+# grammar's tables of the form meaning = words, and those of the form word = meaning
+BY_MEANING = ("count", "partitive", "irregular", "lemma", "turned", "nobody", "foreign")
 BY_WORD = ("inverse", "short_form", "no_place")
 
 

@@ -17,6 +17,8 @@ from forgekit.scene.meaning import meant
 from forgekit.scene.phrases import NounPhrase
 from forgekit.scene.relating import own, relate
 from forgekit.scene.tagging import tag_words
+from forgekit.scene.tokens import cut
+from forgekit.scene.understanding import not_understood
 
 
 def parse(text: str, *, lexicon: Lexicon | None = None) -> dict[str, Any]:
@@ -32,7 +34,10 @@ def parse(text: str, *, lexicon: Lexicon | None = None) -> dict[str, Any]:
 def read_by_rules(text: str, lexicon: Lexicon | None = None) -> tuple[dict[str, Any], str]:
     """Return what `text` asks for, as `parse` does, and why the rules do not understand it: "" where they do."""
     lexicon = lexicon or default_lexicon()
-    draft, clause, index = Draft(tag_words(text, lexicon), lexicon), Clause(), 0
+    tokens = cut(text, lexicon)
+    if reason := not_understood(tokens, lexicon):
+        return Draft([], lexicon).document(), reason
+    draft, clause, index = Draft(tag_words(tokens, lexicon), lexicon), Clause(), 0
     while index < len(draft.tokens):
         clause, index = _step(clause, draft, index)
     close_link(clause, draft)

@@ -11,6 +11,7 @@ from forgekit.scene.lexicon import Lexicon
 from forgekit.scene.tokens import EDGE, Token
 
 YEAR = re.compile(r"(18|19|20)\d\d")  # "a red 1997 Ford"
+ROMAN = re.compile(r"[ivx]{2,4}")
 Attribute = tuple[str, str]  # kind, value
 
 
@@ -171,14 +172,21 @@ class _Parts:
             return ""
         if first.capital and lexicon.is_thing(last.noun) and not last.proper:
             return ""
-        said = " ".join(noun.word.title() if noun.proper or noun.capital else noun.word for noun in self.nouns)
+        said = " ".join(_capitalised(noun) for noun in self.nouns)
         return f"the {said}" if self.determiner else said
 
 
 def _is_name_part(tokens: Sequence[Token], index: int) -> bool:
     """Say whether an adjective in capitals begins a name: "New York", "the Great Wall", not "a White Persian cat"."""
     token, following = tokens[index], token_at(tokens, index + 1)
-    return token.proper and following.proper and following.tag in "NJ" and token.entry.kind != "color"
+    capital = token.proper or (token.capital and token.entry.tags == "U")
+    return capital and following.proper and following.tag in "NJ" and token.entry.kind != "color"
+
+
+def _capitalised(token: Token) -> str:
+    if ROMAN.fullmatch(token.word):
+        return token.word.upper()
+    return token.word.title().replace(" Of ", " of ") if token.proper or token.capital else token.word
 
 
 def _modifies(tokens: Sequence[Token], index: int) -> bool:

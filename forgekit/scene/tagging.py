@@ -12,13 +12,13 @@ from typing import NamedTuple
 from forgekit.scene.framing import set_apart
 from forgekit.scene.lexicon import Lexicon
 from forgekit.scene.numbers import join_numbers
-from forgekit.scene.tokens import EDGE, Token, cut
+from forgekit.scene.tokens import EDGE, Token
 from forgekit.scene.unknown import place_unknown
 
 
-def tag_words(text: str, lexicon: Lexicon) -> list[Token]:
-    """Return the tokens of `text` with their classes settled. Quoted text is one token of class T."""
-    tokens = place_unknown(set_apart(join_numbers(cut(text, lexicon), lexicon), lexicon))
+def tag_words(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
+    """Return the tokens of a text (see tokens.py) with their classes settled; some are joined, some left out."""
+    tokens = place_unknown(set_apart(join_numbers(tokens, lexicon), lexicon))
     ahead = [*tokens[1:], EDGE, EDGE]
     verb_seen = sensed = False
     for index, token in enumerate(tokens):

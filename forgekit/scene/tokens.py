@@ -65,13 +65,13 @@ def cut(text: str, lexicon: Lexicon) -> list[Token]:
             tokens.append(token._replace(capital=True) if capital and not proper else token)
         else:
             tokens += _tokens_of(word.replace("’", "'"), *match.span(), proper, lexicon)
-    return _join_phrases(_in_lower_case(tokens, lexicon), lexicon)
+    return _join_phrases(_in_lower_case(tokens), lexicon)
 
 
-def _in_lower_case(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
+def _in_lower_case(tokens: list[Token]) -> list[Token]:
     """Return the tokens of a text In Title Case without capitals: they tell no names there."""
     proper = [token for token in tokens if token.proper]
-    if len(proper) < 3 or not any(token.entry.kind or lexicon.is_thing(token.noun) for token in proper):
+    if len(proper) < 3 or not any(set(token.entry.tags) & set("PDCSBGE") for token in proper):
         return tokens
     if any(len(token.word) > 3 and token.word.isalpha() and not (token.proper or token.capital) for token in tokens):
         return tokens
