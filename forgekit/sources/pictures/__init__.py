@@ -18,8 +18,10 @@ from forgekit.sources.rows import BadRow, Notes, Row
 
 __all__ = ["ENDINGS", "FORMATS", "prompt_of", "read_pictures"]
 
-ENOUGH = frozenset({"parameters", "prompt", "forgekit", "invokeai_metadata", "sd-metadata", "Dream", "Comment", "workflow"})
-DRAWN_BY = {"negative_prompt", "num_inference_steps", "guidance_scale", "true_cfg_scale", "seed", "width", "height"}
+ENOUGH = frozenset(
+    {"parameters", "prompt", "forgekit", "invokeai_metadata", "sd-metadata", "Dream", "Comment", "workflow"}
+)
+DRAWN_BY = {"num_inference_steps", "guidance_scale", "true_cfg_scale", "seed", "width", "height"}
 MOST = {"num_inference_steps": 1_000, "width": 16_384, "height": 16_384}
 DISTILLED = ("distilledcfgscale", "distilledguidance", "fluxguidance", "fluxguidancescale", "guidance")
 
@@ -55,17 +57,25 @@ def prompt_of(path: Path, notes: Notes | None = None) -> dict[str, Any] | str:
     for note in found.notes:
         notes.add("pictures that could not be followed in part", f"{path.name}: {note}")
     parameters, source = (found.settings, {}) if found.own else _named(found, notes)
-    source |= {"model": found.model if isinstance(found.model, str) else None, "loras": found.loras, "notes": found.notes}
+    source |= {
+        "model": found.model if isinstance(found.model, str) else None,
+        "loras": found.loras,
+        "notes": found.notes,
+    }
     return {"text": found.text, "parameters": parameters, "source": {name: v for name, v in source.items() if v}}
 
 
 def _named(found: Found, notes: Notes) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the parameters that any pipeline takes, under diffusers' names, and what else is known of the drawing."""
     said, rest = settings(_guided(found.settings), notes)
-    parameters = {name: value for name, value in said.items() if name in DRAWN_BY and 0 <= value <= MOST.get(name, value)}
+    parameters = {
+        name: value for name, value in said.items() if name in DRAWN_BY and 0 <= value <= MOST.get(name, value)
+    }
     if found.negative:
         parameters["negative_prompt"] = found.negative
-    sampling = [str(value) for name, value in found.settings.items() if known_as(name) in ("sampler", "schedule") and value]
+    sampling = [
+        str(value) for name, value in found.settings.items() if known_as(name) in ("sampler", "schedule") and value
+    ]
     source = {name: value for name, value in rest.items() if known_as(name)}
     source |= {name: value for name, value in said.items() if name not in parameters}
     source.pop("schedule", None)
@@ -74,8 +84,8 @@ def _named(found: Found, notes: Notes) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _guided(said: dict[str, Any]) -> dict[str, Any]:
     """Return settings with one guidance scale: a distilled model's own, where there is one, beside true CFG above 1."""
-    by_key = {key(name): name for name in said}
-    distilled = next((by_key[name] for name in DISTILLED if said.get(by_key.get(name, "")) is not None), None)
+    named = {key(name): name for name, value in said.items() if value is not None}
+    distilled = next((named[name] for name in DISTILLED if name in named), None)
     usual = next((name for name in said if known_as(name) == "guidance_scale" and key(name) not in DISTILLED), None)
     if distilled is None or usual is None:
         return said

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from forgekit.sources.pictures.found import Found, Unfollowed
+from forgekit.sources.pictures.found import Found, UnfollowedError
 from forgekit.sources.pictures.graph import TABLE, Graph
 from forgekit.sources.pictures.workflow import as_graph
 
@@ -17,7 +17,7 @@ def read_comfyui(graph: Mapping[str, Any]) -> Found:
     """Read a graph, in the form in which it was run or in that of the editor.
 
     Raises:
-        Unfollowed: it has no sampler, or a node between the sampler and the text cannot be followed.
+        UnfollowedError: it has no sampler, or a node between the sampler and the text cannot be followed.
     """
     nodes = Graph(as_graph(graph) if isinstance(graph.get("nodes"), list) else graph)
     samplers = list(_samplers(nodes))
@@ -27,7 +27,7 @@ def read_comfyui(graph: Mapping[str, Any]) -> Found:
     for node in [sampler, *samplers]:
         if text := nodes.side(node, "positive"):
             return _drawn_by(nodes, node, text)
-    raise Unfollowed(f"nothing is said to {nodes.label(sampler)}")
+    raise UnfollowedError(f"no text stands behind {nodes.label(sampler)}")
 
 
 def _samplers(nodes: Graph) -> Iterator[str]:
@@ -45,7 +45,9 @@ def _samplers(nodes: Graph) -> Iterator[str]:
 
 def _samples(nodes: Graph, node: str) -> bool:
     inputs = nodes.inputs(node).keys()
-    return bool(inputs & {*TABLE["sampler_has"]}) and bool(inputs & {name for group in TABLE["positive"] for name in group})
+    return bool(inputs & {*TABLE["sampler_has"]}) and bool(
+        inputs & {name for group in TABLE["positive"] for name in group}
+    )
 
 
 def _first_pass(nodes: Graph, sampler: str) -> str:
@@ -77,12 +79,24 @@ def _drawn_by(nodes: Graph, sampler: str, text: str) -> Found:
     notes = []
     try:
         negative = nodes.side(sampler, "negative")
-    except Unfollowed as error:
+    except UnfollowedError as error:
         negative, notes = "", [f"the negative prompt: {error}"]
     said = {what["name"]: nodes.sought(sampler, what["inputs"], what["behind"]) for what in TABLE["sought"]}
-    model = said.pop("model", None)
+    model = said.pop("model", None) or _only_model(nodes)
     settings = {name: value for name, value in said.items() if value is not None}
     return Found(text, negative, settings, model, list(_loras(nodes, sampler)), notes)
+
+
+def _only_model(nodes: Graph) -> Any:
+    """Return the checkpoint of a graph that names one only."""
+    names = next(what["inputs"] for what in TABLE["sought"] if what["name"] == "model")
+    said = {
+        inputs[name]
+        for node in nodes.nodes
+        for name in names
+        if isinstance((inputs := nodes.inputs(node)).get(name), str)
+    }
+    return said.pop() if len(said) == 1 else None
 
 
 def _loras(nodes: Graph, sampler: str) -> Iterator[dict[str, Any]]:
@@ -91,7 +105,7 @@ def _loras(nodes: Graph, sampler: str) -> Iterator[dict[str, Any]]:
     for node in reversed(list(nodes.upstream(behind))):
         inputs = nodes.inputs(node)
         stacked = [value for value in inputs.values() if isinstance(value, dict) and value.get("on", True)]
-        if isinstance(inputs.get("lora_name"), str):
+        if isinstance(inputs.get("lora_name"), str) and inputs["lora_name"] != "None":
             yield {"name": inputs["lora_name"], "weight": nodes.scalar(inputs.get("strength_model"))}
         for lora in stacked:
             if isinstance(lora.get("lora"), str):
@@ -110,7 +124,9 @@ def _without_sampler(nodes: Graph) -> Found:
         elif link := nodes.link(held):
             asked[nodes.text(link, "positive")] = node
     if len(asked) != 1:
-        raise Unfollowed(f"the graph has no sampler and {len(asked)} texts" if asked else "the graph has no sampler")
+        raise UnfollowedError(
+            f"the graph has no sampler and {len(asked)} texts" if asked else "the graph has no sampler"
+        )
     ((text, node),) = asked.items()
     names = ("seed", "steps", "width", "height")
     said = {name: nodes.scalar(nodes.inputs(node).get(name)) for name in names}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from forgekit.sources.parameters import key
 from forgekit.sources.pictures.comfyui import read_comfyui
-from forgekit.sources.pictures.found import Found, Unfollowed
+from forgekit.sources.pictures.found import Found, UnfollowedError
 from forgekit.sources.pictures.infotext import looks_so, read_infotext
 
 # Where prompts stand in a picture, what says the most first: a graph was run, while the settings beside it may be written
@@ -26,10 +26,12 @@ TEXT_KEYS = ("positiveprompt", "prompt", "c")
 NEGATIVE_KEYS = ("negativeprompt", "negative", "uc")
 MODEL_KEYS = ("model", "basemodel", "basemodelname", "modelweights", "usestablediffusionmodel", "modelname", "ckptname")
 LORA_KEYS = ("loras", "lora")
+RENAMED = {"scale": "cfg_scale"}  # NovelAI's and Draw Things' word
 DREAM = re.compile(r'\s*"(.*)"([^"]*)', re.DOTALL)
 DREAM_OPTION = re.compile(r"\s-(\w)\s*(\S+)")
 DREAM_NAMES = {"s": "steps", "S": "seed", "W": "width", "H": "height", "C": "cfg_scale", "A": "sampler_name"}
 BRACKETS = re.compile(r"\[([^\[\]]*)\]")  # InvokeAI's old form of a negative prompt, within the prompt
+PAIR = re.compile(r"\((\d{2,5}), ?(\d{2,5})\)")
 MIDJOURNEY = re.compile(r"\s*Job ID: [0-9a-f-]{36}\s*\Z")
 WRONG = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)  # what a malformed one leads to
 
@@ -38,10 +40,10 @@ def read_texts(texts: Mapping[str, str]) -> Found:
     """Return the prompt in a picture's texts.
 
     Raises:
-        Unfollowed: there is none, or none that can be read; the message says what there is.
+        UnfollowedError: there is none, or none that can be read; the message says what there is.
     """
     reasons = []
-    placed = {**{name.lower(): name for name in reversed(texts)}}
+    placed = {name.lower(): name for name in reversed(list(texts))}
     for place, name, text in _in_order(texts, placed):
         try:
             found = _read(place, text, texts)
@@ -50,9 +52,11 @@ def read_texts(texts: Mapping[str, str]) -> Found:
             continue
         if found and isinstance(found.text, str) and found.text.strip():
             return found
+        if found:
+            reasons.append(f"its {name!r} metadata has settings or a negative prompt, and no prompt")
     if reasons:
-        raise Unfollowed("; ".join(dict.fromkeys(reasons)))
-    raise Unfollowed(f"it carries no prompt (metadata: {', '.join(sorted(texts)) or 'none'})")
+        raise UnfollowedError("; ".join(dict.fromkeys(reasons)))
+    raise UnfollowedError(f"it carries no prompt (metadata: {', '.join(sorted(texts)) or 'none'})")
 
 
 def _in_order(texts: Mapping[str, str], placed: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
@@ -77,7 +81,7 @@ def _read(place: str, text: str, texts: Mapping[str, str]) -> Found | None:
         return read_infotext(text)
     if place == "description" and MIDJOURNEY.search(text):
         return Found(MIDJOURNEY.sub("", text))
-    remark = place == "comment" or len(text.split()) < 2  # "Screenshot"
+    remark = place == "comment" or (text.isascii() and len(text.split()) < 2)  # "Screenshot"
     return Found(text.strip()) if place in OWN_PLACES and not remark else None
 
 
@@ -85,7 +89,7 @@ def _read_json(place: str, data: Any, texts: Mapping[str, str]) -> Found | None:
     if isinstance(data, list):
         data = data[0] if data else {}
     if not isinstance(data, dict):
-        raise Unfollowed("it is no JSON object")
+        raise UnfollowedError("it is no JSON object")
     if place == "forgekit":
         return _ours(data)
     if "sui_image_params" in data:
@@ -97,16 +101,16 @@ def _read_json(place: str, data: Any, texts: Mapping[str, str]) -> Found | None:
     for graph in (data.get("prompt"), data.get("workflow"), data):
         if isinstance(graph, str) and JSON_BEGINS.match(graph):
             graph = json.loads(graph)
-        if _is_graph(graph):
+        if isinstance(graph, dict) and _is_graph(graph):
             return read_comfyui(graph)
     if place == "comment" and not (texts.get("Software", "").startswith("NovelAI") or data.keys() & {"uc", "prompt"}):
         return None
+    if place == "comment" and not data.get("prompt"):  # NovelAI's first versions
+        data = {**data, "prompt": texts.get("Description", "")}
     return _flat(data, texts.get("Source"))
 
 
-def _is_graph(data: Any) -> bool:
-    if not isinstance(data, dict):
-        return False
+def _is_graph(data: Mapping[str, Any]) -> bool:
     nodes = data.get("nodes")
     if isinstance(nodes, list) and isinstance(data.get("links"), list):
         return True
@@ -115,7 +119,7 @@ def _is_graph(data: Any) -> bool:
 
 def _flat(data: Mapping[str, Any], model: Any = None) -> Found:
     """Read settings that stand side by side: SwarmUI, Fooocus, InvokeAI, NovelAI, Draw Things, Easy Diffusion, …"""
-    said = {key(name): value for name, value in reversed(data.items())}
+    said = {key(name): value for name, value in reversed(list(data.items()))}
     text, negative = _first(said, TEXT_KEYS) or "", _first(said, NEGATIVE_KEYS) or ""
     for side, caption in (("text", said.get("v4prompt")), ("negative", said.get("v4negativeprompt"))):
         if captions := _captions(caption):  # NovelAI since its fourth model: one of the scene, one of each character
@@ -124,9 +128,10 @@ def _flat(data: Mapping[str, Any], model: Any = None) -> Found:
     if isinstance(styled, str) and styled.strip() and styled.strip() != text.strip():
         text = f"{text}, {styled}"
     loras = _loras(_first(said, LORA_KEYS), said.get("loraweights"))
-    loras += [_combined(v) for k, v in said.items() if k.startswith("loracombined") and isinstance(v, str)]
     known = {*TEXT_KEYS, *NEGATIVE_KEYS, *MODEL_KEYS, *LORA_KEYS}
-    settings = {name: value for name, value in data.items() if key(name) not in known}
+    settings = {RENAMED.get(name, name): value for name, value in data.items() if key(name) not in known}
+    if size := PAIR.fullmatch(str(said.get("resolution", ""))):  # Fooocus
+        settings["resolution"] = f"{size[1]}x{size[2]}"
     return Found(str(text), str(negative), settings, _name_of(_first(said, MODEL_KEYS) or model), loras)
 
 
@@ -201,11 +206,6 @@ def _loras(listed: Any, weights: Any = None) -> list[dict[str, Any]]:
         if isinstance(name, str) and name.strip():
             found.append({"name": name.strip(), "weight": _number(weight)})
     return found
-
-
-def _combined(said: str) -> dict[str, Any]:
-    name, _, weight = said.rpartition(" : ")
-    return {"name": name or said, "weight": _number(weight)}
 
 
 def _number(value: Any) -> float | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-class Unfollowed(ValueError):
+class UnfollowedError(ValueError):
     """What a picture says cannot be read. The message says where it ends."""
 
 

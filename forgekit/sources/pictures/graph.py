@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from forgekit.sources.pictures.found import Unfollowed
+from forgekit.sources.pictures.found import UnfollowedError
 
 TABLE = tomllib.loads(Path(__file__).with_name("nodes.toml").read_text("utf-8"))
 ASIDE = frozenset(TABLE["aside"])
@@ -105,7 +105,9 @@ class Graph:
             if link.node not in self.nodes:
                 return None
             inputs = self.inputs(link.node)
-            named = [inputs[name] for name in ("value", "seed", "noise_seed", "int", "number", "float") if name in inputs]
+            named = [
+                inputs[name] for name in ("value", "seed", "noise_seed", "int", "number", "float") if name in inputs
+            ]
             value = (named or (list(inputs.values()) if len(inputs) == 1 else [None]))[0]
         return None
 
@@ -113,18 +115,18 @@ class Graph:
         """Return the text behind an output, "" where it is none on purpose. `side` is "positive" or "negative".
 
         Raises:
-            Unfollowed: a node on the way cannot be followed.
+            UnfollowedError: a node on the way cannot be followed.
         """
         key = (link.node, link.slot, side)
         if key not in self._texts:
             if link.node not in self.nodes or depth > DEEPEST:
-                raise Unfollowed(f"{self.label(link.node)} cannot be followed")
+                raise UnfollowedError(f"{self.label(link.node)} cannot be followed")
             self._texts[key] = ""  # what leads back to itself ends here
             try:
                 found = self._behind(link, side, depth + 1)
                 if len(found) > LONGEST:
-                    raise Unfollowed(f"{self.label(link.node)} makes a text of more than {LONGEST:,} characters")
-            except Unfollowed:
+                    raise UnfollowedError(f"{self.label(link.node)} makes a text of more than {LONGEST:,} characters")
+            except UnfollowedError:
                 del self._texts[key]
                 raise
             self._texts[key] = found
@@ -134,7 +136,7 @@ class Graph:
         """Return the text of a side of a sampler or guider, or of what hands both on; "" where it has no such side.
 
         Raises:
-            Unfollowed: a node on the way cannot be followed.
+            UnfollowedError: a node on the way cannot be followed.
         """
         inputs = self.inputs(node)
         for group in TABLE[side]:
@@ -158,7 +160,7 @@ class Graph:
         if "switch" in kind or inputs.keys() & {*SWITCH[True]}:
             return self._switched(node, side, depth)
         if any(part in kind for part in TABLE["opaque"]) and "populated_text" not in inputs:
-            raise Unfollowed(f"{self.label(node)} cannot be followed")
+            raise UnfollowedError(f"{self.label(node)} cannot be followed")
         if any(pair in kind for pair in TABLE["pairs"]) and "negative" in inputs and link.slot < 2:
             side = ("positive", "negative")[link.slot]
         if "guider" in kind or inputs.keys() & {"positive", "negative"}:
@@ -166,7 +168,9 @@ class Graph:
         linked = {name: value for name, value in inputs.items() if CONDITIONING.fullmatch(name) and self.link(value)}
         if linked:
             weight = inputs.get("conditioning_to_strength")
-            left_out = {1: "conditioning_from", 0: "conditioning_to"}.get(weight) if type(weight) in (int, float) else None
+            left_out = (
+                {1: "conditioning_from", 0: "conditioning_to"}.get(weight) if type(weight) in (int, float) else None
+            )
             names = sorted(linked, key=lambda name: name.endswith("from"))
             return self._joined((linked[name] for name in names if name != left_out), side, depth)
         return self._encoded(node, side, depth)
@@ -189,7 +193,7 @@ class Graph:
             return self.text(onward[0], side, depth)
         if empty:
             return ""
-        raise Unfollowed(f"{self.label(node)} cannot be followed")
+        raise UnfollowedError(f"{self.label(node)} cannot be followed")
 
     def _parts(self, inputs: Mapping[str, Any]) -> dict[str, str]:
         """Return the inputs that a node joins or chooses from, by the letter or number at their end, in that order."""
@@ -200,17 +204,16 @@ class Graph:
         """Return the text of the input that a switch is set to."""
         inputs = self.inputs(node)
         held = {name: value for name, value in inputs.items() if isinstance(value, str | list)}
-        chosen = [self._setting(inputs[name]) for name in SWITCHED_BY if name in inputs]
-        chosen += [value for value in inputs.values() if isinstance(value, bool)]
-        if chosen and isinstance(chosen[0], bool):
-            names = [name for name in SWITCH[chosen[0]] if name in held]
-        elif chosen:
-            names = [name for end, name in self._parts(held).items() if end.lstrip("0") == str(chosen[0])]
+        settings = [inputs[name] for name in SWITCHED_BY if name in inputs]
+        settings += [value for value in inputs.values() if isinstance(value, bool)]
+        chosen = settings[0] if settings else None
+        if isinstance(chosen, bool):
+            names = [name for name in SWITCH[chosen] if name in held]
+        elif settings:
+            number = str(self.scalar(chosen))
+            names = [name for end, name in self._parts(held).items() if end.lstrip("0") == number]
         else:
             names = sorted(name for name in held if name.startswith("any_"))
         if not names:
-            raise Unfollowed(f"{self.label(node)} cannot be followed")
+            raise UnfollowedError(f"{self.label(node)} cannot be followed")
         return self._value(held[names[0]], side, depth)
-
-    def _setting(self, value: Any) -> Any:
-        return value if isinstance(value, bool) else self.scalar(value)

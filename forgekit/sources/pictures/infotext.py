@@ -26,10 +26,20 @@ QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 PLAIN = re.compile(r"[^,\"\n{}\[\]]+")
 FIRST_NAMES = ("Steps", "Sampler", "Seed", "CFG scale", "Size", "Model", "Batch")
 USUAL = frozenset(
-    {*FIRST_NAMES, "Guidance Scale", "Distilled CFG Scale", "Schedule type", "Model hash", "VAE", "Clip skip", "Denoising strength"}
+    {
+        *FIRST_NAMES,
+        "Guidance Scale",
+        "Distilled CFG Scale",
+        "Schedule type",
+        "Model hash",
+        "VAE",
+        "Clip skip",
+        "Denoising strength",
+    }
     | {"Version", "App"}
 )
 RESOURCES = "Civitai resources"
+LORAS = ("lora", "lycoris", "locon", "dora")
 UNNAMED = ""
 OPENING = frozenset(":,{[")  # what a quotation mark stands after that opens a value
 
@@ -38,13 +48,20 @@ def read_infotext(text: str) -> Found:
     """Read such a text; all of it is prompt where it has none of the other parts."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n\0 ")
     start, settings = _settings(text)
+    settings.pop(UNNAMED, None)
     head = TEMPLATE.split(text[:start])[0]
     mark = NEGATIVE.search(head)
     if mark is None and (start == len(text) or text[start - 1] != "\n"):  # its lines were run together
         mark = next((m for m in INLINE_NEGATIVE.finditer(head) if head.count('"', 0, m.start()) % 2 == 0), None)
     prompt, negative = (head[: mark.start()], head[mark.end() :]) if mark else (head, "")
-    model = settings.pop("Model", None)
-    return Found(prompt.strip(), negative.strip(), settings, model, _loras(settings.pop(RESOURCES, "")))
+    resources = _resources(settings.pop(RESOURCES, ""))
+    loras = [
+        {"name": each.get("modelName"), "weight": each.get("weight", 1.0)}
+        for each in resources
+        if each.get("type") in LORAS
+    ]
+    listed = (each.get("modelName") for each in resources if each.get("type") == "checkpoint")
+    return Found(prompt.strip(), negative.strip(), settings, settings.pop("Model", None) or next(listed, None), loras)
 
 
 def looks_so(text: str) -> bool:
@@ -145,11 +162,10 @@ def _unquoted(value: str) -> str:
         return value[1:-1]
 
 
-def _loras(resources: str) -> list[dict[str, Any]]:
-    """Return the LoRAs that Civitai lists apart."""
+def _resources(listed: str) -> list[dict[str, Any]]:
+    """Return the models that Civitai lists apart."""
     try:
-        listed = json.loads(resources) if resources else []
-    except ValueError:
+        resources = json.loads(listed) if listed else []
+    except (ValueError, RecursionError):
         return []
-    found = [item for item in listed if isinstance(item, dict) and item.get("type") in ("lora", "lycoris", "locon", "dora")]
-    return [{"name": item.get("modelName"), "weight": item.get("weight", 1.0)} for item in found]
+    return [each for each in resources if isinstance(each, dict)] if isinstance(resources, list) else []

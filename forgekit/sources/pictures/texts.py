@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 from xml.etree import ElementTree
 
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
-ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif"})
+ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif"})
 LONGEST = 1 << 24  # characters; a graph of ComfyUI has some 10,000 to a million
 MOST_PIXELS = 1 << 26  # of a PNG that is read to its end, for texts that stand behind the pixels
 EXIF_PART = 0x8769
@@ -21,6 +23,8 @@ EXIF_NAMES = {
 USER_COMMENT = 0x9286
 CHARSETS = (b"UNICODE\0", b"ASCII\0\0\0", b"JIS\0\0\0\0\0", b"\0" * 8)  # what EXIF puts before a user's comment
 BYTE_ORDERS = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"\xef\xbb\xbf", "utf-8"))
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, struct.error)  # what Pillow raises
+NO_CHARACTERS = ("Cn", "Co", "Cs", "Cc")  # unassigned, private, halves of pairs, control
 XMP_FIELDS = {"UserComment", "description", "parameters"}
 
 
@@ -45,7 +49,7 @@ def texts_of(path: Path, enough: frozenset[str] = frozenset()) -> dict[str, str]
                     image.load()
                     texts |= dict(_chunks({**image.info, **getattr(image, "text", {})}))
                 texts |= dict(_exif(image))
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except (*UNREADABLE, Image.DecompressionBombError) as error:
         raise ValueError(f"not a picture that can be read ({', '.join(FORMATS)}): {error}") from error
     if sum(map(len, texts.values())) > LONGEST:
         raise ValueError(f"its metadata has more than {LONGEST:,} characters")
@@ -82,14 +86,21 @@ def decoded(raw: bytes) -> str:
     for mark, encoding in BYTE_ORDERS:
         if body.startswith(mark):
             return body[len(mark) :].decode(encoding, "replace").strip("\0")
-    if b"\0" in body.rstrip(b"\0"):  # in the right order letters, blanks and digits are ASCII
-        readings = [body[: len(body) & ~1].decode(order, "replace") for order in ("utf-16-be", "utf-16-le")]
-        return max(readings, key=lambda text: sum("\t" <= c <= "~" for c in text)).strip("\0")
+    body = body.rstrip(b"\0") if len(body.rstrip(b"\0")) % 2 == 0 else body
+    if b"\0" in body.rstrip(b"\0"):
+        return _wide(body)
     try:
         return body.strip(b"\0").decode("utf-8")
     except UnicodeDecodeError:
-        wide = raw.startswith(CHARSETS[0]) and len(body) % 2 == 0
-        return body.decode("utf-16-be" if wide else "latin-1", "replace").strip("\0")
+        return _wide(body) if raw.startswith(CHARSETS[0]) else body.decode("latin-1").strip("\0")
+
+
+def _wide(body: bytes) -> str:
+    """Read UTF-16 in the order in which its upper bytes differ less, and more of it is characters that there are."""
+    body = body[: len(body) & ~1]
+    orders = {"utf-16-be": body[::2], "utf-16-le": body[1::2]}
+    readings = [(len(set(upper)), body.decode(order, "replace").strip("\0")) for order, upper in orders.items()]
+    return min(readings, key=lambda each: (each[0], sum(category(c) in NO_CHARACTERS for c in each[1])))[1]
 
 
 def _latin_or_utf8(text: str) -> str:

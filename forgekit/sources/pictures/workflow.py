@@ -5,115 +5,127 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from forgekit.sources.pictures.found import UnfollowedError
 from forgekit.sources.pictures.graph import TABLE
 
 AFTER_RUN = frozenset({"fixed", "increment", "decrement", "randomize"})  # what becomes of a seed; it is no input
 MUTED, BYPASSED = 2, 4
 REMARKS = ("Note", "MarkdownNote")
 INSIDE, OUTSIDE = -10, -20  # the ids under which a subgraph has its own inputs and outputs
-DEEPEST = 8  # subgraphs in one another
+DEEPEST, MOST = 8, 1_000  # subgraphs in one another, and in all
+
+Slots = Sequence[tuple[str, Any, Any]]  # the inputs of a node: name, type, and what is linked to it
 
 
 def as_graph(workflow: Mapping[str, Any]) -> dict[str, Any]:
     """Return the nodes of a workflow by id, with links and widgets as inputs; subgraphs are laid open."""
     definitions = workflow.get("definitions")
     listed = definitions.get("subgraphs") if isinstance(definitions, dict) else None
-    subgraphs = {str(graph.get("id")): graph for graph in listed or [] if isinstance(graph, dict)}
-    return _Editor(subgraphs).nodes_of(workflow, "", {}, 0)
+    editor = _Editor({str(graph.get("id")): graph for graph in _objects(listed)})
+    editor.take(workflow)
+    return {
+        key: {"class_type": kind, "inputs": {name: editor.resolved(value) for name, value in inputs.items()}}
+        for key, (kind, inputs) in editor.nodes.items()
+    }
 
 
 class _Editor:
-    def __init__(self, subgraphs: Mapping[str, Any]):
+    """Collects the nodes of a workflow and of its subgraphs, whose ids follow that of the node they stand for: "12:3"."""
+
+    def __init__(self, subgraphs: Mapping[str, Mapping[str, Any]]):
         self.subgraphs = subgraphs
-        self.nodes: dict[str, Any] = {}
-        self.standins: dict[tuple[str, int], Any] = {}  # outputs that only hand on: what they hand on
+        self.nodes: dict[str, tuple[str, dict[str, Any]]] = {}
+        self.handed_on: dict[
+            tuple[Any, Any], Any
+        ] = {}  # what stands behind an output that is none of a node in `nodes`
 
-    def nodes_of(self, graph: Mapping[str, Any], prefix: str, outer: Mapping[int, Any], depth: int) -> dict[str, Any]:
-        """Take the nodes of a graph up; `outer` are the values of a subgraph's inputs."""
-        listed = [node for node in graph.get("nodes", []) if isinstance(node, dict)]
-        links = dict(filter(None, map(_link, graph.get("links") or [])))
-        named = {_first(node): node for node in listed if node.get("type") == "SetNode"}
+    def take(self, graph: Mapping[str, Any], prefix: str = "", outer: Mapping[Any, Any] | None = None) -> None:
+        """Take the nodes of a graph up; `outer` are the values of a subgraph's own inputs by number."""
+        links = dict(link for link in map(_link, graph.get("links") or []) if link)
+        nodes = _objects(graph.get("nodes"))
+        kept_under = {_first(node): f"{prefix}{node.get('id')}" for node in nodes if node.get("type") == "SetNode"}
 
-        def source(number: Any) -> Any:
-            origin, slot = links.get(number, (None, 0))
-            return outer.get(slot) if origin == INSIDE else None if origin is None else [f"{prefix}{origin}", slot]
+        def origin(number: Any) -> Any:
+            node, slot = links.get(number, (None, None))
+            return None if node is None else (outer or {}).get(slot) if node == INSIDE else [f"{prefix}{node}", slot]
 
-        for node in listed:
-            key, kind = f"{prefix}{node.get('id')}", str(node.get("type"))
-            slots = [slot for slot in node.get("inputs") or [] if isinstance(slot, dict)]
-            linked = [(slot, source(slot.get("link"))) for slot in slots]
-            if kind == "GetNode" and _first(node) in named:
-                self.standins[key, 0] = [f"{prefix}{named[_first(node)].get('id')}", 0]
-            elif node.get("mode") == BYPASSED:
-                for number, output in enumerate(node.get("outputs") or []):
-                    same = [v for slot, v in linked if v and slot.get("type") == (output or {}).get("type")]
-                    self.standins[key, number] = same[0] if same else None
-            elif kind in self.subgraphs and depth < DEEPEST:
-                inputs = {**_inner_values(node, self.subgraphs[kind], slots), **_by_name(linked, slots, self.subgraphs[kind])}
-                self._open(self.subgraphs[kind], key, inputs, depth + 1)
-            elif node.get("mode") != MUTED and kind not in REMARKS:
-                inputs = {**_widgets(node, slots), **{slot.get("name") or "value": v for slot, v in linked if v}}
-                self.nodes[key] = {"class_type": kind, "inputs": inputs}
-        if not prefix:
-            for node in self.nodes.values():
-                node["inputs"] = {name: self._resolved(value) for name, value in node["inputs"].items()}
-        return self.nodes
+        for node in nodes:
+            key, kind, mode = f"{prefix}{node.get('id')}", str(node.get("type")), node.get("mode")
+            slots = [
+                (s.get("name") or "value", s.get("type"), origin(s.get("link"))) for s in _objects(node.get("inputs"))
+            ]
+            if kind == "GetNode" and _first(node) in kept_under:
+                self.handed_on[key, 0] = [kept_under[_first(node)], 0]
+            elif mode == BYPASSED:
+                self._pass(node, key, slots)
+            elif kind in self.subgraphs and key.count(":") < DEEPEST:
+                self._open(node, key, slots)
+            elif mode != MUTED and kind not in REMARKS:
+                linked = {name: value for name, _, value in slots if value is not None}
+                self.nodes[key] = (kind, _widgets(node) | linked)
 
-    def _open(self, subgraph: Mapping[str, Any], key: str, inputs: Mapping[int, Any], depth: int) -> None:
-        self.nodes_of(subgraph, f"{key}:", inputs, depth)
-        for link in subgraph.get("links") or []:
-            if isinstance(link, dict) and link.get("target_id") == OUTSIDE:
-                origin = link.get("origin_id"), link.get("origin_slot")
-                passed = inputs.get(origin[1]) if origin[0] == INSIDE else [f"{key}:{origin[0]}", origin[1]]
-                self.standins[key, link.get("target_slot")] = passed
+    def _pass(self, node: Mapping[str, Any], key: str, slots: Slots) -> None:
+        """Let each output of a bypassed node hand on its first input of the same type."""
+        for number, output in enumerate(_objects(node.get("outputs"))):
+            same = (value for _, kind, value in slots if kind == output.get("type") and value is not None)
+            self.handed_on[key, number] = next(same, None)
 
-    def _resolved(self, value: Any) -> Any:
-        """Return what a link leads to when the nodes that only hand on are left out; None where that is nothing."""
-        seen = set()
-        while isinstance(value, list) and len(value) == 2 and (at := (value[0], value[1])) in self.standins:
-            if at in seen:
-                return None
-            seen.add(at)
-            value = self.standins[at]
-        return value
+    def _open(self, node: Mapping[str, Any], key: str, slots: Slots) -> None:
+        """Take up the nodes of a subgraph, and let the node that stands for it hand on their outputs."""
+        self.opened += 1
+        if self.opened > MOST:
+            raise UnfollowedError(f"it has more than {MOST:,} subgraphs")
+        subgraph = self.subgraphs[str(node.get("type"))]
+        said = _widgets(node) | {name: value for name, _, value in slots if value is not None}
+        names = [str(slot.get("name")) for slot in _objects(subgraph.get("inputs"))]
+        outer: dict[Any, Any] = {number: said[name] for number, name in enumerate(names) if name in said}
+        self.take(subgraph, f"{key}:", outer)
+        for link in _objects(subgraph.get("links")):
+            if link.get("target_id") == OUTSIDE:
+                origin, slot = link.get("origin_id"), link.get("origin_slot")
+                behind = outer.get(slot) if origin == INSIDE else [f"{key}:{origin}", slot]
+                self.handed_on[key, link.get("target_slot")] = behind
+
+    def resolved(self, value: Any) -> Any:
+        """Return what a link leads to when the outputs that only hand on are left out; None where that is nothing."""
+        for _ in range(len(self.handed_on) + 1):
+            if not (isinstance(value, list) and len(value) == 2 and (value[0], value[1]) in self.handed_on):
+                return value
+            value = self.handed_on[value[0], value[1]]
+        return None
+
+
+def _objects(listed: Any) -> list[dict[str, Any]]:
+    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
 
 
 def _link(link: Any) -> tuple[Any, tuple[Any, Any]] | None:
-    """Return a link's number and where it comes from: [id, node, slot, …], or an object in newer files."""
+    """Return a link's number and where it comes from: [number, node, slot, …], or an object in newer files."""
     if isinstance(link, dict):
         return link.get("id"), (link.get("origin_id"), link.get("origin_slot"))
     return (link[0], (link[1], link[2])) if isinstance(link, list) and len(link) >= 5 else None
 
 
-def _first(node: Mapping[str, Any]) -> Any:
+def _first(node: Mapping[str, Any]) -> str:
     values = node.get("widgets_values")
-    return str(values[0]) if isinstance(values, list) and values else None
+    return str(values[0]) if isinstance(values, list) and values else ""
 
 
-def _widgets(node: Mapping[str, Any], slots: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _widgets(node: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a node's widgets by name, as far as the names are known: from the table, or listed with it."""
-    values = node.get("widgets_values")
+    values, kind = node.get("widgets_values"), str(node.get("type"))
     if isinstance(values, dict):
         return {str(name): value for name, value in values.items() if not isinstance(value, list)}
     values = values if isinstance(values, list) else []
-    names = TABLE["widgets"].get(str(node.get("type")))
+    names = TABLE["widgets"].get(kind)
     if names is None:
         values = [value for value in values if not (isinstance(value, str) and value in AFTER_RUN)]
-        names = [slot["widget"].get("name") for slot in slots if isinstance(slot.get("widget"), dict)]
+        names = [
+            slot["widget"].get("name") for slot in _objects(node.get("inputs")) if isinstance(slot.get("widget"), dict)
+        ]
         texts = [value for value in values if isinstance(value, str)]
         if len(names) != len(values):
             return {"text": texts[0]} if len(texts) == 1 else {}
-    return {name: value for name, value in zip(names, values, strict=False) if name and not isinstance(value, list)}
-
-
-def _by_name(linked: Sequence[Any], slots: Any, subgraph: Mapping[str, Any]) -> dict[int, Any]:
-    """Return what is linked to a subgraph's inputs, by their number within it."""
-    names = [slot.get("name") for slot in subgraph.get("inputs") or [] if isinstance(slot, dict)]
-    return {names.index(slot.get("name")): value for slot, value in linked if value and slot.get("name") in names}
-
-
-def _inner_values(node: Mapping[str, Any], subgraph: Mapping[str, Any], slots: Any) -> dict[int, Any]:
-    """Return the values that a subgraph's own widgets give to its inputs, by their number within it."""
-    names = [slot.get("name") for slot in subgraph.get("inputs") or [] if isinstance(slot, dict)]
-    said = _widgets(node, slots)
-    return {number: said[name] for number, name in enumerate(names) if name in said}
+    return {
+        str(name): value for name, value in zip(names, values, strict=False) if name and not isinstance(value, list)
+    }
