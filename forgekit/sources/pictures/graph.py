@@ -167,10 +167,8 @@ class Graph:
             return self.side(node, side, depth)
         linked = {name: value for name, value in inputs.items() if CONDITIONING.fullmatch(name) and self.link(value)}
         if linked:
-            weight = inputs.get("conditioning_to_strength")
-            left_out = (
-                {1: "conditioning_from", 0: "conditioning_to"}.get(weight) if type(weight) in (int, float) else None
-            )
+            share = str(inputs.get("conditioning_to_strength")).removesuffix(".0")
+            left_out = {"1": "conditioning_from", "0": "conditioning_to"}.get(share)
             names = sorted(linked, key=lambda name: name.endswith("from"))
             return self._joined((linked[name] for name in names if name != left_out), side, depth)
         return self._encoded(node, side, depth)

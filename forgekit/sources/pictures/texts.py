@@ -100,7 +100,11 @@ def _wide(body: bytes) -> str:
     body = body[: len(body) & ~1]
     orders = {"utf-16-be": body[::2], "utf-16-le": body[1::2]}
     readings = [(len(set(upper)), body.decode(order, "replace").strip("\0")) for order, upper in orders.items()]
-    return min(readings, key=lambda each: (each[0], sum(category(c) in NO_CHARACTERS for c in each[1])))[1]
+    return min(readings, key=lambda each: (each[0], sum(_is_rare(sign) for sign in each[1])))[1]
+
+
+def _is_rare(sign: str) -> bool:
+    return category(sign) in NO_CHARACTERS or "\u3400" <= sign <= "\u4dbf"  # ideographs that hardly anybody writes
 
 
 def _latin_or_utf8(text: str) -> str:

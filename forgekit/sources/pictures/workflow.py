@@ -35,9 +35,8 @@ class _Editor:
     def __init__(self, subgraphs: Mapping[str, Mapping[str, Any]]):
         self.subgraphs = subgraphs
         self.nodes: dict[str, tuple[str, dict[str, Any]]] = {}
-        self.handed_on: dict[
-            tuple[Any, Any], Any
-        ] = {}  # what stands behind an output that is none of a node in `nodes`
+        self.handed_on: dict[tuple[Any, Any], Any] = {}  # what stands behind the outputs of nodes that are left out
+        self.opened = 0
 
     def take(self, graph: Mapping[str, Any], prefix: str = "", outer: Mapping[Any, Any] | None = None) -> None:
         """Take the nodes of a graph up; `outer` are the values of a subgraph's own inputs by number."""
