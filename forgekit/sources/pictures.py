@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from forgekit.sources.rows import BadRow, Row
+from forgekit.sources.rows import BadRow, Notes, Row
+
+ENDINGS = frozenset({".png"})
 
 A1111_LAST = re.compile(r'\s*([A-Za-z][\w \-/]*):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
 NAMES = {  # what others call a parameter, and what we call it
@@ -21,7 +23,9 @@ COMFY_TEXTS = (
 DREAM = re.compile(r'^"(?P<prompt>.*)"(?P<options>(?:\s+-\w+\s*\S+)*)\s*$', re.DOTALL)
 
 
-def read_pictures(folder: Path, paths: list[Path], refused: Sequence[BadRow] = ()) -> Iterator[Row]:
+def read_pictures(
+    folder: Path, paths: list[Path], refused: Sequence[BadRow] = (), notes: Notes | None = None
+) -> Iterator[Row]:
     """Read the prompts of PNG files, one row a file, in the order given. A file without a prompt is a bad row.
 
     `refused` are files that were passed over, and why.

@@ -254,13 +254,15 @@ def _values_below(folder: Path) -> dict[str, Sequence[str | WildcardItem]]:
         for path in paths:
             place = path.relative_to(folder)
             try:
+                with open_text(path) as file:
+                    text = file.read()
                 if path.suffix == ".txt":
-                    lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+                    lines = [line.strip() for line in text.splitlines()]
                     values[place.with_suffix("").as_posix()] = [line for line in lines if line[:1] not in ("", "#")]
                 else:
-                    for name, collection in parse_structured_file(path):
+                    for name, collection in parse_structured_file(_Text(path, text)):
                         values[(place.parent / name).as_posix()] = list(collection.get_values())
-            except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            except (SourceError, OSError, ValueError, RecursionError, yaml.YAMLError) as error:
                 raise ParameterError(f"wildcard file {path} cannot be read: {error}") from error
     return values
 
