@@ -11,7 +11,7 @@ from forgekit.errors import ParameterError
 from forgekit.models import known_models, load_model, recorded_name
 from forgekit.models.naming import was_given, why_refused
 from forgekit.progress import StageReport, running
-from forgekit.sources import BENCHMARK_NAMES, BadRow, Notes, expand_rows, read_chunks
+from forgekit.sources import BENCHMARK_NAMES, BadRow, Notes, Reading, expand_rows, read_chunks
 from forgekit.sources.rows import excerpt, plain_parameters
 from forgekit.stages.calls import Call
 from forgekit.stages.intake import Intake
@@ -93,7 +93,8 @@ def import_prompts(
             if "model" in frame:
                 frame = _with_models(frame, model, notes)
             if expand is not None or wildcards is not None:
-                frame = expand_rows(frame, n=expand or None, seed=seed, wildcards=wildcards)
+                told = Reading(encoding=encoding, notes=notes)
+                frame = expand_rows(frame, n=expand or None, seed=seed, wildcards=wildcards, reading=told)
             intake.add(frame)
             bad += [*chunk.bad, *refused]
             bar.update(chunk.total)
