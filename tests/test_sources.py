@@ -55,11 +55,6 @@ def test_a_byte_order_mark_tells_the_encoding(tmp_path, encoding):
     assert texts(write(tmp_path / "p.txt", "ein Bär\nein Hund".encode(encoding))) == ["ein Bär", "ein Hund"]
 
 
-def test_a_wrong_encoding_is_refused_with_the_way_out(tmp_path):
-    with pytest.raises(SourceError, match="iconv"):
-        read(write(tmp_path / "p.txt", "un café noir\n".encode("cp1252")))
-
-
 def test_a_folder_of_one_line_files_is_one_text_a_file_named_by_it(tmp_path):
     write(tmp_path / "b.txt", "a dog\n"), write(tmp_path / "a.txt", "a cat")
     frame = read(tmp_path).frame

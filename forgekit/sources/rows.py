@@ -130,6 +130,21 @@ def plain(value: Any) -> Any:
     return float(value)
 
 
+def plain_parameters(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters as JSON has them, without those that have no value (None, NaN).
+
+    Raises:
+        ValueError: one is infinite or of a kind that JSON has not; the message names it.
+    """
+    told = {}
+    for name, value in said.items():
+        try:
+            told[str(name)] = plain(value)
+        except ValueError as error:
+            raise ValueError(f"{name} {error}") from error
+    return {name: value for name, value in told.items() if value is not None}
+
+
 def why_unusable(text: Any) -> str | None:
     """Return why `text` cannot be a scene text, or None where it can."""
     if is_missing(text):
