@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import SourceError
+from forgekit.sources.files import head_of, why_no_prompts
 from forgekit.sources.rows import Reading, Row
 from forgekit.sources.tables import column_names
 
@@ -61,6 +62,9 @@ def _readable(path: Path, kind: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        head = head_of(path)
+        if not head.startswith((b"PAR1", b"ARROW1")) and (reason := why_no_prompts(head)):
+            raise SourceError(f"{path} {reason}") from error
         raise SourceError(f"{path} is no {kind} file that can be read: {error}") from error
 
 
