@@ -202,10 +202,9 @@ class _Wildcards(WildcardManager):
 
     def __init__(self, source: str | Path | Mapping[str, Sequence[str]] | None, reading: Reading | None = None) -> None:
         found: dict[str, Any]
-        if isinstance(source, str | Path):
-            found = _values_below(Path(source), reading or Reading())
-        else:
-            found = dict(source or {})
+        found = (
+            _values_below(Path(source), reading or Reading()) if isinstance(source, str | Path) else dict(source or {})
+        )
         collections: dict[str, Any] = {
             name: ListWildcardCollection([_item(value) for value in found[name]]) for name in found
         }
