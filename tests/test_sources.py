@@ -9,7 +9,7 @@ from pathlib import Path
 import openpyxl
 import pandas as pd
 import pytest
-from test_sources_pictures import picture
+from picture_files import png as picture
 
 from forgekit.errors import ParameterError, SourceError
 from forgekit.sources import read, read_chunks

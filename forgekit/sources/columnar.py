@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import SourceError
+from forgekit.sources.files import head_of, why_no_prompts
 from forgekit.sources.rows import Reading, Row
 from forgekit.sources.tables import column_names
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH = 10_000  # rows taken at a time
+SHORT = ("float32", "float16", "float", "halffloat")  # read by their digits: 0.1 is not 0.10000000149
 
 
 def read_parquet(path: Path, reading: Reading | None = None) -> Iterator[Row]:
@@ -50,7 +52,9 @@ def read_arrow(path: Path, reading: Reading | None = None) -> Iterator[Row]:
 def read_frame(frame: pd.DataFrame) -> Iterator[Row]:
     """Read a DataFrame. Rows count from 1."""
     names = column_names("the DataFrame", frame.columns)
-    for number, cells in enumerate(frame.itertuples(index=False, name=None), 1):
+    columns = [frame.iloc[:, place] for place in range(len(names))]
+    told = [column.astype(str).astype(float) if str(column.dtype) in SHORT else column for column in columns]
+    for number, cells in enumerate(zip(*told, strict=True), 1):
         yield number, dict(zip(names, cells, strict=True))
 
 
@@ -61,6 +65,9 @@ def _readable(path: Path, kind: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        head = head_of(path)
+        if not head.startswith((b"PAR1", b"ARROW1")) and (reason := why_no_prompts(head)):
+            raise SourceError(f"{path} {reason}") from error
         raise SourceError(f"{path} is no {kind} file that can be read: {error}") from error
 
 
@@ -86,10 +93,16 @@ def _is_heavy(kind: pa.DataType) -> bool:
 
 
 def _batches(path: Path, batches: Iterator[Any]) -> Iterator[Row]:
+    import pyarrow as pa
+
     number = 0
     for batch in batches:
+        names = column_names(path, batch.schema.names)
         for start in range(0, len(batch), BATCH):
-            part = batch.slice(start, BATCH)
-            for record in part.rename_columns(column_names(path, part.schema.names)).to_pylist():
+            columns = [
+                column.cast(pa.string()).cast(pa.float64()) if str(column.type) in SHORT else column
+                for column in batch.slice(start, BATCH).columns
+            ]
+            for record in pa.RecordBatch.from_arrays(columns, names=names).to_pylist():
                 number += 1
                 yield number, record

@@ -93,10 +93,10 @@ _Words.yaml_implicit_resolvers = {
     first: [(tag, form) for tag, form in forms if tag.endswith((":null", ":merge"))]
     for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Words.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|false"), list("tf"))
-_Words.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"-?(0|[1-9]\d*)"), list("-0123456789"))
+_Words.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(true|false)$"), list("tf"))
+_Words.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"-?(0|[1-9]\d*)$"), list("-0123456789"))
 _Words.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"-?(0|[1-9]\d*)(\.\d+)(e[+-]\d+)?"), list("-0123456789")
+    "tag:yaml.org,2002:float", re.compile(r"-?(0|[1-9]\d*)(\.\d+)(e[+-]\d+)?$"), list("-0123456789")
 )
 
 

@@ -11,7 +11,7 @@ from forgekit.sources.files import files_below
 from forgekit.sources.pictures import ENDINGS, read_pictures
 from forgekit.sources.readers import READERS, SUFFIXES
 from forgekit.sources.rows import BadRow, Reading, Row
-from forgekit.sources.texts import read_caption, read_lines
+from forgekit.sources.texts import is_infotext, read_caption, read_infotexts, read_lines
 
 OTHER_PICTURES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".jfif"}
@@ -35,8 +35,7 @@ def read_folder(folder: Path, reading: Reading | None = None) -> Iterator[Row]:
     pictures = [path for path in files if path.suffix.lower() in ENDINGS]
     tables = _tables(files)
     if told := [path for path in files if path.name in METADATA]:
-        rows = _shards(folder, told, reading)
-        taken = [*told, *pictures]
+        rows, taken = _named_in(folder, told, reading), [*told]
     elif pictures or any(by_suffix[suffix] for suffix in OTHER_PICTURES):
         rows, taken = _captioned(folder, files, reading)
     elif len({SUFFIXES[path.suffix.lower()] for path in tables}) == 1:
@@ -54,7 +53,10 @@ def read_folder(folder: Path, reading: Reading | None = None) -> Iterator[Row]:
             " point at the file itself"
         )
     yield from refused
-    yield from rows
+    for row in rows:
+        yield row
+        if told and not isinstance(row, BadRow):
+            taken.append(folder / row[1]["file"])
     for path in sorted(set(files) - set(taken)):
         reading.notes.add("files of the folder that were not read", path.relative_to(folder).as_posix())
 
@@ -78,13 +80,24 @@ def _shards(folder: Path, paths: Sequence[Path], reading: Reading) -> Iterator[R
                 yield row[0], {**row[1], "file": place}
 
 
+def _named_in(folder: Path, paths: Sequence[Path], reading: Reading) -> Iterator[Row]:
+    """Read the metadata of pictures, as `datasets` has it: a row names its file, which is in the same folder or below."""
+    for path in paths:
+        for row in _shards(folder, [path], reading):
+            if isinstance(row, BadRow) or not isinstance(name := row[1].pop("file_name", None), str):
+                yield row
+            else:
+                place = (path.parent.relative_to(folder) / name).as_posix()
+                yield row[0], {"id": Path(name).stem, **row[1], "file": place}
+
+
 def read_texts(folder: Path, paths: Sequence[Path], reading: Reading) -> Iterator[Row]:
     """Read text files in the order of their names.
 
     Where each file has one line that is not blank, a file is one text and its name (without .txt) the id.
     Otherwise every line is a text, and the file's name is the category.
     """
-    files = [list(read_lines(path, reading)) for path in paths]
+    files = [list((read_infotexts if is_infotext(path, reading) else read_lines)(path, reading)) for path in paths]
     label = "id" if all(len(rows) <= 1 for rows in files) else "category"
     for path, rows in zip(paths, files, strict=True):
         place = path.relative_to(folder).as_posix()

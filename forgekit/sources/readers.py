@@ -11,12 +11,12 @@ from forgekit.sources.documents import is_json_lines, read_json, read_json_lines
 from forgekit.sources.files import head_of, open_text, why_no_prompts
 from forgekit.sources.rows import Reading, Row
 from forgekit.sources.tables import is_table, read_csv, read_excel, read_tsv
-from forgekit.sources.texts import read_lines
+from forgekit.sources.texts import is_infotext, read_infotexts, read_lines
 
 # Formats by name, and by the endings of files.
 READERS: dict[str, Callable[[Path, Reading | None], Iterator[Row]]] = {
     "txt": read_lines, "csv": read_csv, "tsv": read_tsv, "excel": read_excel, "json": read_json,
-    "jsonl": read_json_lines, "yaml": read_yaml, "parquet": read_parquet, "arrow": read_arrow,
+    "jsonl": read_json_lines, "infotext": read_infotexts, "yaml": read_yaml, "parquet": read_parquet, "arrow": read_arrow,
 }  # fmt: skip
 TABLES = ("csv", "tsv", "excel")  # those with a header that may be missing
 SUFFIXES = {
@@ -29,7 +29,7 @@ BEGINNINGS = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"PK", "excel"))
 
 
 def format_of_file(path: Path, reading: Reading) -> str:
-    """Return the format of a file: what the end of its name tells, else what is in it. A .txt may be a table.
+    """Return the format of a file: what the end of its name tells, else what is in it. A .txt may be more than lines.
 
     Raises:
         SourceError: it is nothing that prompts are read from; the error names what it is.
@@ -38,7 +38,9 @@ def format_of_file(path: Path, reading: Reading) -> str:
     if refused := why_no_prompts(suffix=suffix):
         raise SourceError(f"{path} {refused}")
     format = SUFFIXES.get(suffix) or _format_inside(path, reading)
-    return "csv" if format == "txt" and is_table(path, reading) else format
+    if format != "txt":
+        return format
+    return "csv" if is_table(path, reading) else "infotext" if is_infotext(path, reading) else "txt"
 
 
 def _format_inside(path: Path, reading: Reading) -> str:
@@ -53,6 +55,6 @@ def _format_inside(path: Path, reading: Reading) -> str:
     if path.suffix:
         raise SourceError(
             f"{path}: {path.suffix} is no format that is known; where it is a text with a prompt on each line, give"
-            f" format='txt'. Known: {', '.join(SUFFIXES)}, and pictures (.png)"
+            f" format='txt'. Known: {', '.join(SUFFIXES)}, and pictures"
         )
     return "txt"

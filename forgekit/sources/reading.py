@@ -37,9 +37,8 @@ if TYPE_CHECKING:
 CHUNK = 50_000  # rows handed over at a time: 50k prompts are some 20 MB
 FORMATS = (*READERS, "picture", "folder")
 LONGEST = 2_000  # characters of a cell that is kept in `scenes.source`
-KEPT_APART = frozenset(
-    {"scheduler", "scheduler_options", "clip_skip", "guidance_rescale"}
-)  # not every pipeline takes them
+KEPT_APART = frozenset({"scheduler", "scheduler_options"})  # the model has its own; no call sets it
+OF_SOME = frozenset({"clip_skip", "guidance_rescale"})  # pipelines: parameters only under these very names
 PICTURE_MARKS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 NOWHERE = "\0"  # no column has that name
 INDEXES = ("", "Unnamed: 0", "__index_level_0__")  # what pandas writes beside a table
@@ -179,11 +178,15 @@ def _names_in(rows: Sequence[Row]) -> list[str]:
 
 
 def _sorted_out(rows: Sequence[Row], text_column: str, mapping: Mapping[str, str], notes: Notes) -> SourceRows:
-    """Keep of the rows those with a usable text: their roles, their parameters, and as "source" what they say besides."""
+    """Keep of the rows those with a usable text: their roles, their parameters, and as "source" what they say besides.
+
+    A record without the text column, as in lists of many hands, may have its text under another known name.
+    """
     import pandas as pd
 
     names = _names_in(rows)
     roles = {"text": text_column, **columns_of.roles(names, text_column, mapping)}
+    others = [name for name in names if name != text_column and columns_of.is_text_name(name)]
     said = [name for name in names if name not in roles.values() and name not in INDEXES]
     if said or "source" in roles:
         roles = {"parameters": NOWHERE, "source": NOWHERE, **roles}
@@ -195,16 +198,18 @@ def _sorted_out(rows: Sequence[Row], text_column: str, mapping: Mapping[str, str
             continue
         number, record = row
         taken = {role: record.get(name) for role, name in roles.items()}
-        reason = why_unusable(taken["text"])
+        text_name = next((name for name in (text_column, *others) if name in record), text_column)
+        taken["text"] = record.get(text_name)
+        reason = why_unusable(taken["text"]) if text_name in record else f"it has no {text_column!r}"
         if not reason and "parameters" in taken:
             taken["parameters"], reason = _parameters(taken["parameters"])
         if reason:
-            text = "" if taken["text"] is None else taken["text"]
-            bad.append(BadRow(number, reason, excerpt(text), taken.get("file") or ""))
+            raw = record.get(text_name, record)
+            bad.append(BadRow(number, reason, "" if raw is None else excerpt(raw), taken.get("file") or ""))
             continue
         taken["text"] = str(taken["text"])
         if "source" in taken:
-            _add_settings(taken, {name: record[name] for name in said if name in record}, notes)
+            _add_settings(taken, {name: record[name] for name in said if name in record and name != text_name}, notes)
         if "model" in taken and (is_missing(taken["model"]) or taken["model"] == ""):
             taken["model"] = None
         for role, value in (("row", number), *taken.items()):
@@ -216,7 +221,8 @@ def _sorted_out(rows: Sequence[Row], text_column: str, mapping: Mapping[str, str
 def _add_settings(taken: dict[str, Any], said: Mapping[str, Any], notes: Notes) -> None:
     """Give a row the parameters that its other columns are; what else they say is its source, and noted."""
     parameters, rest = settings(said, notes)
-    apart = {name: parameters.pop(name) for name in KEPT_APART & parameters.keys() - said.keys()}
+    moved = parameters.keys() & (KEPT_APART | (OF_SOME - said.keys()))
+    apart = {name: parameters.pop(name) for name in sorted(moved)}
     source: dict[str, Any] = {}
     if isinstance(taken["source"], dict):  # of a reader of ours
         source = taken["source"]

@@ -49,15 +49,15 @@ class Notes:
             shown[example] += n
 
     def lines(self) -> list[str]:
-        """Return a line for each thing noted: "3 comment lines skipped: line 1 '# night', …"."""
+        """Return a line for each thing noted: "comment lines skipped: 3 (line 1 '# night', …)"."""
         return [self._line(what, n) for what, n in self.counts.items()]
 
     def _line(self, what: str, n: int) -> str:
         shown = self.examples[what]
         if not shown:
             return what
-        told = [f"{example} ({times:,})" if times > 1 else example for example, times in shown.items()]
-        return f"{n:,} {what}: {', '.join(told)}{', …' if shown.total() < n else ''}"
+        told = [f"{example} ×{times:,}" if times > 1 else example for example, times in shown.items()]
+        return f"{what}: {n:,} ({', '.join(told)}{', …' if shown.total() < n else ''})"
 
 
 @dataclass

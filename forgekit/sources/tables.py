@@ -63,7 +63,7 @@ def _delimited(path: Path, reading: Reading, usual: str) -> Iterator[Row]:
                 continue
             if delimiter == "|":
                 cells = _without_borders(cells)
-            if not cells or SEPARATOR.fullmatch(cells[0].strip()):
+            if not cells or (not names and SEPARATOR.fullmatch(delimiter.join(cells).strip())):
                 continue
             if _is_comment(cells, names):
                 example = f"{path.name} line {number} {excerpt(delimiter.join(cells))[:60]!r}"

@@ -201,8 +201,10 @@ class _Wildcards(WildcardManager):
     """The values of each wildcard, in the order of their files."""
 
     def __init__(self, source: str | Path | Mapping[str, Sequence[str]] | None, reading: Reading | None = None) -> None:
-        is_folder = isinstance(source, str | Path)
-        found = _values_below(Path(source), reading or Reading()) if is_folder else dict(source or {})
+        found: dict[str, Any]
+        found = (
+            _values_below(Path(source), reading or Reading()) if isinstance(source, str | Path) else dict(source or {})
+        )
         collections: dict[str, Any] = {
             name: ListWildcardCollection([_item(value) for value in found[name]]) for name in found
         }
@@ -258,7 +260,9 @@ def _values_below(folder: Path, reading: Reading) -> dict[str, list[Any]]:
         raise ParameterError(f"wildcard file {refused[0].file} of {folder}: {refused[0].reason}")
     for path in sorted(paths, key=lambda path: (path.suffix.lower() != ".txt", path.suffix.lower() == ".json", path)):
         try:
-            with open_text(path, Reading(encoding=None if is_utf8(path) else reading.encoding, notes=reading.notes)) as file:
+            with open_text(
+                path, Reading(encoding=None if is_utf8(path) else reading.encoding, notes=reading.notes)
+            ) as file:
                 text = file.read()
             place = path.relative_to(folder)
             if path.suffix.lower() == ".txt":

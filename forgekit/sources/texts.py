@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from forgekit.sources.files import open_text
 from forgekit.sources.parameters import key, known_as
+from forgekit.sources.pictures import prompt_in
 from forgekit.sources.rows import BadRow, Reading, Row, excerpt
 
 COMMENTS = ("#", "//")
+SETTINGS = re.compile(r"^Steps: ?\d+, \w", re.MULTILINE)
+SNIFFED = 1 << 16  # characters
 FLAG = re.compile(
     r"""(?<!\S)--?([A-Za-z][\w-]*)(?:\s*=\s*|\s+|$)"""
     r"""("(?:\\.|[^"\\])*"(?!\S)|'(?:\\.|[^'\\])*'(?!\S)|“[^”]*”(?!\S)|(?:(?!(?<!\S)--[A-Za-z]).)*)"""
@@ -61,7 +65,36 @@ def _unquoted(value: str) -> str:
     return value
 
 
-def read_caption(path: Path, reading: Reading) -> dict[str, str]:
-    """Read a file that is one text, over one line or several."""
+def read_caption(path: Path, reading: Reading) -> dict[str, Any]:
+    """Read a file that is one text, over one line or several, or what A1111 writes beside a picture."""
     with open_text(path, reading) as file:
-        return {"text": file.read().strip("\n")}
+        text = file.read().strip("\n")
+    return prompt_in(text, reading.notes) or {"text": text}
+
+
+def is_infotext(path: Path, reading: Reading) -> bool:
+    """Say whether a text has the settings in it that A1111 writes below each prompt."""
+    with open_text(path, reading) as file:
+        return bool(SETTINGS.search(file.read(SNIFFED)))
+
+
+def read_infotexts(path: Path, reading: Reading | None = None) -> Iterator[Row]:
+    """Read prompts over several lines, each with its negative prompt and, as its last line, its settings."""
+    reading = reading or Reading()
+    lines: list[str] = []
+    start = 1
+    with open_text(path, reading) as file:
+        for number, line in enumerate(file, 1):
+            start = start if lines else number
+            if lines or not line.isspace():
+                lines.append(line)
+            if SETTINGS.match(line):
+                yield _infotext(start, "".join(lines), reading)
+                lines = []
+    if lines:
+        yield _infotext(start, "".join(lines), reading)
+
+
+def _infotext(number: int, text: str, reading: Reading) -> Row:
+    said = prompt_in(text, reading.notes)
+    return (number, said) if said else BadRow(number, "no settings (Steps: …) follow this text", excerpt(text))

@@ -13,10 +13,11 @@ from typing import Any
 from forgekit.sources.parameters import key, known_as, settings
 from forgekit.sources.pictures.dialects import read_texts
 from forgekit.sources.pictures.found import Found
+from forgekit.sources.pictures.infotext import looks_so, read_infotext
 from forgekit.sources.pictures.texts import ENDINGS, FORMATS, texts_of
 from forgekit.sources.rows import BadRow, Notes, Row
 
-__all__ = ["ENDINGS", "FORMATS", "prompt_of", "read_pictures"]
+__all__ = ["ENDINGS", "FORMATS", "prompt_in", "prompt_of", "read_pictures"]
 
 ENOUGH = frozenset(
     {"parameters", "prompt", "forgekit", "invokeai_metadata", "sd-metadata", "Dream", "Comment", "workflow"}
@@ -56,6 +57,15 @@ def prompt_of(path: Path, notes: Notes | None = None) -> dict[str, Any] | str:
         return str(error)
     for note in found.notes:
         notes.add("pictures that could not be followed in part", f"{path.name}: {note}")
+    return _record(found, notes)
+
+
+def prompt_in(text: str, notes: Notes) -> dict[str, Any] | None:
+    """Return what a text says that A1111 writes beside a picture, as `prompt_of`; None where it is none."""
+    return _record(read_infotext(text), notes) if looks_so(text) else None
+
+
+def _record(found: Found, notes: Notes) -> dict[str, Any]:
     parameters, source = (found.settings, {}) if found.own else _named(found, notes)
     source |= {
         "model": found.model if isinstance(found.model, str) else None,
