@@ -100,6 +100,7 @@ def test_a_guider_is_followed_and_one_without_a_negative_side_has_none(said, gui
 def test_what_is_zeroed_out_is_no_negative_prompt_and_neither_is_the_prompt_itself(said):
     zero = node("ConditioningZeroOut", conditioning=["6", 0])
     assert said(n7=zero)[:2] == ("a red circle", None)
+    assert said(n7=node("ConditioningZeroOut", conditioning=["10", 0]), n10=DOG)[:2] == ("a red circle", None)
     assert said(n3=sampler(negative=["6", 0]))[:2] == ("a red circle", None)
     both = node("ControlNetApplyAdvanced", positive=["6", 0], negative=["7", 0])
     assert said(n7=zero, n20=both, n3=sampler(positive=["20", 0], negative=["20", 1]))[:2] == ("a red circle", None)
