@@ -1,7 +1,8 @@
 """How well texts in the shape of what people post are understood, and what is asked about them.
 
     python benchmarks/real_texts.py [--split test] [--kinds] [--json]
-    python benchmarks/real_texts.py --split test --unread    # the questions that nobody has read yet, with their text, as JSON Lines
+    python benchmarks/real_texts.py --split test --list unread     # texts with the questions that nobody has read yet, as JSON Lines
+    python benchmarks/real_texts.py --split dev --list refused     # or with those that were refused and are still asked
 
 The texts, their annotation, and the readings of the questions are described in tests/data/README.md. Objects, counts and relations
 are matched as in `parsing.py`, but
@@ -99,13 +100,13 @@ def readings() -> dict[tuple[str, str, str], bool]:
     return {(line["id"], line["question"], line["expected"]): line["refused"] for line in lines}
 
 
-def unread(rows: list[Row]) -> Iterator[Row]:
-    """Yield the texts that have questions nobody has read, with these."""
-    known = readings()
+def listed(rows: list[Row], which: str) -> Iterator[Row]:
+    """Yield the texts that have questions "unread" by anybody, or "refused", with these."""
+    known, verdict = readings(), None if which == "unread" else True
     for row in rows:
         asked = dict.fromkeys(questions(row))
-        if new := [pair for pair in asked if (row["id"], *pair) not in known]:
-            yield {"id": row["id"], "text": row["text"], "unread": new}
+        if found := [pair for pair in asked if known.get((row["id"], *pair)) is verdict]:
+            yield {"id": row["id"], "text": row["text"], which: found}
 
 
 def asking(rows: list[Row]) -> dict[str, Any]:
@@ -137,11 +138,11 @@ def main() -> None:
     arguments.add_argument("--split", choices=("dev", "test"), default="dev", help="which half")
     arguments.add_argument("--kinds", action="store_true", help="list each kind of text, too")
     arguments.add_argument("--json", action="store_true", help="print one JSON document")
-    arguments.add_argument("--unread", action="store_true", help="print only the questions that nobody has read yet")
+    arguments.add_argument("--list", choices=("unread", "refused"), help="print only the texts with such questions")
     options = arguments.parse_args()
     rows = load_texts(options.split)
-    if options.unread:
-        for row in unread(rows):
+    if options.list:
+        for row in listed(rows, options.list):
             print(json.dumps(row, ensure_ascii=False))
         return
     groups = {"all": rows}
