@@ -125,9 +125,6 @@ class _Reader:
         if bare.opening == "[":
             if bare.content.lower() in words.bracketed or bare.content.isdigit():
                 return bare.written
-            if re.fullmatch(r"[A-Z]\d?", bare.content) or bare.content == "v":  # "a [V] dog", DreamBooth's token
-                note_mark(self.found, "networks", "", bare.written)
-                return ""
             return self._weight(bare.content, bare.written, STRONGER**-bare.depth)
         if bare.depth > 1 or self.marked or self._stands_as_emphasis(bare, words.before_emphasis):
             return self._weight(bare.content, bare.written, STRONGER**bare.depth)

@@ -16,6 +16,7 @@ from forgekit.scene.lexicon import Lexicon, default_lexicon
 from forgekit.scene.meaning import meant
 from forgekit.scene.phrases import NounPhrase
 from forgekit.scene.relating import own, relate
+from forgekit.scene.syntax import split_prompt
 from forgekit.scene.tagging import tag_words
 
 
@@ -24,10 +25,11 @@ def parse(text: str, *, lexicon: Lexicon | None = None) -> dict[str, Any]:
 
     Objects are in the order of the text; `count` is 1 where a noun is singular, a number or word where one stands, and "some"
     for a bare plural. Relations name their objects by index; `object` is null for an action alone. A text without any
-    object gives an empty list, never an error.
+    object gives an empty list, never an error. Prompt syntax is no part of the scene: spans are places in
+    `split_prompt(text).asked`.
     """
     lexicon = lexicon or default_lexicon()
-    draft, clause, index = Draft(tag_words(text, lexicon), lexicon), Clause(), 0
+    draft, clause, index = Draft(tag_words(split_prompt(text).asked, lexicon), lexicon), Clause(), 0
     while index < len(draft.tokens):
         clause, index = _step(clause, draft, index)
     close_link(clause, draft)

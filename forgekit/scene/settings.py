@@ -29,7 +29,7 @@ def find_words(text: str, found: Directives) -> tuple[int, int]:
     start, end = posted.span("words") if posted else (0, len(text))
     end = _pasted(text, start, end, found)
     head = HEAD.match(text, start, end)
-    if head and head.end() < end:
+    if head and head.group().strip() and head.end() < end:
         start = head.end()
         for address in head["images"].split():
             note(found, "images", address.strip("<>"))

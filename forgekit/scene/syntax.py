@@ -23,7 +23,7 @@ MARK = re.compile(r"\(|\[|<|\\|\*|_|#|`|~|&|:|\n|--|\+\+|BREAK|AND|ADD|COUPLE|- 
 CONJUNCTION = re.compile(r'\(\s*("[^"]*"(?:\s*,\s*"[^"]*")*)\s*\)\.(?:and|blend)\([^()]*\)')  # compel's
 SWAP = re.compile(r"(?:\([^()]*\)|[^\s()]+)\.swap\(\s*([^(),]*?)\s*(?:,[^()]*)?\)")
 PERMANENT = re.compile(r"(?<![\w:])(-?(?:\d+\.?\d*|\.\d+))::\s*([^:]+?)\s*::")  # NovelAI's "1.3::red::"
-PART = re.compile(r"\s*::(-?(?:\d+\.?\d*|\.\d+)(?![\w]))?\s*")
+PART = re.compile(r"\s*(?<!:)::(?!:)(-?(?:\d+\.?\d*|\.\d+)(?![\w]))?\s*")
 SUBPROMPT_WEIGHT = re.compile(r"\s*:\s*(\d+\.?\d*|\.\d+)(?=\s*(?:\n|$|AND\b))")
 CAPITALS = re.compile(r"[^\W\d_]{2,}")
 COMMAS, SPACE_BEFORE = re.compile(r"\s*,(?:\s*,)+"), re.compile(r"\s+([,.;!?]+)(?=\s|$)")
@@ -43,7 +43,13 @@ class PromptParts(NamedTuple):
     @property
     def words(self) -> str:
         """What a generator reads: `drawn` without what is no prompt to any (Midjourney's flags, a pasted negative, settings)."""
-        return self.drawn[self.start : self.end].strip() if self.directives else self.drawn
+        own = self.drawn[self.start : self.end]
+        return own if own == self.drawn else own.strip()
+
+    def with_words(self, words: str) -> str:
+        """Return `drawn` with other words between what stands around them."""
+        own = self.drawn[self.start : self.end]
+        return self.drawn[: self.start] + own.replace(own.strip(), words, 1) + self.drawn[self.start + len(own) :]
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -60,18 +66,12 @@ def split_prompt(text: str) -> PromptParts:
     if _is_plain(text):
         return PromptParts(text, text)
     found: Directives = {}
-    shield = _Shield()
-    start, end = find_words(shield.cover(text), found)
-    _restore(found, shield)
-    asked = _read(text[start:end], found)
-    asked = asked if (start, end) == (0, len(text)) else asked.strip()
+    asked, start, end = _read(text, found)
     for _ in range(MOST_PASSES):  # what an escape or an entity stood for may look like syntax, and would be read so again
-        again = _read(asked, {}, outer=True)
+        again, *_ = _read(asked, {})
         if again == asked:
             break
         asked = again
-    if (start, end) == (0, len(text)) and not found and asked == text:
-        return PromptParts(text, text)
     return PromptParts(text, asked or text, found, start, end)
 
 
@@ -90,20 +90,22 @@ def _tags() -> frozenset[str]:
     return frozenset(before + tag + dot for tag in (*words.quality, *words.people) for before in ("", " ") for dot in ("", "."))
 
 
-def _read(text: str, found: Directives, *, outer: bool = False) -> str:
-    """Return what the prompt's own words ask for, noting what they direct. `outer`: there may be flags around them, too."""
-    if outer:
-        start, end = find_words(_Shield().cover(text), found)
-        text = text[start:end]
-    text = CONJUNCTION.sub(lambda match: match[1].replace('"', ""), unescape(text))
-    unquoted = text.strip()
-    if (quoted := QUOTED.fullmatch(unquoted)) and text != unquoted:
-        text = quoted[quoted.lastindex or 0]
-    shield = _Shield()
-    before = shield.cover(text)
+def _read(text: str, found: Directives) -> tuple[str, int, int]:
+    """Return what `text` asks for, noting what it directs, with start and end of its own words."""
+    around = _Shield()
+    start, end = find_words(around.cover(text), found)
+    _restore(found, around)
+    own = text[start:end]
+    if own != text:
+        own = own.strip()
+        quoted = QUOTED.fullmatch(own)  # "a cat" --ar 3:2
+        own = quoted[quoted.lastindex or 0] if quoted else own
+    own = CONJUNCTION.sub(lambda match: match[1].replace('"', ""), unescape(own))
+    inside = _Shield()
+    before = inside.cover(own)
     after = _without_syntax(before, found)
-    _restore(found, shield)
-    return text if after == before else shield.uncover(_tidy(after))
+    _restore(found, inside)
+    return own if after == before else inside.uncover(_tidy(after)), start, end
 
 
 def _without_syntax(text: str, found: Directives) -> str:
@@ -138,6 +140,8 @@ def _read_parts(text: str, found: Directives) -> str:
     kept, index = [], 0
     for match in PART.finditer(text):
         words, weight = text[index : match.start()].strip(" ,"), float(match[1] or 1)
+        if not any(char.isalnum() for char in words):
+            continue
         note_mark(found, "weights", words, text[index : match.end()].strip(), weight)
         kept += [words] if weight > 0 else []
         index = match.end()

@@ -7,9 +7,11 @@ import re
 from forgekit.scene.directives import Directives, note, syntax_words
 
 ANGLED = re.compile(r"<\|[\w ]+\|>|<([^<>\s][^<>\n]*)>")
+DREAMBOOTH = re.compile(r"\[([A-Z]\d{0,2}|v)\*?\]")  # "a [V] dog"
 EMBEDDING = re.compile(r"[(\[]*(?<![\w<])(embedding):([^\s,()\[\]:<>]+)(?::(-?\d*\.?\d+))?[)\]]*")
 NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)")
 TOKEN = re.compile(r"[\w-]+")
+FOLLOWING = re.compile(r"\s*([^\W\d_]{1,40})")
 SCORE = re.compile(r"(?<![\w])(?:score_\d+(?:_up)?|rating[:_]\s?\w+|source_\w+)(?![\w])(?:\s*,)?", re.IGNORECASE)
 UNDERSCORE = re.compile(r"(?<![\w.])[^\W_A-Z][^\WA-Z]*(?:'\w+)?(?![\w.]\w)")
 QUALIFIER = re.compile(r"(?<=[^\W_])[ _]*\\\([^()\\,]*\\\)(?=\s*(?:,|$))")
@@ -18,6 +20,7 @@ QUALIFIER = re.compile(r"(?<=[^\W_])[ _]*\\\([^()\\,]*\\\)(?=\s*(?:,|$))")
 def read_networks(text: str, found: Directives) -> str:
     """Return `text` without what loads or names a network: LoRAs, embeddings, tokens that were learnt."""
     text = EMBEDDING.sub(lambda match: _network(found, match.group(), match[1], match[2], match[3]), text)
+    text = DREAMBOOTH.sub(lambda match: _token(match, match[1], found), text)
     return ANGLED.sub(lambda match: _angled(match, found), text)
 
 
@@ -34,12 +37,18 @@ def _angled(match: re.Match[str], found: Directives) -> str:
         return _network(found, written, kind, name, weight.split(":")[0])
     if not TOKEN.fullmatch(inside) or inside.isdigit():
         return written
-    _network(found, written, "token", inside, None)
-    following = re.match(r"\s*([^\W\d_]+)", match.string[match.end() :][:24])
-    if following and following[1].lower() not in syntax_words().function:
-        return " "
-    named = " ".join(word for word in re.split(r"[-_\d]+", inside) if len(word) > 2)
-    return f" {named} "
+    return _token(match, inside, found)
+
+
+def _token(match: re.Match[str], name: str, found: Directives) -> str:
+    """Return what a learnt token asks for: nothing in front of its noun ("a <cat-toy> backpack"), else its own name."""
+    following = FOLLOWING.match(match.string, match.end())
+    before_noun = following is not None and following[1].lower() not in syntax_words().function
+    own = " ".join(word for word in re.split(r"[-_\d]+", name) if len(word) > 2)
+    words = following[1] if following and before_noun else own
+    written = f"{match.group()} {words}" if before_noun else match.group()
+    note(found, "networks", {"kind": "token", "name": name, "words": words, "written": written})
+    return " " if before_noun else f" {own} "
 
 
 def _network(found: Directives, written: str, kind: str, name: str, weight: str | None) -> str:
