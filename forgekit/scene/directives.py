@@ -65,16 +65,15 @@ def note_mark(found: Directives, kind: str, words: str, written: str, weight: fl
     note(found, kind, entry if weight is None else {**entry, "weight": round(weight, 4)})
 
 
-def not_applied(directives: Mapping[str, Any] | None) -> list[str]:
-    """Return, as they are written, the directives that no generator here follows: weights, LoRAs, flags."""
-    told: list[str] = []
-    for kind in TO_BE_KNOWN:
-        entries = (directives or {}).get(kind, [])
-        if isinstance(entries, Mapping):
-            told += [f"{name} {value}".strip() for name, value in entries.items()]
-        else:
-            told += [entry["written"] if isinstance(entry, Mapping) else entry for entry in entries]
-    return list(dict.fromkeys(told))
+def not_applied(directives: Mapping[str, Any] | None) -> dict[str, list[str]]:
+    """Return, by kind and as they are written, the directives that no generator here follows: weights, LoRAs, flags."""
+    return {kind: _written(entries) for kind in TO_BE_KNOWN if (entries := (directives or {}).get(kind))}
+
+
+def _written(entries: Any) -> list[str]:
+    if isinstance(entries, Mapping):
+        return [f"{name} {value}".strip() for name, value in entries.items()]
+    return list(dict.fromkeys(entry["written"] if isinstance(entry, Mapping) else entry for entry in entries))
 
 
 def _between_semicolons(text: str) -> frozenset[str]:
