@@ -14,12 +14,14 @@ from forgekit.scene.directives import Directives, note_mark, syntax_words
 
 PAIRS = {")": "(", "]": "["}
 BRACKET = re.compile(r"\\[()\[\]]|[()\[\]]")
-NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
-WEIGHT = re.compile(rf"(.*?)\s*:\s*({NUMBER})\s*", re.DOTALL)
-SUFFIX = re.compile(r"(?:(\d*\.\d+)|(\++|-{2,}))(?=[\s,.;:!?)\]]|$)")  # compel's, behind a bracket
-EDIT = re.compile(rf"(?:[^:|]*:)?([^:|]*?(?<![\d\s]))\s*:\s*{NUMBER}\s*|[^:|]*::\s*{NUMBER}\s*")
-SIGNED = re.compile(r"(?<![\w+-])([^\W\d_][\w'’-]*?)(\+{2,}|-{2,})(?=[\s,.;:!?)]|$)")
-MARKED = re.compile(r"\(\(|\[\[|\[[^\[\]]*[:|]|[^\d\s(]\s*:\s*-?\d*\.?\d+\s*\)|\d:\d*\.\d+\s*\)|\)(?:\d*\.\d|\+\+)|\w\+\+\+")
+NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
+SUFFIX = re.compile(r"(?:(\d*\.\d+)|(\++|-+))(?=[\s,.;:!?)\]]|$)")  # compel's, behind a bracket
+SIGNED = re.compile(r"(?<![\w+'’-])([^\W\d_][\w'’-]*?)(\++|-{2,})(?=[\s,.;:!?)]|$)")
+MARKED = re.compile(
+    r"\(\(|\[\[|\[[^\[\]]*[:|]|[^\d\s(]\s*:\s*-?\d*\.?\d+\s*\)|\d:\d*\.\d+\s*\)|\)(?:\d*\.\d|\+\+)|\w\+\+\+"
+)
+COMPEL = re.compile(r"[^\W\d_]\w(?:\+\+|--)(?=[\s,.;:!?)]|$)|\)[+-]")  # that other words of a text have its signs
+DEEPEST = 50
 MOST, STRONGER, WEAKER = 5, 1.1, 0.9  # a number beyond the first is no weight: "(Psalm:23)"
 NEAR = 24  # characters looked at before a bracket
 
@@ -61,7 +63,7 @@ class _Reader:
         for match in BRACKET.finditer(self.text):
             self._put(self.text[index : match.start()])
             index, mark = match.end(), match.group()
-            if mark in "([":
+            if mark in "([" and len(self.frames) <= DEEPEST:
                 self.frames.append(_Frame(mark, match.start()))
             elif self.frames[-1].opening == PAIRS.get(mark):
                 index = self._close(index)
@@ -71,8 +73,7 @@ class _Reader:
         while len(self.frames) > 1:
             frame = self.frames.pop()
             content = self._content(frame)
-            weighted = WEIGHT.fullmatch(content) if frame.opening == "(" else None
-            known = weighted and self._weighted(weighted, self.text[frame.start :])
+            known = self._weighted(content, self.text[frame.start :]) if frame.opening == "(" else None
             self._put(frame.opening + content if known is None else known)
         return self._content(self.frames[0])
 
@@ -86,10 +87,10 @@ class _Reader:
         suffix = SUFFIX.match(self.text, index) if frame.opening == "(" else None
         index = suffix.end() if suffix else index
         written = self.text[frame.start : index]
-        if not suffix and len(frame.parts) == 1 and isinstance(inner := frame.parts[0], _Bare):
-            if inner.opening == frame.opening:
-                self._put(_Bare(frame.opening, inner.content, written, frame.start, inner.depth + 1))
-                return index
+        inner = frame.parts[0] if len(frame.parts) == 1 else None
+        if not suffix and isinstance(inner, _Bare) and inner.opening == frame.opening:
+            self._put(_Bare(frame.opening, inner.content, written, frame.start, inner.depth + 1))
+            return index
         content = self._content(frame)
         if suffix:
             sign = suffix[2] or ""
@@ -102,11 +103,10 @@ class _Reader:
     def _inside(self, frame: _Frame, content: str, written: str) -> str | _Bare:
         """Return what brackets without a suffix leave of their content."""
         if frame.opening == "(":
-            weighted = WEIGHT.fullmatch(content)
-            known = weighted and self._weighted(weighted, written)
+            known = self._weighted(content, written)
             return _Bare("(", content, written, frame.start) if known is None else known
-        if edited := EDIT.fullmatch(content):
-            content = edited[1] or ""
+        if (edited := _edited(content)) is not None:
+            content = edited
         elif "|" in content:
             content = next((option for option in content.split("|") if option.strip()), "")
         else:
@@ -121,7 +121,7 @@ class _Reader:
         """Return what brackets around mere words leave: the words where they are emphasis, all of it where they are prose."""
         words = syntax_words()
         if not bare.content.strip():
-            return bare.written
+            return bare.written if not bare.content else ""
         if bare.opening == "[":
             if bare.content.lower() in words.bracketed or bare.content.isdigit():
                 return bare.written
@@ -137,24 +137,36 @@ class _Reader:
         words = before.split()
         return (opens and closes) or (bool(words) and words[-1].lower() in openers and after[:1].isalnum())
 
-    def _weighted(self, match: re.Match[str], written: str) -> str | None:
+    def _weighted(self, content: str, written: str) -> str | None:
         """Return the words of "words:1.3"; None where that is no weight, as in "at 10:30"."""
-        words, number = match[1], match[2]
-        if abs(float(number)) > MOST or (words[-1:].isdigit() and "." not in number):
+        words, colon, number = content.rpartition(":")
+        words, number = words.rstrip(), number.strip()
+        if not colon or not NUMBER.fullmatch(number) or abs(float(number)) > MOST:
             return None
-        return self._weight(words, written, float(number))
+        return None if words[-1:].isdigit() and "." not in number else self._weight(words, written, float(number))
 
     def _weight(self, words: str, written: str, weight: float) -> str:
-        note_mark(self.found, "weights", words, written, weight)
+        if words.strip():
+            note_mark(self.found, "weights", words, written, weight)
         return words if weight > 0 else ""
 
     def signed(self, match: re.Match[str]) -> str:
         """Return the word of compel's "word++"; what is called so, such as C++, stays."""
         word, signs = match[1], match[2]
-        if len(word) == 1 or word.lower() in syntax_words().plus_names:
+        names = len(word) == 1 or word.lower() in syntax_words().plus_names
+        if names or (signs == "+" and not COMPEL.search(self.text)):
             return match.group()
         note_mark(self.found, "weights", word, match.group(), _signed_weight(signs))
         return word
+
+
+def _edited(content: str) -> str | None:
+    """Return what "from:to:0.5", "to:0.5" or "from::0.5" ends as; None where it is no prompt editing."""
+    *before, number = content.split(":")
+    if len(before) not in (1, 2) or "|" in content or not NUMBER.fullmatch(number.strip()):
+        return None
+    words = before[-1].strip()
+    return None if len(before) == 1 and (not words or words[-1].isdigit()) else words
 
 
 def _signed_weight(signs: str) -> float:

@@ -32,7 +32,8 @@ def carry(asked: str, origin: PromptParts) -> tuple[str, list[str]]:
 def _marked(asked: str, directives: Directives) -> str:
     """Return `asked` with marks on its words, tags in front of it, networks behind it."""
     marks = [m for kind in ("weights", "edits", "networks") for m in directives.get(kind, []) if m.get("words")]
-    text, hidden, done = asked, [], ""
+    hidden: list[str] = []
+    text, done = asked, ""
     for mark in sorted(marks, key=lambda mark: -len(mark["written"])):
         place = re.search(rf"(?<!\w){re.escape(mark['words'])}(?!\w)", text, re.IGNORECASE)
         if place and mark.get("weight", 1) > 0 and mark["written"] not in done:

@@ -28,6 +28,7 @@ class SyntaxWords:
     flags: Mapping[str, str]  # name: what follows it, "none", "one" or "rest"
     parameters: Mapping[str, str]
     before_emphasis: frozenset[str]
+    before_emoji: frozenset[str]
     bracketed: frozenset[str]
     plus_names: frozenset[str]
     function: frozenset[str]

@@ -14,20 +14,24 @@ EMOJI = re.compile(
 MODIFIER = re.compile("[\ufe0f\u200d\U0001f3fb-\U0001f3ff]")
 SHORTCODE = re.compile(r"(?<![\w:]):[a-z][a-z0-9_+-]{1,30}:(?![\w:])")
 TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9]*)(?:\s[^<>]*)?/?>")
-FENCE = re.compile(r"^\s*```[\w-]*\s*$", re.MULTILINE)
-RULE = re.compile(r"^\s*(?:-{3,}|\*{3,}|_{3,}|={3,})\s*$", re.MULTILINE)
-ITEM = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+(?:\[[ xX]\][ \t]+)?(?=\S)|^[ \t]{0,3}#{1,6}[ \t]+(?=\D)|^[ \t]*>[ \t]+", re.MULTILINE)
+FENCE = re.compile(r"^[ \t]*```[\w-]*[ \t]*$", re.MULTILINE)
+RULE = re.compile(r"^[ \t]*(?:-{3,}|\*{3,}|_{3,}|={3,})[ \t]*$", re.MULTILINE)
+ITEM = re.compile(
+    r"^[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+(?:\[[ xX]\][ \t]+)?(?=\S)|^[ \t]{0,3}#{1,6}[ \t]+(?=\D)|^[ \t]*>[ \t]+",
+    re.MULTILINE,
+)
 HEADING = re.compile(r"^([ \t]{0,3}#{1,6}[ \t]+\D[^\n]*?)[ \t#]*\n", re.MULTILINE)
 LINK = re.compile(r"!?\[([^\[\]]*)\]\(\s*<?(?:https?://|www\.|mailto:|\.{0,2}/|#)[^()\s]*>?(?:\s+\"[^\"]*\")?\s*\)")
-INLINE = (
-    re.compile(r"\*\*(?=[^\s*])(.+?)(?<=[^\s*])\*\*", re.DOTALL),
+INLINE = (  # what is between two marks has none of them, so that marks without another half cost no time
+    re.compile(r"\*\*(?=[^\s*])((?:[^*]|\*(?!\*))+?)(?<=[^\s*])\*\*"),
     re.compile(r"(?<![\w*])\*(?=[^\s*])([^*\n]*?)(?<=[^\s*])\*(?![\w*])"),
-    re.compile(r"(?<![^\W_])__(?=[^\s_])(.+?)(?<=[^\s_])__(?![^\W_])"),
-    re.compile(r"(?<![\w])_(?=[^\s_])([^_\n]*?)(?<=[^\s_])_(?![\w])"),
-    re.compile(r"~~(?=\S)(.+?)(?<=\S)~~"),
-    re.compile(r"`+([^`\n]+)`+"),
+    re.compile(r"(?<![^\W_])__(?=[^\s_])((?:[^_\n]|_(?!_))+?)(?<=[^\s_])__(?![^\W_])"),
+    re.compile(r"(?<!\w)_(?=[^\s_])([^_\n]*?)(?<=[^\s_])_(?!\w)"),
+    re.compile(r"~~(?=[^\s~])((?:[^~]|~(?!~))+?)(?<=[^\s~])~~"),
+    re.compile(r"(?<!`)`+([^`\n]+)`+"),
 )
-HASHTAGS = re.compile(r"(?:\s+#(?![0-9a-fA-F]{6}\b)[^\W\d]\w*)+\s*$")
+HASHTAG = re.compile(r"#(?![0-9a-fA-F]{6}\b)[^\W\d]\w*")
+NEAR = 24  # characters looked at before an emoji
 BEFORE_THING = re.compile(r"(?:^|[\s,])([^\W_]+)\s*$")
 
 
@@ -48,7 +52,16 @@ def read_markup(text: str) -> str:
     text = LINK.sub(r"\1", text)
     for mark in INLINE:
         text = mark.sub(r"\1", text)
-    return HASHTAGS.sub("", text)
+    return _without_hashtags(text) if "#" in text else text
+
+
+def _without_hashtags(text: str) -> str:
+    """Return `text` without the hashtags that it ends with. One that is all of it stays."""
+    words = text.split()
+    last = len(words)
+    while last > 1 and HASHTAG.fullmatch(words[last - 1]):
+        last -= 1
+    return text if last == len(words) else " ".join(words[:last])
 
 
 def read_emoji(text: str) -> str:
@@ -58,14 +71,14 @@ def read_emoji(text: str) -> str:
     read: list[str] = []
     index = 0
     for match in EMOJI.finditer(text):
-        read += [text[index : match.start()], _named(match.group(), text[: match.start()][-24:])]
+        read += [text[index : match.start()], _named(match.group(), text[max(0, match.start() - NEAR) : match.start()])]
         index = match.end()
     return SHORTCODE.sub(" ", "".join([*read, text[index:]]))
 
 
 def _named(emoji: str, before: str) -> str:
     words, opener = syntax_words(), BEFORE_THING.search(before)
-    if opener and opener[1].lower() in words.before_emphasis:
+    if opener and opener[1].lower() in words.before_emphasis | words.before_emoji:
         return f" {words.emoji.get(MODIFIER.sub('', emoji), '')} "
     return " "
 

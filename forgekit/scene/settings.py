@@ -11,21 +11,21 @@ from forgekit.scene.directives import Directives, note, syntax_words
 # "**a cat --ar 3:2** - @somebody (fast)", as Discord shows it
 POSTED = re.compile(r"\s*\*\*(?P<words>.+?)\*\*\s+-\s[^\n]*@[^\n]*", re.DOTALL)
 HEAD = re.compile(
-    r"(?:\s*/imagine\b\s*(?:prompt\b\s*:?)?)?(?:\s*(?:positive\s+)?prompt\s*:(?=\s))?(?P<images>(?:\s*<?https?://[^\s<>]+>?(?=\s))*)\s*",
+    r"(?:\s*(?:/imagine\b\s*(?:prompt\b\s*:?)?|imagine\s+prompt\s*:))?(?:\s*(?:positive\s+)?prompt\s*:(?=\s))?(?P<images>(?:\s*<?https?://[^\s<>]+>?(?=\s))*)\s*",
     re.IGNORECASE,
 )
-NEGATIVE = re.compile(r"(?:^|\n)\s*negative(?:[ _]prompt)?\s*:|(?<=\s)negative[ _]prompt\s*:", re.IGNORECASE)
+NEGATIVE = re.compile(r"(?:^|\n)[ \t]*negative(?:[ _]prompt)?\s*:|(?<=\s)negative[ _]prompt\s*:", re.IGNORECASE)
 SETTINGS = re.compile(r"(?:^|(?<=\s))Steps:\s*\d+\s*(?:,\s*[A-Z]|$)")
 SETTING = re.compile(r'\s*([A-Za-z][\w \-/]*):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
 SIZE = re.compile(r"(\d+)\s*x\s*(\d+)")
 FLAG = re.compile(r"(?:^|(?<=\s))(--|—|–)([A-Za-z][\w-]*?)(?=[\s=:,]|$)[\s=:]*")
 VALUE = re.compile(r"https?://\S+(?:\s+https?://\S+)*|(?!--|[—–])\S+")
-NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)")
+NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
 
 
 def find_words(text: str, found: Directives) -> tuple[int, int]:
     """Return start and end of the prompt's own words in `text`, quotations of which are masked; note what is around them."""
-    posted = POSTED.fullmatch(text)
+    posted = POSTED.fullmatch(text) if text.lstrip().startswith("**") and "@" in text else None
     start, end = posted.span("words") if posted else (0, len(text))
     end = _pasted(text, start, end, found)
     head = HEAD.match(text, start, end)
@@ -43,9 +43,11 @@ def find_words(text: str, found: Directives) -> tuple[int, int]:
 
 def without_flags(text: str) -> str:
     """Return `text` without the flags in the midst of it."""
-    for start, end, _, _ in reversed(list(_flags(text, 0, len(text)))):
-        text = f"{text[:start]} {text[end:]}"
-    return text
+    kept, index = [], 0
+    for start, end, _, _ in _flags(text, 0, len(text)) if "-" in text or "—" in text or "–" in text else ():
+        kept += [text[index:start], " "]
+        index = end
+    return "".join([*kept, text[index:]])
 
 
 def _pasted(text: str, start: int, end: int, found: Directives) -> int:

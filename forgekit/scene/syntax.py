@@ -21,14 +21,21 @@ from forgekit.scene.tokens import QUOTED
 # What syntax may begin with. All alternatives are literals, which lets `re` skip ordinary text; tags are looked up besides.
 MARK = re.compile(r"\(|\[|<|\\|\*|_|#|`|~|&|:|\n|--|\+\+|BREAK|AND|ADD|COUPLE|- |— |–|—|/imagine|➖")
 CONJUNCTION = re.compile(r'\(\s*("[^"]*"(?:\s*,\s*"[^"]*")*)\s*\)\.(?:and|blend)\([^()]*\)')  # compel's
-SWAP = re.compile(r"(?:\([^()]*\)|[^\s()]+)\.swap\(\s*([^(),]*?)\s*(?:,[^()]*)?\)")
-PERMANENT = re.compile(r"(?<![\w:])(-?(?:\d+\.?\d*|\.\d+))::\s*([^:]+?)\s*::")  # NovelAI's "1.3::red::"
-PART = re.compile(r"\s*(?<!:)::(?!:)(-?(?:\d+\.?\d*|\.\d+)(?![\w]))?\s*")
-SUBPROMPT_WEIGHT = re.compile(r"\s*:\s*(\d+\.?\d*|\.\d+)(?=\s*(?:\n|$|AND\b))")
+SWAP = re.compile(r"(?:\([^()]*\)|[^\s().]{1,64})\.swap\(\s*([^(),]*?)\s*(?:,[^()]*)?\)")
+PERMANENT = re.compile(r"(?<![\w:])(-?(?:\d+(?:\.\d*)?|\.\d+))::\s*([^:]+?)\s*::")  # NovelAI's "1.3::red::"
+PART = re.compile(r"\s*(?<!:)::(?!:)(-?(?:\d+(?:\.\d*)?|\.\d+)(?!\w))?\s*")
+SUBPROMPT_WEIGHT = re.compile(r"\s*:\s*(\d+(?:\.\d*)?|\.\d+)(?=\s*(?:\n|$|AND\b))")
 CAPITALS = re.compile(r"[^\W\d_]{2,}")
 COMMAS, SPACE_BEFORE = re.compile(r"\s*,(?:\s*,)+"), re.compile(r"\s+([,.;!?]+)(?=\s|$)")
+LEADING = re.compile(r"^(?:\s*[.,;](?=\s))+")
+# As tokens.QUOTED, which text behind a mark without another half would make slow.
+QUOTE = re.compile(
+    r'"[^"]{1,400}"|“[^”]{1,400}”|‘[^’]{1,400}’|(?<!\w)\'(?:[^\']|(?<=\w)\'(?=\w)){1,400}\'(?!\w)|「[^」]{1,400}」'
+)
+HIDDEN = re.compile("([\U00100000-\U0010fffd])\\1*")
 PRIVATE = 0x100000  # each quotation becomes a run of one character of a plane that no text uses
 MOST_PASSES = 20
+NEAR = 32  # characters looked at around a separator
 
 
 class PromptParts(NamedTuple):
@@ -36,7 +43,7 @@ class PromptParts(NamedTuple):
 
     drawn: str  # the text as it stands
     asked: str  # the text without syntax: what is parsed, hashed and judged
-    directives: Directives = {}
+    directives: Directives
     start: int = 0
     end: int | None = None
 
@@ -64,15 +71,17 @@ def split_prompt(text: str) -> PromptParts:
     splitting it again changes nothing. Where nothing but syntax is left, `asked` keeps the tags, or is `text`.
     """
     if _is_plain(text):
-        return PromptParts(text, text)
-    found: Directives = {}
+        return PromptParts(text, text, {})
+    drawn, found = text, Directives()
     asked, start, end = _read(text, found)
-    for _ in range(MOST_PASSES):  # what an escape or an entity stood for may look like syntax, and would be read so again
+    for _ in range(
+        MOST_PASSES
+    ):  # what an escape or an entity stood for may look like syntax, and would be read so again
         again, *_ = _read(asked, {})
         if again == asked:
             break
         asked = again
-    return PromptParts(text, asked or text, found, start, end)
+    return PromptParts(drawn, asked or drawn, found, start, end)
 
 
 def _is_plain(text: str) -> bool:
@@ -87,7 +96,9 @@ def _is_plain(text: str) -> bool:
 def _tags() -> frozenset[str]:
     """Return the tags that make a text one with syntax, as they stand between commas."""
     words = syntax_words()
-    return frozenset(before + tag + dot for tag in (*words.quality, *words.people) for before in ("", " ") for dot in ("", "."))
+    return frozenset(
+        before + tag + dot for tag in (*words.quality, *words.people) for before in ("", " ") for dot in ("", ".")
+    )
 
 
 def _read(text: str, found: Directives) -> tuple[str, int, int]:
@@ -105,16 +116,19 @@ def _read(text: str, found: Directives) -> tuple[str, int, int]:
     before = inside.cover(own)
     after = _without_syntax(before, found)
     _restore(found, inside)
-    return own if after == before else inside.uncover(_tidy(after)), start, end
+    return own if after == before and own in text else inside.uncover(_tidy(after)), start, end
 
 
 def _without_syntax(text: str, found: Directives) -> str:
     text = without_flags(text)
-    text = drop_qualifiers(text) if "\\(" in text and is_tag_list(text) else text
+    text = drop_qualifiers(text) if "\\(" in text else text
     text = read_markup(text)
     text = read_networks(text, found)
-    text = SWAP.sub(lambda match: _mark(found, "edits", match[1], match.group()), text)
-    text = read_brackets(text, found, marked=bool(found.keys() - {"parameters", "flags", "images"}) or is_tag_list(text))
+    if ".swap(" in text:
+        text = SWAP.sub(lambda match: _mark(found, "edits", match[1], match.group()), text)
+    text = read_brackets(
+        text, found, marked=bool(found.keys() - {"parameters", "flags", "images"}) or is_tag_list(text)
+    )
     text = _read_parts(text, found)
     text = _read_separators(text, found)
     text = read_emoji(text)
@@ -140,10 +154,9 @@ def _read_parts(text: str, found: Directives) -> str:
     kept, index = [], 0
     for match in PART.finditer(text):
         words, weight = text[index : match.start()].strip(" ,"), float(match[1] or 1)
-        if not any(char.isalnum() for char in words):
-            continue
-        note_mark(found, "weights", words, text[index : match.end()].strip(), weight)
-        kept += [words] if weight > 0 else []
+        if any(char.isalnum() for char in words):
+            note_mark(found, "weights", words, text[index : match.end()].strip(), weight)
+            kept += [words] if weight > 0 else []
         index = match.end()
     return ", ".join([*kept, text[index:]]) if index else text
 
@@ -158,7 +171,10 @@ def _read_separators(text: str, found: Directives) -> str:
         text = SUBPROMPT_WEIGHT.sub("", text)
     kept, index = [], 0
     for match in pattern.finditer(text):
-        before, after = text[: match.start()][-32:].split(), text[match.end() :][:32].split()
+        before, after = (
+            text[max(0, match.start() - NEAR) : match.start()].split(),
+            text[match.end() : match.end() + NEAR].split(),
+        )
         shown = bool(before) and before[-1].lower().strip(":") in words.shown_after
         if shown or _in_capitals(before[-1:]) or _in_capitals(after[:1]):
             continue
@@ -174,13 +190,15 @@ def _separators() -> re.Pattern[str]:
 
 
 def _in_capitals(words: list[str]) -> bool:
-    return any(bool(CAPITALS.fullmatch(word)) and word.isupper() and not _separators().fullmatch(word) for word in words)
+    return any(
+        bool(CAPITALS.fullmatch(word)) and word.isupper() and not _separators().fullmatch(word) for word in words
+    )
 
 
 def _tidy(text: str) -> str:
     """Return `text` with single blanks and commas, and none at its ends."""
     text = COMMAS.sub(",", " ".join(text.split()))
-    return SPACE_BEFORE.sub(r"\1", text).strip(" ,")
+    return LEADING.sub("", SPACE_BEFORE.sub(r"\1", text)).strip(" ,")
 
 
 class _Shield:
@@ -193,7 +211,7 @@ class _Shield:
         """Return `text`, as long as it is, with its quotations hidden; one that is the whole text is none."""
         if QUOTED.fullmatch(text.strip()):
             return text
-        return QUOTED.sub(self._hide, text)
+        return QUOTE.sub(self._hide, text)
 
     def _hide(self, match: re.Match[str]) -> str:
         char = chr(PRIVATE + len(self.quotes) % 0xFFFD)
@@ -202,9 +220,7 @@ class _Shield:
 
     def uncover(self, text: str) -> str:
         """Return `text` with the quotations in their places."""
-        for char, quote in self.quotes.items() if any(char >= chr(PRIVATE) for char in text) else ():
-            text = text.replace(char * len(quote), quote)
-        return text
+        return HIDDEN.sub(lambda match: self.quotes.get(match[1], match.group()), text) if self.quotes else text
 
 
 def _restore(value: Any, shield: _Shield) -> Any:

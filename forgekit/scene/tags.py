@@ -8,18 +8,22 @@ from forgekit.scene.directives import Directives, note, syntax_words
 
 ANGLED = re.compile(r"<\|[\w ]+\|>|<([^<>\s][^<>\n]*)>")
 DREAMBOOTH = re.compile(r"\[([A-Z]\d{0,2}|v)\*?\]")  # "a [V] dog"
-EMBEDDING = re.compile(r"[(\[]*(?<![\w<])(embedding):([^\s,()\[\]:<>]+)(?::(-?\d*\.?\d+))?[)\]]*")
-NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)")
+EMBEDDING = re.compile(r"(\()?(?<![\w<])embedding:([^\s,()\[\]:<>]+)(?::(-?\d+(?:\.\d*)?|-?\.\d+))?(?(1)\))")
+NUMBER = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)")
 TOKEN = re.compile(r"[\w-]+")
 FOLLOWING = re.compile(r"\s*([^\W\d_]{1,40})")
 SCORE = re.compile(r"(?<![\w])(?:score_\d+(?:_up)?|rating[:_]\s?\w+|source_\w+)(?![\w])(?:\s*,)?", re.IGNORECASE)
-UNDERSCORE = re.compile(r"(?<![\w.])[^\W_A-Z][^\WA-Z]*(?:'\w+)?(?![\w.]\w)")
-QUALIFIER = re.compile(r"(?<=[^\W_])[ _]*\\\([^()\\,]*\\\)(?=\s*(?:,|$))")
+UNDERSCORE = re.compile(r"(?<![\w.])[^\W_A-Z][^\WA-Z]*(?:'\w+)?(?!\w|\.\w)")
+QUALIFIER = re.compile(
+    r"((?:^|,)\s*(?!(?:an?|the|one|two|three)\b)[^\W_]+(?:[ _][^\W_]+){0,3})[ _]*\\\([^()\\,]*\\\)(?=\s*(?:,|$))",
+    re.IGNORECASE,
+)
+SEGMENT = re.compile(r"([,;\n]|\.(?=\s))")
 
 
 def read_networks(text: str, found: Directives) -> str:
     """Return `text` without what loads or names a network: LoRAs, embeddings, tokens that were learnt."""
-    text = EMBEDDING.sub(lambda match: _network(found, match.group(), match[1], match[2], match[3]), text)
+    text = EMBEDDING.sub(lambda match: _network(found, match.group(), "embedding", match[2], match[3]), text)
     text = DREAMBOOTH.sub(lambda match: _token(match, match[1], found), text)
     return ANGLED.sub(lambda match: _angled(match, found), text)
 
@@ -61,12 +65,14 @@ def is_tag_list(text: str) -> bool:
     """Say whether `text` is a list of tags as boards have them: "1girl, long_hair"."""
     words = syntax_words()
     tags = [tag.strip().lower() for tag in text.split(",")]
-    return len(tags) > 1 and any(tag in words.people or _is_quality(tag) or re.fullmatch(r"\w+_\w+", tag) for tag in tags)
+    return len(tags) > 1 and any(
+        tag in words.people or _is_quality(tag) or re.fullmatch(r"\w+_\w+", tag) for tag in tags
+    )
 
 
 def drop_qualifiers(text: str) -> str:
     """Return `text` without the series behind a character's name: "saber \\(fate\\)"."""
-    return QUALIFIER.sub("", text)
+    return QUALIFIER.sub(r"\1", text)
 
 
 def read_tags(text: str, found: Directives) -> str:
@@ -75,7 +81,7 @@ def read_tags(text: str, found: Directives) -> str:
     for match in SCORE.finditer(text):
         note(found, "tags", match.group().rstrip(" ,"))
     kept = []
-    for segment in SCORE.sub(" ", text).split(","):
+    for segment in SEGMENT.split(SCORE.sub(" ", text)):
         tag = " ".join(segment.replace("_", " ").split()).strip(" .").lower()
         if tag in words.quality or (listed and tag in words.listed):
             note(found, "tags", segment.strip(" ."))
@@ -83,7 +89,7 @@ def read_tags(text: str, found: Directives) -> str:
             kept.append(f" {words.people[tag]}")
         else:
             kept.append(UNDERSCORE.sub(lambda match: match.group().replace("_", " "), segment))
-    return ",".join(kept)
+    return "".join(kept)
 
 
 def _is_quality(tag: str) -> bool:
