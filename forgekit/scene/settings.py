@@ -23,11 +23,15 @@ VALUE = re.compile(r"https?://\S+(?:\s+https?://\S+)*|(?!--|[—–])\S+")
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
 
 
-def find_words(text: str, found: Directives) -> tuple[int, int]:
-    """Return start and end of the prompt's own words in `text`, quotations of which are masked; note what is around them."""
+def find_words(text: str, covered: str, found: Directives) -> tuple[int, int]:
+    """Return start and end of the prompt's own words in `text`, and note what is around them.
+
+    `covered` is the text with its quotations hidden: flags inside these are none.
+    """
     posted = POSTED.fullmatch(text) if text.lstrip().startswith("**") and "@" in text else None
     start, end = posted.span("words") if posted else (0, len(text))
     end = _pasted(text, start, end, found)
+    text = covered
     head = HEAD.match(text, start, end)
     if head and head.group().strip() and head.end() < end:
         start = head.end()

@@ -104,7 +104,7 @@ def _tags() -> frozenset[str]:
 def _read(text: str, found: Directives) -> tuple[str, int, int]:
     """Return what `text` asks for, noting what it directs, with start and end of its own words."""
     around = _Shield()
-    start, end = find_words(around.cover(text), found)
+    start, end = find_words(text, around.cover(text), found)
     _restore(found, around)
     own = text[start:end]
     if own != text:
