@@ -90,7 +90,7 @@ PROSE = [
     "a sign saying BREAK", "a chance to BREAK free", "a terminal showing git log --oneline", 'a screen with "npm i --save"',
     "a “smart” cat’s hat", "{red|blue} circle", "a semi-automatic door", "file_name.txt", "10,000 balloons", "a\nred\ncircle",
     " a cat  with  blanks ", "一只红色的猫（坐着）", "3.5 inch disk", "ratio 16:9, f/1.8", "a cat :)", "a photo negative: strips of film",
-    "'a red circle'", "2girls", "a - b - c", "", " ", ":", "((", "))a((", "::", "\\", "--", "<>", "[]",
+    "'a red circle'", "a - b - c", "", " ", ":", "((", "))a((", "::", "\\", "--", "<>", "[]",
 ]  # fmt: skip
 
 
@@ -307,3 +307,20 @@ def test_a_template_surrounds_the_words_and_leaves_the_flags_at_the_end(store, f
     fk.import_prompts(store, pd.DataFrame({"text": ["a (red:1.3) circle --ar 1:1"]}), model=fake_generator.name)
     fk.complete_prompts(store, template="{scene}, watercolor")
     assert store.rows("select prompt_text from prompts") == [{"prompt_text": "a (red:1.3) circle, watercolor --ar 1:1"}]
+
+
+def test_a_picture_drawn_for_another_prompt_says_what_its_own_prompt_directs(store, fake_generator):
+    for text in ("a red cat --ar 16:9", "a red cat", "a red cat --v 6"):
+        fk.import_prompts(store, pd.DataFrame({"text": [text]}), model=fake_generator.name)
+        fk.complete_prompts(store)
+        fk.generate_images(store, images_per_prompt=1, image_generator=fake_generator)
+    told = store.rows(
+        """
+        select p.directives ->> '$.flags' as flags, i.generation_metadata ->> '$.directives_not_applied.flags' as left_out
+        from generated_images i join prompts p on p.id = i.prompt_id order by p.created_at
+        """
+    )
+    assert [(row["flags"], row["left_out"]) for row in told] == [
+        ('{"--ar":"16:9"}', '["--ar 16:9"]'), (None, None), ('{"--v":"6"}', '["--v 6"]')
+    ]  # fmt: skip
+    assert len(fake_generator.drawn) == 1

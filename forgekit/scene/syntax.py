@@ -19,7 +19,10 @@ from forgekit.scene.tags import drop_qualifiers, is_tag_list, read_networks, rea
 from forgekit.scene.tokens import QUOTED
 
 # What syntax may begin with. All alternatives are literals, which lets `re` skip ordinary text; tags are looked up besides.
-MARK = re.compile(r"\(|\[|<|\\|\*|_|#|`|~|&|:|\n|--|\+\+|BREAK|AND|ADD|COUPLE|- |— |–|—|/imagine|➖")
+MARK = re.compile(
+    r"\(|\[|<|\\|\*|_|#|`|~|&|:|\n|--|\+\+|BREAK|AND|ADD|COUPLE|- |—|–|/imagine|"
+    + "|".join(rf"{digit}\{mark} " for digit in range(10) for mark in ".)")
+)
 CONJUNCTION = re.compile(r'\(\s*("[^"]*"(?:\s*,\s*"[^"]*")*)\s*\)\.(?:and|blend)\([^()]*\)')  # compel's
 SWAP = re.compile(r"(?:\([^()]*\)|[^\s().]{1,64})\.swap\(\s*([^(),]*?)\s*(?:,[^()]*)?\)")
 PERMANENT = re.compile(r"(?<![\w:])(-?(?:\d+(?:\.\d*)?|\.\d+))::\s*([^:]+?)\s*::")  # NovelAI's "1.3::red::"
@@ -71,23 +74,18 @@ def split_prompt(text: str) -> PromptParts:
     splitting it again changes nothing. Where nothing but syntax is left, `asked` keeps the tags, or is `text`.
     """
     if _is_plain(text):
-        return PromptParts(text, text, {})
+        return PromptParts._make((text, text, {}, 0, None))  # a million rows notice the difference
     drawn, found = text, Directives()
     asked, start, end = _read(text, found)
-    for _ in range(
-        MOST_PASSES
-    ):  # what an escape or an entity stood for may look like syntax, and would be read so again
-        again, *_ = _read(asked, {})
-        if again == asked:
+    for _ in range(MOST_PASSES):  # what an escape or an entity stood for may itself look like syntax
+        if asked == text or _is_plain(asked):
             break
-        asked = again
+        text, (asked, *_) = asked, _read(asked, {})
     return PromptParts(drawn, asked or drawn, found, start, end)
 
 
 def _is_plain(text: str) -> bool:
-    if MARK.search(text) or text[:1].isdigit():
-        return False
-    if "," in text and not _tags().isdisjoint(text.lower().split(",")):
+    if MARK.search(text) or ("," in text and not _tags().isdisjoint(text.split(","))):
         return False
     return text.isascii() or not EMOJI.search(text)
 
@@ -96,9 +94,10 @@ def _is_plain(text: str) -> bool:
 def _tags() -> frozenset[str]:
     """Return the tags that make a text one with syntax, as they stand between commas."""
     words = syntax_words()
-    return frozenset(
-        before + tag + dot for tag in (*words.quality, *words.people) for before in ("", " ") for dot in ("", ".")
-    )
+    known = [
+        write(tag) for tag in (*words.quality, *words.people) for write in (str, str.capitalize, str.title, str.upper)
+    ]
+    return frozenset(before + tag + dot for tag in known for before in ("", " ") for dot in ("", "."))
 
 
 def _read(text: str, found: Directives) -> tuple[str, int, int]:

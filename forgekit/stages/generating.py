@@ -51,7 +51,7 @@ DRAWN = """
 select
     generation_metadata ->> '$.draw_key' as draw_key,
     arg_min(image_path, id) as image_path,
-    arg_min(generation_metadata, id) as metadata
+    json_merge_patch(arg_min(generation_metadata, id), '{"directives_not_applied": null}') as metadata
 from generated_images
 where generation_metadata ->> '$.draw_key' in (select unnest($keys::varchar[]))
 group by all
@@ -256,10 +256,8 @@ def checked_drawing(wanted: Wanted, drawing: Any) -> Drawn | ItemError:
         return ItemError(f"the generator drew an image of {image.width}×{image.height} pixels")
     if image.mode == "F" and not np.isfinite(np.asarray(image)).all():  # the other modes hold whole numbers
         return ItemError("the generator gave pixels that are no numbers (nan or inf)")
-    metadata = {"seed": wanted.request.seed, **drawing.metadata}
-    metadata |= {"prompt": wanted.request.prompt, "draw_key": wanted.draw_key}
-    if left_out := not_applied(wanted.prompt["directives"]):
-        metadata["directives_not_applied"] = left_out
+    seed, prompt = wanted.request.seed, wanted.request.prompt
+    metadata = {"seed": seed, **drawing.metadata, "prompt": prompt, "draw_key": wanted.draw_key}
     try:
         json.dumps(json.loads(canonical_json(metadata)), allow_nan=False)
     except ValueError:
@@ -268,12 +266,13 @@ def checked_drawing(wanted: Wanted, drawing: Any) -> Drawn | ItemError:
 
 
 def _written(store: Store, image: Wanted, picture: Drawn) -> dict[str, Any]:
-    """Write the file of an image, and return its row."""
+    """Write the file of an image, and return its row. It says what of the prompt's syntax no generator follows."""
+    left_out = not_applied(image.prompt["directives"])
     return {
         "id": image.image_id,
         "prompt_id": image.prompt_id,
         "image_path": write_image(store.folder, image.image_id, picture.png, same_as=picture.path),
-        "generation_metadata": picture.metadata,
+        "generation_metadata": {**picture.metadata, **({"directives_not_applied": left_out} if left_out else {})},
         "round": image.prompt["round"],
         "image_index": image.index,
     }
