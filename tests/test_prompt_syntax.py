@@ -29,6 +29,8 @@ ASKED = {  # a prompt, and what it asks for; relatives stand together
     "a (red) circle": "a red circle",
     "a (red circle:1.2) next to a (blue) square (left)": "a red circle next to a blue square left",
     "(red:1.3) circle": "red circle",
+    "((a red circle))((a blue square))": "a red circle a blue square",
+    "a (small) (red) ball": "a small red ball",
     "a (red:1.3 circle": "a (red:1.3 circle",  # no other half: nobody knows how far it goes
     # prompt editing: what it ends as; of alternatives the first
     "a [cat:dog:0.5] on a mat": "a dog on a mat",
@@ -71,6 +73,7 @@ ASKED = {  # a prompt, and what it asks for; relatives stand together
     "**a red ball** on a *blue* table": "a red ball on a blue table",
     "# Scene\n\n- a red circle\n- a __blue__ square": "Scene, a red circle, a blue square",
     "1. a red circle": "a red circle",
+    "### Prompt:\n```\na red circle\n```": "a red circle",
     "a `red` circle, ~~not~~ [see here](https://a.b/c)": "a red circle, not see here",
     "a <b>red</b> circle<br>a blue square": "a red circle, a blue square",
     "a red circle ✨✨ :sparkles: #art #nofilter": "a red circle",

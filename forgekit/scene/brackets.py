@@ -67,6 +67,8 @@ class _Reader:
                 self.frames.append(_Frame(mark, match.start()))
             elif self.frames[-1].opening == PAIRS.get(mark):
                 index = self._close(index)
+                if self.marked and self.text[index : index + 1] in ("(", "["):  # "((red))((ball))" is two words
+                    self._put(" ")
             else:
                 self._put(mark[-1])
         self._put(self.text[index:])
@@ -127,6 +129,7 @@ class _Reader:
                 return bare.written
             return self._weight(bare.content, bare.written, STRONGER**-bare.depth)
         if bare.depth > 1 or self.marked or self._stands_as_emphasis(bare, words.before_emphasis):
+            self.marked = True
             return self._weight(bare.content, bare.written, STRONGER**bare.depth)
         return bare.written
 
@@ -135,7 +138,9 @@ class _Reader:
         before, after = self.text[max(0, bare.start - NEAR) : bare.start].rstrip(), self.text[end : end + NEAR].lstrip()
         opens, closes = not before or before[-1] in ",;", not after or after[0] in ",;"
         words = before.split()
-        return (opens and closes) or (bool(words) and words[-1].lower() in openers and after[:1].isalnum())
+        return (opens and closes) or (
+            bool(words) and words[-1].lower() in openers and (after[:1].isalnum() or after[:1] == "(")
+        )
 
     def _weighted(self, content: str, written: str) -> str | None:
         """Return the words of "words:1.3"; None where that is no weight, as in "at 10:30"."""

@@ -46,7 +46,7 @@ def read_markup(text: str) -> str:
     text = TAG.sub(_tag, text)
     text = RULE.sub("", text)
     if "\n" in text:
-        text = HEADING.sub(r"\1,\n", text)
+        text = HEADING.sub(lambda match: match[1] + ("\n" if match[1].endswith(":") else ",\n"), text)
         text = re.sub(rf"(?<=[^\s,.;:!?])[ \t]*\n+(?={ITEM.pattern})", ",\n", text, flags=re.MULTILINE)
     text = ITEM.sub("", text)
     text = LINK.sub(r"\1", text)
