@@ -41,7 +41,7 @@ KEPT_APART = frozenset({"scheduler", "scheduler_options"})  # the model has its 
 OF_SOME = frozenset({"clip_skip", "guidance_rescale"})  # pipelines: parameters only under these very names
 PICTURE_MARKS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 NOWHERE = "\0"  # no column has that name
-INDEXES = ("", "Unnamed: 0", "__index_level_0__")  # what pandas writes beside a table
+INDEXES = ("", "Unnamed: 0", "__index_level_0__", "row")  # what pandas, or `read` itself, has beside a table
 
 
 def read(
@@ -118,7 +118,7 @@ def read_chunks(
                     "one column without a header: its first line is a text (text_column=NAME says otherwise)"
                 )
     while True:
-        yield _sorted_out(chunk, text, mapping, reading.notes)
+        yield _sorted_out(chunk, text, mapping, reading.notes, lenient=text_column is None)
         if not (chunk := list(islice(rows, CHUNK))):
             return
 
@@ -177,16 +177,19 @@ def _names_in(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(name for row in rows if not isinstance(row, BadRow) for name in row[1]))
 
 
-def _sorted_out(rows: Sequence[Row], text_column: str, mapping: Mapping[str, str], notes: Notes) -> SourceRows:
+def _sorted_out(
+    rows: Sequence[Row], text_column: str, mapping: Mapping[str, str], notes: Notes, lenient: bool
+) -> SourceRows:
     """Keep of the rows those with a usable text: their roles, their parameters, and as "source" what they say besides.
 
-    A record without the text column, as in lists of many hands, may have its text under another known name.
+    Where `lenient`, a record without the text column, as in lists of many hands, may have its text under another known
+    name.
     """
     import pandas as pd
 
     names = _names_in(rows)
     roles = {"text": text_column, **columns_of.roles(names, text_column, mapping)}
-    others = [name for name in names if name != text_column and columns_of.is_text_name(name)]
+    others = [name for name in names if lenient and name != text_column and columns_of.is_text_name(name)]
     said = [name for name in names if name not in roles.values() and name not in INDEXES]
     if said or "source" in roles:
         roles = {"parameters": NOWHERE, "source": NOWHERE, **roles}
@@ -198,8 +201,10 @@ def _sorted_out(rows: Sequence[Row], text_column: str, mapping: Mapping[str, str
             continue
         number, record = row
         taken = {role: record.get(name) for role, name in roles.items()}
-        text_name = next((name for name in (text_column, *others) if name in record), text_column)
-        taken["text"] = record.get(text_name)
+        text_name = text_column
+        if text_column not in record and others:
+            text_name = next((name for name in others if name in record), text_column)
+            taken["text"] = record.get(text_name)
         reason = why_unusable(taken["text"]) if text_name in record else f"it has no {text_column!r}"
         if not reason and "parameters" in taken:
             taken["parameters"], reason = _parameters(taken["parameters"])
@@ -207,7 +212,8 @@ def _sorted_out(rows: Sequence[Row], text_column: str, mapping: Mapping[str, str
             raw = record.get(text_name, record)
             bad.append(BadRow(number, reason, "" if raw is None else excerpt(raw), taken.get("file") or ""))
             continue
-        taken["text"] = str(taken["text"])
+        if type(taken["text"]) is not str:  # numpy's
+            taken["text"] = str(taken["text"])
         if "source" in taken:
             _add_settings(taken, {name: record[name] for name in said if name in record and name != text_name}, notes)
         if "model" in taken and (is_missing(taken["model"]) or taken["model"] == ""):
