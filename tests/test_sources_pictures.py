@@ -7,7 +7,6 @@ import time
 import zlib
 
 import pytest
-from PIL import Image
 from picture_files import SETTINGS, graph, node, png, with_exif, workflow, xmp
 
 import forgekit as fk
@@ -48,6 +47,7 @@ DRAW_THINGS = {
 }  # fmt: skip
 COMFY = graph(n3=node("KSampler", **{**graph()["3"]["inputs"], "seed": 42}))
 EASY = {name: str(value) for name, value in STAR.items() if name != "steps"} | {"num_inference_steps": "4"}
+OURS = {"num_inference_steps": 4, "true_cfg_scale": 3.0, "negative_prompt": "blurry", "height": 64, "width": 64}
 DIALECTS = {
     "a1111": lambda path: png(path, parameters=A1111),
     "swarmui": lambda path: png(path, parameters=SWARM),
@@ -63,9 +63,7 @@ DIALECTS = {
     "jpeg": lambda path: with_exif(path.with_suffix(".JPG"), b"UNICODE\0" + A1111.encode("utf-16-be")),
     "webp": lambda path: with_exif(path.with_suffix(".WEBP"), b"UNICODE\0" + json.dumps(SWARM).encode("utf-16-le")),
     "comfyui-webp": lambda path: with_exif(path.with_suffix(".webp"), f"prompt:{json.dumps(COMFY)}", 0x0110),
-    "ours": lambda path: png(
-        path, forgekit={"prompt": "a red circle", "model": "mini", "parameters": {**EASY, "seed": 42}}
-    ),
+    "ours": lambda path: png(path, forgekit={"prompt": "a red circle", "model": "mini", "parameters": OURS}),
 }
 
 
@@ -104,7 +102,7 @@ def test_a_folder_with_one_picture_of_each_dialect_comes_in_whole_and_is_drawn_b
     (tmp_path / "folder").mkdir()
     for dialect, write in DIALECTS.items():
         write(tmp_path / "folder" / f"{dialect}.png")
-    report = fk.import_prompts(store, tmp_path / "folder", model="mini", parameters={"num_inference_steps": 1})
+    report = fk.import_prompts(store, tmp_path / "folder", model="mini")
     assert (report.failed, report.skipped + report.done) == (0, len(DIALECTS))
     assert {row["model"] for row in store.rows("select model from prompts")} == {"mini"}
     assert fk.complete_prompts(store).failed == 0
@@ -237,7 +235,7 @@ def test_midjourney_ends_its_description_with_a_job(tmp_path):
         ({"prompt": "{broken"}, "'prompt' metadata cannot be read"),
         ({"parameters": f"Negative prompt: x\n{SETTINGS}"}, "and no prompt"),
         ({"XML:com.adobe.xmp": '<!DOCTYPE a [<!ENTITY b "c">]>' + xmp(DRAW_THINGS)}, "no prompt"),
-        ({"invokeai_metadata": "[" * 100_000}, "cannot be read"),
+        ({"invokeai_metadata": '{"a":' * 100_000}, "cannot be read"),
     ],
 )
 def test_a_picture_that_says_nothing_usable_is_a_bad_row_with_the_reason(tmp_path, chunks, reason):
@@ -272,10 +270,3 @@ def test_the_size_that_a_picture_claims_is_bounded(tmp_path):
     path = png(tmp_path / "p.png", parameters=A1111.replace("64x64", "90000x64").replace("Steps: 4", "Steps: 4000000"))
     parameters = prompt_of(path)["parameters"]
     assert "width" not in parameters and "num_inference_steps" not in parameters and parameters["height"] == 64
-
-
-def test_no_pixel_of_a_jpeg_is_needed(tmp_path):
-    path = with_exif(tmp_path / "p.jpg", b"ASCII\0\0\0" + A1111.encode())
-    Image.open(path).verify()
-    path.write_bytes(path.read_bytes()[:-200])
-    assert told(path) == RED

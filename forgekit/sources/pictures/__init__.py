@@ -67,27 +67,20 @@ def prompt_in(text: str, notes: Notes) -> dict[str, Any] | None:
 
 def _record(found: Found, notes: Notes) -> dict[str, Any]:
     parameters, source = (found.settings, {}) if found.own else _named(found, notes)
-    source |= {
-        "model": found.model if isinstance(found.model, str) else None,
-        "loras": found.loras,
-        "notes": found.notes,
-    }
+    model = found.model if isinstance(found.model, str) else None
+    source |= {"model": model, "loras": found.loras, "notes": found.notes}
     return {"text": found.text, "parameters": parameters, "source": {name: v for name, v in source.items() if v}}
 
 
 def _named(found: Found, notes: Notes) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the parameters that any pipeline takes, under diffusers' names, and what else is known of the drawing."""
     said, rest = settings(_guided(found.settings), notes)
-    parameters = {
-        name: value for name, value in said.items() if name in DRAWN_BY and 0 <= value <= MOST.get(name, value)
-    }
+    parameters = {n: value for n, value in said.items() if n in DRAWN_BY and 0 <= value <= MOST.get(n, value)}
     if found.negative:
         parameters["negative_prompt"] = found.negative
-    sampling = [
-        str(value) for name, value in found.settings.items() if known_as(name) in ("sampler", "schedule") and value
-    ]
     source = {name: value for name, value in rest.items() if known_as(name)}
     source |= {name: value for name, value in said.items() if name not in parameters}
+    sampling = [str(v) for name, v in found.settings.items() if v and known_as(name) in ("sampler", "schedule")]
     source.pop("schedule", None)
     return parameters, {**source, "sampler": " ".join(sampling)}
 

@@ -79,6 +79,7 @@ def _drawn_by(nodes: Graph, sampler: str, text: str) -> Found:
     notes = []
     try:
         negative = nodes.side(sampler, "negative")
+        negative = "" if negative == text else negative  # one node for both, where the negative is not used
     except UnfollowedError as error:
         negative, notes = "", [f"the negative prompt: {error}"]
     said = {what["name"]: nodes.sought(sampler, what["inputs"], what["behind"]) for what in TABLE["sought"]}

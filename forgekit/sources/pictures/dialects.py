@@ -63,10 +63,11 @@ def _in_order(texts: Mapping[str, str], placed: Mapping[str, str]) -> Iterator[t
     """Yield where a text stands, the place's own name, and the text; a label in a text says where it belongs."""
     found = []
     for place, name in placed.items():
-        if label := LABELLED.match(texts[name]):
-            found.append((label[1].lower(), name, texts[name][label.end() :]))
+        text = texts[name].strip("\0")
+        if label := LABELLED.match(text):
+            found.append((label[1].lower(), name, text[label.end() :]))
         elif place in PLACES:
-            found.append((place, name, texts[name]))
+            found.append((place, name, text))
     yield from sorted(found, key=lambda each: PLACES.index(each[0]))
 
 
