@@ -107,16 +107,11 @@ def read_chunks(
             raise SourceError(f"no column is called {name!r}.{did_you_mean(name, names)} There are: {', '.join(names)}")
     if text is None:  # a single column under no known name: a list of texts, in a table perhaps without header
         text, mapping = names[0], {}
-        if reading.header and format in TABLES:
-            if columns_of.is_header(text, [str(row[1][text]) for row in chunk if not isinstance(row, BadRow)]):
-                reading.notes.add(f"the first line, {text!r}, is taken as the header (text_column=0 says otherwise)")
-            else:
-                text, reading.header, reading.notes = "0", False, Notes()
-                rows = read_rows(source, format, reading)
-                chunk = list(islice(rows, CHUNK))
-                reading.notes.add(
-                    "one column without a header: its first line is a text (text_column=NAME says otherwise)"
-                )
+        if reading.header and format in TABLES and not columns_of.is_header(text, chunk, reading.notes):
+            reading = Reading(header=False, encoding=encoding)
+            text, rows = "0", read_rows(source, format, reading)
+            chunk = list(islice(rows, CHUNK))
+            reading.notes.add("one column, its first line is a text (text_column=NAME makes it a header)")
     while True:
         yield _sorted_out(chunk, text, mapping, reading.notes, lenient=text_column is None)
         if not (chunk := list(islice(rows, CHUNK))):
@@ -200,8 +195,7 @@ def _sorted_out(
             bad.append(row)
             continue
         number, record = row
-        taken = {role: record.get(name) for role, name in roles.items()}
-        text_name = text_column
+        taken, text_name = {role: record.get(name) for role, name in roles.items()}, text_column
         if text_column not in record and others:
             text_name = next((name for name in others if name in record), text_column)
             taken["text"] = record.get(text_name)
@@ -212,14 +206,13 @@ def _sorted_out(
             raw = record.get(text_name, record)
             bad.append(BadRow(number, reason, "" if raw is None else excerpt(raw), taken.get("file") or ""))
             continue
-        if type(taken["text"]) is not str:  # numpy's
-            taken["text"] = str(taken["text"])
         if "source" in taken:
             _add_settings(taken, {name: record[name] for name in said if name in record and name != text_name}, notes)
-        if "model" in taken and (is_missing(taken["model"]) or taken["model"] == ""):
-            taken["model"] = None
         for role, value in (("row", number), *taken.items()):
             good[role].append(value)
+    good["text"] = [text if type(text) is str else str(text) for text in good["text"]]  # numpy's are none
+    if "model" in good:
+        good["model"] = [None if is_missing(model) or model == "" else model for model in good["model"]]
     frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in good.items()})
     return SourceRows(frame, bad, notes)
 
