@@ -41,6 +41,8 @@ def is_table(path: Path, reading: Reading) -> bool:
     rows = list(csv.reader(lines, delimiter=delimiter))
     if len(rows) < 2 or len(rows[0]) < 2 or not any(is_text_name(cell) for cell in rows[0]):
         return False
+    if delimiter in ",;" and _is_punctuation(delimiter, lines[:1], []):
+        return False  # "scene, by night": a text that begins with such a word
     return 2 * sum(len(row) == len(rows[0]) for row in rows) > len(rows)
 
 
