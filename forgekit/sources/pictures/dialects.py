@@ -16,10 +16,10 @@ from forgekit.sources.pictures.infotext import looks_so, read_infotext
 # by hand or by a node that guessed.
 PLACES = (
     "forgekit", "invokeai_metadata", "sd-metadata", "dream", "prompt", "comment", "parameters", "generation_data",
-    "usercomment", "workflow", "xmp:usercomment", "xmp:parameters", "imagedescription", "description", "xpcomment",
+    "stealth", "usercomment", "workflow", "xmp:usercomment", "xmp:parameters", "imagedescription", "description", "xpcomment",
     "documentname", "xmp:description",
 )  # fmt: skip
-OWN_PLACES = frozenset(PLACES[:9])  # no camera, scanner or editor writes there
+OWN_PLACES = frozenset(PLACES[:10])  # no camera, scanner or editor writes there
 LABELLED = re.compile(r"\s*(prompt|workflow|parameters)\s*:\s*(?=\{)", re.IGNORECASE)  # "Prompt: {…}" in an EXIF field
 JSON_BEGINS = re.compile(r'\s*(?:\{\s*["}]|\[\s*\{)')
 TEXT_KEYS = ("positiveprompt", "prompt", "c")
