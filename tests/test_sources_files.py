@@ -133,7 +133,7 @@ def test_what_a_document_says_beside_its_prompts_holds_for_all_of_them_or_is_nam
         "version: 2\nsteps: 12\ndefaults: {cfg: 2.5}\nprompts:\n  - a cat\n  - {text: a dog, seed: 5, steps: 3}\n",
     )
     assert read(path).frame["parameters"].tolist() == [
-        {"num_inference_steps": 12}, {"seed": 5, "num_inference_steps": 3},
+        {"num_inference_steps": 12, "guidance_scale": 2.5}, {"seed": 5, "num_inference_steps": 3, "guidance_scale": 2.5},
     ]  # fmt: skip
     assert "'version'" in notes(path)
 
