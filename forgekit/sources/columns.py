@@ -21,6 +21,7 @@ ROLE_KEYS = {
 }
 SAMPLE = 1000  # rows from which a column is judged
 UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")  # Japanese, Chinese, Thai
+SURE = frozenset({"text", "texts", "scenetext"})  # besides what is called prompt or caption
 TEXT_WORDS = re.compile(r"prompt|caption|提示词", re.IGNORECASE)
 CODE = re.compile(
     r"\S*[/\\:=_{}<>@]\S*|[\d.,:%+\-x]+|[0-9a-f-]{16,}", re.IGNORECASE
@@ -60,23 +61,38 @@ def text_column(
             )
         return str(wanted)
     by_key = {key(name): name for name in reversed(names)}
-    known = next((by_key[name] for name in TEXT_KEYS if name in by_key), None)
-    return known if known is not None or len(names) == 1 else _likely_column(source, names, rows, notes)
+    known = [by_key[name] for name in TEXT_KEYS if name in by_key]
+    others = [name for name in known[1:] if _has_texts(name, rows)]
+    if others and key(known[0]) not in SURE and not TEXT_WORDS.search(known[0]):
+        raise _ambiguous(source, [known[0], *others], notes)
+    if others:
+        also = ", ".join(map(repr, others))
+        notes.add(f"the texts are taken from the column {known[0]!r}, not from {also} (text_column=… says otherwise)")
+    if known or len(names) == 1:
+        return known[0] if known else None
+    return _likely_column(source, names, rows, notes)
+
+
+def _ambiguous(source: Any, likely: Sequence[str], notes: Notes) -> SourceError:
+    which = " or ".join(map(repr, likely[:9]))
+    return SourceError(
+        f"{source}: the texts could be those of {which}{_said(notes)}; name one: text_column={likely[0]!r}"
+    )
+
+
+def _said(notes: Notes) -> str:
+    return "".join(f" ({line})" for line in notes.lines() if "separated" in line)
 
 
 def _likely_column(source: Any, names: Sequence[str], rows: Sequence[Row], notes: Notes) -> str:
     """Return the only column that has texts in it, or the only one of them that is called so."""
-    said = "".join(f" ({line})" for line in notes.lines() if "separated" in line)
     likely = [name for name in names if not is_known(name) and name not in OURS and _has_texts(name, rows)]
     named = [name for name in likely if TEXT_WORDS.search(name)]
     if len(likely) != 1 and len(named) != 1:
         if likely:
-            which = " or ".join(map(repr, likely[:9]))
-            raise SourceError(
-                f"{source}: the texts could be those of {which}{said}; name one: text_column={likely[0]!r}"
-            )
+            raise _ambiguous(source, likely, notes)
         raise SourceError(
-            f"no column of {source} is known to hold the texts; it has: {', '.join(names[:30])}{said}. Give text_column=…"
+            f"no column of {source} is known to hold the texts; it has: {', '.join(names[:30])}{_said(notes)}. Give text_column=…"
             " (a number, from 0, where there is no header)"
         )
     [found] = named if len(named) == 1 else likely
