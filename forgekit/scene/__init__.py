@@ -9,6 +9,7 @@ from forgekit.scene.elements import Element, Scene, list_elements
 from forgekit.scene.fidelity import align, compare
 from forgekit.scene.lexicon import Lexicon, default_lexicon, load_lexicon, synonyms
 from forgekit.scene.parsing import parse
+from forgekit.scene.reading import Reading, read_scene
 from forgekit.scene.syntax import PromptParts, split_prompt
 from forgekit.scene.text import normalise, scene_hash
 
@@ -16,6 +17,7 @@ __all__ = [
     "Element",
     "Lexicon",
     "PromptParts",
+    "Reading",
     "Scene",
     "align",
     "carry",
@@ -28,6 +30,7 @@ __all__ = [
     "normalise",
     "not_applied",
     "parse",
+    "read_scene",
     "scene_hash",
     "split_prompt",
     "synonyms",
