@@ -46,8 +46,9 @@ def import_prompts(
 ) -> StageReport:
     """Import scene texts as prompts in status `imported`: all good rows of a source, or nothing.
 
-    Texts are kept as they stand. Texts with the same normalised form are one scene; a prompt is
-    identified by its scene, model, parameters and experiment, so duplicates are counted and importing
+    Texts are kept as they stand; a scene is what one asks for, without prompt syntax, and what the syntax
+    directs is kept beside it. Texts with the same normalised form are one scene; a prompt is
+    identified by its scene, syntax, model, parameters and experiment, so duplicates are counted and importing
     again adds nothing. Rows that cannot be used are listed in the report and in `api_logs`; what was
     assumed, skipped or not understood is in the report's notes. A scene that no benchmark annotates is
     parsed by `complete_prompts`, not here.
@@ -111,6 +112,7 @@ def import_prompts(
         report.failures = {_place(row): f"{row.reason}: {row.raw!r}" for row in bad}
         report.count("duplicates in the source", intake.rows - new - known)
         report.count("already stored", known)
+        report.count("with prompt syntax", intake.with_syntax)
         report.skipped = intake.rows - report.done
     return report
 
