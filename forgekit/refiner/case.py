@@ -12,7 +12,7 @@ from forgekit.errors import ItemError
 from forgekit.ids import canonical_json
 from forgekit.refiner.actions import Candidate, Draft
 from forgekit.refiner.learnings import Memory
-from forgekit.scene import Element, Lexicon, compare, default_lexicon, list_elements, parse
+from forgekit.scene import Element, Lexicon, default_lexicon, list_elements, why_refused
 
 if TYPE_CHECKING:
     from forgekit.models import LanguageModel
@@ -108,11 +108,15 @@ class Case:
 
     def faithful(self, candidate: Candidate) -> bool:
         """Whether it passes the fidelity gate and fits the generator's token limit."""
-        wanted, lexicon = dict(self.situation.wanted), self.tools.lexicon
+        return not self.why_refused(candidate)
+
+    def why_refused(self, candidate: Candidate) -> list[str]:
+        """Return why the candidate is no rewording of the scene that the generator reads to its end; [] is faithful."""
         if not self.tools.fits(candidate.text):
-            return False
-        same = candidate.text == self.draft.text
-        return same or not compare(wanted, parse(candidate.text, lexicon=lexicon), lexicon=lexicon)
+            return ["the generator would cut the end of it off"]
+        if candidate.text == self.draft.text:
+            return []
+        return why_refused(self.situation.scene_text, candidate.text, lexicon=self.tools.lexicon)
 
     @cached_property
     def _tried(self) -> set[str]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from forgekit.scene.describing import describe, describe_object
 from forgekit.scene.elements import Element, Scene, list_elements
 from forgekit.scene.fidelity import align, compare
+from forgekit.scene.language_reading import LanguageReader
 from forgekit.scene.lexicon import Lexicon, default_lexicon, load_lexicon, synonyms
-from forgekit.scene.parsing import parse
-from forgekit.scene.reading import Reading, read_scene
+from forgekit.scene.reading import Reading, parse, read_scene
+from forgekit.scene.rewording import why_refused
 from forgekit.scene.text import normalise, scene_hash
 
 __all__ = [
     "Element",
+    "LanguageReader",
     "Lexicon",
     "Reading",
     "Scene",
@@ -27,4 +29,5 @@ __all__ = [
     "read_scene",
     "scene_hash",
     "synonyms",
+    "why_refused",
 ]

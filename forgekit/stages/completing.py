@@ -8,9 +8,9 @@ from typing import Any
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.models import ImageGenerator, LanguageModel, load_model, load_stored_model
-from forgekit.models.language import tagged_prompts
+from forgekit.models.language import final_prompts
 from forgekit.progress import StageReport, running
-from forgekit.scene import compare, parse
+from forgekit.scene import read_scene, why_refused
 from forgekit.stages.calls import Call, Conversation
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
@@ -117,7 +117,7 @@ def complete_prompts(
 
 def _complete_batch(worker: Worker, report: StageReport, prompts: Sequence[dict[str, Any]], way: Way) -> None:
     completed, incomplete, calls = [], [], []
-    unparsed = [prompt for prompt in prompts if prompt["elements"] is None]
+    unread = [prompt for prompt in prompts if prompt["elements"] is None]
     for prompt in prompts:
         call = Call("complete", way.endpoint, {"scene": prompt["scene_text"]}, prompt["id"])
         conversation = Conversation(worker.store, call)
@@ -128,7 +128,8 @@ def _complete_batch(worker: Worker, report: StageReport, prompts: Sequence[dict[
             incomplete.append(prompt["id"])
         else:
             completed.append(row)
-    scenes = [{key: prompt[key] for key in ("scene_hash", "elements")} for prompt in unparsed if prompt["elements"]]
+    columns = ("scene_hash", "elements", "read_by")
+    scenes = [{key: prompt[key] for key in columns} for prompt in unread if prompt["elements"] is not None]
     with worker.store.transaction() as con:
         held = set(worker.settle(con, [row["id"] for row in completed], "completed"))
         worker.settle(con, incomplete, "incomplete")
@@ -143,7 +144,8 @@ def _completed(
 ) -> dict[str, Any] | ItemError:
     """Return what changes in the row of `prompt`, which gets its scene's elements where it has none yet."""
     if prompt["elements"] is None:
-        prompt["elements"] = parse(prompt["scene_text"])
+        reading = read_scene(prompt["scene_text"])
+        prompt["elements"], prompt["read_by"] = reading.elements, reading.read_by
     generator = load_stored_model("image_generator", prompt["model"], within=conversation.store.folder)
     parameters = {"seed": way.seed, **generator.default_parameters(), **prompt["base_parameters"]}
     written = _written(prompt, generator, way, conversation)
@@ -159,28 +161,42 @@ def _written(
     prompt: Mapping[str, Any], generator: ImageGenerator, way: Way, conversation: Conversation
 ) -> tuple[str, list[str]] | ItemError:
     """Return the full prompt, or the scene's own text with why all attempts were refused."""
-    scene_text, elements = prompt["scene_text"], prompt["elements"]
+    scene_text = prompt["scene_text"]
     refused: list[tuple[str, list[str]]] = []
     for _ in range(way.attempts if way.model else 1):
-        if way.model:
-            answer = conversation.ask(way.model, completion_request(scene_text, refused))
-            if isinstance(answer, ItemError):
-                return answer
-            if not (found := tagged_prompts(answer)):
-                return ItemError(f"{way.model.name} answered with nothing")
-            candidate = found[0]
-        elif way.template:
-            candidate = complete_by_template(way.template, scene_text)
-        else:
-            wording = WORDINGS.get(prompt["model"], DEFAULT_WORDING)
-            candidate = complete_by_rules(scene_text, elements, wording, generator.fits)
-        reasons = compare(elements, parse(candidate))
-        if not generator.fits(candidate):
-            reasons = [*reasons, f"{generator.name} would cut the end of it off"]
-        if not reasons:
-            return candidate, []
-        refused.append((candidate, reasons))
+        candidates = _candidates(prompt, generator, way, conversation, refused)
+        if isinstance(candidates, ItemError):
+            return candidates
+        tried: list[tuple[str, list[str]]] = []
+        for candidate in candidates:
+            reasons = why_refused(scene_text, candidate)
+            if not generator.fits(candidate):
+                reasons = [*reasons, f"{generator.name} would cut the end of it off"]
+            if not reasons:
+                return candidate, []
+            tried.append((candidate, reasons))
+        refused += tried[:1]  # the best one; the others may be no more than parts of it
+    if not refused:
+        return ItemError(f"{way.endpoint} answered with no complete prompt")
     return scene_text, [reason for _, reasons in refused for reason in reasons]
+
+
+def _candidates(
+    prompt: Mapping[str, Any],
+    generator: ImageGenerator,
+    way: Way,
+    conversation: Conversation,
+    refused: Sequence[tuple[str, list[str]]],
+) -> list[str] | ItemError:
+    """Return what one attempt proposes, the best first."""
+    scene_text = prompt["scene_text"]
+    if way.model:
+        answer = conversation.ask(way.model, completion_request(scene_text, refused))
+        return answer if isinstance(answer, ItemError) else final_prompts(answer)
+    if way.template:
+        return [complete_by_template(way.template, scene_text)]
+    wording = WORDINGS.get(prompt["model"], DEFAULT_WORDING)
+    return [complete_by_rules(scene_text, prompt["elements"], wording, generator.fits)]
 
 
 def complete_by_rules(
