@@ -17,13 +17,16 @@ from forgekit.scene import Element, Lexicon, default_lexicon, list_elements, why
 if TYPE_CHECKING:
     from forgekit.models import LanguageModel
 
+Refusal = tuple[str, Sequence[str]]  # a text that a language model proposed, and why it was not taken
+
 
 @dataclass(frozen=True)
 class Version:
     """A prompt version of the scene in this arm, and how it fared by the objective judge, under one key.
 
     `score` is None where that judge gave it none. `element_scores` are means over its images; `lowest` are the
-    probabilities in each element's worst image.
+    probabilities in each element's worst image. What the judge said of them is there where the policy can read: `seen`
+    describes its images, `reasons` say why elements failed.
     """
 
     id: str
@@ -34,6 +37,8 @@ class Version:
     score: float | None = None
     element_scores: Mapping[str, float] = field(default_factory=dict)
     lowest: Mapping[str, float] = field(default_factory=dict)
+    seen: Sequence[str] = ()
+    reasons: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Situation:
     last_decision: str | None = None  # the decision that led to this version
     redraws: Mapping[str, int] = field(default_factory=dict)  # how often each version was drawn again, by its id
     rounds: int = 0  # how many decisions came before this one
+    refused: Sequence[Refusal] = ()  # what the gate refused in those decisions
 
     @property
     def judged(self) -> list[Version]:
@@ -87,6 +93,7 @@ class Case:
     memory: Memory
     tools: Tools
     rng: random.Random
+    refused: list[Refusal] = field(default_factory=list)  # what the gate refused while this decision is made
 
     @cached_property
     def elements(self) -> list[Element]:
