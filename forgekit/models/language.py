@@ -6,19 +6,20 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from forgekit.errors import ItemError
+from forgekit.models.memory import placement, weights
 from forgekit.models.naming import plain_name
-from forgekit.models.running import in_batches, placement, quiet, weights_needed
+from forgekit.models.running import in_batches, quiet
+from forgekit.models.weights import load_weights
 from forgekit.scene.answers import fenced, spoken
 
 OPENED = re.compile(r"<\s*PROMPT\s*>", re.IGNORECASE)
 TAGGED = re.compile(r"<\s*PROMPT\s*>((?:(?!<\s*PROMPT\s*>).)*?)<\s*[/\\]\s*PROMPT\s*>?", re.DOTALL | re.IGNORECASE)
 SENTENCE_END = (".", "!", "?", '."', ".'", ".”", "。", "！")
 LABEL = re.compile(
-    r"[^:\n]{0,60}\b(?:prompt|answer|caption|description|paraphrase|version|output|result)\b[^:\n]{0,20}:", re.I
+    r"[^:\n]{0,60}\b(?:prompt|answer|caption|description|paraphrase|version|output|result)\b[^:\n]{0,20}:", re.IGNORECASE
 )
 BULLET = re.compile(r"\s*(?:[-*+•>#]+|\(?\d{1,2}[.):])\s+")
 REMARK = re.compile(  # a line about the prompt
@@ -71,13 +72,16 @@ class TransformersLanguageModel:
             UnknownModelError: the weights are not there.
         """
         pipeline = self._pipeline
-        return in_batches(requests, 1, lambda batch: [self._answer(pipeline, request) for request in batch], self.name)
+        return in_batches(requests, 1, lambda batch: [self._answer(pipeline, request) for request in batch], self)
 
-    @cached_property
+    @weights
     def _pipeline(self) -> Any:
+        return load_weights(self, self.repo, self._load)
+
+    def _load(self) -> Any:
         from transformers import pipeline
 
-        with quiet(), weights_needed(self.name, self.repo):
+        with quiet():
             return pipeline(
                 "text-generation",
                 model=self.repo,
