@@ -297,7 +297,7 @@ def test_what_the_gate_refused_is_kept_with_the_decision_and_told_to_the_next_on
         "<PROMPT>a red circle, flat design</PROMPT>",
     ]
     writer = Writer(good)
-    for _ in good:
+    for _ in range(2):
         round_of(one, FakeJudge(score=0.3), policy=LanguageModelPolicy(writer))
     first, second = one.rows("select actions from prompt_learnings order by created_at, id")
     assert first["actions"]["refused"] == [["a cat", ["object lost: circle", "object added: cat"]]]

@@ -14,6 +14,7 @@ from forgekit.refiner.learnings import Evidence, Memory
 from forgekit.refiner.llm import LanguageModelParaphrase, LanguageModelPolicy, changes, rewriting_request
 from forgekit.refiner.policies import COMBINED, Paraphrase, Refine, Resample, load_policy
 from forgekit.scene import compare, parse
+from forgekit.study.plan import Study, check_plan
 
 SCENE = "a scarlet disc above a cobalt tile"
 PARAMETERS = {"true_cfg_scale": 3.0, "num_inference_steps": 8, "negative_prompt": ""}
@@ -256,3 +257,15 @@ def test_policies_that_ask_a_model_are_found_by_name():
     assert load_policy("llm:http://localhost:8000/v1#tiny").uses_memory
     with pytest.raises(ParameterError, match="llm-paraphrase:MODEL"):
         load_policy("llm-paraphrase")
+
+
+def test_the_control_of_a_language_model_is_one_of_the_claims_of_a_plan_that_names_none():
+    model = "http://localhost:8000/v1#tiny"
+    plan = Study(
+        "s", arms=("resample", f"llm-paraphrase:{model}", f"llm:{model}"), vision_models=("mini-owl", "mini-clip")
+    )
+    assert [(one.arm, one.against) for one in plan.comparisons] == [
+        (f"llm:{model}", "resample"),
+        (f"llm:{model}", f"llm-paraphrase:{model}"),
+    ]
+    check_plan(plan)

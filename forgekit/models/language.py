@@ -19,7 +19,8 @@ OPENED = re.compile(r"<\s*PROMPT\s*>", re.IGNORECASE)
 TAGGED = re.compile(r"<\s*PROMPT\s*>((?:(?!<\s*PROMPT\s*>).)*?)<\s*[/\\]\s*PROMPT\s*>?", re.DOTALL | re.IGNORECASE)
 SENTENCE_END = (".", "!", "?", '."', ".'", ".”", "。", "！")
 LABEL = re.compile(
-    r"[^:\n]{0,60}\b(?:prompt|answer|caption|description|paraphrase|version|output|result)\b[^:\n]{0,20}:", re.IGNORECASE
+    r"[^:\n]{0,60}\b(?:prompt|answer|caption|description|paraphrase|version|output|result)\b[^:\n]{0,20}:",
+    re.IGNORECASE,
 )
 BULLET = re.compile(r"\s*(?:[-*+•>#]+|\(?\d{1,2}[.):])\s+")
 REMARK = re.compile(  # a line about the prompt
