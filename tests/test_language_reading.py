@@ -248,6 +248,30 @@ def test_predicates_are_said_as_the_rules_say_them(words, predicate, stored):
     assert {key: relation[key] for key in stored} == stored
 
 
+@pytest.mark.parametrize(
+    ("text", "given", "stored"),
+    [
+        ("twenty-five red cups", 25, 25),
+        ("a pair of red cups", 2, 2),
+        ("at least three red cups", "at least three", "at least three"),
+        ("many red cups", "many", "many"),
+        ("many red cups", "some", "some"),
+        ("red cups", 40, "some"),
+        ("red cups", "several", "some"),
+        ("red cups", "none", 1),
+        ("3 red cups", "3", 3),
+        ("rote Tassen, vierzig Stück", 40, 40),
+        ("rote Tassen, Millionen davon", 10**9, "many"),
+        ("red cups", True, 1),
+        ("red cups", -2, 1),
+    ],
+)
+def test_a_count_is_one_that_the_text_says(text, given, stored):
+    words = ("Tassen", "rote") if "Tassen" in text else ("cups", "red")
+    cup = {**thing("cup", words[0], given), "attributes": [{"words": words[1], "kind": "color", "value": "red"}]}
+    assert read(text, {"objects": [cup]}).elements["objects"][0]["count"] == stored
+
+
 def test_the_shape_that_is_stored_is_an_answer_too():
     for text, left in (
         ("two grey cats sitting on a wooden bench", []),

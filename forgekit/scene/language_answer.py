@@ -10,19 +10,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from forgekit.scene.answers import STRAIGHT
 from forgekit.scene.content_words import Span, TextWords, fold, words_of
 from forgekit.scene.language_request import KINDS
 from forgekit.scene.lexicon import ATTRIBUTE_KINDS
+from forgekit.scene.numbers import join_numbers
 from forgekit.scene.predicates import Predicate, read_predicate
+from forgekit.scene.tokens import cut
 from forgekit.scene.vocabulary import entry_of
 
 SETTING = ("background", "style")
 PARTS = ("objects", "relations", *SETTING, "rendered_text", "negations")
 LONGEST = 6  # words of a name or value; what is longer is no element but a sentence
-MOST = 100  # things that anybody counts; more are "many"
+MOST = 1000  # things that anybody counts; more are "many"
 LATIN = re.compile(r"[\x20-\x7e\u00c0-\u024f’–]+")
 Item = dict[str, Any]
 
@@ -191,23 +194,27 @@ class _Checker:
         return " ".join([*(word for word in before if word not in values), entry.noun if "N" in entry.tags else last])
 
     def _count(self, given: Any, name: str) -> int | str:
-        """Return a number of things that the text says, or else "some" where it has the plural, 1 where it has not."""
-        lexicon, words = self.lexicon, [word.word for word in self.text.words]
-        said = _text(given).lower()
-        number = lexicon.tables["count"].get(said, said)
-        if lexicon.hints(said, "vague", "quantity") and (said == "some" or said in words or not self.text.is_english):
-            return said
-        count = int(number) if number.isdecimal() and len(number) < LONGEST else 1
-        if count > MOST:
-            return "many"
-        standing = {meaning for word in words for meaning in (word, *self._numbers(word))}
-        if count > 1 and self.text.is_english and str(count) not in standing:
+        """Return a number of things that the text says, or else "some" where the answer has several, 1 where it has not."""
+        said, counts = _text(given).lower(), self.lexicon.tables["count"]
+        number = counts.get(said, said)
+        if not number.isdecimal():
+            if said in self.numbers:
+                return said
+            several = self.lexicon.hints(said, "vague", "quantity")
+            return 1 if not several else "some" if self.text.is_english else said
+        count = int(number) if len(number) < LONGEST else MOST + 1
+        if count > 1 and self.text.is_english and str(count) not in self.numbers:
             self.checked.dropped.append(f"count: the text does not say {count} of {name!r}")
             return "some"
-        return max(count, 1)
+        return "many" if count > MOST else max(count, 1)
 
-    def _numbers(self, word: str) -> list[str]:
-        return [self.lexicon.tables[name][word] for name in ("count", "partitive") if word in self.lexicon.tables[name]]
+    @cached_property
+    def numbers(self) -> set[str]:
+        """How many of something the text says anywhere: digits, and counts that are words ("many", "at least three")."""
+        words = [token.word for token in join_numbers(cut(self.text.text, self.lexicon), self.lexicon)]
+        tables = [self.lexicon.tables[name] for name in ("count", "partitive")]
+        counted = [table[word] for table in tables for word in words if word in table]
+        return {*counted, *words}
 
     def _predicate(self, english: str, words: str) -> Predicate:
         """Return what a relation says; where the text is in English and does not say that, what its words there say."""
