@@ -120,6 +120,8 @@ GOOD = "Two green triangles on a white background, flat design"
         f"Sure! Here is the completed prompt:\n\n```text\n{GOOD}\n```\n\nLet me know if I can help further!",
         f"Here is the prompt:\n\n“{GOOD}”\n\nI kept the number and the colour.",
         f"**Prompt:** {GOOD}",
+        f"1. Three green triangles\n2. {GOOD}",
+        "**Two green triangles** on a white background, flat design",
         f"Certainly.\n\n> {GOOD}\n\nNote: I added a background and a style.",
         f"<PROMPT>\n“{GOOD}”\n</PROMPT>",
     ],

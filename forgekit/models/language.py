@@ -19,10 +19,10 @@ OPENED = re.compile(r"<\s*PROMPT\s*>", re.IGNORECASE)
 TAGGED = re.compile(r"<\s*PROMPT\s*>((?:(?!<\s*PROMPT\s*>).)*?)<\s*[/\\]\s*PROMPT\s*>?", re.DOTALL | re.IGNORECASE)
 SENTENCE_END = (".", "!", "?", '."', ".'", ".”", "。", "！")
 LABEL = re.compile(
-    r"[^:\n]{0,60}\b(?:prompt|answer|caption|description|paraphrase|version|output|result)\b[^:\n]{0,20}:",
+    r"^[^:\n]{0,60}\b(?:prompt|answer|caption|description|paraphrase|version|output|result)\b[^:\n]{0,20}:",
     re.IGNORECASE,
 )
-BULLET = re.compile(r"\s*(?:[-*+•>#]+|\(?\d{1,2}[.):])\s+")
+BULLET = re.compile(r"^\s*(?:[-*+•>#]+|\(?\d{1,2}[.):])\s+")
 REMARK = re.compile(  # a line about the prompt
     r".*:\W*$|(?:sure|certainly|of course|okay|great|absolutely|here(?:'s| is| are)|i (?:hope|have|kept|added|can|will)|i'(?:ve|ll)"
     r"|let me|let us|note|please|this (?:prompt|version|keeps|scene)|as requested|feel free|would you)\b",
@@ -206,10 +206,12 @@ def _untagged(said: str) -> list[str]:
     opened = OPENED.split(said)
     if len(opened) > 1:  # a tag that was never closed: a whole sentence, or what the end of the answer cut off
         return [opened[-1]] if opened[-1].rstrip().endswith(SENTENCE_END) else []
-    lines = [LABEL.sub("", BULLET.sub("", line)).strip() for line in said.splitlines()]
+    lines = [LABEL.sub("", BULLET.sub("", line)).strip() for line in said.replace("**", "").splitlines()]
     telling = [line for line in lines if line and not line.startswith("```") and not REMARK.match(line)]
     quoted = [line for line in telling if _unquoted(line) != line]
     paragraphs = [" ".join(paragraph.splitlines()) for paragraph in re.split(r"\n\s*\n", "\n".join(telling))]
+    if sum(bool(BULLET.match(line)) for line in said.splitlines()) > 1:  # a list, of one prompt each
+        paragraphs = []
     return [*fenced(said)[::-1], *quoted[::-1], *paragraphs[::-1], *telling[::-1], said]
 
 
