@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-COLUMNS = ("id", "scene_hash", "model", "prompt_text", "base_parameters", "elements", "source")
+COLUMNS = ("id", "scene_hash", "model", "prompt_text", "base_parameters", "elements", "read_by", "source")
 # The indexes are cheaper to build from sorted keys. A scene's own text is its first one.
 NEW_SCENES = """
-insert into scenes (scene_hash, scene_text, first_prompt_id, elements, source)
-select scene_hash, prompt_text, id, elements, source
+insert into scenes (scene_hash, scene_text, first_prompt_id, elements, read_by, source)
+select scene_hash, prompt_text, id, elements, read_by, source
 from incoming
 where position in (select min(position) from incoming group by scene_hash)
   and not exists (from scenes s where s.scene_hash = incoming.scene_hash)
@@ -71,8 +71,13 @@ class Intake:
             "prompt_text": text,
             "base_parameters": canonical_json(parameters),
             "elements": None if elements is None else _document(elements),
+            "read_by": None if elements is None else _document(self._reader()),
             "source": _document({**self.origin, **said}),
         }
+
+    def _reader(self) -> dict[str, Any]:
+        """Return who says what an annotated scene asks for; null where no benchmark was named."""
+        return {"reader": "annotation", "benchmark": self.origin.get("benchmark")}
 
     def first(self, n: int) -> list[dict[str, Any]]:
         """Return the first `n` prompts."""
