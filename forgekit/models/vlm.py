@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 YES_NO = {"yes": ("Yes", "yes", " Yes", " yes"), "no": ("No", "no", " No", " no")}
 WHOLE = 'Does this image show "{}"? Answer the question with Yes or No.'  # VQAScore as GenEval 2 words it
 DESCRIBE = "Describe the image."
+WHOLE_KEY = "text"  # where the question about the whole text stands among those about elements
 ENTRY = "config.json"  # a file that every repository of transformers has
 
 
@@ -109,53 +110,57 @@ class VQAJudge:
         return [self._verdict(plan, c, text) for (_, plan), c, text in zip(items, chances, texts, strict=True)]
 
     def _verdict(self, plan: _Plan, chances: Tensor, description: str) -> Judgement:
-        scores: dict[str, float | None] = {}
-        reasons, unwanted, raw, masses = {}, [], [], []
-        answers: dict[str, dict[str, Any]] = {}
-        for element, ask in zip([*plan.elements, None], plan.asks, strict=True):
-            key = element.key if element else "text"
-            if ask.refused:
-                scores[key], reasons[key] = None, f"{ask.question} {ask.refused}"
-                continue
-            odds = plan.odds(ask, chances)
-            mass, right = sum(odds.values()), odds.get(ask.right, 0.0)
-            masses.append(mass)
-            best = max(odds, key=odds.__getitem__)
-            scores[key] = score = right / mass if mass >= self.least_mass else None
-            if score is None:
-                reasons[key] = f"{ask.question} was not answered: only {mass:.2f} of the odds are on a possible answer"
-            elif score < self.adhering_at:
-                reasons[key] = f"{ask.question} {best} ({odds[best] / mass:.2f})"
-            if element:
-                raw.append(right)
-                unwanted += self._unwanted(element, best, odds[best] / mass if mass else 0.0, ask.right)
-                if plan.annotated and score is not None:
-                    answers[key] = {"answer": best, "right": best == ask.right, "plain": right}
-        whole, style = scores.pop("text"), scores.get("style")
-        raw = raw if len(raw) == len(plan.elements) else []
+        heard = {key: self._heard(plan, ask, chances) for key, ask in plan.asks.items()}
+        whole, style = heard[WHOLE_KEY], heard.get("style")
+        told = {element.key: heard[element.key] for element in plan.elements}
+        plain = [each.plain for each in told.values() if each.plain is not None]
+        plain = plain if len(plain) == len(told) else []
+        answers = {
+            key: {"answer": each.best, "right": each.best == plan.asks[key].right, "plain": each.plain}
+            for key, each in told.items()
+            if plan.annotated and each.score is not None
+        }
         return Judgement(
-            element_scores=scores,
-            text_match_score=whole,
+            element_scores={key: each.score for key, each in told.items()},
+            text_match_score=whole.score,
             description=description,
-            unwanted_elements=unwanted,
-            style_deviation=None if style is None else 1 - style,
-            reasons=reasons,
+            unwanted_elements=[
+                u for e in plan.elements for u in self._unwanted(e, heard[e.key], plan.asks[e.key].right)
+            ],
+            style_deviation=None if style is None or style.score is None else 1 - style.score,
+            reasons={key: each.reason for key, each in heard.items() if each.reason},
             metrics={
-                "vqa_score": plan.odds(plan.asks[-1], chances)["yes"],
-                "soft_tifa_am": sum(raw) / len(raw) if raw else None,
-                "soft_tifa_gm": math.prod(raw) ** (1 / len(raw)) if raw else None,
-                "answer_mass": min(masses),
+                "vqa_score": whole.plain,
+                "soft_tifa_am": sum(plain) / len(plain) if plain else None,
+                "soft_tifa_gm": math.prod(plain) ** (1 / len(plain)) if plain else None,
+                "answer_mass": min(each.mass for each in heard.values() if each.mass is not None),
             },
             answers=answers,
         )
 
-    def _unwanted(self, element: Element, best: str, chance: float, right: str) -> list[str]:
-        if best == right or chance < self.unwanted_at:
+    def _heard(self, plan: _Plan, ask: _Ask, chances: Tensor) -> _Heard:
+        """Read one answer off the probabilities of the next words."""
+        if ask.refused:
+            return _Heard(reason=f"{ask.question} {ask.refused}")
+        odds = plan.odds(ask, chances)
+        mass, right = sum(odds.values()), odds.get(ask.right, 0.0)
+        best, answered = max(odds, key=odds.__getitem__), max(mass, plan.followed(ask, chances))
+        if answered < self.least_mass or not mass:
+            reason = f"{ask.question} was not answered: only {answered:.2f} of the odds are on a possible answer"
+            return _Heard(None, best, odds[best] / mass if mass else 0.0, right, answered, reason)
+        score, chance = right / mass, odds[best] / mass
+        reason = f"{ask.question} {best} ({chance:.2f})" if score < self.adhering_at else ""
+        return _Heard(score, best, chance, right, answered, reason)
+
+    def _unwanted(self, element: Element, heard: _Heard, right: str) -> list[str]:
+        if heard.best == right or heard.chance < self.unwanted_at:
             return []
         if element.expected == "no":
             return [element.label]
-        if element.choices or (best in NUMBERS and best != "zero"):
-            return [f"{best} instead of {right if element.choices else element.phrase or right}"]
+        if element.choices:
+            return [f"{heard.best} instead of {right}"]
+        if heard.best in NUMBERS and heard.best != "zero":
+            return [f"{heard.best} instead of {element.phrase or right}"]
         return []
 
     @cached_property
@@ -189,6 +194,19 @@ class _Ask:
     options: Mapping[str, list[int]] | Choices
     right: str
     refused: str = ""
+    others: Sequence[int] = ()  # words that answer it, too, and are none of the choices: other numbers
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What a model answered: the score, the likeliest answer and its share, and in plain probabilities of all words."""
+
+    score: float | None = None
+    best: str = ""
+    chance: float = 0.0
+    plain: float | None = None  # of the right answer
+    mass: float | None = None  # of all possible answers
+    reason: str = ""
 
 
 class _Plan:
@@ -198,9 +216,9 @@ class _Plan:
         self.elements = list_elements(scene.elements)
         self.annotated = bool(own_questions(scene.elements))
         ask = _own if self.annotated else _written
-        self.asks = [ask(element, words) for element in self.elements]
-        self.asks.append(_Ask(whole.format(scene.text), words.yes_no, "yes"))
-        asked = [question for each in self.asks if not each.refused for question in _turns(each)]
+        self.asks = {element.key: ask(element, words) for element in self.elements}
+        self.asks[WHOLE_KEY] = _Ask(whole.format(scene.text), words.yes_no, "yes")
+        asked = [question for each in self.asks.values() if not each.refused for question in _turns(each)]
         self.rows: list[Question] = list(dict.fromkeys(asked))
         self._place = {question: place for place, question in enumerate(self.rows)}
 
@@ -210,6 +228,10 @@ class _Plan:
         if isinstance(ask.options, Choices):
             return ask.options.chances(dict(zip(ask.options.beginnings, words, strict=True)))
         return {answer: float(words[0][ids].sum()) for answer, ids in ask.options.items()}
+
+    def followed(self, ask: _Ask, chances: Tensor) -> float:
+        """Return the probability of the words that answer a count, whether they are among its choices or not."""
+        return float(chances[self._place[ask.question]][list(ask.others)].sum())
 
 
 def _turns(ask: _Ask) -> list[Question]:
@@ -229,8 +251,10 @@ def _own(element: Element, words: _Words) -> _Ask:
     """Ask a benchmark's own question, as it stands."""
     question, right = element.asked, element.expected
     if element.choices:
+        counted = all(choice.isdigit() for choice in element.choices)
+        numbers = [i for ids in words.numbers.values() for i in ids] if counted else []
         try:
-            return _Ask(question, Choices.of(element.choices, words.answerer.token_ids), right)
+            return _Ask(question, Choices.of(element.choices, words.answerer.token_ids), right, others=numbers)
         except ParameterError as error:
             return _Ask(question, {}, right, f"cannot be put to this model: {error}")
     if right in YES_OR_NO:

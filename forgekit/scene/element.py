@@ -28,11 +28,13 @@ class Element:
 
     @property
     def asked(self) -> str:
-        """The question as it is put to a judge, with its choices in words.
+        """The question as it is put to a judge, with its choices in words; numbers go without saying ("How many …").
 
-        The words are TIFA's (Hu et al. 2023, its BLIP-2 judge). What a verdict depends on is hashed from here.
+        The words are those of TIFA (Hu et al. 2023) for a judge that can be given choices, its BLIP-2. They are hashed with
+        what is asked, so a verdict depends on them though no judge's key does.
         """
-        return f"{self.question} Choices: {', '.join(self.choices)}." if self.choices else self.question
+        named = not all(choice.isdigit() for choice in self.choices)
+        return f"{self.question} Choices: {', '.join(self.choices)}." if named else self.question
 
 
 @dataclass(frozen=True)

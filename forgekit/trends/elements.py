@@ -89,8 +89,10 @@ select
     count(e.score) as images,
     avg(e.score) as score,
     min(e.score) as min_score,
+    count(*) filter (list_contains(json_keys(i.model_output, '$.not_askable'), e.element)) as not_askable,
     any_value(j.pass_mark) as pass_mark
 from element_scores e
+join image_evaluations i on i.id = e.evaluation_id
 join prompts v on v.id = e.prompt_id
 join judge_marks j using (experiment, vision_model, judge_key)
 left join phrases p using (element)
@@ -139,7 +141,7 @@ def version_elements(store: Store, prompt_id: str) -> pd.DataFrame:
     """Return what a version's images show: one row per (vision model, element), the worst first.
 
     Columns: `phrase` of the element, `images` with a verdict on it, `score` (mean over them) and `min_score`, null
-    where the judge could not say; the judge's `pass_mark`, below which an element counts as missing.
+    where the judge could not say; `not_askable`, how many images lack what it is a part of; the judge's `pass_mark`, below which an element counts as missing.
     """
     asked = store.rows("select scene_hash from prompts where id = $id::uuid", id=prompt_id)
     phrases: dict[str, str] = {}
