@@ -37,7 +37,7 @@ def add_object(document: dict[str, Any], name: str, count: int | str = 1, **attr
 
 def singular(name: str) -> str:
     """Return a name in the singular: "soccer balls" → "soccer ball", "cups of tea" → "cup of tea", "scissors" as it is."""
-    things = parse(name)["objects"] if " " in name else []  # "wine glasses" is no pair of glasses
+    things = parse(name)["objects"] if " " in name and name.islower() else []  # "wine glasses" is no pair of glasses
     if len(things) == 1 and not things[0]["attributes"] and len(things[0]["name"].split()) == len(name.split()):
         return things[0]["name"]
     head, of, rest = name.partition(" of ")
