@@ -74,8 +74,8 @@ GENEVAL = (
     },
     {
         "tag": "position",
-        "include": [{"class": "square", "count": 1}, {"class": "ring", "count": 1, "position": ["left of", 0]}],
-        "prompt": "a ring left of a square",
+        "include": [{"class": "star", "count": 1}, {"class": "ring", "count": 1, "position": ["left of", 0]}],
+        "prompt": "a ring left of a star",
     },
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 
+import pandas as pd
 import pytest
 import torch
 from benchmark_files import DSG, GENEVAL, TIFA, write_dsg, write_lines, write_tifa
@@ -124,6 +125,15 @@ def test_an_imported_scene_says_that_its_benchmark_read_it(store, tmp_path):
     fk.import_prompts(store, write_lines(tmp_path / "evaluation_metadata.jsonl", GENEVAL), format="geneval")
     (row,) = store.rows("select distinct read_by from scenes")
     assert row["read_by"] == {"reader": "annotation", "benchmark": "geneval"}
+
+
+def test_a_scene_that_was_read_otherwise_stays_so_and_the_report_says_it(store, tmp_path):
+    fk.import_prompts(store, pd.DataFrame({"text": [record["prompt"] for record in GENEVAL[:2]]}))
+    file = write_lines(tmp_path / "evaluation_metadata.jsonl", GENEVAL)
+    for _ in range(2):
+        report = fk.import_prompts(store, file, format="geneval", experiment="study/b")
+        assert report.details["scenes stored before without this annotation, which stay so"] == 2
+    assert [row["n"] for row in store.rows("select count(*) as n from scenes where elements is null")] == [2]
 
 
 def judged(judge, document, monkeypatch, odds):

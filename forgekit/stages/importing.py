@@ -91,7 +91,7 @@ def import_prompts(
             bad += [*chunk.bad, *refused]
             bar.update(chunk.total)
         with store.transaction() as con:
-            new, known = intake.store(con, status="" if dry_run else "draft" if draft else "imported")
+            new, known, otherwise = intake.store(con, status="" if dry_run else "draft" if draft else "imported")
             if not dry_run:
                 insert_rows(con, "api_logs", [_log_row(intake, bad, new)])
         report.done = 0 if dry_run else new
@@ -102,6 +102,7 @@ def import_prompts(
         report.failures = {_place(row): f"{row.reason}: {row.raw!r}" for row in bad}
         report.count("duplicates in the source", intake.rows - new - known)
         report.count("already stored", known)
+        report.count("scenes stored before without this annotation, which stay so", otherwise)
         report.skipped = intake.rows - report.done
     return report
 

@@ -31,6 +31,14 @@ from incoming
 where not exists (from prompts p where p.id = incoming.id::uuid)
 order by scene_hash
 """
+# Scenes that a benchmark annotates and that were there before, read otherwise: they keep what they are judged against.
+READ_OTHERWISE = """
+select count(distinct scene_hash)
+from incoming
+join scenes s using (scene_hash)
+where incoming.elements is not null
+  and s.elements is distinct from incoming.elements::json
+"""
 KNOWN = "select count(*) from incoming where id::uuid in (select id from prompts)"
 
 
@@ -83,10 +91,11 @@ class Intake:
         """Return the first `n` prompts."""
         return [row for table in self.tables for row in table.slice(0, n).to_pylist()][:n]
 
-    def store(self, con: Any, status: str) -> tuple[int, int]:
-        """Insert the scenes and prompts that are not stored yet, the latter in `status`; return how many are new, and not.
+    def store(self, con: Any, status: str) -> tuple[int, int, int]:
+        """Insert the scenes and prompts that are not stored yet, the latter in `status`; without one nothing is stored.
 
-        Without a status nothing is stored.
+        Returns:
+            How many prompts are new, how many are not, and how many scenes were read before, without their annotation.
         """
         import pyarrow as pa
 
@@ -95,8 +104,9 @@ class Intake:
         if status:
             con.execute(NEW_SCENES)
             con.execute(NEW_PROMPTS, {"status": status, "experiment": self.experiment})
+        otherwise = con.execute(READ_OTHERWISE).fetchall()[0][0]
         con.unregister("incoming")
-        return len(self.ids) - known, known
+        return len(self.ids) - known, known, otherwise
 
 
 def _document(value: Any) -> str:
