@@ -96,6 +96,24 @@ def test_names_of_dsg_are_singular(tmp_path, theirs, ours):
     assert document["objects"][0]["name"] == ours
 
 
+@pytest.mark.parametrize(
+    ("category", "words", "phrase"),
+    [
+        ("attribute/state", "infant, sit", "an infant sitting"),
+        ("attribute/state", "infant, asleep", "an asleep infant"),
+        ("attribute/state", "infant, turned away from the window", ""),  # asked, but nothing that stands before a noun
+        ("relation/spatial", "infant, some direction, in", ""),  # to no thing that there is
+        ("attribute/state", "infant, ", ""),
+        ("other/text rendering", 'infant, "so, what"', 'the text "so, what"'),
+    ],
+)
+def test_a_tuple_of_dsg_lends_its_question_a_phrase_where_it_has_one(tmp_path, category, words, phrase):
+    item = ("a text", ("0", "entity/whole", "infant", "Is there an infant?"), ("1", category, words, "Is it so?"))
+    (document,) = documents(write_dsg(tmp_path / "dsg-1k-anns.csv", {"vrd_1": item}), "dsg-1k").values()
+    question = list_elements(document)[1]
+    assert (question.question, question.phrase, question.parents) == ("Is it so?", phrase, ("object:0",))
+
+
 def test_tifa_keeps_its_choices_and_yes_or_no_is_no_choice(tifa):
     elements = list_elements(tifa["a purple triangle and two orange crosses"])
     assert [(e.key, e.expected, e.choices) for e in elements] == [

@@ -225,6 +225,15 @@ def test_an_image_without_a_complete_verdict_counts_nowhere_and_is_counted(store
     assert (table.loc["none", "unjudged"], table.loc["none", "n"]) == (4, 0) and pd.isna(table.loc["none", "score"])
 
 
+def test_a_text_whose_annotation_cannot_be_read_is_no_part_of_the_score(store, fake_generator, tmp_path):
+    broken = RING | {"prompt": "a bell", "include": [{"count": 1}]}  # of no class
+    files = {"geneval": lambda folder: write_lines(folder / "evaluation_metadata.jsonl", [RING, broken])}
+    drawn(store, fake_generator, tmp_path, "geneval", files=files)
+    fk.evaluate_images(store, vision_models=[Scripted()])
+    task = fk.trends.benchmark(store).set_index("by").loc["task"]
+    assert (task["n"], task["unjudged"], task["score"]) == (1, 1, 1.0)
+
+
 def test_mini_draws_a_benchmark_and_mini_fuyu_is_asked_its_own_questions(store, tmp_path, monkeypatch):
     """Whatever was drawn and said, the scores follow from the stored answers as the benchmarks have it."""
     asked, next_word = set(), Answerer.next_word

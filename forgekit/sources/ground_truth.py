@@ -66,7 +66,7 @@ def from_geneval(record: Record) -> dict[str, Any] | None:
     document["negations"] = [
         {"name": singular(item["class"]), "attributes": [], "span": None}
         for item in record.get("exclude") or []
-        if item["class"] not in included  # "exclude three" of an included class is its exact count
+        if item["class"] not in included and item.get("count", 1) == 1  # else it is an exact count, or some are allowed
     ]
     return document
 

@@ -13,6 +13,7 @@ from typing import Any
 from forgekit.scene import Element, default_lexicon, list_elements, parse
 from forgekit.scene.annotation import YES_NO
 from forgekit.scene.lexicon import ATTRIBUTE_KINDS
+from forgekit.scene.vocabulary import entry_of
 from forgekit.scene.wording import number_word
 from forgekit.sources.ground_truth import RELATIONS, Record, add_object, empty, singular
 
@@ -25,6 +26,7 @@ KINDS = {
 }  # fmt: skip
 OWN_KINDS = {*ATTRIBUTE_KINDS, "object", "count", "relation", "action", "text", "style", "other"}
 SEVERAL, SOME = "several", "some"
+LONGEST_ATTRIBUTE = 2  # words
 
 
 def from_geneval2(record: Record) -> dict[str, Any] | None:
@@ -54,7 +56,8 @@ def from_dsg(records: Sequence[Record]) -> dict[str, Any]:
     """Take DSG's tuples of one text (entities, attributes, counts, relations) and its questions with their dependencies."""
     document = empty()
     propositions = [(_number(record["proposition_id"]), _words(record), record) for record in records]
-    entities = {words[0]: _add_entity(document, words[0]) for _, words, r in propositions if _broad(r) == "entity"}
+    named = dict.fromkeys(words[0] for _, words, record in propositions if _broad(record) == "entity" and words[0])
+    entities = {name: _add_entity(document, name) for name in named}
     asked = {}
     for number, words, record in propositions:
         asked[number] = {
@@ -186,13 +189,20 @@ def _add(document: dict[str, Any], entities: Mapping[str, int], record: Record, 
         return f"text:{len(document['rendered_text']) - 1}"
     if subject is None or broad == "entity":
         return None if subject is None else f"object:{subject}"
-    if len(words) < 2:
+    if len(words) < 2 or not words[1]:
         return None
     if broad == "relation":
         return _add_relation(document, subject, entities, words)
     if detailed == "count":
         count = document["objects"][subject]["count"] = _count(words[1])
         return f"count:{subject}" if isinstance(count, int) and count > 1 else None
+    if detailed == "state" and _is_verb(words[1].split()[0]):
+        document["relations"].append({"subject": subject, "predicate": words[1], "object": None})
+        return f"action:{len(document['relations']) - 1}"
+    if (
+        len(words[1].split()) > LONGEST_ATTRIBUTE
+    ):  # "in three different directions" is nothing that stands before a noun
+        return None
     kind = detailed if detailed in ATTRIBUTE_KINDS else "other"
     attributes = document["objects"][subject]["attributes"]
     before = sum(attribute["kind"] == kind for attribute in attributes)
@@ -210,6 +220,12 @@ def _add_relation(
         {"subject": subject, "predicate": RELATIONS.get(words[-1], words[-1]), "object": target}
     )
     return f"{'action' if target is None else 'relation'}:{len(document['relations']) - 1}"
+
+
+def _is_verb(word: str) -> bool:
+    """Say whether a state is something that is done: "sit", "stand"; not "open", which a door can be."""
+    entry = entry_of(word.lower(), default_lexicon())
+    return entry.verb == word and "V" in entry.tags and "J" not in entry.tags
 
 
 def _said(count: int | str) -> str:

@@ -172,6 +172,7 @@ RULES: Mapping[str, Callable[[Said], Iterator[Value]]] = {
     "gecko": gecko,
     "genai-bench": genai_bench,
 }
+ANNOTATED = ("geneval", "dsg-1k", "tifa", "geneval2")  # whose rules are about their own annotation, and nothing else
 
 
 def said_of(verdict: Mapping[str, Any], questions: list[Mapping[str, Any]]) -> Said:

@@ -12,7 +12,7 @@ from forgekit.metrics import clustered_interval, resampled_interval
 from forgekit.scene import list_elements
 from forgekit.scene.annotation import own_questions
 from forgekit.store import Store
-from forgekit.trends.benchmark_rules import RULES, said_of
+from forgekit.trends.benchmark_rules import ANNOTATED, RULES, said_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,10 @@ select
     s.source ->> '$.category' as category,
     p.experiment, p.model, j.vision_model, j.pass_mark, p.scene_hash,
     p.prompt_text = s.scene_text as verbatim,
-    e.error is null and e.element_scores is not null as judged,
+    e.error is null and e.element_scores is not null and (
+        coalesce(s.read_by ->> '$.reader' = 'annotation', false)
+        or s.source ->> '$.benchmark' not in (select unnest($annotated::varchar[]))
+    ) as judged,
     e.element_scores, e.model_output, e.adherence_analysis
 from generated_images i
 join prompts p on p.id = i.prompt_id
@@ -80,14 +83,15 @@ def benchmark(store: Store, *, experiment: str | None = None, vision_model: str 
 
     Over the first drawing of the first version of each text. Columns: `score` with its 95 % interval `low` to `high`
     over scenes; `n`, the images or questions that it is the mean of, of so many `scenes`; and of the generator and the judge as a
-    whole `unjudged`, the images without a complete verdict, which count nowhere (a judge that gave none has a row without
-    a score); `answered`, the share of the questions that
+    whole `unjudged`, the images without a complete verdict on what the benchmark asks, which count nowhere (a judge that gave none has
+    a row without a score); `answered`, the share of the questions that
     the judge can be asked (below 1 the score is of those alone); `verbatim`, the share of images that were drawn from the
     text as it stands (below 1 it is the score of completed texts). `trends.benchmark_rules` has the rules and their sources.
     """
     import pandas as pd
 
-    verdicts = store.rows(VERDICTS, experiment=experiment, vision_model=vision_model, benchmarks=list(RULES))
+    known = {"benchmarks": list(RULES), "annotated": list(ANNOTATED)}
+    verdicts = store.rows(VERDICTS, experiment=experiment, vision_model=vision_model, **known)
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
     for verdict in verdicts:
         groups[tuple(verdict[name] for name in GROUP)].append(verdict)
