@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
 from forgekit.models.choices import NUMBERS, Choices
+from forgekit.models.memory import placement, weights
 from forgekit.models.naming import plain_name
 from forgekit.models.next_word import Answerer, Question, distinct_answers
 from forgekit.models.roles import Judgement
-from forgekit.models.running import in_batches, placement, weights_needed, weights_of
+from forgekit.models.running import in_batches
+from forgekit.models.weights import load_weights, weights_of
 from forgekit.scene import Element, Scene, list_elements
 from forgekit.scene.annotation import YES_NO as YES_OR_NO
 from forgekit.scene.annotation import own_questions
@@ -99,7 +101,7 @@ class VQAJudge:
         words = _Words(*self._answers, self.count_questions, self._answerer)  # refuses models that cannot answer
         plans = {id(scene): _Plan(scene, self.whole, words) for scene in scenes}
         items = [(image, plans[id(scene)]) for image, scene in zip(images, scenes, strict=True)]
-        return in_batches(items, self.batch_size, self._judge_batch, self.name)
+        return in_batches(items, self.batch_size, self._judge_batch, self)
 
     def _judge_batch(self, items: Sequence[tuple[Image, _Plan]]) -> list[Judgement]:
         images = [image for image, _ in items]
@@ -163,10 +165,9 @@ class VQAJudge:
             return [f"{heard.best} instead of {element.phrase or right}"]
         return []
 
-    @cached_property
+    @weights
     def _answerer(self) -> Answerer:
-        with weights_needed(self.name, self.repo):
-            return Answerer(self.repo, self.revision, *placement(self), self.prompt)
+        return load_weights(self, self.repo, lambda: Answerer(self.repo, self.revision, *placement(self), self.prompt))
 
     @cached_property
     def _answers(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from forgekit.scene.lexicon import Lexicon, default_lexicon
-from forgekit.scene.wording import described, noun_phrase, said_relation, with_article
+from forgekit.scene.wording import full, said_relation, with_article
 
 
 def describe_object(item: Mapping[str, Any], *, lexicon: Lexicon | None = None) -> str:
     """Return one object with its article or count: "a small scarlet disc", "two pink hearts"."""
-    return noun_phrase(described(dict(item)), item["count"], lexicon or default_lexicon())
+    return full(item, lexicon or default_lexicon())
 
 
 def describe(elements: Mapping[str, Any], *, lexicon: Lexicon | None = None) -> str:
@@ -24,7 +24,7 @@ def describe(elements: Mapping[str, Any], *, lexicon: Lexicon | None = None) -> 
     clauses, said = [], set()
     for relation in elements["relations"]:
         subject, target = relation["subject"], relation["object"]
-        words = [phrases[subject], said_relation(relation["predicate"], lexicon)]
+        words = [phrases[subject], said_relation(relation, lexicon)]
         clauses.append(" ".join(words if target is None else [*words, phrases[target]]))
         said |= {subject, target}
     clauses += [phrase for index, phrase in enumerate(phrases) if index not in said]

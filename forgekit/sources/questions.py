@@ -87,7 +87,7 @@ def _with_questions(document: dict[str, Any], asked: list[dict[str, Any]]) -> di
 
 
 def _questions(document: dict[str, Any], asked: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    terms = {element.key: element.term for element in list_elements(document)}
+    terms = {element.key: element.term for element in list_elements(document, repeated=True)}
     return [
         {
             "key": key, "kind": question["kind"], "term": _term(question, terms), "question": question["question"],

@@ -72,6 +72,7 @@ class Intake:
         said = {name: value for name, value in row.items() if not is_missing(value)}
         text, elements = said.pop("text"), said.pop("elements", None)
         parameters = {**self.parameters, **said.pop("parameters", {})}
+        besides = said.pop("source", {})
         named = {"scene_hash": scene_hash(text), "model": said.pop("model", self.model)}
         return {
             "id": content_id("prompt", **named, experiment=self.experiment, base_parameters=parameters),
@@ -80,7 +81,7 @@ class Intake:
             "base_parameters": canonical_json(parameters),
             "elements": None if elements is None else _document(elements),
             "read_by": None if elements is None else _document(self._reader()),
-            "source": _document({**self.origin, **said}),
+            "source": _document(_joined(besides, {**self.origin, **said})),
         }
 
     def _reader(self) -> dict[str, Any]:
@@ -107,6 +108,11 @@ class Intake:
         otherwise = con.execute(READ_OTHERWISE).fetchall()[0][0]
         con.unregister("incoming")
         return len(self.ids) - known, known, otherwise
+
+
+def _joined(besides: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row says besides, and where it came from; a column of a name that we use is "row (column)"."""
+    return {f"{name} (column)" if name in ours else name: value for name, value in besides.items()} | dict(ours)
 
 
 def _document(value: Any) -> str:
