@@ -87,6 +87,10 @@ def benchmark(store: Store, *, experiment: str | None = None, vision_model: str 
     a row without a score); `answered`, the share of the questions that
     the judge can be asked (below 1 the score is of those alone); `verbatim`, the share of images that were drawn from the
     text as it stands (below 1 it is the score of completed texts). `trends.benchmark_rules` has the rules and their sources.
+
+    Args:
+        experiment: only this one.
+        vision_model: only this judge.
     """
     import pandas as pd
 
