@@ -61,19 +61,8 @@ ASKED = "select scene_hash, elements from scenes where scene_hash in (select unn
 
 GROUP = ("benchmark", "experiment", "model", "vision_model")
 COLUMNS = [
-    *GROUP,
-    "measure",
-    "by",
-    "category",
-    "score",
-    "low",
-    "high",
-    "n",
-    "scenes",
-    "unjudged",
-    "answered",
-    "verbatim",
-]
+    *GROUP, "measure", "by", "category", "score", "low", "high", "n", "scenes", "unjudged", "answered", "verbatim",
+]  # fmt: skip
 OVERALL = {"geneval": "task"}  # whose score is the mean over these categories
 Values = dict[tuple[str, str, str], list[tuple[str, float]]]  # measure, by, category: (scene, score) each
 
