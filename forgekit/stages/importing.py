@@ -100,7 +100,7 @@ def import_prompts(
             bad += [*chunk.bad, *refused]
             bar.update(chunk.total)
         with store.transaction() as con:
-            new, known = intake.store(con, status="" if dry_run else "draft" if draft else "imported")
+            new, known, otherwise = intake.store(con, status="" if dry_run else "draft" if draft else "imported")
             if not dry_run:
                 insert_rows(con, "api_logs", [_log_row(intake, bad, new, notes)])
         report.done = 0 if dry_run else new
@@ -113,6 +113,7 @@ def import_prompts(
         report.count("duplicates in the source", intake.rows - new - known)
         report.count("already stored", known)
         report.count("with prompt syntax", intake.with_syntax)
+        report.count("scenes stored before without this annotation, which stay so", otherwise)
         report.skipped = intake.rows - report.done
     return report
 
