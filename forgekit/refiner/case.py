@@ -12,7 +12,7 @@ from forgekit.errors import ItemError
 from forgekit.ids import canonical_json
 from forgekit.refiner.actions import Candidate, Draft
 from forgekit.refiner.learnings import Memory
-from forgekit.scene import Element, Lexicon, default_lexicon, list_elements, why_refused
+from forgekit.scene import Element, Lexicon, carry, default_lexicon, list_elements, split_prompt, why_refused
 
 if TYPE_CHECKING:
     from forgekit.models import LanguageModel
@@ -39,6 +39,15 @@ class Version:
     lowest: Mapping[str, float] = field(default_factory=dict)
     seen: Sequence[str] = ()
     reasons: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @cached_property
+    def asked(self) -> str:
+        """The text without prompt syntax: what actions and language models reword."""
+        return split_prompt(self.text).asked
+
+    def reworded(self, asked: str) -> tuple[str, list[str]]:
+        """Return `asked` in the syntax of this version, and what of it had no place in the new words."""
+        return carry(asked, split_prompt(self.text))
 
 
 @dataclass(frozen=True)
@@ -119,7 +128,7 @@ class Case:
 
     def why_refused(self, candidate: Candidate) -> list[str]:
         """Return why the candidate is no rewording of the scene that the generator reads to its end; [] is faithful."""
-        if not self.tools.fits(candidate.text):
+        if not self.tools.fits(split_prompt(self.base.reworded(candidate.text)[0]).words):
             return ["the generator would cut the end of it off"]
         if candidate.text == self.draft.text:
             return []
@@ -140,7 +149,8 @@ def failing(elements: Sequence[Element], version: Version, pass_mark: float) -> 
 
 
 def _signature(drawn: Version | Candidate) -> str:
-    return canonical_json([drawn.text, {name: value for name, value in drawn.parameters.items() if name != "seed"}])
+    text = drawn.asked if isinstance(drawn, Version) else drawn.text
+    return canonical_json([text, {name: value for name, value in drawn.parameters.items() if name != "seed"}])
 
 
 class Policy(Protocol):

@@ -114,7 +114,7 @@ def rewriting_request(case: Case, n: int) -> str:
 
 def paraphrasing_request(case: Case, n: int) -> str:
     """Return what a model that is the control is asked: the scene, and what not to write again."""
-    drawn = dict.fromkeys(version.text for version in case.situation.versions)
+    drawn = dict.fromkeys(version.asked for version in case.situation.versions)
     told = [_section("These are there already", drawn), _refusals(case)]
     return PARAPHRASE.format(scene=case.situation.scene_text, told="\n\n".join(filter(None, told)), n=n)
 
@@ -131,15 +131,15 @@ def changes(before: str, after: str) -> str:
 
 
 def _scored(mean: float, version: Version, case: Case) -> str:
-    told = [(element.phrase, version.element_scores.get(element.key)) for element in case.elements]
+    told = [(element.label, version.element_scores.get(element.key)) for element in case.elements]
     lines = [f"    {phrase}: {100 * score:.0f}" for phrase, score in told if score is not None]
-    return "\n".join([f"{version.text}\n    score: {100 * mean:.0f}", *lines])
+    return "\n".join([f"{version.asked}\n    score: {100 * mean:.0f}", *lines])
 
 
 def _judged(case: Case) -> str:
     """Return what the judge says of the pictures of the best version: why elements failed, what is there instead."""
     base = case.base
-    told = [f"{e.phrase}: {reason}" for e in case.failing for reason in base.reasons.get(e.key, ())[:SHOWN]]
+    told = [f"{e.label}: {reason}" for e in case.failing for reason in base.reasons.get(e.key, ())[:SHOWN]]
     told += [f"seen: {seen}" for seen in base.seen[:SHOWN]]
     told += [f"not asked for: {unwanted}" for unwanted in case.draft.unwanted[:SHOWN]]
     return _section("A judge says of the pictures of the best prompt", told)

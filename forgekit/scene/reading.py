@@ -8,6 +8,7 @@ from typing import Any
 from forgekit.scene.language_reading import LanguageReader
 from forgekit.scene.lexicon import Lexicon, default_lexicon
 from forgekit.scene.parsing import read_by_rules
+from forgekit.scene.syntax import split_prompt
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Reading:
     elements: dict[str, Any]
     read_by: dict[
         str, Any
-    ]  # {"reader": "rules"}; {"reader": "nobody", "reason": "not English"}; "language model": its own
+    ]  # {"reader": "rules"}; {"reader": "nobody", "reason": "not English"}; or as language_reading.py says
 
 
 def parse(text: str, *, lexicon: Lexicon | None = None, language_model: Any = None) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def parse(text: str, *, lexicon: Lexicon | None = None, language_model: Any = No
 
     By the rules (see parsing.py), or by `language_model`, any object with a name and `generate`; then texts may be in any
     language, and each part has beside its English its `words` in the text. Where three answers of it cannot be used, the
-    rules serve; `read_scene` says which.
+    rules serve; `read_scene` says which. Prompt syntax is no part of the scene: spans are places in `split_prompt(text).asked`.
 
     Raises:
         ParameterError: `language_model` is no such object.
@@ -42,7 +43,7 @@ def read_scene(text: str, *, lexicon: Lexicon | None = None, reader: LanguageRea
     """
     asked: dict[str, Any] = {}
     if reader is not None:
-        read = reader.read(text, lexicon or default_lexicon())
+        read = reader.read(split_prompt(text).asked, lexicon or default_lexicon())
         if read.elements is not None:
             return Reading(read.elements, read.read_by)
         asked = {"language_model": read.read_by}

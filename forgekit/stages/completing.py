@@ -10,7 +10,7 @@ from forgekit.errors import ItemError, ParameterError
 from forgekit.models import ImageGenerator, LanguageModel, load_model, load_stored_model
 from forgekit.models.language import final_prompts
 from forgekit.progress import StageReport, running
-from forgekit.scene import read_scene, why_refused
+from forgekit.scene import carry, read_scene, split_prompt, why_refused
 from forgekit.stages.calls import Call, Conversation
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
@@ -80,8 +80,8 @@ def complete_prompts(
 
     What the scene leaves open (background, style, composition) is added within the generator's token
     limit, and `base_parameters` gets the generator's settings and the seed. A fidelity gate parses the
-    result again: an element lost, added or changed refuses it, and the next attempt is told why. After
-    the last attempt the scene's own text stands. Where a prompt fails it becomes `incomplete` and is
+    result again: an element lost, added or changed refuses it, as does prompt syntax that is lost, and the next attempt is
+    told why. After the last attempt the prompt's own text stands. Where a prompt fails it becomes `incomplete` and is
     tried again on the next call of the stage.
 
     Several workers share the prompts. Each answer of a language model is committed as it comes, and its
@@ -154,23 +154,25 @@ def _completed(
     text, reasons = written
     report.count("kept as they were", bool(reasons))
     conversation.call.response = {"text": text, "refused_for": reasons}
-    return {"id": prompt["id"], "prompt_text": text, "base_parameters": parameters}
+    directives = split_prompt(text).directives or None  # a template may have syntax of its own
+    return {"id": prompt["id"], "prompt_text": text, "directives": directives, "base_parameters": parameters}
 
 
 def _written(
     prompt: Mapping[str, Any], generator: ImageGenerator, way: Way, conversation: Conversation
 ) -> tuple[str, list[str]] | ItemError:
-    """Return the full prompt, or the scene's own text with why all attempts were refused."""
-    scene_text = prompt["scene_text"]
+    """Return the full prompt, or its own text with why all attempts were refused."""
+    own = split_prompt(prompt["prompt_text"])
     refused: list[tuple[str, list[str]]] = []
     for _ in range(way.attempts if way.model else 1):
         candidates = _candidates(prompt, generator, way, conversation, refused)
         if isinstance(candidates, ItemError):
             return candidates
         tried: list[tuple[str, list[str]]] = []
-        for candidate in candidates:
-            reasons = why_refused(scene_text, candidate)
-            if not generator.fits(candidate):
+        for candidate, lost in candidates:
+            reasons = why_refused(prompt["scene_text"], candidate)
+            reasons += [f"what {written} marks is lost" for written in lost]
+            if not generator.fits(split_prompt(candidate).words):
                 reasons = [*reasons, f"{generator.name} would cut the end of it off"]
             if not reasons:
                 return candidate, []
@@ -178,7 +180,7 @@ def _written(
         refused += tried[:1]  # the best one; the others may be no more than parts of it
     if not refused:
         return ItemError(f"{way.endpoint} answered with no complete prompt")
-    return scene_text, [reason for _, reasons in refused for reason in reasons]
+    return own.drawn, [reason for _, reasons in refused for reason in reasons]
 
 
 def _candidates(
@@ -187,16 +189,16 @@ def _candidates(
     way: Way,
     conversation: Conversation,
     refused: Sequence[tuple[str, list[str]]],
-) -> list[str] | ItemError:
-    """Return what one attempt proposes, the best first."""
-    scene_text = prompt["scene_text"]
+) -> list[tuple[str, list[str]]] | ItemError:
+    """Return what one attempt proposes, the best first, each with what of the prompt's syntax had no place in it."""
+    own = split_prompt(prompt["prompt_text"])
     if way.model:
-        answer = conversation.ask(way.model, completion_request(scene_text, refused))
-        return answer if isinstance(answer, ItemError) else final_prompts(answer)
+        answer = conversation.ask(way.model, completion_request(prompt["scene_text"], refused))
+        return answer if isinstance(answer, ItemError) else [carry(words, own) for words in final_prompts(answer)]
     if way.template:
-        return [complete_by_template(way.template, scene_text)]
+        return [(own.with_words(complete_by_template(way.template, own.words)), [])]
     wording = WORDINGS.get(prompt["model"], DEFAULT_WORDING)
-    return [complete_by_rules(scene_text, prompt["elements"], wording, generator.fits)]
+    return [(own.with_words(complete_by_rules(own.words, prompt["elements"], wording, generator.fits)), [])]
 
 
 def complete_by_rules(
