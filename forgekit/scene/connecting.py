@@ -72,7 +72,7 @@ def _doers(clause: Clause, draft: Draft, token: Token, previous: Token, verb: st
 def _agents(clause: Clause, draft: Draft, verb: str) -> Objects:
     """Return who does what an -ing form or participle behind a noun says: the thing named last, or the subject."""
     if not clause.linked:
-        return clause.group
+        return draft.among(clause.group)
     subjects, nearest = clause.subjects, clause.group[-1:]
     if not subjects:
         return nearest
@@ -158,8 +158,10 @@ def on_adjective(clause: Clause, draft: Draft, token: Token) -> Clause:
         colored = not worn or draft.lexicon.hints(link.verb, "coloring_by")
         draft.describe(link.subjects, [("color", value) if colored else ("other", said)])
         clause = clause._replace(link=link._replace(told=True))
-    elif link.verb != "be":
-        draft.describe(clause.group[-1:], [(kind, value)])
+    elif link.predicate in ("of", "from", "to"):  # "stalks of red", "from pink to red"
+        draft.describe(link.subjects, [(kind, value)])
+    elif link.predicate == "on" and kind == "color" and draft.token_is_last(token):  # "isolated on white"
+        draft.background = draft.background or value
     return clause
 
 

@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from forgekit.scene.lexicon import ATTRIBUTE_KINDS, Lexicon, default_lexicon
+from forgekit.scene.vocabulary import entry_of
 from forgekit.scene.wording import (
     described,
     full,
@@ -168,7 +169,7 @@ class _Writer:
             phrase = noun_phrase(f"{value} {name}", count, self.lexicon)
         verb, noun = self.the(item, name)
         question = f"{verb} {noun} {value}?"
-        told_apart = len(self.named[name]) > 1 or value in self.lexicon.words["positional"]  # "a left leg"
+        told_apart = len(self.named[name]) > 1 or not self.is_predicate(kind, value)
         if told_apart and not item.get("called"):
             question = f"{'Are' if is_many(item) else verb} there {phrase}?"
         # A value that another object of this name is to have shows on a faithful image, too.
@@ -200,12 +201,25 @@ class _Writer:
         phrase, question = f"{one} {doing}", f"{verb} {noun} {doing}?"
         return _element(f"action:{index}", relation["predicate"], phrase, question, contrasts, (relation["subject"],))
 
+    def is_predicate(self, kind: str, value: str) -> bool:
+        """Say whether "Is the wall …?" can be asked: not of "a left wall", "a warrior woman", "a heart locket"."""
+        if value in self.lexicon.words["positional"]:
+            return False
+        if kind == "shape":
+            return ("figure", value) not in self.lexicon.meanings or value == "square"
+        return (
+            kind != "other"
+            or " " in value
+            or entry_of(value, self.lexicon).tags in ("J", "JE", "JG", "EJ", "GJ", "JV", "JR")
+        )
+
     def background(self, value: str) -> Element:
         others = self.others_than(value, "color")[:MAX_CONTRASTS]
         contrasts = [with_article(f"{other} background") for other in others]
-        return _element(
-            "background", value, with_article(f"{value} background"), f"Is the background {value}?", contrasts
-        )
+        last = entry_of(value.split()[-1], self.lexicon)
+        said = value if "J" in last.tags or last.kind or last.noun != value.split()[-1] else self.one(value)
+        phrase = with_article(f"{value} background")
+        return _element("background", value, phrase, f"Is the background {said}?", contrasts)
 
     def style(self, value: str, shown: str) -> Element:
         contrasts = [said_style(other, self.lexicon)[1] for other in self.others_than(value, "style")]

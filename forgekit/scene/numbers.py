@@ -60,6 +60,8 @@ def _number(tokens: list[Token], index: int, lexicon: Lexicon) -> tuple[int | No
             opens = token.word == "a" and at == index and _value(following, lexicon) in (12, *LARGE)
             if not (joins and token.word == "and") and not opens:
                 break
+        elif value == 12 and current and token.word == "dozen":
+            current, known, end = current * 12, True, at + 1
         elif value in LARGE:
             current = max(current, 1) * value
             total, current = (total + current, 0) if value > 100 else (total, current)

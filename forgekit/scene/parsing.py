@@ -20,6 +20,8 @@ from forgekit.scene.tagging import tag_words
 from forgekit.scene.tokens import cut
 from forgekit.scene.understanding import not_understood
 
+POSSESSIVE = ("its", "his", "her", "their", "my", "your", "our")
+
 
 def parse(text: str, *, lexicon: Lexicon | None = None) -> dict[str, Any]:
     """Return what `text` asks for: objects, relations, background, style, rendered_text, negations.
@@ -82,6 +84,8 @@ def _on_word(clause: Clause, draft: Draft, index: int) -> Clause:
     if token.tag == "T":
         draft.rendered_text.append(token.word)
         return clause._replace(link=None)
+    if token.word in draft.lexicon.words["particle"] and (link := clause.link) and link.verb and not link.predicate:
+        return clause._replace(link=link._replace(particle=token.word))
     if token.tag == "Y":
         draft.styles.append(token.value)
     return clause
@@ -93,6 +97,13 @@ def _on_owned(clause: Clause, draft: Draft, owner: NounPhrase, owned: NounPhrase
         return _on_phrase(clause, draft, owner._replace(after=owned.after))
     if is_abstract(clause, draft, owner):  # "a good night's sleep"
         return _on_phrase(clause, draft, owned)
+    anybody = owner.determiner in ("a", "an") and owner.name not in draft.lexicon.siblings["person"]
+    if (
+        anybody
+        and draft.lexicon.is_living(owner.name)
+        and not draft.lexicon.hints(owned.name.split()[-1], "worn", "body")
+    ):
+        return _on_phrase(clause, draft, _of_kind(owner, owned))  # "a fisherman's hut": no fisherman need be there
     whose = draft.add(owner)
     index = len(draft.objects)
     clause, after = _on_phrase(clause, draft, owned)
@@ -101,11 +112,19 @@ def _on_owned(clause: Clause, draft: Draft, owner: NounPhrase, owned: NounPhrase
     return clause, after
 
 
+def _of_kind(owner: NounPhrase, owned: NounPhrase) -> NounPhrase:
+    return owned._replace(name=f"{owner.name}'s {owned.name}", determiner=owner.determiner, start=owner.start)
+
+
 def _is_denied(link: Link | None, phrase: NounPhrase) -> bool:
     """Say whether a negation denies the thing itself: "without the hat", "not wearing a hat", no "does not see the hat"."""
     if link and (link.makes or (link.predicate and link.verb in ("", "be"))):  # "is not made of metal"
         return False
-    return link is None or link.verb in ("", "be", "have", "wear", "hold", "carry") or phrase.determiner != "the"
+    return (
+        link is None
+        or link.verb in ("", "be", "have", "wear", "hold", "carry")
+        or not (phrase.determiner == "the" or phrase.determiner in POSSESSIVE)
+    )
 
 
 def _goes_on(draft: Draft, index: int) -> bool:
@@ -130,7 +149,7 @@ def _on_phrase(clause: Clause, draft: Draft, phrase: NounPhrase) -> tuple[Clause
         draft.negate(phrase)
         clause = clause._replace(link=None, negated=_goes_on(draft, phrase.after))
     elif link and link.verb == "be" and not link.predicate and link.subjects:  # "… is a handy tool": the subject is
-        draft.describe(link.subjects, [("other", phrase.words)])
+        draft.describe(link.subjects, [("other", f"{phrase.determiner} {phrase.words}".strip())])
         clause = clause._replace(group=clause.subjects, linked="", link=None)
     elif clause.negated:  # "does not cross the river": the river is there
         if not (link and (link.makes or link.verb in ("", "be"))):  # "is not on the bench": who knows what is

@@ -17,7 +17,8 @@ def said_of(clause: Clause, draft: Draft, token: Token, previous: Token) -> tupl
     if not clause.group or (
         not clause.linked and token.value in SHARED_PLACES
     ):  # "a cat in a box and a dog in a basket"
-        return tuple(index for index in clause.group if not draft.is_told_of(index)) or clause.group, ()
+        group = draft.among(clause.group) if previous.tag == "N" else clause.group
+        return tuple(index for index in group if not draft.is_told_of(index)) or group, ()
     if clause.linked == "verb" and places:
         return clause.subjects or clause.group[:1], nearest
     if previous.tag in "XC":

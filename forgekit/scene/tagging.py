@@ -69,7 +69,8 @@ def _settle(place: _Place) -> str:
     if tags == "RN":  # "on its back", "looks back"
         return "N" if previous in "DSJ" else "R"
     if tags in ("BN", "CN"):  # "a can of soda", "she can"; "a red plus", "a cat plus a dog"
-        return "N" if previous in "DSQJ" else tags[0]
+        inside = previous in "DSQJ" or (tags == "BN" and previous == "N" and place.after in "EXPC")  # "a drink can"
+        return "N" if inside else tags[0]
     if tags == "G":  # "in shining armor", but "by holding hands"
         return "J" if before.word in place.lexicon.words["before_thing"] and _noun_follows(place) else "G"
     if token.word in place.lexicon.words["shade"] and following.entry.kind == "color":  # "a light white bathroom"
@@ -147,6 +148,9 @@ def _where_a_clause_begins(place: _Place) -> str:
     if is_verb and runs_on and after in "DSPRXJQ" and _third_person(place):
         return "V"
     acts = place.verb_seen and before == "and" and after in "DS"
+    describes = before == "," and not place.verb_seen and place.following.tag not in "DSQ"
+    if describes and "G" in entry.tags and not place.lexicon.hints(entry.verb, "agent") and _noun_follows(place):
+        return "J"  # "…, glowing eyes, …", but "…, holding flowers"
     if "G" in entry.tags and (entry.hint != "noun" or acts):  # "stands on a ladder and painting a wall"
         return "G"
     if is_verb and before in ("but", "then") and after in "PRX" and _third_person(place):
@@ -195,8 +199,16 @@ def _verb_or_noun(place: _Place) -> str:
     token, after, number = place.token, place.after, _number(place)
     third, plural = _third_person(place), _looks_plural(place.before, place.lexicon)
     is_verb = token.entry.hint == "verb"
-    if number == "open":
+    if number == "open" or (number != "single" and token.word in place.lexicon.words["rather_thing"] and after in "XC"):
         return "N"
+    if token.word in place.lexicon.words["same_participle"] and place.following.word in (
+        "for",
+        "in",
+        "on",
+        "into",
+        "at",
+    ):
+        return "E"  # "a table set for four"
     if number == "single" and third and not plural and not place.noun_follows:
         return "V"  # "a kettle boils on …": "a" opens no plural
     if is_verb and third and plural and after in "DSQ":

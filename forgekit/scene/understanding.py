@@ -27,7 +27,9 @@ def not_understood(tokens: Sequence[Token], lexicon: Lexicon) -> str:
     if not foreign and len(unknown) < FEW:  # most texts
         return ""
     foreign += 0.5 * sum(not token.word.isascii() for token in unknown)
-    english = sum(0.5 if token.word in lexicon.words["also_foreign"] else 1 for token in words if _is_closed(token, lexicon))
+    english = sum(
+        0.5 if token.word in lexicon.words["also_foreign"] else 1 for token in words if _is_closed(token, lexicon)
+    )
     strange = sum(token.entry.tags == "U" or token.word in table for token in words) / len(words)
     if strange >= STRANGE and (foreign > max(1, english) or (foreign >= 1 and not english)):
         return NOT_ENGLISH

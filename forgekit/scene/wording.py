@@ -20,6 +20,7 @@ BEHIND = (
     "on",
     "the",
 )  # what has one of these inside follows its noun: "dressed in black"
+OPEN = ("like ", "shaped like ", "on the ", "at the ", "a ", "an ", "the ")
 VOWEL_SOUND = ("a", "e", "i", "o", "u", "hour", "honest", "heir")
 CONSONANT_SOUND = ("uni", "use", "euro", "one", "ufo", "ukulele", "ewe", "usu", "uri", "ura", "uto", "ute")
 NO_CONSONANT_SOUND = ("unin", "unim", "unid")
@@ -79,12 +80,8 @@ def described(item: Mapping[str, Any], *, only: tuple[str, ...] = ()) -> str:
 
 
 def stands_behind(value: str) -> bool:
-    """Say whether an attribute follows its noun: "a cloud like cotton candy"."""
-    return (
-        value.startswith(("like ", "shaped like ", "on the ", "at the "))
-        or value.endswith(" old")
-        or any(f" {word} " in value for word in BEHIND)
-    )
+    """Say whether an attribute follows its noun: "a cloud like cotton candy", "a man dressed in black"."""
+    return value.startswith(OPEN) or value.endswith(" old") or any(f" {word} " in value for word in BEHIND)
 
 
 def noun_phrase(words: str, count: int | str, lexicon: Lexicon) -> str:
@@ -114,7 +111,8 @@ def said_relation(relation: Mapping[str, Any], lexicon: Lexicon) -> str:
     place = lexicon.relations.get(predicate)
     if place:
         return f"{participle or doing(verb, lexicon)} {place}" if verb else place
-    return " ".join([participle, *predicate.split()[1:]]) if participle else doing(predicate, lexicon)
+    said = " ".join([participle, *predicate.split()[1:]]) if participle else doing(predicate, lexicon)
+    return f"{said} {relation['particle']}" if "particle" in relation else said
 
 
 def doing(verb: str, lexicon: Lexicon) -> str:
@@ -126,11 +124,12 @@ def doing(verb: str, lexicon: Lexicon) -> str:
 
 def said_style(style: str, lexicon: Lexicon) -> tuple[str, str]:
     """Return what is said of the image, and a caption: ("in flat style", "a flat style image"), ("a sketch", "a sketch")."""
+    style = style.replace("photography", "photograph")
     last = style.split()[-1]
     manner = lexicon.concept(style, "style") in lexicon.words["style_adjective"]
     if last in ("style", "design") or (manner and last == "art"):
         return f"in {style.removesuffix(' style')} style", f"{with_article(style)} image"
-    known = ("style", style) in lexicon.meanings or last in lexicon.words["picture"]
+    known = ("style", style) in lexicon.meanings or lexicon.hints(last, "picture", "frames")
     if manner or (not known and "J" in entry_of(last, lexicon).tags):
         return f"in {style} style", f"{with_article(style)} style image"
     if not known:
