@@ -122,7 +122,7 @@ def _likeness(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> R
         words, after = f"{words}'s {owned.name}", owned.after
     wording = "shaped like" if link.verb == "shape" else link.wording
     if link.wording == "as":
-        wording, words = f"{link.participle} as", phrase.called or words
+        wording, words = f"{link.participle or doing(link.verb, draft.lexicon)} as", phrase.called or words
     said = " ".join(filter(None, [wording, "" if phrase.called else phrase.determiner, words]))
     draft.describe(link.subjects, [("other", said)])
     return clause._replace(group=link.subjects, linked="", link=None), after
@@ -135,8 +135,6 @@ def _onlooker(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> R
         return None
     if phrase.determiner not in ("", "the") or link.verb not in (words["sensing"] | words["smiling"]):
         return None
-    said = f"{doing(link.verb, draft.lexicon)} {link.wording}".strip()
-    draft.describe(link.subjects, [("other", f"{said} the {phrase.name}")])
     return clause._replace(link=None), phrase.after
 
 

@@ -171,6 +171,19 @@ class Draft:
                 return token.word in ("of", "with")
         return False
 
+    def comma_before(self, index: int) -> bool:
+        """Say whether a mark sets the object off from what was named before."""
+        start = self.objects[index]["span"][0]
+        return next((token for token in reversed(self.tokens) if token.end <= start), EDGE).tag == "X"
+
+    def sentence_begins(self, index: int) -> int:
+        """Return the first object of the sentence that the object stands in."""
+        ends = [
+            token.end for token in self.tokens if token.word in ".;!?" and token.end <= self.objects[index]["span"][0]
+        ]
+        start = ends[-1] if ends else 0
+        return next(i for i, item in enumerate(self.objects) if item["span"][0] >= start)
+
     def among(self, group: tuple[int, ...]) -> tuple[int, ...]:
         """Return the group, or the last of it where no "and" joins it to the others."""
         return group if len(group) < 2 or self.joined(*group[-2:]) else group[-1:]
@@ -183,6 +196,10 @@ class Draft:
         """Return who was first said to have or wear the object, if anyone was."""
         owners = (r["subject"] for r in self.relations if r["object"] == index and r["predicate"] in predicates)
         return next(owners, None)
+
+    def wears(self, index: int) -> bool:
+        """Say whether the object was said to wear something."""
+        return any(r["subject"] == index and r["predicate"] == "wear" for r in self.relations)
 
     def has(self, owner: int, index: int) -> bool:
         """Say whether the owner was said to have, wear or hold the object."""

@@ -112,6 +112,10 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
     large = {word for word, number in tables["count"].items() if int(number) >= 20}
     first_words = {said.split()[0] for name in ("bounds", "loosely") for said in grammar["phrases"][name]}
     words["begins_number"] = frozenset(large | first_words)
+    closed = {word for listed in grammar["closed"].values() for word in listed.split()}
+    words["often_misspelt"] = frozenset(
+        closed | {word for kind, word in meanings if kind in ("color", "size", "material")}
+    )
     words["of_picture"] = words["quality"] | words["technique"] | words["shot"] | {"by"}
     wordings = grammar["place"] | grammar["tie"]
     return Lexicon(
@@ -187,6 +191,7 @@ def _phrases(
         found += [(text, Entry("K" if predicate == "without" else "P", noun=predicate)) for text in texts]
     found += [(text, Entry("X")) for text in grammar["phrases"]["filler"]]
     found += [(text, Entry("N", noun=text)) for text in grammar["phrases"]["compounds"]]
+    found += [(text, Entry("J", noun=text)) for text in grammar["phrases"]["adjectives"]]
     for kind, concept, words in _concepts(concepts):
         for text in (concept, *words):
             if " " in text or kind == "style":

@@ -159,6 +159,8 @@ class _Parts:
                 living and len(name) == 1 and lexicon.is_living(noun.noun)
             ):  # "a warrior woman", "a golden retriever puppy"
                 self.attributes.append(("other", noun.word))
+            elif noun.entry.hint == "thing" and kind == "color" and head.noun in lexicon.words["thing_kind"]:
+                name.insert(0, noun.word)  # "orange trees"
             elif kind in ("material", "color", "shape") and len(name) == 1:
                 self.attributes.append((kind, noun.word))
             else:

@@ -65,6 +65,8 @@ def _lies_near(clause: Clause, draft: Draft, link: Link, index: int) -> bool:
 
     "Cutting bread on a board", "watching a comet in the sky", but "eating bread in a park", "reading on a sofa".
     """
+    if draft.is_any(index, "worn") and all(draft.wears(subject) for subject in link.subjects):
+        return True  # "a child in pajamas holding a bear in a spacesuit"
     near, inside, acts = link.near[0], link.predicate == "inside", draft.lexicon.hints
     in_sky = inside and draft.objects[index]["name"].endswith("sky")
     if in_sky or draft.is_any(index, "body") or draft.is_any(near, "body"):

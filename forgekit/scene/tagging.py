@@ -72,7 +72,8 @@ def _settle(place: _Place) -> str:
         inside = previous in "DSQJ" or (tags == "BN" and previous == "N" and place.after in "EXPC")  # "a drink can"
         return "N" if inside else tags[0]
     if tags == "G":  # "in shining armor", but "by holding hands"
-        return "J" if before.word in place.lexicon.words["before_thing"] and _noun_follows(place) else "G"
+        describes = before.word in place.lexicon.words["before_thing"] or _is_tag(place)
+        return "J" if describes and _noun_follows(place) else "G"
     if token.word in place.lexicon.words["shade"] and following.entry.kind == "color":  # "a light white bathroom"
         return "J"
     if len(tags) == 1:
@@ -85,6 +86,13 @@ def _settle(place: _Place) -> str:
     if tags == "NQ":  # pair, dozen: a count before a noun, a noun before "of"
         return "Q" if place.noun_follows else "N"
     return _by_what_stands_before(place, previous)
+
+
+def _is_tag(place: _Place) -> bool:
+    """Say whether an -ing form behind a comma describes what follows: "…, glowing eyes, …", not "…, holding flowers"."""
+    if place.before.word != "," or place.verb_seen or place.following.tag in ("D", "S", "Q"):
+        return False
+    return not place.lexicon.hints(place.token.entry.verb, "agent")
 
 
 def _alone(place: _Place) -> str:
@@ -148,9 +156,8 @@ def _where_a_clause_begins(place: _Place) -> str:
     if is_verb and runs_on and after in "DSPRXJQ" and _third_person(place):
         return "V"
     acts = place.verb_seen and before == "and" and after in "DS"
-    describes = before == "," and not place.verb_seen and place.following.tag not in "DSQ"
-    if describes and "G" in entry.tags and not place.lexicon.hints(entry.verb, "agent") and _noun_follows(place):
-        return "J"  # "…, glowing eyes, …", but "…, holding flowers"
+    if "G" in entry.tags and _is_tag(place) and _noun_follows(place):
+        return "J"
     if "G" in entry.tags and (entry.hint != "noun" or acts):  # "stands on a ladder and painting a wall"
         return "G"
     if is_verb and before in ("but", "then") and after in "PRX" and _third_person(place):
@@ -162,6 +169,8 @@ def _where_a_clause_begins(place: _Place) -> str:
 
 def _inside_phrase(place: _Place) -> str:
     entry = place.token.entry
+    if place.before.word in ("one", "ones") and "G" in entry.tags and place.after in "DS":
+        return "G"  # "the smallest one holding …"
     if "G" in entry.tags and place.before.entry.kind and place.after in "DS" and entry.hint not in ("noun", "compound"):
         return "G"  # "a woman in red holding an umbrella"
     if entry.hint == "noun" and place.noun_follows and "N" in entry.tags and "G" in entry.tags:
@@ -215,6 +224,8 @@ def _verb_or_noun(place: _Place) -> str:
         return "V"  # "a tiger who wears shoes holds a sock"
     if third and (not place.verb_seen or number == "joined") and _opens_object(place, number, plural):
         return "V"
+    if number == "" and not place.verb_seen and third and not plural and place.following.word == ",":
+        return "N"  # "…, stage lights, …"
     if place.sensed and is_verb and token.word == token.entry.verb:
         return "V"  # "watching a bird fly through the sky"
     if number == "joined" and after in "XC":  # "a vase and a photo frame"

@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from forgekit.scene.lexicon import Entry, Lexicon, Phrase
-from forgekit.scene.vocabulary import entry_of
+from forgekit.scene.vocabulary import entry_of, respelt
 
 AGE = r"\d{1,3}[\s-]?(?:y\.?/?o\b\.?|(?:years?|yrs?)[\s-]olds?\b)"
 TOKEN = re.compile(rf"{AGE}|[fF]/\d[\d.]*|\d+(?:[.,:/]\d+)+[^\W_]*%?|\d+%|[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]")
@@ -65,7 +65,20 @@ def cut(text: str, lexicon: Lexicon) -> list[Token]:
             tokens.append(token._replace(capital=True) if capital and not proper else token)
         else:
             tokens += _tokens_of(word.replace("’", "'"), *match.span(), proper, lexicon)
-    return _join_phrases(_in_lower_case(tokens), lexicon)
+    return _join_phrases(_without_labels(_in_lower_case(tokens), lexicon), lexicon)
+
+
+def _without_labels(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
+    """Return the tokens with each "Subject:" or "Lighting:" as a full stop."""
+    if not any(token.word == ":" for token in tokens):
+        return tokens
+    kept: list[Token] = []
+    for token in tokens:
+        if token.word == ":" and kept and kept[-1].word in lexicon.words["labels"]:
+            kept[-1] = kept[-1]._replace(word=".", entry=PUNCTUATION, tag="X")
+        else:
+            kept.append(token)
+    return kept
 
 
 def _in_lower_case(tokens: list[Token]) -> list[Token]:
@@ -103,6 +116,8 @@ def _tokens_of(word: str, start: int, end: int, proper: bool, lexicon: Lexicon) 
 
 def _token(word: str, start: int, end: int, proper: bool, lexicon: Lexicon) -> Token:
     entry = entry_of(word, lexicon)
+    if entry.tags == "U" and not proper:
+        entry = respelt(word, lexicon)
     return Token(word, start, end, entry, entry.tag, "", proper)
 
 

@@ -130,6 +130,8 @@ def said_style(style: str, lexicon: Lexicon) -> tuple[str, str]:
     if last in ("style", "design") or (manner and last == "art"):
         return f"in {style.removesuffix(' style')} style", f"{with_article(style)} image"
     known = ("style", style) in lexicon.meanings or lexicon.hints(last, "picture", "frames")
+    if last == "view":
+        return f"shown in {style}", with_article(style)
     if manner or (not known and "J" in entry_of(last, lexicon).tags):
         return f"in {style} style", f"{with_article(style)} style image"
     if not known:
