@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from forgekit.errors import SourceError
-from forgekit.sources import ground_truth
+from forgekit.sources import ground_truth, questions
 from forgekit.sources.files import files_below
 from forgekit.sources.readers import READERS, SUFFIXES
-from forgekit.sources.rows import BadRow, Row
+from forgekit.sources.rows import BadRow, Reading, Row
 
 Record = Mapping[str, Any]
 Category = Callable[[Record], str | None]
@@ -82,14 +82,14 @@ BENCHMARKS = {
         ("evaluation_metadata.jsonl", "*.jsonl"), "prompt", "", _columns("tag"), ground_truth.from_geneval
     ),
     "geneval2": Benchmark(
-        ("geneval2_data.jsonl", "*.jsonl"), "prompt", "", _columns("atom_count"), ground_truth.from_geneval2
+        ("geneval2_data.jsonl", "*.jsonl"), "prompt", "", _columns("atom_count"), questions.from_geneval2
     ),
     "t2i-compbench": Benchmark(("*.txt",), "text", category=_stem, whole_folder=True),
     "dsg-1k": Benchmark(
-        ("dsg-1k-anns.csv", "*dsg*.csv"), "text", "item_id", _data_set("item_id"), ground_truth.from_dsg, "item_id"
+        ("dsg-1k-anns.csv", "*dsg*.csv"), "text", "item_id", _data_set("item_id"), questions.from_dsg, "item_id"
     ),
     "tifa": Benchmark(
-        ("*question_answers*.json", "*text_inputs*.json"), "caption", "id", _data_set("id"), ground_truth.from_tifa, "id"
+        ("*question_answers*.json", "*text_inputs*.json"), "caption", "id", _data_set("id"), questions.from_tifa, "id"
     ),
     "genai-bench": Benchmark(("genai_image.json", "genai_bench*.json", "*.json"), "prompt", "id", _skills),
     "hpsv2": Benchmark(("*.json",), "text", category=_stem, whole_folder=True),
@@ -108,7 +108,7 @@ BENCHMARKS = {
 NAMES = tuple(BENCHMARKS)
 
 
-def read(name: str, path: Path) -> Iterator[Row]:
+def read(name: str, path: Path, reading: Reading | None = None) -> Iterator[Row]:
     """Read the benchmark `name` from a file or folder: rows with the columns text, id, category, elements, …
 
     Raises:
@@ -119,7 +119,7 @@ def read(name: str, path: Path) -> Iterator[Row]:
     for file in paths:
         category = benchmark.category and benchmark.category(file)
         text = ""
-        for row in _groups(READERS[SUFFIXES.get(file.suffix.lower(), "txt")](file), benchmark.group):
+        for row in _groups(READERS[SUFFIXES.get(file.suffix.lower(), "txt")](file, reading), benchmark.group):
             if isinstance(row, BadRow):
                 yield row
                 continue
@@ -134,7 +134,7 @@ def read(name: str, path: Path) -> Iterator[Row]:
 
 
 def _paths(name: str, folder: Path) -> list[Path]:
-    files, _ = files_below(folder, "*")
+    files, _ = files_below(folder)
     for pattern in BENCHMARKS[name].files:
         found = [file for file in files if fnmatch(file.name.lower(), pattern.lower())]
         if found:

@@ -10,7 +10,7 @@ from forgekit.errors import ItemError, ParameterError
 from forgekit.models import ImageGenerator, LanguageModel, load_model, load_stored_model
 from forgekit.models.language import tagged_prompts
 from forgekit.progress import StageReport, running
-from forgekit.scene import compare, parse
+from forgekit.scene import carry, compare, parse, split_prompt
 from forgekit.stages.calls import Call, Conversation
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
@@ -80,8 +80,8 @@ def complete_prompts(
 
     What the scene leaves open (background, style, composition) is added within the generator's token
     limit, and `base_parameters` gets the generator's settings and the seed. A fidelity gate parses the
-    result again: an element lost, added or changed refuses it, and the next attempt is told why. After
-    the last attempt the scene's own text stands. Where a prompt fails it becomes `incomplete` and is
+    result again: an element lost, added or changed refuses it, as does prompt syntax that is lost, and the next attempt is
+    told why. After the last attempt the prompt's own text stands. Where a prompt fails it becomes `incomplete` and is
     tried again on the next call of the stage.
 
     Several workers share the prompts. Each answer of a language model is committed as it comes, and its
@@ -152,35 +152,38 @@ def _completed(
     text, reasons = written
     report.count("kept as they were", bool(reasons))
     conversation.call.response = {"text": text, "refused_for": reasons}
-    return {"id": prompt["id"], "prompt_text": text, "base_parameters": parameters}
+    directives = split_prompt(text).directives or None  # a template may have syntax of its own
+    return {"id": prompt["id"], "prompt_text": text, "directives": directives, "base_parameters": parameters}
 
 
 def _written(
     prompt: Mapping[str, Any], generator: ImageGenerator, way: Way, conversation: Conversation
 ) -> tuple[str, list[str]] | ItemError:
-    """Return the full prompt, or the scene's own text with why all attempts were refused."""
-    scene_text, elements = prompt["scene_text"], prompt["elements"]
+    """Return the full prompt, or its own text with why all attempts were refused."""
+    scene_text, elements, own = prompt["scene_text"], prompt["elements"], split_prompt(prompt["prompt_text"])
     refused: list[tuple[str, list[str]]] = []
     for _ in range(way.attempts if way.model else 1):
+        lost: list[str] = []
         if way.model:
             answer = conversation.ask(way.model, completion_request(scene_text, refused))
             if isinstance(answer, ItemError):
                 return answer
             if not (found := tagged_prompts(answer)):
                 return ItemError(f"{way.model.name} answered with nothing")
-            candidate = found[0]
+            candidate, lost = carry(found[0], own)
         elif way.template:
-            candidate = complete_by_template(way.template, scene_text)
+            candidate = own.with_words(complete_by_template(way.template, own.words))
         else:
             wording = WORDINGS.get(prompt["model"], DEFAULT_WORDING)
-            candidate = complete_by_rules(scene_text, elements, wording, generator.fits)
+            candidate = own.with_words(complete_by_rules(own.words, elements, wording, generator.fits))
         reasons = compare(elements, parse(candidate))
-        if not generator.fits(candidate):
+        reasons += [f"what {written} marks is lost" for written in lost]
+        if not generator.fits(split_prompt(candidate).words):
             reasons = [*reasons, f"{generator.name} would cut the end of it off"]
         if not reasons:
             return candidate, []
         refused.append((candidate, reasons))
-    return scene_text, [reason for _, reasons in refused for reason in reasons]
+    return own.drawn, [reason for _, reasons in refused for reason in reasons]
 
 
 def complete_by_rules(

@@ -12,8 +12,9 @@ from typing import Any
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import canonical_json, content_hash, content_id
-from forgekit.models import Drawing, DrawRequest, ImageGenerator, load_model, load_stored_model
+from forgekit.models import Drawing, DrawRequest, ImageGenerator, load_model, load_stored_model, recorded_name
 from forgekit.progress import StageReport, running
+from forgekit.scene import not_applied, split_prompt
 from forgekit.stages.calls import Calls, recorded_calls
 from forgekit.stages.situations import DECISIONS
 from forgekit.store import Store
@@ -28,7 +29,7 @@ select id
 from prompts
 where status in ('completed', 'needs_refinement', 'generating')
   and ($experiment is null or experiment = $experiment)
-  and ($model is null or model = $model)
+  and ($models::varchar[] is null or list_contains($models::varchar[], model))
   and id not in (select unnest($attempted::uuid[]))
 order by created_at, id
 """
@@ -50,7 +51,7 @@ DRAWN = """
 select
     generation_metadata ->> '$.draw_key' as draw_key,
     arg_min(image_path, id) as image_path,
-    arg_min(generation_metadata, id) as metadata
+    json_merge_patch(arg_min(generation_metadata, id), '{"directives_not_applied": null}') as metadata
 from generated_images
 where generation_metadata ->> '$.draw_key' in (select unnest($keys::varchar[]))
 group by all
@@ -110,7 +111,7 @@ def generate_images(
     asked about, with its traceback in `api_logs`; the others go on.
 
     Args:
-        image_generator: draws only the prompts whose `model` has its name; None draws each with its own model.
+        image_generator: draws only the prompts whose `model` is its name or address; None draws each with its own model.
         images_per_batch: how many are drawn between two commits; what a killed process loses at most.
 
     Raises:
@@ -121,9 +122,8 @@ def generate_images(
         raise ParameterError(
             f"images_per_prompt={images_per_prompt}, images_per_batch={images_per_batch}: both must be 1 or more"
         )
-    given = load_model("image_generator", image_generator) if image_generator is not None else None
-    filters = {"experiment": experiment, "model": given.name if given else None}
-    models = {given.name: given} if given else {}
+    models = _given(image_generator) if image_generator is not None else {}
+    filters = {"experiment": experiment, "models": list(models) or None}
     prompts_per_batch = max(1, images_per_batch // images_per_prompt)
     attempted: list[str] = []
     due = len(store.df(DUE, attempted=attempted, **filters))
@@ -131,6 +131,8 @@ def generate_images(
         while ids := worker.claim(DUE, to="generating", limit=prompts_per_batch, attempted=attempted, **filters):
             attempted += ids
             prompts = store.rows(IN_HAND, ids=ids)
+            for kind, written in (left for prompt in prompts for left in not_applied(prompt["directives"]).items()):
+                report.count(f"{kind} not applied", len(written))
             for name in sorted({prompt["model"] for prompt in prompts}):
                 with recorded_calls(store, "generate") as calls:
                     own = [prompt for prompt in prompts if prompt["model"] == name]
@@ -138,6 +140,13 @@ def generate_images(
                     _commit(worker, report, calls, [prompt["id"] for prompt in own], rows, failures)
             bar.update(len(ids))
     return report
+
+
+def _given(image_generator: ImageGenerator | str) -> dict[str, ImageGenerator]:
+    """Return the generator under all names that prompts may have for it: a folder's is its path, and what it is called."""
+    given = load_model("image_generator", image_generator)
+    named = [recorded_name("image_generator", image_generator)] if isinstance(image_generator, str) else []
+    return dict.fromkeys([given.name, *named], given)
 
 
 def _drawn(
@@ -180,10 +189,10 @@ def _drawn(
 def wanted_images(model: ImageGenerator, prompt: Mapping[str, Any], images_per_prompt: int) -> list[Wanted]:
     """Return the images that a prompt is to have of `model`."""
     parameters = {**model.default_parameters(), **prompt["base_parameters"]}
-    seed = parameters.pop("seed", 0)
+    seed, words = parameters.pop("seed", 0), split_prompt(prompt["prompt_text"]).words
     wanted = []
     for index in range(images_per_prompt):
-        request = DrawRequest(prompt["prompt_text"], image_seed(prompt["scene_hash"], seed, index), parameters)
+        request = DrawRequest(words, image_seed(prompt["scene_hash"], seed, index), parameters)
         key = content_hash([model.name, model.describe(), request.prompt, request.seed, parameters])
         wanted.append(Wanted(prompt, index, request, key))
     return wanted
@@ -247,8 +256,8 @@ def checked_drawing(wanted: Wanted, drawing: Any) -> Drawn | ItemError:
         return ItemError(f"the generator drew an image of {image.width}×{image.height} pixels")
     if image.mode == "F" and not np.isfinite(np.asarray(image)).all():  # the other modes hold whole numbers
         return ItemError("the generator gave pixels that are no numbers (nan or inf)")
-    metadata = {"seed": wanted.request.seed, **drawing.metadata}
-    metadata |= {"prompt": wanted.request.prompt, "draw_key": wanted.draw_key}
+    seed, prompt = wanted.request.seed, wanted.request.prompt
+    metadata = {"seed": seed, **drawing.metadata, "prompt": prompt, "draw_key": wanted.draw_key}
     try:
         json.dumps(json.loads(canonical_json(metadata)), allow_nan=False)
     except ValueError:
@@ -257,12 +266,13 @@ def checked_drawing(wanted: Wanted, drawing: Any) -> Drawn | ItemError:
 
 
 def _written(store: Store, image: Wanted, picture: Drawn) -> dict[str, Any]:
-    """Write the file of an image, and return its row."""
+    """Write the file of an image, and return its row. It says what of the prompt's syntax no generator follows."""
+    left_out = not_applied(image.prompt["directives"])
     return {
         "id": image.image_id,
         "prompt_id": image.prompt_id,
         "image_path": write_image(store.folder, image.image_id, picture.png, same_as=picture.path),
-        "generation_metadata": picture.metadata,
+        "generation_metadata": {**picture.metadata, **({"directives_not_applied": left_out} if left_out else {})},
         "round": image.prompt["round"],
         "image_index": image.index,
     }
