@@ -124,8 +124,8 @@ def on_pronoun(clause: Clause, draft: Draft, word: str) -> Clause:
     """
     link = clause.link
     if word in ("which", "whom") and link and link.predicate in draft.lexicon.places and link.subjects:
-        place = (link.near or link.subjects)[-1]  # "a table to the left of which a chair stands"
-        return Clause(leading=(link.predicate, place), spoken_of=clause.subjects, fresh=False)
+        told_from = (link.near or link.subjects)[-1]  # "a table to the left of which a chair stands"
+        return Clause(leading=(link.predicate, told_from), spoken_of=clause.subjects, fresh=False)
     if word in ("who", "which", "that", "there", "what"):
         return clause
     if link and link.subjects and link.predicate in draft.lexicon.places and word in ("it", "him", "her", "them"):

@@ -35,10 +35,12 @@ from forgekit.scene.wording import (
     full,
     is_many,
     is_plural_only,
+    is_predicate,
     noun_phrase,
     plural,
     said_relation,
     said_style,
+    shown_style,
     stands_behind,
     with_article,
 )
@@ -107,7 +109,7 @@ class _Writer:
         if self.scene.get("background"):
             yield self.background(self.scene["background"])
         for style in filter(None, (self.scene.get("style") or "").split(", ")):
-            if shown := self.shown(style):
+            if shown := shown_style(style, self.lexicon):
                 yield self.style(style, shown)
         for index, text in enumerate(self.scene.get("rendered_text") or []):
             shown = f'the text "{text}"'
@@ -156,7 +158,7 @@ class _Writer:
             phrase = noun_phrase(f"{value} {name}", count, self.lexicon)
         verb, noun = self.the(item, name)
         question = f"{verb} {noun} {value}?"
-        told_apart = len(self.named[name]) > 1 or not self.is_predicate(kind, value)
+        told_apart = len(self.named[name]) > 1 or not is_predicate(kind, value, self.lexicon)
         if told_apart and not item.get("called"):
             question = f"{'Are' if is_many(item) else verb} there {phrase}?"
         # A value that another object of this name is to have shows on a faithful image, too.
@@ -188,18 +190,6 @@ class _Writer:
         phrase, question = f"{one} {doing}", f"{verb} {noun} {doing}?"
         return _element(f"action:{index}", relation["predicate"], phrase, question, contrasts, (relation["subject"],))
 
-    def is_predicate(self, kind: str, value: str) -> bool:
-        """Say whether "Is the wall …?" can be asked: not of "a left wall", "a warrior woman", "a heart locket"."""
-        if value in self.lexicon.words["positional"]:
-            return False
-        if kind == "shape":
-            return ("figure", value) not in self.lexicon.meanings or value == "square"
-        return (
-            kind != "other"
-            or " " in value
-            or entry_of(value, self.lexicon).tags in ("J", "JE", "JG", "EJ", "GJ", "JV", "JR")
-        )
-
     def background(self, value: str) -> Element:
         others = self.others_than(value, "color")[:MAX_CONTRASTS]
         contrasts = [with_article(f"{other} background") for other in others]
@@ -219,16 +209,6 @@ class _Writer:
         return replace(element, expected="no")
 
     # words
-
-    def shown(self, style: str) -> str:
-        """Return what one can see of a style: the film still of "35mm film still", nothing of "85mm lens"."""
-        *_, last = words = style.split()
-        unseen = self.lexicon.words["technique"]
-        shown = [word for word in words if word not in unseen]
-        nothing = (
-            last in unseen or last.isdigit() or (len(words) > len(shown) and self.lexicon.hints(shown[0], "untitled"))
-        )
-        return "" if nothing else " ".join(shown)
 
     def one(self, words: str) -> str:
         return noun_phrase(words, 1, self.lexicon)

@@ -100,8 +100,8 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
             _merge(known.setdefault(kind, {}), table)
     concepts = {kind: known.get(kind, {}) for kind in CONCEPT_KINDS}
     meanings = {(kind, concept): concept for kind, table in concepts.items() for concept in table}
-    for kind, concept, words in _concepts(concepts):
-        for word in words:
+    for kind, concept, others in _concepts(concepts):
+        for word in others:
             meanings.setdefault((kind, word), concept)
     grammar = _read(DATA / "grammar.toml")
     tables = {name: _by_word(grammar[name]) for name in BY_MEANING} | {name: grammar[name] for name in BY_WORD}

@@ -84,6 +84,15 @@ def stands_behind(value: str) -> bool:
     return value.startswith(OPEN) or value.endswith(" old") or any(f" {word} " in value for word in BEHIND)
 
 
+def is_predicate(kind: str, value: str, lexicon: Lexicon) -> bool:
+    """Say whether "Is the wall …?" can be asked: not of "a left wall", "a warrior woman", "a heart locket"."""
+    if value in lexicon.words["positional"]:
+        return False
+    if kind == "shape":
+        return ("figure", value) not in lexicon.meanings or value == "square"
+    return kind != "other" or " " in value or "N" not in entry_of(value, lexicon).tags.replace("U", "N")
+
+
 def noun_phrase(words: str, count: int | str, lexicon: Lexicon) -> str:
     """Return `words` (ending in a singular noun) with its article or count: "a small disc", "two small discs", "water"."""
     if lexicon.hints(words.split()[-1], "mass", "plural") and (count == 1 or isinstance(count, str)):
@@ -122,6 +131,15 @@ def doing(verb: str, lexicon: Lexicon) -> str:
     return verb if formed else ing_form(verb)
 
 
+def shown_style(style: str, lexicon: Lexicon) -> str:
+    """Return what one can see of a style: the film still of "35mm film still", nothing of "85mm lens"."""
+    *_, last = words = style.split()
+    unseen = lexicon.words["technique"]
+    shown = [word for word in words if word not in unseen]
+    nothing = last in unseen or last.isdigit() or (len(words) > len(shown) and lexicon.hints(shown[0], "untitled"))
+    return "" if nothing else " ".join(shown)
+
+
 def said_style(style: str, lexicon: Lexicon) -> tuple[str, str]:
     """Return what is said of the image, and a caption: ("in flat style", "a flat style image"), ("a sketch", "a sketch")."""
     style = style.replace("photography", "photograph")
@@ -132,7 +150,8 @@ def said_style(style: str, lexicon: Lexicon) -> tuple[str, str]:
     known = ("style", style) in lexicon.meanings or lexicon.hints(last, "picture", "frames")
     if last == "view":
         return f"shown in {style}", with_article(style)
-    if manner or (not known and "J" in entry_of(last, lexicon).tags):
+    adjective = entry_of(last, lexicon).tags
+    if manner or ("J" in adjective and (not known or "N" not in adjective) and style != "black and white"):
         return f"in {style} style", f"{with_article(style)} style image"
     if not known:
         return f"in the style of {style}", f"an image in the style of {style}"
