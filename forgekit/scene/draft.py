@@ -47,7 +47,7 @@ class Draft:
 
     def document(self) -> dict[str, Any]:
         """Return what was found, in the form that `scenes.elements` stores."""
-        for side, opposite, predicate in SIDES:
+        for side, opposite, predicate in SIDES if self._sides else ():
             ones, others = self._sides.get(side, []), self._sides.get(opposite, [])
             for one, other in zip(ones, others, strict=False):
                 self.relate(one, predicate, other)

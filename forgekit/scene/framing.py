@@ -19,7 +19,7 @@ Segment = list[Token]
 
 def set_apart(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
     """Return the tokens with what is said of the picture as tokens of class Y; what is said of its quality only is left out."""
-    if not any(token.word in lexicon.words["of_picture"] for token in tokens):  # most texts have none
+    if lexicon.words["of_picture"].isdisjoint([token.word for token in tokens]):  # most texts have none
         return tokens
     segments = _segments(tokens)
     about = [_is_about_picture(segment, lexicon) for segment in segments]

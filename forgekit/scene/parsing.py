@@ -18,7 +18,7 @@ from forgekit.scene.phrases import NounPhrase
 from forgekit.scene.relating import own, relate
 from forgekit.scene.syntax import split_prompt
 from forgekit.scene.tagging import tag_words
-from forgekit.scene.tokens import cut
+from forgekit.scene.tokens import Token, cut
 from forgekit.scene.understanding import not_understood
 
 POSSESSIVE = ("its", "his", "her", "their", "my", "your", "our")
@@ -75,21 +75,36 @@ def _on_word(clause: Clause, draft: Draft, index: int) -> Clause:
         return on_pronoun(clause, draft, token.word)
     if token.tag in "XC":
         return on_break(clause, draft, index)
-    if token.word in draft.lexicon.tables["nobody"]:
-        name = draft.lexicon.tables["nobody"][token.word]
-        draft.negations.append({"name": name, "attributes": [], "span": [token.start, token.end]})
-        return close_link(clause, draft)
-    if token.tag == "K" or (token.tag == "R" and token.word in ("not", "never")):
-        return clause._replace(negated=True)
+    if token.tag == "K":
+        return _on_negation(clause, draft, token)
+    if token.tag == "R":
+        return _on_adverb(clause, draft, token.word)
     if token.tag == "I":
         return close_link(clause, draft)._replace(link=Link(clause.group[-1:], "with"))
     if token.tag == "T":
         draft.rendered_text.append(token.word)
         return clause._replace(link=None)
-    if token.word in draft.lexicon.words["particle"] and (link := clause.link) and link.verb and not link.predicate:
-        return clause._replace(link=link._replace(particle=token.word))
     if token.tag == "Y":
         draft.styles.append(token.value)
+    return clause
+
+
+def _on_negation(clause: Clause, draft: Draft, token: Token) -> Clause:
+    """Take "no", "without", and "nobody", which names who must be absent."""
+    name = draft.lexicon.tables["nobody"].get(token.word)
+    if name is None:
+        return clause._replace(negated=True)
+    draft.negations.append({"name": name, "attributes": [], "span": [token.start, token.end]})
+    return close_link(clause, draft)
+
+
+def _on_adverb(clause: Clause, draft: Draft, word: str) -> Clause:
+    """Take "not", and what goes with a verb: "blowing out"."""
+    if word in ("not", "never"):
+        return clause._replace(negated=True)
+    link = clause.link
+    if link and link.verb and not link.predicate and word in draft.lexicon.words["particle"]:
+        return clause._replace(link=link._replace(particle=word))
     return clause
 
 

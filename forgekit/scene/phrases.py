@@ -63,7 +63,7 @@ def read_noun_phrase(tokens: Sequence[Token], index: int, lexicon: Lexicon) -> N
         return _elliptic(tokens, first, index, parts, lexicon)
     head, name = parts.nouns[-1], parts.name(lexicon)
     start = next(t for t in tokens[first:] if t.tag != "X").start
-    called = parts.called(token_at(tokens, index), lexicon)
+    called = parts.called(lexicon)
     return NounPhrase(
         name, head, start, head.end, index, parts.determiner, parts.number, tuple(parts.attributes), called
     )
@@ -149,15 +149,13 @@ class _Parts:
     def name(self, lexicon: Lexicon) -> str:
         """Return the noun with the nouns that make a compound with it; colours, materials and shapes become attributes."""
         *before, head = self.nouns
-        as_it_stands = len(before) > 0 and all(noun.proper for noun in self.nouns[1:]) and self.number is None
-        word = head.word if as_it_stands and (before[0].proper or before[0].capital) else head.noun  # "Sherlock Holmes"
+        is_name = bool(before) and self.number is None and all(noun.proper for noun in self.nouns[1:])
+        word = head.word if is_name and (before[0].proper or before[0].capital) else head.noun  # "Sherlock Holmes"
         name = ["glass" if head.word == "glasses" and (before or self.number) else word]
-        living = not as_it_stands and lexicon.is_living(head.noun)
+        living = bool(before) and not is_name and lexicon.is_living(head.noun)
         for noun in reversed(before):
             kind = noun.entry.kind
-            if (
-                living and len(name) == 1 and lexicon.is_living(noun.noun)
-            ):  # "a warrior woman", "a golden retriever puppy"
+            if living and len(name) == 1 and lexicon.is_living(noun.noun):  # "a warrior woman"
                 self.attributes.append(("other", noun.word))
             elif noun.entry.hint == "thing" and kind == "color" and head.noun in lexicon.words["thing_kind"]:
                 name.insert(0, noun.word)  # "orange trees"
@@ -167,24 +165,22 @@ class _Parts:
                 name.insert(0, noun.word)
         return " ".join(name)
 
-    def called(self, following: Token, lexicon: Lexicon) -> str:
-        """Return the phrase as a name, in capitals, where it is one; "" for things. `following` stands behind it."""
+    def called(self, lexicon: Lexicon) -> str:
+        """Return the phrase as a name, in capitals, where it is one; "" for things."""
         first, last = self.nouns[0], self.nouns[-1]
-        plural = last.word != last.noun and not (last.proper and len(self.nouns) > 1)
+        sole, in_capitals = len(self.nouns) == 1, first.proper or last.proper
+        if not (in_capitals or first.capital or last.entry.tags == "U"):  # most
+            return ""
+        plural = last.word != last.noun and (sole or not last.proper)
         if self.determiner not in ("", "the") or self.number is not None or plural:
             return ""
-        in_capitals = all(noun.proper or noun.capital for noun in self.nouns) and (last.proper or first.proper)
-        unknown = all(noun.entry.tags == "U" for noun in self.nouns) and not self.determiner
-        sole = len(self.nouns) == 1
-        if (
-            sole
-            and not (unknown and (first.capital or first.proper))
-            and not (in_capitals and not lexicon.is_thing(last.noun))
-        ):
-            return ""
-        if not sole and not in_capitals and not unknown:
-            return ""
-        if first.capital and lexicon.is_thing(last.noun) and not last.proper:
+        in_capitals = in_capitals and all(noun.proper or noun.capital for noun in self.nouns)
+        unknown = not self.determiner and all(noun.entry.tags == "U" for noun in self.nouns)
+        if sole:  # "Gandalf", "Paris"
+            is_name = (unknown and (first.capital or first.proper)) or (in_capitals and not lexicon.is_thing(last.noun))
+        else:
+            is_name = in_capitals or unknown
+        if not is_name or (first.capital and lexicon.is_thing(last.noun) and not last.proper):
             return ""
         said = " ".join(_capitalised(noun) for noun in self.nouns)
         return f"the {said}" if self.determiner else said

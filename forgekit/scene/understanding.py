@@ -18,13 +18,15 @@ CLOSED = frozenset("DSOBCRPKQ")
 
 def not_understood(tokens: Sequence[Token], lexicon: Lexicon) -> str:
     """Return why the rules do not understand a text, "" where they do. Quoted text may be in any language."""
+    table = lexicon.tables["foreign"]
+    if table.keys().isdisjoint([t.word for t in tokens]) and "U" not in [t.entry.tags for t in tokens]:  # most texts
+        return ""
     words = [token for token in tokens if token.tag != "T" and token.word[0].isalpha()]
     if not all(token.word.isascii() for token in words) and _in_other_script(words):
         return NOT_ENGLISH
-    table = lexicon.tables["foreign"]
     foreign = sum(WEIGHTS[table[token.word]] for token in words if token.word in table)
     unknown = [token for token in words if token.entry.tags == "U"]
-    if not foreign and len(unknown) < FEW:  # most texts
+    if not foreign and len(unknown) < FEW:
         return ""
     foreign += 0.5 * sum(not token.word.isascii() for token in unknown)
     english = sum(
