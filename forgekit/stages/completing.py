@@ -10,7 +10,8 @@ from forgekit.errors import ItemError, ParameterError
 from forgekit.models import ImageGenerator, LanguageModel, load_model, load_stored_model
 from forgekit.models.language import tagged_prompts
 from forgekit.progress import StageReport, running
-from forgekit.scene import carry, compare, parse, split_prompt
+from forgekit.scene import carry, compare, parse, read_scene, split_prompt
+from forgekit.scene.understanding import NOT_ENGLISH, TOO_LITTLE
 from forgekit.stages.calls import Call, Conversation
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
@@ -26,13 +27,14 @@ order by created_at, id
 """
 
 IN_HAND = """
-select p.id, p.scene_hash, p.model, p.prompt_text, p.base_parameters, s.scene_text, s.elements
+select p.id, p.scene_hash, p.model, p.prompt_text, p.base_parameters, s.scene_text, s.elements, s.read_by
 from prompts p
 join scenes s on s.scene_hash = p.scene_hash
 where p.id in (select unnest($ids::uuid[]))
 order by p.created_at, p.id
 """
 
+UNREAD = "scenes {}"  # what the report counts them under, with the reason
 WORDS_ASKED = 60
 REQUEST = """\
 Complete this scene into one full text-to-image prompt.
@@ -112,12 +114,16 @@ def complete_prompts(
             attempted += ids
             _complete_batch(worker, report, store.rows(IN_HAND, ids=ids), way)
             bar.update(len(ids))
+    for reason in (NOT_ENGLISH, TOO_LITTLE):
+        if n := report.details.get(UNREAD.format(reason)):
+            scenes = "1 scene" if n == 1 else f"{n} scenes"
+            report.notes.append(f"{scenes}: {reason}, judged as whole texts; give a language model to read them")
     return report
 
 
 def _complete_batch(worker: Worker, report: StageReport, prompts: Sequence[dict[str, Any]], way: Way) -> None:
     completed, incomplete, calls = [], [], []
-    unparsed = [prompt for prompt in prompts if prompt["elements"] is None]
+    unread = [prompt for prompt in prompts if prompt["elements"] is None]
     for prompt in prompts:
         call = Call("complete", way.endpoint, {"scene": prompt["scene_text"]}, prompt["id"])
         conversation = Conversation(worker.store, call)
@@ -128,7 +134,12 @@ def _complete_batch(worker: Worker, report: StageReport, prompts: Sequence[dict[
             incomplete.append(prompt["id"])
         else:
             completed.append(row)
-    scenes = [{key: prompt[key] for key in ("scene_hash", "elements")} for prompt in unparsed if prompt["elements"]]
+    columns = ("scene_hash", "elements", "read_by")
+    read = {prompt["scene_hash"]: prompt for prompt in unread if prompt["elements"] is not None}
+    scenes = [{key: prompt[key] for key in columns} for prompt in read.values()]
+    for scene in scenes:
+        if scene["read_by"]["reader"] == "nobody":
+            report.count(UNREAD.format(scene["read_by"]["reason"]))
     with worker.store.transaction() as con:
         held = set(worker.settle(con, [row["id"] for row in completed], "completed"))
         worker.settle(con, incomplete, "incomplete")
@@ -143,7 +154,8 @@ def _completed(
 ) -> dict[str, Any] | ItemError:
     """Return what changes in the row of `prompt`, which gets its scene's elements where it has none yet."""
     if prompt["elements"] is None:
-        prompt["elements"] = parse(prompt["scene_text"])
+        reading = read_scene(prompt["scene_text"])
+        prompt["elements"], prompt["read_by"] = reading.elements, reading.read_by
     generator = load_stored_model("image_generator", prompt["model"], within=conversation.store.folder)
     parameters = {"seed": way.seed, **generator.default_parameters(), **prompt["base_parameters"]}
     written = _written(prompt, generator, way, conversation)
@@ -173,6 +185,8 @@ def _written(
             candidate, lost = carry(found[0], own)
         elif way.template:
             candidate = own.with_words(complete_by_template(way.template, own.words))
+        elif (prompt["read_by"] or {}).get("reader") == "nobody":  # who knows which style it asks for
+            candidate = own.drawn
         else:
             wording = WORDINGS.get(prompt["model"], DEFAULT_WORDING)
             candidate = own.with_words(complete_by_rules(own.words, elements, wording, generator.fits))
