@@ -222,7 +222,8 @@ class _Writer:
             return "Is", item["called"]
         if is_plural_only(item["name"], self.lexicon):
             return "Are", f"the {words}"
-        if not is_many(item) or self.lexicon.hints(item["name"].split()[-1], "mass"):
+        mass = self.lexicon.hints(item["name"].split()[-1], "mass") and isinstance(item["count"], str)
+        if not is_many(item) or mass:
             return "Is", f"the {words}"
         return "Are", f"the {noun_phrase(words, 'some', self.lexicon)}"
 

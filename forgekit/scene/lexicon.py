@@ -111,7 +111,7 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
     )
     large = {word for word, number in tables["count"].items() if int(number) >= 20}
     first_words = {said.split()[0] for name in ("bounds", "loosely") for said in grammar["phrases"][name]}
-    words["begins_number"] = frozenset(large | first_words)
+    words["begins_number"] = frozenset(large | first_words | {"dozen"})
     closed = {word for listed in grammar["closed"].values() for word in listed.split()}
     words["often_misspelt"] = frozenset(
         closed | {word for kind, word in meanings if kind in ("color", "size", "material")}

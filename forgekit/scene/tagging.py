@@ -54,6 +54,8 @@ def _settle(place: Place) -> str:
         inside = previous in "DSQJ" or (tags == "BN" and previous == "N" and place.after in "EXPC")  # "a drink can"
         return "N" if inside else tags[0]
     if tags == "G":  # "in shining armor", but "by holding hands"
+        if place.lists_alone and (only := _alone(place)):
+            return only
         describes = before.word in place.lexicon.words["before_thing"] or _is_tag(place)
         return "J" if describes and noun_follows(place) else "G"
     if token.word in place.lexicon.words["shade"] and following.entry.kind == "color":  # "a light white bathroom"
