@@ -29,15 +29,18 @@ from typing import Any
 from forgekit.scene.annotation import asked_elements, own_questions
 from forgekit.scene.element import Element, Scene
 from forgekit.scene.lexicon import ATTRIBUTE_KINDS, Lexicon, default_lexicon
+from forgekit.scene.vocabulary import entry_of
 from forgekit.scene.wording import (
     described,
     full,
     is_many,
     is_plural_only,
+    is_predicate,
     noun_phrase,
     plural,
     said_relation,
     said_style,
+    shown_style,
     stands_behind,
     with_article,
 )
@@ -106,7 +109,7 @@ class _Writer:
         if self.scene.get("background"):
             yield self.background(self.scene["background"])
         for style in filter(None, (self.scene.get("style") or "").split(", ")):
-            if shown := self.shown(style):
+            if shown := shown_style(style, self.lexicon):
                 yield self.style(style, shown)
         for index, text in enumerate(self.scene.get("rendered_text") or []):
             shown = f'the text "{text}"'
@@ -155,7 +158,7 @@ class _Writer:
             phrase = noun_phrase(f"{value} {name}", count, self.lexicon)
         verb, noun = self.the(item, name)
         question = f"{verb} {noun} {value}?"
-        told_apart = len(self.named[name]) > 1 or value in self.lexicon.words["positional"]  # "a left leg"
+        told_apart = len(self.named[name]) > 1 or not is_predicate(kind, value, self.lexicon)
         if told_apart and not item.get("called"):
             question = f"{'Are' if is_many(item) else verb} there {phrase}?"
         # A value that another object of this name is to have shows on a faithful image, too.
@@ -190,9 +193,10 @@ class _Writer:
     def background(self, value: str) -> Element:
         others = self.others_than(value, "color")[:MAX_CONTRASTS]
         contrasts = [with_article(f"{other} background") for other in others]
-        return _element(
-            "background", value, with_article(f"{value} background"), f"Is the background {value}?", contrasts
-        )
+        last = entry_of(value.split()[-1], self.lexicon)
+        said = value if "J" in last.tags or last.kind or last.noun != value.split()[-1] else self.one(value)
+        phrase = with_article(f"{value} background")
+        return _element("background", value, phrase, f"Is the background {said}?", contrasts)
 
     def style(self, value: str, shown: str) -> Element:
         contrasts = [said_style(other, self.lexicon)[1] for other in self.others_than(value, "style")]
@@ -206,16 +210,6 @@ class _Writer:
 
     # words
 
-    def shown(self, style: str) -> str:
-        """Return what one can see of a style: the film still of "35mm film still", nothing of "85mm lens"."""
-        *_, last = words = style.split()
-        unseen = self.lexicon.words["technique"]
-        shown = [word for word in words if word not in unseen]
-        nothing = (
-            last in unseen or last.isdigit() or (len(words) > len(shown) and self.lexicon.hints(shown[0], "untitled"))
-        )
-        return "" if nothing else " ".join(shown)
-
     def one(self, words: str) -> str:
         return noun_phrase(words, 1, self.lexicon)
 
@@ -228,7 +222,8 @@ class _Writer:
             return "Is", item["called"]
         if is_plural_only(item["name"], self.lexicon):
             return "Are", f"the {words}"
-        if not is_many(item) or self.lexicon.hints(item["name"].split()[-1], "mass"):
+        mass = self.lexicon.hints(item["name"].split()[-1], "mass") and isinstance(item["count"], str)
+        if not is_many(item) or mass:
             return "Is", f"the {words}"
         return "Are", f"the {noun_phrase(words, 'some', self.lexicon)}"
 

@@ -11,6 +11,7 @@ from forgekit.models import ImageGenerator, LanguageModel, load_model, load_stor
 from forgekit.models.language import final_prompts
 from forgekit.progress import StageReport, running
 from forgekit.scene import carry, read_scene, split_prompt, why_refused
+from forgekit.scene.understanding import NOT_ENGLISH, TOO_LITTLE
 from forgekit.stages.calls import Call, Conversation
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
@@ -26,13 +27,14 @@ order by created_at, id
 """
 
 IN_HAND = """
-select p.id, p.scene_hash, p.model, p.prompt_text, p.base_parameters, s.scene_text, s.elements
+select p.id, p.scene_hash, p.model, p.prompt_text, p.base_parameters, s.scene_text, s.elements, s.read_by
 from prompts p
 join scenes s on s.scene_hash = p.scene_hash
 where p.id in (select unnest($ids::uuid[]))
 order by p.created_at, p.id
 """
 
+UNREAD = "scenes {}"  # what the report counts them under, with the reason
 WORDS_ASKED = 60
 REQUEST = """\
 Complete this scene into one full text-to-image prompt.
@@ -112,6 +114,10 @@ def complete_prompts(
             attempted += ids
             _complete_batch(worker, report, store.rows(IN_HAND, ids=ids), way)
             bar.update(len(ids))
+    for reason in (NOT_ENGLISH, TOO_LITTLE):
+        if n := report.details.get(UNREAD.format(reason)):
+            scenes = "1 scene" if n == 1 else f"{n} scenes"
+            report.notes.append(f"{scenes}: {reason}, judged as whole texts; give a language model to read them")
     return report
 
 
@@ -129,7 +135,11 @@ def _complete_batch(worker: Worker, report: StageReport, prompts: Sequence[dict[
         else:
             completed.append(row)
     columns = ("scene_hash", "elements", "read_by")
-    scenes = [{key: prompt[key] for key in columns} for prompt in unread if prompt["elements"] is not None]
+    read = {prompt["scene_hash"]: prompt for prompt in unread if prompt["elements"] is not None}
+    scenes = [{key: prompt[key] for key in columns} for prompt in read.values()]
+    for scene in scenes:
+        if scene["read_by"]["reader"] == "nobody":
+            report.count(UNREAD.format(scene["read_by"]["reason"]))
     with worker.store.transaction() as con:
         held = set(worker.settle(con, [row["id"] for row in completed], "completed"))
         worker.settle(con, incomplete, "incomplete")
@@ -197,6 +207,8 @@ def _candidates(
         return answer if isinstance(answer, ItemError) else [carry(words, own) for words in final_prompts(answer)]
     if way.template:
         return [(own.with_words(complete_by_template(way.template, own.words)), [])]
+    if (prompt["read_by"] or {}).get("reader") == "nobody":  # who knows which style it asks for
+        return [(own.drawn, [])]
     wording = WORDINGS.get(prompt["model"], DEFAULT_WORDING)
     return [(own.with_words(complete_by_rules(own.words, prompt["elements"], wording, generator.fits)), [])]
 

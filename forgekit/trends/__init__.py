@@ -15,7 +15,7 @@ from forgekit.trends.overview import arms, overview
 from forgekit.trends.pictures import before_after, pictures
 from forgekit.trends.rewrites import rewrites
 from forgekit.trends.rounds import adherence, confirmed, distributions, gain, version_deltas
-from forgekit.trends.scenes import decisions, lineage, scenes
+from forgekit.trends.scenes import decisions, lineage, scenes, unread
 
 __all__ = [
     "adherence",
@@ -38,6 +38,7 @@ __all__ = [
     "pictures",
     "rewrites",
     "scenes",
+    "unread",
     "version_deltas",
     "version_elements",
 ]
