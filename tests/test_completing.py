@@ -101,6 +101,66 @@ def test_answers_are_read_with_and_without_tags_and_duplicates_drop_out():
     assert tagged_prompts('"a cat"') == ["a cat"]
 
 
+GOOD = "Two green triangles on a white background, flat design"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"<think>I must answer between <PROMPT> and </PROMPT>.</think>\n<PROMPT>{GOOD}</PROMPT>",
+        f"I answer with <PROMPT>...</PROMPT>.\n</think>\n<PROMPT>{GOOD}</PROMPT>",
+        f"<think>Keep the triangles green.</think>\n{GOOD}",
+        f"<thinking>Three? No.</thinking>\n\n<PROMPT>{GOOD}</PROMPT>",
+        f"[THINK]<PROMPT>a cat</PROMPT>[/THINK]<PROMPT>{GOOD}</PROMPT>",
+        f"<|channel|>analysis<|message|>Two.<|end|><|start|>assistant<|channel|>final<|message|>{GOOD}<|return|>",
+        f"<PROMPT>two triangles</PROMPT> That lost the colour. Better:\n<PROMPT>{GOOD}</PROMPT>",
+        f"<PROMPT>{GOOD}</PROMPT>\nOr, if you prefer more of them: <PROMPT>Five green triangles</PROMPT>",
+        f"<PROMPT>{GOOD}</PROMPT>\n<PROMPT>Two green triangles on a wh",
+        f"<prompt> {GOOD} <\\prompt>",
+        f"Sure! Here is the completed prompt:\n\n```text\n{GOOD}\n```\n\nLet me know if I can help further!",
+        f"Here is the prompt:\n\n“{GOOD}”\n\nI kept the number and the colour.",
+        f"**Prompt:** {GOOD}",
+        f"1. Three green triangles\n2. {GOOD}",
+        "**Two green triangles** on a white background, flat design",
+        f"Certainly.\n\n> {GOOD}\n\nNote: I added a background and a style.",
+        f"<PROMPT>\n“{GOOD}”\n</PROMPT>",
+    ],
+)
+def test_thinking_remarks_fences_quotes_and_drafts_around_the_prompt_do_not_matter(one_scene, answer):
+    model = ScriptedModel([answer])
+    fk.complete_prompts(one_scene, language_model=model)
+    assert (prompt_of(one_scene)["prompt_text"], len(model.requests)) == (GOOD, 1)
+
+
+@pytest.mark.parametrize(
+    "answer", ["", "<think>Two green triangles, I think, and", "<PROMPT>Two green triangles on a wh"]
+)
+def test_an_answer_without_a_complete_prompt_is_asked_for_again(one_scene, answer):
+    fk.complete_prompts(one_scene, language_model=ScriptedModel([answer, f"<PROMPT>{GOOD}</PROMPT>"]))
+    assert prompt_of(one_scene)["prompt_text"] == GOOD
+
+
+def test_where_no_attempt_has_a_complete_prompt_the_prompt_is_incomplete(one_scene):
+    report = fk.complete_prompts(one_scene, language_model=ScriptedModel([""] * 3))
+    assert list(report.failures.values()) == ["scripted answered with no complete prompt"]
+    assert prompt_of(one_scene)["status"] == "incomplete"
+
+
+def test_quotation_marks_around_a_prompt_go_and_those_in_it_stay():
+    said = 'a sign that says "STOP"'
+    assert tagged_prompts(f"<PROMPT>{said}</PROMPT>") == [said]
+    assert tagged_prompts(f"<PROMPT>“{said}”</PROMPT>") == [said]
+    assert tagged_prompts("<PROMPT>'a cat'</PROMPT>") == ["a cat"]
+
+
+def test_a_prompt_in_a_language_that_the_rules_do_not_read_keeps_the_words_of_its_scene(store):
+    fk.import_prompts(store, pd.DataFrame({"text": ["Ein roter Würfel neben einem Ball"]}))
+    lost, kept = "Ein Würfel neben einem Ball, Aquarell", "Ein roter Würfel neben einem Ball, Aquarell"
+    model = ScriptedModel([f"<PROMPT>{lost}</PROMPT>", f"<PROMPT>{kept}</PROMPT>"])
+    fk.complete_prompts(store, language_model=model)
+    assert prompt_of(store)["prompt_text"] == kept
+
+
 def test_completing_twice_changes_nothing(one_scene):
     fk.complete_prompts(one_scene)
     assert fk.complete_prompts(one_scene).done == 0

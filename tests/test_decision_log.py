@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 import pytest
@@ -11,7 +11,7 @@ from test_refining import round_of
 
 import forgekit as fk
 from forgekit.errors import ItemError, ParameterError
-from forgekit.refiner.llm import LanguageModelPolicy
+from forgekit.refiner.llm import LanguageModelParaphrase, LanguageModelPolicy
 from forgekit.trends import follow
 
 CALLS = "select * from api_logs where stage = 'refine' order by created_at, id"
@@ -289,3 +289,35 @@ def test_an_accepted_prompt_has_its_decision_alone(one):
 def test_an_unknown_learning_is_refused(one, learning_id):
     with pytest.raises(ParameterError, match="no learning is called"):
         follow(one, learning_id)
+
+
+def test_what_the_gate_refused_is_kept_with_the_decision_and_told_to_the_next_one(one):
+    good = [
+        "<PROMPT>a cat</PROMPT><PROMPT>a red circle, line art</PROMPT>",
+        "<PROMPT>a red circle, flat design</PROMPT>",
+    ]
+    writer = Writer(good)
+    for _ in range(2):
+        round_of(one, FakeJudge(score=0.3), policy=LanguageModelPolicy(writer))
+    first, second = one.rows("select actions from prompt_learnings order by created_at, id")
+    assert first["actions"]["refused"] == [["a cat", ["object lost: circle", "object added: cat"]]]
+    assert "refused" not in second["actions"]
+    assert "a cat" not in writer.requests[0] and "- a cat: object lost: circle" in writer.requests[1]
+
+
+def test_a_language_model_policy_reads_what_the_steering_judge_wrote(one):
+    @dataclass
+    class Telling(FakeJudge):
+        def judge(self, images, scenes):
+            told = {"description": "a blue square", "reasons": {"color:0": "rather blue"}}
+            return [replace(verdict, **told) for verdict in super().judge(images, scenes)]
+
+    writer = Writer(["<PROMPT>a red circle, line art</PROMPT>"])
+    round_of(one, Telling(score=0.3), policy=LanguageModelPolicy(writer))
+    assert "- a red circle: rather blue" in writer.requests[0] and "- seen: a blue square" in writer.requests[0]
+    blind = Writer(["<PROMPT>a red circle, flat design</PROMPT>"])
+    round_of(one, Telling(score=0.3), policy=LanguageModelParaphrase(blind))
+    assert "rather blue" not in blind.requests[0]
+    assert one.rows("select prompt_text from prompts where status = 'completed'") == [
+        {"prompt_text": "a red circle, flat design"}
+    ]

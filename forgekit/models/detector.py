@@ -128,8 +128,11 @@ class DetectorJudge:
         items = [(image, plans[id(scene)]) for image, scene in zip(images, scenes, strict=True)]
 
         def work(batch: Sequence[tuple[Image, Sought]]) -> list[Judgement]:
-            found = detector.propose([image for image, _ in batch], [sought.phrases for _, sought in batch])
-            return [self._verdict(sought, proposals) for (_, sought), proposals in zip(batch, found, strict=True)]
+            looked_at = [(image, sought.phrases) for image, sought in batch if sought.phrases]
+            found = iter(detector.propose(*map(list, zip(*looked_at, strict=True))) if looked_at else ())
+            return [
+                self._verdict(sought, next(found)) if sought.phrases else Judgement({}, None) for _, sought in batch
+            ]
 
         return in_batches(items, self.batch_size, work, self)
 

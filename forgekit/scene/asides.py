@@ -30,14 +30,19 @@ def _frame(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
     noun = phrase.head.noun.split()[-1]
     if draft.objects or draft.framed or phrase.number or noun not in lexicon.words["picture"]:
         return None
-    if following.value not in ("of", "with", "about") and following.word not in lexicon.words["framing"]:
+    after = phrase.after + 1
+    if following.word == "that" and draft.token(after).entry.verb in ("show", "depict"):
+        after += 1
+    elif following.value == "for" and (purpose := draft.phrase(after)):  # "a poster for a jazz festival: …"
+        after = purpose.after
+    elif following.value not in ("of", "with", "about") and following.word not in lexicon.words["framing"]:
         return None
     draft.framed = True
     untitled = phrase.name in lexicon.words["untitled"]
     style = _style_at_the_end(draft, [*phrase.values, *phrase.name.split()]) or ("" if untitled else phrase.name)
     if style:
         draft.styles.append(style)
-    return clause._replace(negated=False), phrase.after + 1
+    return clause._replace(negated=False), after
 
 
 def _style_at_the_end(draft: Draft, words: list[str]) -> str:
@@ -117,7 +122,7 @@ def _likeness(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> R
         words, after = f"{words}'s {owned.name}", owned.after
     wording = "shaped like" if link.verb == "shape" else link.wording
     if link.wording == "as":
-        wording, words = f"{link.participle} as", phrase.called or words
+        wording, words = f"{link.participle or doing(link.verb, draft.lexicon)} as", phrase.called or words
     said = " ".join(filter(None, [wording, "" if phrase.called else phrase.determiner, words]))
     draft.describe(link.subjects, [("other", said)])
     return clause._replace(group=link.subjects, linked="", link=None), after
@@ -130,8 +135,6 @@ def _onlooker(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> R
         return None
     if phrase.determiner not in ("", "the") or link.verb not in (words["sensing"] | words["smiling"]):
         return None
-    said = f"{doing(link.verb, draft.lexicon)} {link.wording}".strip()
-    draft.describe(link.subjects, [("other", f"{said} the {phrase.name}")])
     return clause._replace(link=None), phrase.after
 
 
@@ -161,12 +164,15 @@ def _side(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
 
 def _placement(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> Read:
     """Take "a cat is on the left and a dog on the right": places in the picture, of what is named or of what follows."""
-    side, *rest = [*phrase.values, *phrase.name.split()]
+    side, *rest = words = [*phrase.values, *phrase.name.split()]
     sides = draft.lexicon.words["picture_side"]
     if phrase.determiner != "the" or link.wording not in ("on", "at", "to", "in") or side not in sides:
         return None
-    if any(word not in ("side", "half", "corner", "edge", "part") for word in rest):
+    if any(word not in ("side", "half", "corner", "edge", "part", *sides) for word in rest):
         return None
+    if link.subjects and rest and rest[0] in sides:  # "at the top right"
+        draft.describe(link.near or link.subjects, [("other", f"{link.wording} the {' '.join(words)}")])
+        return clause._replace(link=None), phrase.after
     following = draft.token(phrase.after)
     if not link.subjects or following.tag == "B" or following.word == "there":  # "On the left is a cat"
         return clause._replace(leading=(side, None), group=(), linked="", link=None), phrase.after

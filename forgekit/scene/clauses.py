@@ -19,6 +19,7 @@ class Link(NamedTuple):
     participle: str = (
         ""  # the -ed form as it stands: "covered", "parked"; it is passive but for what `intransitive` verbs say
     )
+    particle: str = ""  # "blowing out"
     denied: bool = False  # "is not running"
     quoted: bool = False  # said of quoted text
     makes: bool = False  # a material follows: "made of wood"

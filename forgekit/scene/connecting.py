@@ -72,10 +72,13 @@ def _doers(clause: Clause, draft: Draft, token: Token, previous: Token, verb: st
 def _agents(clause: Clause, draft: Draft, verb: str) -> Objects:
     """Return who does what an -ing form or participle behind a noun says: the thing named last, or the subject."""
     if not clause.linked:
-        return clause.group
+        return draft.among(clause.group)
     subjects, nearest = clause.subjects, clause.group[-1:]
     if not subjects:
         return nearest
+    phrase = draft.phrase_of(nearest[0])
+    if phrase and phrase.determiner in draft.lexicon.words["possessive"] and draft.is_any(nearest[0], "body"):
+        return subjects  # "a bird with a fish in its beak perched on a reed"
     lifeless, around = not draft.is_living(nearest[0]), draft.is_any(subjects[0], *AROUND)
     if lifeless and not around and draft.has(subjects[0], nearest[0]):
         return subjects  # "a girl with black hair jumping"
@@ -99,10 +102,19 @@ def on_preposition(clause: Clause, draft: Draft, index: int) -> Clause:
     )  # "without gloves in a room": the room is there
     if previous.tag == "Y" and not draft.objects:  # "watercolor of a cat"
         return clause
+    if previous.tag in "XC" and clause.group and _leads(draft, index):  # "…, and behind the bakery a tower"
+        clause = close_link(clause, draft)
+        return Clause(link=Link((), predicate, token.word), spoken_of=clause.spoken_of, fresh=False)
     subjects, near = said_of(clause, draft, token, previous)
     if not clause.subjects and not clause.linked:
         clause = clause._replace(subjects=clause.group)
     return close_link(clause, draft)._replace(link=Link(subjects, predicate, token.word, near=near))
+
+
+def _leads(draft: Draft, index: int) -> bool:
+    """Say whether the place that begins at `index` is told of what follows it."""
+    place = draft.phrase(index + 1)
+    return place is not None and draft.token(place.after).tag in ("D", "Q") and draft.phrase(place.after) is not None
 
 
 def on_pronoun(clause: Clause, draft: Draft, word: str) -> Clause:
@@ -112,8 +124,8 @@ def on_pronoun(clause: Clause, draft: Draft, word: str) -> Clause:
     """
     link = clause.link
     if word in ("which", "whom") and link and link.predicate in draft.lexicon.places and link.subjects:
-        place = (link.near or link.subjects)[-1]  # "a table to the left of which a chair stands"
-        return Clause(leading=(link.predicate, place), spoken_of=clause.subjects, fresh=False)
+        told_from = (link.near or link.subjects)[-1]  # "a table to the left of which a chair stands"
+        return Clause(leading=(link.predicate, told_from), spoken_of=clause.subjects, fresh=False)
     if word in ("who", "which", "that", "there", "what"):
         return clause
     if link and link.subjects and link.predicate in draft.lexicon.places and word in ("it", "him", "her", "them"):
@@ -125,8 +137,27 @@ def on_pronoun(clause: Clause, draft: Draft, word: str) -> Clause:
             for thing in things:
                 draft.relate(thing, link.predicate, place, link)
             return clause._replace(link=None, linked="prep")
+    if link and link.verb and not link.predicate and link.subjects and word in ("it", "him", "her", "them"):
+        meant = _meant(clause, draft, min(link.subjects), word)  # "two dogs guarding her"
+        for subject in link.subjects if meant is not None and not link.denied else ():
+            draft.relate(subject, link.verb, meant, link)
+        return clause._replace(link=None)
     clause = close_link(clause, draft)
     return clause if clause.group else clause._replace(group=clause.spoken_of, linked="")
+
+
+def _meant(clause: Clause, draft: Draft, before: int, word: str) -> int | None:
+    """Return what a pronoun means: what the sentence began with, where a comma set off who is told of, else the nearest."""
+    fits = [index for index in range(before) if word in ("it", "them") or draft.is_living(index)]
+    if word == "it":
+        fits = [index for index in fits if draft.objects[index]["count"] == 1] or fits
+    if not fits:
+        return None
+    first = [index for index in fits if index >= draft.sentence_begins(before)]
+    spoken_of = [index for index in clause.spoken_of if index in fits]
+    if draft.comma_before(before):
+        return (first or spoken_of or fits)[0]
+    return fits[-1]
 
 
 def _told_from(clause: Clause, draft: Draft, link: Link, word: str) -> tuple[Objects, int | None]:
@@ -135,8 +166,7 @@ def _told_from(clause: Clause, draft: Draft, link: Link, word: str) -> tuple[Obj
     if owner is not None:  # "a desk with a lamp and a printer on it"
         had = {r["object"] for r in draft.relations if r["subject"] == owner and r["predicate"] == "with"}
         return tuple(sorted(had & {*clause.group, *link.subjects})), owner
-    earlier = range(min(link.subjects) - 1, -1, -1)
-    meant = next((index for index in earlier if word in ("it", "them") or draft.is_living(index)), None)
+    meant = _meant(clause, draft, min(link.subjects), word)
     if meant is None and clause.group and clause.group[-1] not in link.subjects:  # "… with a sign posted under it"
         return clause.group[-1:], link.subjects[0]
     return link.subjects, meant
@@ -158,15 +188,18 @@ def on_adjective(clause: Clause, draft: Draft, token: Token) -> Clause:
         colored = not worn or draft.lexicon.hints(link.verb, "coloring_by")
         draft.describe(link.subjects, [("color", value) if colored else ("other", said)])
         clause = clause._replace(link=link._replace(told=True))
-    elif link.verb != "be":
-        draft.describe(clause.group[-1:], [(kind, value)])
+    elif link.predicate in ("of", "from", "to"):  # "stalks of red", "from pink to red"
+        draft.describe(link.subjects, [(kind, value)])
+    elif link.predicate == "on" and kind == "color" and draft.token_is_last(token):  # "isolated on white"
+        draft.background = draft.background or value
     return clause
 
 
 def on_break(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take a mark or a conjunction: the clause ends, or its list goes on."""
     token, link = draft.token(index), clause.link
-    if token.word == "as" and link and link.passive and not link.predicate:  # "dressed as a clown"
+    takes_as = link is not None and (link.passive or draft.lexicon.hints(link.verb, "as_what"))
+    if token.word == "as" and link and takes_as and not link.predicate:  # "dressed as a clown"
         return clause._replace(link=link._replace(predicate="like", wording="as"))
     if token.word in ".;!?:" or token.word in ("while", "whereas", "as"):
         clause = close_link(clause, draft)

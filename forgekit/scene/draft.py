@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from forgekit.scene.lexicon import Lexicon
 from forgekit.scene.phrases import Attribute, NounPhrase, read_noun_phrase, token_at
-from forgekit.scene.tokens import Token
+from forgekit.scene.tokens import EDGE, Token
 
 HAVING = ("with", "wear")
 SIDES = (("left", "right", "left of"), ("top", "bottom", "above"))
@@ -17,10 +17,16 @@ class Said(Protocol):
     """What a link says with a verb (see clauses.py)."""
 
     @property
-    def verb(self) -> str: ...
+    def verb(self) -> str:
+        """Return its lemma: "cover"."""
 
     @property
-    def participle(self) -> str: ...
+    def participle(self) -> str:
+        """Return the form of a passive: "covered"."""
+
+    @property
+    def particle(self) -> str:
+        """Return what goes with the verb: the "out" of "blowing out"."""
 
 
 class Draft:
@@ -41,7 +47,7 @@ class Draft:
 
     def document(self) -> dict[str, Any]:
         """Return what was found, in the form that `scenes.elements` stores."""
-        for side, opposite, predicate in SIDES:
+        for side, opposite, predicate in SIDES if self._sides else ():
             ones, others = self._sides.get(side, []), self._sides.get(opposite, [])
             for one, other in zip(ones, others, strict=False):
                 self.relate(one, predicate, other)
@@ -76,6 +82,10 @@ class Draft:
         end = self.objects[index]["span"][1]
         return next((token for token in self.tokens if token.start >= end), None)
 
+    def token_is_last(self, token: Token) -> bool:
+        """Say whether a mark or the end stands behind the token."""
+        return next((other for other in self.tokens if other.start >= token.end), EDGE).tag == "X"
+
     # what is added
 
     def add(self, phrase: NounPhrase) -> int:
@@ -106,7 +116,7 @@ class Draft:
 
     def relate(self, subject: int, predicate: str, item: int | None, link: Said | None = None) -> None:
         """Add a relation, or an action where `item` is None; what someone is inside may be worn. `link` has its verb."""
-        if subject == item:
+        if subject == item or predicate in self.lexicon.words["no_relation"]:
             return
         if predicate == "inside" and item is not None:
             worn = self.is_any(item, "worn") and not self.is_any(subject, "worn")
@@ -116,6 +126,8 @@ class Draft:
             relation["verb"] = link.verb
         if link and link.participle and link.verb in (relation.get("verb"), predicate.split()[0]):
             relation["passive"] = link.participle
+        if link and link.particle and predicate == link.verb:
+            relation["particle"] = link.particle
         if relation not in self.relations:
             self.relations.append(relation)
 
@@ -142,7 +154,39 @@ class Draft:
     def joined(self, one: int, other: int) -> bool:
         """Say whether "and" stands between two objects."""
         end, start = self.objects[one]["span"][1], self.objects[other]["span"][0]
-        return any(token.word in ("and", "&", "or") for token in self.tokens if end <= token.start < start)
+        return any(token.word in ("and", "&", "or", "/") for token in self.tokens if end <= token.start < start)
+
+    def listed(self, index: int) -> bool:
+        """Say whether the object is one more of a list with "and": "a hat, a coat and boots", not "a hat, a coat, a lamp"."""
+        start, end = self.objects[index]["span"]
+        before = next((token for token in reversed(self.tokens) if token.end <= start), EDGE)
+        if before.word != ",":
+            return True
+        for token in self.tokens:
+            if token.start < end:
+                continue
+            if token.word in ("and", "&", "or", "plus"):
+                return True
+            if token.tag not in "DSQJNRYI," and token.word != ",":
+                return token.word in ("of", "with")
+        return False
+
+    def comma_before(self, index: int) -> bool:
+        """Say whether a mark sets the object off from what was named before."""
+        start = self.objects[index]["span"][0]
+        return next((token for token in reversed(self.tokens) if token.end <= start), EDGE).tag == "X"
+
+    def sentence_begins(self, index: int) -> int:
+        """Return the first object of the sentence that the object stands in."""
+        ends = [
+            token.end for token in self.tokens if token.word in ".;!?" and token.end <= self.objects[index]["span"][0]
+        ]
+        start = ends[-1] if ends else 0
+        return next(i for i, item in enumerate(self.objects) if item["span"][0] >= start)
+
+    def among(self, group: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the group, or the last of it where no "and" joins it to the others."""
+        return group if len(group) < 2 or self.joined(*group[-2:]) else group[-1:]
 
     def are_figures(self, *indexes: int) -> bool:
         """Say whether all the objects are plane figures."""
@@ -152,6 +196,10 @@ class Draft:
         """Return who was first said to have or wear the object, if anyone was."""
         owners = (r["subject"] for r in self.relations if r["object"] == index and r["predicate"] in predicates)
         return next(owners, None)
+
+    def wears(self, index: int) -> bool:
+        """Say whether the object was said to wear something."""
+        return any(r["subject"] == index and r["predicate"] == "wear" for r in self.relations)
 
     def has(self, owner: int, index: int) -> bool:
         """Say whether the owner was said to have, wear or hold the object."""

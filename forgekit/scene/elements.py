@@ -23,19 +23,24 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from forgekit.scene.annotation import asked_elements, own_questions
+from forgekit.scene.element import Element, Scene
 from forgekit.scene.lexicon import ATTRIBUTE_KINDS, Lexicon, default_lexicon
+from forgekit.scene.vocabulary import entry_of
 from forgekit.scene.wording import (
     described,
     full,
     is_many,
     is_plural_only,
+    is_predicate,
     noun_phrase,
     plural,
     said_relation,
     said_style,
+    shown_style,
     stands_behind,
     with_article,
 )
@@ -44,39 +49,24 @@ MAX_CONTRASTS = 10
 COUNTABLE = 20  # nobody counts more in a picture
 NOTHING = "an empty background"
 Item = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Element:
-    """One thing that a scene asks for and a judge can be asked about."""
-
-    key: str  # stable within a scene: "object:0", "count:0", "color:0", "relation:1", "background", "style", "negation:0"
-    kind: str  # object, count, color, size, material, …, relation, action, background, style, text, negation
-    term: str  # the words of the scene text it came from: "scarlet"
-    phrase: str  # the short caption of the element alone: "a scarlet disc"
-    question: str  # the yes/no question: "Is the disc scarlet?"
-    expected: str  # the adherent answer: "yes", or "no" for a negation
-    contrasts: tuple[str, ...]  # the phrase with exactly this one thing changed: "a blue disc", …
-    objects: tuple[int, ...]  # the indexes into `objects` it is about
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A scene text and what it asks for. `elements` is the JSON document that `scenes.elements` stores."""
-
-    text: str
-    elements: dict[str, Any]
+__all__ = ["NOTHING", "Element", "Scene", "list_elements"]
 
 
 def list_elements(elements: dict[str, Any], *, lexicon: Lexicon | None = None, repeated: bool = False) -> list[Element]:
     """Return every element of a parsed scene, in the order objects, counts, attributes, relations, background, style, text, negations.
 
     Keys are unique: "object:0"; a second colour of object 0 is "color:0:1". Of elements with the same question the first is
-    kept; `repeated` keeps all.
+    kept; `repeated` keeps all. Where a benchmark has questions of its own, exactly these are the elements.
     """
+    questions = own_questions(elements)
+    written = _written(elements, lexicon or default_lexicon(), repeated=repeated or bool(questions))
+    return asked_elements(questions, written) if questions else written
+
+
+def _written(elements: dict[str, Any], lexicon: Lexicon, *, repeated: bool) -> list[Element]:
     seen: Counter[str] = Counter()
     result: dict[str, Element] = {}
-    for element in _Writer(elements, lexicon or default_lexicon()).all():
+    for element in _Writer(elements, lexicon).all():
         times = seen[element.key]
         seen[element.key] += 1
         key = f"{element.key}:{times}" if times else element.key
@@ -119,7 +109,7 @@ class _Writer:
         if self.scene.get("background"):
             yield self.background(self.scene["background"])
         for style in filter(None, (self.scene.get("style") or "").split(", ")):
-            if shown := self.shown(style):
+            if shown := shown_style(style, self.lexicon):
                 yield self.style(style, shown)
         for index, text in enumerate(self.scene.get("rendered_text") or []):
             shown = f'the text "{text}"'
@@ -168,7 +158,7 @@ class _Writer:
             phrase = noun_phrase(f"{value} {name}", count, self.lexicon)
         verb, noun = self.the(item, name)
         question = f"{verb} {noun} {value}?"
-        told_apart = len(self.named[name]) > 1 or value in self.lexicon.words["positional"]  # "a left leg"
+        told_apart = len(self.named[name]) > 1 or not is_predicate(kind, value, self.lexicon)
         if told_apart and not item.get("called"):
             question = f"{'Are' if is_many(item) else verb} there {phrase}?"
         # A value that another object of this name is to have shows on a faithful image, too.
@@ -203,9 +193,10 @@ class _Writer:
     def background(self, value: str) -> Element:
         others = self.others_than(value, "color")[:MAX_CONTRASTS]
         contrasts = [with_article(f"{other} background") for other in others]
-        return _element(
-            "background", value, with_article(f"{value} background"), f"Is the background {value}?", contrasts
-        )
+        last = entry_of(value.split()[-1], self.lexicon)
+        said = value if "J" in last.tags or last.kind or last.noun != value.split()[-1] else self.one(value)
+        phrase = with_article(f"{value} background")
+        return _element("background", value, phrase, f"Is the background {said}?", contrasts)
 
     def style(self, value: str, shown: str) -> Element:
         contrasts = [said_style(other, self.lexicon)[1] for other in self.others_than(value, "style")]
@@ -219,16 +210,6 @@ class _Writer:
 
     # words
 
-    def shown(self, style: str) -> str:
-        """Return what one can see of a style: the film still of "35mm film still", nothing of "85mm lens"."""
-        *_, last = words = style.split()
-        unseen = self.lexicon.words["technique"]
-        shown = [word for word in words if word not in unseen]
-        nothing = (
-            last in unseen or last.isdigit() or (len(words) > len(shown) and self.lexicon.hints(shown[0], "untitled"))
-        )
-        return "" if nothing else " ".join(shown)
-
     def one(self, words: str) -> str:
         return noun_phrase(words, 1, self.lexicon)
 
@@ -241,7 +222,8 @@ class _Writer:
             return "Is", item["called"]
         if is_plural_only(item["name"], self.lexicon):
             return "Are", f"the {words}"
-        if not is_many(item) or self.lexicon.hints(item["name"].split()[-1], "mass"):
+        mass = self.lexicon.hints(item["name"].split()[-1], "mass") and isinstance(item["count"], str)
+        if not is_many(item) or mass:
             return "Is", f"the {words}"
         return "Are", f"the {noun_phrase(words, 'some', self.lexicon)}"
 

@@ -19,7 +19,7 @@ Segment = list[Token]
 
 def set_apart(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
     """Return the tokens with what is said of the picture as tokens of class Y; what is said of its quality only is left out."""
-    if not any(token.word in lexicon.words["of_picture"] for token in tokens):  # most texts have none
+    if lexicon.words["of_picture"].isdisjoint([token.word for token in tokens]):  # most texts have none
         return tokens
     segments = _segments(tokens)
     about = [_is_about_picture(segment, lexicon) for segment in segments]
@@ -72,7 +72,7 @@ def _are_makers(names: Segment, lexicon: Lexicon) -> bool:
 
 
 def _style(segment: Segment, lexicon: Lexicon) -> list[Token]:
-    """Return the segment as one token of class Y, or nothing where it is all quality."""
+    """Return the segment as one token of class Y, or nothing where it is all quality, or empty."""
     by = next((at for at, token in enumerate(segment[:3]) if token.word == "by"), None)
     if by is not None:
         return _makers(segment[by + 1 :])
@@ -110,11 +110,8 @@ def _within(segment: Segment, lexicon: Lexicon) -> list[Token]:
     frame, things = segment[:opening], segment[opening:]
     end = next((at for at in range(1, len(things)) if _closes(things, at, lexicon)), len(things))
     behind = things[end:]
-    if behind and things[end].word == "by":
-        closing = _makers(behind[1:])
-    else:
-        closing = _style(behind, lexicon) if behind else []
-    return [*(_style(frame, lexicon) if frame else []), *things[:end], *closing]
+    closing = _makers(behind[1:]) if behind and behind[0].word == "by" else _style(behind, lexicon)
+    return [*_style(frame, lexicon), *things[:end], *closing]
 
 
 def _frame_length(segment: Segment, lexicon: Lexicon) -> int:

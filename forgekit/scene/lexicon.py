@@ -100,8 +100,8 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
             _merge(known.setdefault(kind, {}), table)
     concepts = {kind: known.get(kind, {}) for kind in CONCEPT_KINDS}
     meanings = {(kind, concept): concept for kind, table in concepts.items() for concept in table}
-    for kind, concept, words in _concepts(concepts):
-        for word in words:
+    for kind, concept, others in _concepts(concepts):
+        for word in others:
             meanings.setdefault((kind, word), concept)
     grammar = _read(DATA / "grammar.toml")
     tables = {name: _by_word(grammar[name]) for name in BY_MEANING} | {name: grammar[name] for name in BY_WORD}
@@ -111,7 +111,11 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
     )
     large = {word for word, number in tables["count"].items() if int(number) >= 20}
     first_words = {said.split()[0] for name in ("bounds", "loosely") for said in grammar["phrases"][name]}
-    words["begins_number"] = frozenset(large | first_words)
+    words["begins_number"] = frozenset(large | first_words | {"dozen"})
+    closed = {word for listed in grammar["closed"].values() for word in listed.split()}
+    words["often_misspelt"] = frozenset(
+        closed | {word for kind, word in meanings if kind in ("color", "size", "material")}
+    )
     words["of_picture"] = words["quality"] | words["technique"] | words["shot"] | {"by"}
     wordings = grammar["place"] | grammar["tie"]
     return Lexicon(
@@ -187,6 +191,7 @@ def _phrases(
         found += [(text, Entry("K" if predicate == "without" else "P", noun=predicate)) for text in texts]
     found += [(text, Entry("X")) for text in grammar["phrases"]["filler"]]
     found += [(text, Entry("N", noun=text)) for text in grammar["phrases"]["compounds"]]
+    found += [(text, Entry("J", noun=text)) for text in grammar["phrases"]["adjectives"]]
     for kind, concept, words in _concepts(concepts):
         for text in (concept, *words):
             if " " in text or kind == "style":

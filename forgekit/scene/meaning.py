@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from forgekit.scene.clauses import Clause
 from forgekit.scene.draft import Draft
-from forgekit.scene.phrases import NounPhrase
+from forgekit.scene.phrases import Attribute, NounPhrase
 
 
 def meant(clause: Clause, draft: Draft, phrase: NounPhrase) -> NounPhrase | None:
@@ -25,10 +25,16 @@ def meant(clause: Clause, draft: Draft, phrase: NounPhrase) -> NounPhrase | None
         return None
     return inner._replace(
         number=_number_of(draft, phrase, inner),
-        attributes=(*phrase.attributes, *inner.attributes),
+        attributes=(*_shared(draft, phrase), *inner.attributes),
         determiner=phrase.determiner,
         start=phrase.start,
     )
+
+
+def _shared(draft: Draft, phrase: NounPhrase) -> list[Attribute]:
+    """Return what is said of the things themselves: nobody is small in "a small crowd of people"."""
+    of_group = draft.lexicon.tables["partitive"][phrase.head.noun] in ("itself", "many")
+    return [attribute for attribute in phrase.attributes if not (of_group and attribute[0] == "size")]
 
 
 def _garment(clause: Clause, draft: Draft, phrase: NounPhrase) -> NounPhrase | None:

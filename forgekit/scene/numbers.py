@@ -11,11 +11,18 @@ LARGE = (100, 1000, 1_000_000)
 
 def join_numbers(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
     """Return the tokens with each number of several words as one count, and the bound before it with it."""
-    if not any(token.word in lexicon.words["begins_number"] or "-" in token.word for token in tokens):
+    begins = lexicon.words["begins_number"]
+    if begins.isdisjoint([token.word for token in tokens]) and not any("-" in token.word for token in tokens):
         return tokens
     joined: list[Token] = []
     index = 0
     while index < len(tokens):
+        token = tokens[index]
+        begins_one = token.word in begins or "Q" in token.entry.tags or "-" in token.word
+        if not begins_one and (token.word != "a" or index + 1 == len(tokens) or tokens[index + 1].word not in begins):
+            joined.append(token)  # most
+            index += 1
+            continue
         bound = _bound_length(tokens, index, lexicon)
         number, end = _number(tokens, index + bound, lexicon)
         if number is None or (bound == 0 and end == index + 1 and "-" not in tokens[index].word):
@@ -60,6 +67,8 @@ def _number(tokens: list[Token], index: int, lexicon: Lexicon) -> tuple[int | No
             opens = token.word == "a" and at == index and _value(following, lexicon) in (12, *LARGE)
             if not (joins and token.word == "and") and not opens:
                 break
+        elif value == 12 and current and token.word == "dozen":
+            current, known, end = current * 12, True, at + 1
         elif value in LARGE:
             current = max(current, 1) * value
             total, current = (total + current, 0) if value > 100 else (total, current)

@@ -18,8 +18,10 @@ from forgekit.scene.phrases import NounPhrase
 from forgekit.scene.relating import own, relate
 from forgekit.scene.syntax import split_prompt
 from forgekit.scene.tagging import tag_words
-from forgekit.scene.tokens import cut
+from forgekit.scene.tokens import Token, cut
 from forgekit.scene.understanding import not_understood
+
+POSSESSIVE = ("its", "his", "her", "their", "my", "your", "our")
 
 
 def parse(text: str, *, lexicon: Lexicon | None = None) -> dict[str, Any]:
@@ -73,12 +75,10 @@ def _on_word(clause: Clause, draft: Draft, index: int) -> Clause:
         return on_pronoun(clause, draft, token.word)
     if token.tag in "XC":
         return on_break(clause, draft, index)
-    if token.word in draft.lexicon.tables["nobody"]:
-        name = draft.lexicon.tables["nobody"][token.word]
-        draft.negations.append({"name": name, "attributes": [], "span": [token.start, token.end]})
-        return close_link(clause, draft)
-    if token.tag == "K" or (token.tag == "R" and token.word in ("not", "never")):
-        return clause._replace(negated=True)
+    if token.tag == "K":
+        return _on_negation(clause, draft, token)
+    if token.tag == "R":
+        return _on_adverb(clause, draft, token.word)
     if token.tag == "I":
         return close_link(clause, draft)._replace(link=Link(clause.group[-1:], "with"))
     if token.tag == "T":
@@ -89,12 +89,38 @@ def _on_word(clause: Clause, draft: Draft, index: int) -> Clause:
     return clause
 
 
+def _on_negation(clause: Clause, draft: Draft, token: Token) -> Clause:
+    """Take "no", "without", and "nobody", which names who must be absent."""
+    name = draft.lexicon.tables["nobody"].get(token.word)
+    if name is None:
+        return clause._replace(negated=True)
+    draft.negations.append({"name": name, "attributes": [], "span": [token.start, token.end]})
+    return close_link(clause, draft)
+
+
+def _on_adverb(clause: Clause, draft: Draft, word: str) -> Clause:
+    """Take "not", and what goes with a verb: "blowing out"."""
+    if word in ("not", "never"):
+        return clause._replace(negated=True)
+    link = clause.link
+    if link and link.verb and not link.predicate and word in draft.lexicon.words["particle"]:
+        return clause._replace(link=link._replace(particle=word))
+    return clause
+
+
 def _on_owned(clause: Clause, draft: Draft, owner: NounPhrase, owned: NounPhrase) -> tuple[Clause, int]:
     """Take "a knight's armor": the talk is of the armor, and the knight has it."""
     if is_abstract(clause, draft, owned):  # "the moon's surface" is the moon
         return _on_phrase(clause, draft, owner._replace(after=owned.after))
     if is_abstract(clause, draft, owner):  # "a good night's sleep"
         return _on_phrase(clause, draft, owned)
+    anybody = owner.determiner in ("a", "an") and owner.name not in draft.lexicon.siblings["person"]
+    if (
+        anybody
+        and draft.lexicon.is_living(owner.name)
+        and not draft.lexicon.hints(owned.name.split()[-1], "worn", "body")
+    ):
+        return _on_phrase(clause, draft, _of_kind(owner, owned))  # "a fisherman's hut": no fisherman need be there
     whose = draft.add(owner)
     index = len(draft.objects)
     clause, after = _on_phrase(clause, draft, owned)
@@ -103,11 +129,19 @@ def _on_owned(clause: Clause, draft: Draft, owner: NounPhrase, owned: NounPhrase
     return clause, after
 
 
+def _of_kind(owner: NounPhrase, owned: NounPhrase) -> NounPhrase:
+    return owned._replace(name=f"{owner.name}'s {owned.name}", determiner=owner.determiner, start=owner.start)
+
+
 def _is_denied(link: Link | None, phrase: NounPhrase) -> bool:
     """Say whether a negation denies the thing itself: "without the hat", "not wearing a hat", no "does not see the hat"."""
     if link and (link.makes or (link.predicate and link.verb in ("", "be"))):  # "is not made of metal"
         return False
-    return link is None or link.verb in ("", "be", "have", "wear", "hold", "carry") or phrase.determiner != "the"
+    return (
+        link is None
+        or link.verb in ("", "be", "have", "wear", "hold", "carry")
+        or not (phrase.determiner == "the" or phrase.determiner in POSSESSIVE)
+    )
 
 
 def _goes_on(draft: Draft, index: int) -> bool:
@@ -132,7 +166,7 @@ def _on_phrase(clause: Clause, draft: Draft, phrase: NounPhrase) -> tuple[Clause
         draft.negate(phrase)
         clause = clause._replace(link=None, negated=_goes_on(draft, phrase.after))
     elif link and link.verb == "be" and not link.predicate and link.subjects:  # "… is a handy tool": the subject is
-        draft.describe(link.subjects, [("other", phrase.words)])
+        draft.describe(link.subjects, [("other", f"{phrase.determiner} {phrase.words}".strip())])
         clause = clause._replace(group=clause.subjects, linked="", link=None)
     elif clause.negated:  # "does not cross the river": the river is there
         if not (link and (link.makes or link.verb in ("", "be"))):  # "is not on the bench": who knows what is

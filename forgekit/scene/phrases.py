@@ -61,9 +61,9 @@ def read_noun_phrase(tokens: Sequence[Token], index: int, lexicon: Lexicon) -> N
         index += 1
     if not parts.nouns:
         return _elliptic(tokens, first, index, parts, lexicon)
-    head, name = parts.nouns[-1], parts.name()
+    head, name = parts.nouns[-1], parts.name(lexicon)
     start = next(t for t in tokens[first:] if t.tag != "X").start
-    called = parts.called(token_at(tokens, index), lexicon)
+    called = parts.called(lexicon)
     return NounPhrase(
         name, head, start, head.end, index, parts.determiner, parts.number, tuple(parts.attributes), called
     )
@@ -126,8 +126,12 @@ class _Parts:
                 self.number = _number(token.word, lexicon)
         elif tag == "J" and _is_name_part(tokens, index):
             self.nouns.append(token)
+        elif tag == "J" and (token.word in lexicon.words["no_attribute"] or _is_quality(tokens, index, lexicon)):
+            return True
         elif tag == "J":
             self.attributes.append((token.entry.kind or "other", token.value or token.word))
+        elif tag in "EG" and token.word in lexicon.words["sure"]:
+            return True
         elif tag in "EG" and _modifies(tokens, index):
             self.attributes.append(("state", token.word))
         else:
@@ -142,35 +146,41 @@ class _Parts:
         joint = token.word in (",", "and", "or", "&") and bool(self.attributes)
         return token.tag == "Y" or (joint and _more_attributes(tokens, index))
 
-    def name(self) -> str:
+    def name(self, lexicon: Lexicon) -> str:
         """Return the noun with the nouns that make a compound with it; colours, materials and shapes become attributes."""
         *before, head = self.nouns
-        name = ["glass" if head.word == "glasses" and (before or self.number) else head.noun]
+        is_name = bool(before) and self.number is None and all(noun.proper for noun in self.nouns[1:])
+        word = head.word if is_name and (before[0].proper or before[0].capital) else head.noun  # "Sherlock Holmes"
+        name = ["glass" if head.word == "glasses" and (before or self.number) else word]
+        living = bool(before) and not is_name and lexicon.is_living(head.noun)
         for noun in reversed(before):
             kind = noun.entry.kind
-            if kind in ("material", "color", "shape") and len(name) == 1:
+            if living and len(name) == 1 and lexicon.is_living(noun.noun):  # "a warrior woman"
+                self.attributes.append(("other", noun.word))
+            elif noun.entry.hint == "thing" and kind == "color" and head.noun in lexicon.words["thing_kind"]:
+                name.insert(0, noun.word)  # "orange trees"
+            elif kind in ("material", "color", "shape") and len(name) == 1:
                 self.attributes.append((kind, noun.word))
             else:
                 name.insert(0, noun.word)
         return " ".join(name)
 
-    def called(self, following: Token, lexicon: Lexicon) -> str:
-        """Return the phrase as a name, in capitals, where it is one; "" for things. `following` stands behind it."""
+    def called(self, lexicon: Lexicon) -> str:
+        """Return the phrase as a name, in capitals, where it is one; "" for things."""
         first, last = self.nouns[0], self.nouns[-1]
-        if self.determiner not in ("", "the") or self.number is not None or last.word != last.noun:
+        sole, in_capitals = len(self.nouns) == 1, first.proper or last.proper
+        if not (in_capitals or first.capital or last.entry.tags == "U"):  # most
             return ""
-        in_capitals = all(noun.proper or noun.capital for noun in self.nouns) and (last.proper or first.proper)
-        unknown = all(noun.entry.tags == "U" for noun in self.nouns) and not self.determiner
-        sole = len(self.nouns) == 1
-        if (
-            sole
-            and not (unknown and (first.capital or first.proper))
-            and not (in_capitals and not lexicon.is_thing(last.noun))
-        ):
+        plural = last.word != last.noun and (sole or not last.proper)
+        if self.determiner not in ("", "the") or self.number is not None or plural:
             return ""
-        if not sole and not in_capitals and not unknown:
-            return ""
-        if first.capital and lexicon.is_thing(last.noun) and not last.proper:
+        in_capitals = in_capitals and all(noun.proper or noun.capital for noun in self.nouns)
+        unknown = not self.determiner and all(noun.entry.tags == "U" for noun in self.nouns)
+        if sole:  # "Gandalf", "Paris"
+            is_name = (unknown and (first.capital or first.proper)) or (in_capitals and not lexicon.is_thing(last.noun))
+        else:
+            is_name = in_capitals or unknown
+        if not is_name or (first.capital and lexicon.is_thing(last.noun) and not last.proper):
             return ""
         said = " ".join(_capitalised(noun) for noun in self.nouns)
         return f"the {said}" if self.determiner else said
@@ -181,6 +191,12 @@ def _is_name_part(tokens: Sequence[Token], index: int) -> bool:
     token, following = tokens[index], token_at(tokens, index + 1)
     capital = token.proper or (token.capital and token.entry.tags == "U")
     return capital and following.proper and following.tag in "NJ" and token.entry.kind != "color"
+
+
+def _is_quality(tokens: Sequence[Token], index: int, lexicon: Lexicon) -> bool:
+    """Say whether an adjective is about how well the thing is drawn: "highly detailed skin", "high detailed skin"."""
+    word, following = tokens[index].word, token_at(tokens, index + 1).word
+    return word in lexicon.words["sure"] or (word in lexicon.words["quality"] and following in lexicon.words["sure"])
 
 
 def _capitalised(token: Token) -> str:

@@ -17,7 +17,8 @@ def said_of(clause: Clause, draft: Draft, token: Token, previous: Token) -> tupl
     if not clause.group or (
         not clause.linked and token.value in SHARED_PLACES
     ):  # "a cat in a box and a dog in a basket"
-        return tuple(index for index in clause.group if not draft.is_told_of(index)) or clause.group, ()
+        group = draft.among(clause.group) if previous.tag == "N" else clause.group
+        return tuple(index for index in group if not draft.is_told_of(index)) or group, ()
     if clause.linked == "verb" and places:
         return clause.subjects or clause.group[:1], nearest
     if previous.tag in "XC":
@@ -64,6 +65,8 @@ def _lies_near(clause: Clause, draft: Draft, link: Link, index: int) -> bool:
 
     "Cutting bread on a board", "watching a comet in the sky", but "eating bread in a park", "reading on a sofa".
     """
+    if draft.is_any(index, "worn") and all(draft.wears(subject) for subject in link.subjects):
+        return True  # "a child in pajamas holding a bear in a spacesuit"
     near, inside, acts = link.near[0], link.predicate == "inside", draft.lexicon.hints
     in_sky = inside and draft.objects[index]["name"].endswith("sky")
     if in_sky or draft.is_any(index, "body") or draft.is_any(near, "body"):

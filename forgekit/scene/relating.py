@@ -63,7 +63,7 @@ def _join(clause: Clause, draft: Draft, index: int) -> Clause:
         return clause._replace(group=(*clause.subjects, index), linked="", subjects=())
     if clause.linked == "verb" and acts and draft.is_living(index):
         clause = clause._replace(group=(), linked="", subjects=())  # "a man eating a donut and a woman eating a cake"
-    if clause.linked and not clause.fresh:
+    if clause.linked and not clause.fresh and draft.listed(index):
         shares = clause.linked == "prep" and _shares_place(draft, index, may_share=clause.finite and not acts)
         for relation in [r for r in draft.relations if r["object"] == clause.group[-1]]:
             predicate = relation["predicate"]

@@ -6,10 +6,12 @@ import re
 from typing import NamedTuple
 
 from forgekit.scene.lexicon import Entry, Lexicon, Phrase
-from forgekit.scene.vocabulary import entry_of
+from forgekit.scene.vocabulary import entry_of, respelt
 
 AGE = r"\d{1,3}[\s-]?(?:y\.?/?o\b\.?|(?:years?|yrs?)[\s-]olds?\b)"
-TOKEN = re.compile(rf"{AGE}|[fF]/\d[\d.]*|\d+(?:[.,:/]\d+)+[^\W_]*%?|\d+%|[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]")
+TOKEN = re.compile(
+    rf"(?=\d)(?:{AGE}|\d+(?:[.,:/]\d+)+[^\W_]*%?|\d+%)|[fF]/\d[\d.]*|[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]"
+)
 SHOUTED = re.compile(  # text without quotation marks: "a sign reading OPEN", "that says Rock N Roll"
     r"\b(?:reading|reads?|labell?ed|lettering|text|words?|letters)\s+([A-Z][A-Z0-9'!?&-]+(?:\s+[A-Z0-9'!?&-]+)*)\b"
     r"|\b(?:says?|saying|spells?|spelling)\s+(?:the\s+words?\s+)?([A-Z][\w'!?&-]*(?:\s+[A-Z0-9][\w'!?&-]*)*)"
@@ -61,11 +63,23 @@ def cut(text: str, lexicon: Lexicon) -> list[Token]:
         word, capital = raw.lower(), raw[0].isupper()
         proper = capital and bool(tokens) and tokens[-1].word not in ".!?:"
         if word.isalpha() and word != "cannot":  # most are
-            token = _token(word, *match.span(), proper, lexicon)
-            tokens.append(token._replace(capital=True) if capital and not proper else token)
+            tokens.append(_token(word, *match.span(), proper, lexicon, capital and not proper))
         else:
             tokens += _tokens_of(word.replace("’", "'"), *match.span(), proper, lexicon)
-    return _join_phrases(_in_lower_case(tokens), lexicon)
+    if not text.islower():
+        tokens = _in_lower_case(tokens)
+    return _join_phrases(_without_labels(tokens, lexicon) if ":" in text else tokens, lexicon)
+
+
+def _without_labels(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
+    """Return the tokens with each "Subject:" or "Lighting:" as a full stop."""
+    kept: list[Token] = []
+    for token in tokens:
+        if token.word == ":" and kept and kept[-1].word in lexicon.words["labels"]:
+            kept[-1] = kept[-1]._replace(word=".", entry=PUNCTUATION, tag="X")
+        else:
+            kept.append(token)
+    return kept
 
 
 def _in_lower_case(tokens: list[Token]) -> list[Token]:
@@ -85,7 +99,7 @@ def quoted_texts(text: str) -> list[tuple[int, int, str]]:
         quotes = list(QUOTED.finditer(text))
         if len(quotes) != 1 or quotes[0].group().strip() != text.strip():
             found = [(quote.start(), quote.end(), quote[quote.lastindex or 0]) for quote in quotes]
-    if not found and not text.istitle():
+    if not found and not text.islower() and not text.istitle():
         found = [(*match.span(match.lastindex or 0), match[match.lastindex or 0]) for match in SHOUTED.finditer(text)]
     return found
 
@@ -101,9 +115,11 @@ def _tokens_of(word: str, start: int, end: int, proper: bool, lexicon: Lexicon) 
     return [_token(word, start, end, proper, lexicon)]
 
 
-def _token(word: str, start: int, end: int, proper: bool, lexicon: Lexicon) -> Token:
+def _token(word: str, start: int, end: int, proper: bool, lexicon: Lexicon, capital: bool = False) -> Token:
     entry = entry_of(word, lexicon)
-    return Token(word, start, end, entry, entry.tag, "", proper)
+    if entry.tags == "U" and not proper:
+        entry = respelt(word, lexicon)
+    return Token(word, start, end, entry, entry.tag, "", proper, capital)
 
 
 def _parts_of(word: str, lexicon: Lexicon) -> list[tuple[int, str]]:

@@ -18,16 +18,20 @@ CLOSED = frozenset("DSOBCRPKQ")
 
 def not_understood(tokens: Sequence[Token], lexicon: Lexicon) -> str:
     """Return why the rules do not understand a text, "" where they do. Quoted text may be in any language."""
+    table = lexicon.tables["foreign"]
+    if table.keys().isdisjoint([t.word for t in tokens]) and "U" not in [t.entry.tags for t in tokens]:  # most texts
+        return ""
     words = [token for token in tokens if token.tag != "T" and token.word[0].isalpha()]
     if not all(token.word.isascii() for token in words) and _in_other_script(words):
         return NOT_ENGLISH
-    table = lexicon.tables["foreign"]
     foreign = sum(WEIGHTS[table[token.word]] for token in words if token.word in table)
     unknown = [token for token in words if token.entry.tags == "U"]
-    if not foreign and len(unknown) < FEW:  # most texts
+    if not foreign and len(unknown) < FEW:
         return ""
     foreign += 0.5 * sum(not token.word.isascii() for token in unknown)
-    english = sum(0.5 if token.word in lexicon.words["also_foreign"] else 1 for token in words if _is_closed(token, lexicon))
+    english = sum(
+        0.5 if token.word in lexicon.words["also_foreign"] else 1 for token in words if _is_closed(token, lexicon)
+    )
     strange = sum(token.entry.tags == "U" or token.word in table for token in words) / len(words)
     if strange >= STRANGE and (foreign > max(1, english) or (foreign >= 1 and not english)):
         return NOT_ENGLISH

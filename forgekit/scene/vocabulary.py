@@ -7,6 +7,7 @@ from collections.abc import Callable
 from forgekit.scene.lexicon import ATTRIBUTE_KINDS, Entry, Lexicon
 
 HINTS = ("noun", "adjective", "compound", "thing")
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 Readings = dict[str, tuple[str, ...]]  # class: the lemmas of a word
 
 
@@ -82,6 +83,28 @@ def _entry_by_form(word: str, lexicon: Lexicon) -> Entry:
         return Entry("N", noun=word[:-1])
     plural = word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3
     return Entry("U", noun=word[:-1] if plural else word)
+
+
+def respelt(word: str, lexicon: Lexicon) -> Entry:
+    """Return what a word that no dictionary has can be, with slips of common words read as these: "teh", "yelow"."""
+    key = f"{word}?"  # no word has the mark, so the entries of words as they stand are others
+    if key not in lexicon.entries:
+        meant = _respelt(word, lexicon)
+        lexicon.entries[key] = entry_of(meant or word, lexicon)
+    return lexicon.entries[key]
+
+
+def _respelt(word: str, lexicon: Lexicon) -> str:
+    """Return the one common word that `word` is a slip of: "teh", "agianst", "yelow"; "" where none or several are near."""
+    if len(word) < 3 or not word.isascii() or word in lexicon.tables["foreign"]:
+        return ""
+    cuts = [(word[:at], word[at:]) for at in range(len(word) + 1)]
+    near = {head + tail[1] + tail[0] + tail[2:] for head, tail in cuts if len(tail) > 1}
+    if len(word) > 3:
+        near |= {head + letter + tail for head, tail in cuts for letter in LETTERS}
+        near |= {head + tail[1:] for head, tail in cuts if tail}
+    found = [other for other in near if len(other) > 2 and other in lexicon.words["often_misspelt"]]
+    return found[0] if len(found) == 1 else ""
 
 
 def _noun_lemma(word: str, readings: Readings, lexicon: Lexicon) -> str:

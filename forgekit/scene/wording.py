@@ -20,6 +20,7 @@ BEHIND = (
     "on",
     "the",
 )  # what has one of these inside follows its noun: "dressed in black"
+OPEN = ("like ", "shaped like ", "on the ", "at the ", "a ", "an ", "the ")
 VOWEL_SOUND = ("a", "e", "i", "o", "u", "hour", "honest", "heir")
 CONSONANT_SOUND = ("uni", "use", "euro", "one", "ufo", "ukulele", "ewe", "usu", "uri", "ura", "uto", "ute")
 NO_CONSONANT_SOUND = ("unin", "unim", "unid")
@@ -79,12 +80,17 @@ def described(item: Mapping[str, Any], *, only: tuple[str, ...] = ()) -> str:
 
 
 def stands_behind(value: str) -> bool:
-    """Say whether an attribute follows its noun: "a cloud like cotton candy"."""
-    return (
-        value.startswith(("like ", "shaped like ", "on the ", "at the "))
-        or value.endswith(" old")
-        or any(f" {word} " in value for word in BEHIND)
-    )
+    """Say whether an attribute follows its noun: "a cloud like cotton candy", "a man dressed in black"."""
+    return value.startswith(OPEN) or value.endswith(" old") or any(f" {word} " in value for word in BEHIND)
+
+
+def is_predicate(kind: str, value: str, lexicon: Lexicon) -> bool:
+    """Say whether "Is the wall …?" can be asked: not of "a left wall", "a warrior woman", "a heart locket"."""
+    if value in lexicon.words["positional"]:
+        return False
+    if kind == "shape":
+        return ("figure", value) not in lexicon.meanings or value == "square"
+    return kind != "other" or " " in value or "N" not in entry_of(value, lexicon).tags.replace("U", "N")
 
 
 def noun_phrase(words: str, count: int | str, lexicon: Lexicon) -> str:
@@ -114,7 +120,8 @@ def said_relation(relation: Mapping[str, Any], lexicon: Lexicon) -> str:
     place = lexicon.relations.get(predicate)
     if place:
         return f"{participle or doing(verb, lexicon)} {place}" if verb else place
-    return " ".join([participle, *predicate.split()[1:]]) if participle else doing(predicate, lexicon)
+    said = " ".join([participle, *predicate.split()[1:]]) if participle else doing(predicate, lexicon)
+    return f"{said} {relation['particle']}" if "particle" in relation else said
 
 
 def doing(verb: str, lexicon: Lexicon) -> str:
@@ -124,14 +131,27 @@ def doing(verb: str, lexicon: Lexicon) -> str:
     return verb if formed else ing_form(verb)
 
 
+def shown_style(style: str, lexicon: Lexicon) -> str:
+    """Return what one can see of a style: the film still of "35mm film still", nothing of "85mm lens"."""
+    *_, last = words = style.split()
+    unseen = lexicon.words["technique"]
+    shown = [word for word in words if word not in unseen]
+    nothing = last in unseen or last.isdigit() or (len(words) > len(shown) and lexicon.hints(shown[0], "untitled"))
+    return "" if nothing else " ".join(shown)
+
+
 def said_style(style: str, lexicon: Lexicon) -> tuple[str, str]:
     """Return what is said of the image, and a caption: ("in flat style", "a flat style image"), ("a sketch", "a sketch")."""
+    style = style.replace("photography", "photograph")
     last = style.split()[-1]
     manner = lexicon.concept(style, "style") in lexicon.words["style_adjective"]
     if last in ("style", "design") or (manner and last == "art"):
         return f"in {style.removesuffix(' style')} style", f"{with_article(style)} image"
-    known = ("style", style) in lexicon.meanings or last in lexicon.words["picture"]
-    if manner or (not known and "J" in entry_of(last, lexicon).tags):
+    known = ("style", style) in lexicon.meanings or lexicon.hints(last, "picture", "frames")
+    if last == "view":
+        return f"shown in {style}", with_article(style)
+    adjective = entry_of(last, lexicon).tags
+    if manner or ("J" in adjective and (not known or "N" not in adjective) and style != "black and white"):
         return f"in {style} style", f"{with_article(style)} style image"
     if not known:
         return f"in the style of {style}", f"an image in the style of {style}"

@@ -8,9 +8,10 @@ from typing import Any
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.models import ImageGenerator, LanguageModel, load_model, load_stored_model
-from forgekit.models.language import tagged_prompts
+from forgekit.models.language import final_prompts
 from forgekit.progress import StageReport, running
-from forgekit.scene import carry, compare, parse, split_prompt
+from forgekit.scene import carry, read_scene, split_prompt, why_refused
+from forgekit.scene.understanding import NOT_ENGLISH, TOO_LITTLE
 from forgekit.stages.calls import Call, Conversation
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
@@ -26,13 +27,14 @@ order by created_at, id
 """
 
 IN_HAND = """
-select p.id, p.scene_hash, p.model, p.prompt_text, p.base_parameters, s.scene_text, s.elements
+select p.id, p.scene_hash, p.model, p.prompt_text, p.base_parameters, s.scene_text, s.elements, s.read_by
 from prompts p
 join scenes s on s.scene_hash = p.scene_hash
 where p.id in (select unnest($ids::uuid[]))
 order by p.created_at, p.id
 """
 
+UNREAD = "scenes {}"  # what the report counts them under, with the reason
 WORDS_ASKED = 60
 REQUEST = """\
 Complete this scene into one full text-to-image prompt.
@@ -112,12 +114,16 @@ def complete_prompts(
             attempted += ids
             _complete_batch(worker, report, store.rows(IN_HAND, ids=ids), way)
             bar.update(len(ids))
+    for reason in (NOT_ENGLISH, TOO_LITTLE):
+        if n := report.details.get(UNREAD.format(reason)):
+            scenes = "1 scene" if n == 1 else f"{n} scenes"
+            report.notes.append(f"{scenes}: {reason}, judged as whole texts; give a language model to read them")
     return report
 
 
 def _complete_batch(worker: Worker, report: StageReport, prompts: Sequence[dict[str, Any]], way: Way) -> None:
     completed, incomplete, calls = [], [], []
-    unparsed = [prompt for prompt in prompts if prompt["elements"] is None]
+    unread = [prompt for prompt in prompts if prompt["elements"] is None]
     for prompt in prompts:
         call = Call("complete", way.endpoint, {"scene": prompt["scene_text"]}, prompt["id"])
         conversation = Conversation(worker.store, call)
@@ -128,7 +134,12 @@ def _complete_batch(worker: Worker, report: StageReport, prompts: Sequence[dict[
             incomplete.append(prompt["id"])
         else:
             completed.append(row)
-    scenes = [{key: prompt[key] for key in ("scene_hash", "elements")} for prompt in unparsed if prompt["elements"]]
+    columns = ("scene_hash", "elements", "read_by")
+    read = {prompt["scene_hash"]: prompt for prompt in unread if prompt["elements"] is not None}
+    scenes = [{key: prompt[key] for key in columns} for prompt in read.values()]
+    for scene in scenes:
+        if scene["read_by"]["reader"] == "nobody":
+            report.count(UNREAD.format(scene["read_by"]["reason"]))
     with worker.store.transaction() as con:
         held = set(worker.settle(con, [row["id"] for row in completed], "completed"))
         worker.settle(con, incomplete, "incomplete")
@@ -143,7 +154,8 @@ def _completed(
 ) -> dict[str, Any] | ItemError:
     """Return what changes in the row of `prompt`, which gets its scene's elements where it has none yet."""
     if prompt["elements"] is None:
-        prompt["elements"] = parse(prompt["scene_text"])
+        reading = read_scene(prompt["scene_text"])
+        prompt["elements"], prompt["read_by"] = reading.elements, reading.read_by
     generator = load_stored_model("image_generator", prompt["model"], within=conversation.store.folder)
     parameters = {"seed": way.seed, **generator.default_parameters(), **prompt["base_parameters"]}
     written = _written(prompt, generator, way, conversation)
@@ -160,30 +172,45 @@ def _written(
     prompt: Mapping[str, Any], generator: ImageGenerator, way: Way, conversation: Conversation
 ) -> tuple[str, list[str]] | ItemError:
     """Return the full prompt, or its own text with why all attempts were refused."""
-    scene_text, elements, own = prompt["scene_text"], prompt["elements"], split_prompt(prompt["prompt_text"])
+    own = split_prompt(prompt["prompt_text"])
     refused: list[tuple[str, list[str]]] = []
     for _ in range(way.attempts if way.model else 1):
-        lost: list[str] = []
-        if way.model:
-            answer = conversation.ask(way.model, completion_request(scene_text, refused))
-            if isinstance(answer, ItemError):
-                return answer
-            if not (found := tagged_prompts(answer)):
-                return ItemError(f"{way.model.name} answered with nothing")
-            candidate, lost = carry(found[0], own)
-        elif way.template:
-            candidate = own.with_words(complete_by_template(way.template, own.words))
-        else:
-            wording = WORDINGS.get(prompt["model"], DEFAULT_WORDING)
-            candidate = own.with_words(complete_by_rules(own.words, elements, wording, generator.fits))
-        reasons = compare(elements, parse(candidate))
-        reasons += [f"what {written} marks is lost" for written in lost]
-        if not generator.fits(split_prompt(candidate).words):
-            reasons = [*reasons, f"{generator.name} would cut the end of it off"]
-        if not reasons:
-            return candidate, []
-        refused.append((candidate, reasons))
+        candidates = _candidates(prompt, generator, way, conversation, refused)
+        if isinstance(candidates, ItemError):
+            return candidates
+        tried: list[tuple[str, list[str]]] = []
+        for candidate, lost in candidates:
+            reasons = why_refused(prompt["scene_text"], candidate)
+            reasons += [f"what {written} marks is lost" for written in lost]
+            if not generator.fits(split_prompt(candidate).words):
+                reasons = [*reasons, f"{generator.name} would cut the end of it off"]
+            if not reasons:
+                return candidate, []
+            tried.append((candidate, reasons))
+        refused += tried[:1]  # the best one; the others may be no more than parts of it
+    if not refused:
+        return ItemError(f"{way.endpoint} answered with no complete prompt")
     return own.drawn, [reason for _, reasons in refused for reason in reasons]
+
+
+def _candidates(
+    prompt: Mapping[str, Any],
+    generator: ImageGenerator,
+    way: Way,
+    conversation: Conversation,
+    refused: Sequence[tuple[str, list[str]]],
+) -> list[tuple[str, list[str]]] | ItemError:
+    """Return what one attempt proposes, the best first, each with what of the prompt's syntax had no place in it."""
+    own = split_prompt(prompt["prompt_text"])
+    if way.model:
+        answer = conversation.ask(way.model, completion_request(prompt["scene_text"], refused))
+        return answer if isinstance(answer, ItemError) else [carry(words, own) for words in final_prompts(answer)]
+    if way.template:
+        return [(own.with_words(complete_by_template(way.template, own.words)), [])]
+    if (prompt["read_by"] or {}).get("reader") == "nobody":  # who knows which style it asks for
+        return [(own.drawn, [])]
+    wording = WORDINGS.get(prompt["model"], DEFAULT_WORDING)
+    return [(own.with_words(complete_by_rules(own.words, prompt["elements"], wording, generator.fits)), [])]
 
 
 def complete_by_rules(

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # `asked` and `directives` are null where the prompt has no syntax: its text is what it asks for.
-COLUMNS = ("id", "scene_hash", "model", "prompt_text", "asked", "directives", "base_parameters", "elements", "source")
+COLUMNS = (
+    "id", "scene_hash", "model", "prompt_text", "asked", "directives", "base_parameters", "elements", "read_by", "source",
+)  # fmt: skip
 # The indexes are cheaper to build from sorted keys. A scene's own text is its first one.
 NEW_SCENES = """
-insert into scenes (scene_hash, scene_text, first_prompt_id, elements, source)
-select scene_hash, coalesce(asked, prompt_text), id, elements, source
+insert into scenes (scene_hash, scene_text, first_prompt_id, elements, read_by, source)
+select scene_hash, coalesce(asked, prompt_text), id, elements, read_by, source
 from incoming
 where position in (select min(position) from incoming group by scene_hash)
   and not exists (from scenes s where s.scene_hash = incoming.scene_hash)
@@ -32,6 +34,14 @@ select id, scene_hash, model, prompt_text, directives, base_parameters, 0, $stat
 from incoming
 where not exists (from prompts p where p.id = incoming.id::uuid)
 order by scene_hash
+"""
+# Scenes that a benchmark annotates and that were there before, read otherwise: they keep what they are judged against.
+READ_OTHERWISE = """
+select count(distinct scene_hash)
+from incoming
+join scenes s using (scene_hash)
+where incoming.elements is not null
+  and s.elements is distinct from incoming.elements::json
 """
 KNOWN = "select count(*) from incoming where id::uuid in (select id from prompts)"
 
@@ -83,17 +93,27 @@ class Intake:
             "directives": _document(parts.directives) if parts.directives else None,
             "base_parameters": canonical_json(parameters),
             "elements": None if elements is None else _document(elements),
+            "read_by": None if elements is None else _document(self._reader()),
             "source": _document(_joined(besides, {**self.origin, **said})),
         }
+
+    def _reader(self) -> dict[str, Any]:
+        """Return who says what an annotated scene asks for; null where no benchmark was named."""
+        return {"reader": "annotation", "benchmark": self.origin.get("benchmark")}
 
     def first(self, n: int) -> list[dict[str, Any]]:
         """Return the first `n` prompts."""
         return [row for table in self.tables for row in table.slice(0, n).to_pylist()][:n]
 
-    def store(self, con: Any, status: str) -> tuple[int, int]:
-        """Insert the scenes and prompts that are not stored yet, the latter in `status`; return how many are new, and not.
+    def scene_hashes(self) -> list[str]:
+        """Return the scenes of the prompts, each once."""
+        return list(dict.fromkeys(each for table in self.tables for each in table["scene_hash"].to_pylist()))
 
-        Without a status nothing is stored.
+    def store(self, con: Any, status: str) -> tuple[int, int, int]:
+        """Insert the scenes and prompts that are not stored yet, the latter in `status`; without one nothing is stored.
+
+        Returns:
+            How many prompts are new, how many are not, and how many scenes were read before, without their annotation.
         """
         import pyarrow as pa
 
@@ -102,8 +122,9 @@ class Intake:
         if status:
             con.execute(NEW_SCENES)
             con.execute(NEW_PROMPTS, {"status": status, "experiment": self.experiment})
+        otherwise = con.execute(READ_OTHERWISE).fetchall()[0][0]
         con.unregister("incoming")
-        return len(self.ids) - known, known
+        return len(self.ids) - known, known, otherwise
 
 
 def _joined(besides: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from forgekit.store import Store
 from forgekit.store.claims import Worker, working
 from forgekit.store.rows import insert_rows, update_rows
 
+REFUSALS = 12  # proposals of a language model that a learning keeps
 AT_ONCE = 100  # prompts decided between two commits, where no language model is asked
 
 DUE = """
@@ -97,7 +98,8 @@ def refine_prompts(
 
     Args:
         target: mean adherence, in [0, 1], from which a prompt is accepted.
-        policy: "refine", "refine-without-memory", "paraphrase", "resample", "llm:MODEL", or an object.
+        policy: "refine", "refine-without-memory", "paraphrase", "resample", "llm:MODEL", its control
+            "llm-paraphrase:MODEL", or an object.
         max_iterations: rounds of rewriting or redrawing after the first drawing.
         max_images: images of a scene, all its versions together, that stop further drawing.
         max_minutes: time since a scene was imported that stops further drawing.
@@ -114,8 +116,7 @@ def refine_prompts(
     chosen = load_policy(policy, without=without_actions)
     limits = Limits(target, max_iterations, max_images, patience, confirm, max_minutes)
     how = How(chosen, limits, _lexicon(lexicon))
-    # A policy that does not say so is taken for one by rule.
-    at_once = 1 if getattr(chosen, "asks_model", False) else AT_ONCE
+    at_once = 1 if _asks_model(chosen) else AT_ONCE
     attempted: list[str] = []
     due = len(store.df(DUE, experiment=experiment, attempted=attempted))
     with working(store) as worker, running("refine", total=due, unit="prompt") as (report, bar):
@@ -127,7 +128,7 @@ def refine_prompts(
 
 
 def _refine_batch(worker: Worker, report: StageReport, ids: Sequence[str], how: How) -> None:
-    in_hand = gather(worker.store, ids)
+    in_hand = gather(worker.store, ids, said=_asks_model(how.policy))
     decided, failed, calls = {}, [], []
     for prompt_id in ids:
         conversation = Conversation(worker.store, Call("refine", how.policy.name, None, prompt_id))
@@ -143,6 +144,11 @@ def _refine_batch(worker: Worker, report: StageReport, ids: Sequence[str], how: 
         report.count(each.decision.decision, prompt_id in held)
         report.count("rewrites that lose prompt syntax", prompt_id in held and bool(each.decision.lost_syntax))
     report.done += len(held)
+
+
+def _asks_model(policy: Policy) -> bool:
+    """Say whether a policy asks a language model; one that does not say is taken for one by rule."""
+    return getattr(policy, "asks_model", False)
 
 
 def _decide(in_hand: InHand, how: How, conversation: Conversation) -> Decided | ItemError:
@@ -264,6 +270,7 @@ def _actions(in_hand: InHand, decision: Decision, child: Mapping[str, Any] | Non
         "kept": decision.kept,
         "change": in_hand.situation.change,
         "child_prompt_id": child["id"] if child else None,
+        **({"refused": list(decision.refused)[:REFUSALS]} if decision.refused else {}),
         **({"lost_syntax": decision.lost_syntax} if decision.lost_syntax else {}),
         **{name: getattr(candidate, name, None) for name in ("action", "element", "kind", "term", "detail")},
     }

@@ -8,7 +8,7 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
 from forgekit.metrics import Difference, holm, paired_difference, transfer_ratio
-from forgekit.scene import compare, parse
+from forgekit.scene import why_refused
 from forgekit.study import queries
 from forgekit.study.plan import Comparison, Study
 
@@ -62,7 +62,7 @@ def results(store: Store, study: Study) -> dict[str, Any]:
             "unfaithful_prompts": sum(
                 row["versions"]
                 for row in store.rows(queries.PROMPTS, prefix=study.prefix)
-                if compare(row["elements"], parse(row["prompt_text"]))
+                if why_refused(row["scene_text"], row["prompt_text"])
             ),
         }
     )

@@ -6,6 +6,7 @@ luck in choosing does not look like progress (docs/trends.md); columns named `se
 `experiment` and `vision_model` narrow a question; None means all.
 """
 
+from forgekit.trends.benchmarks import benchmark
 from forgekit.trends.costs import cost
 from forgekit.trends.elements import by_element_kind, by_term, failing_together, version_elements
 from forgekit.trends.judges import judge_agreement, judge_pairs
@@ -14,12 +15,13 @@ from forgekit.trends.overview import arms, overview
 from forgekit.trends.pictures import before_after, pictures
 from forgekit.trends.rewrites import rewrites
 from forgekit.trends.rounds import adherence, confirmed, distributions, gain, version_deltas
-from forgekit.trends.scenes import decisions, lineage, scenes
+from forgekit.trends.scenes import decisions, lineage, scenes, unread
 
 __all__ = [
     "adherence",
     "arms",
     "before_after",
+    "benchmark",
     "by_element_kind",
     "by_term",
     "confirmed",
@@ -36,6 +38,7 @@ __all__ = [
     "pictures",
     "rewrites",
     "scenes",
+    "unread",
     "version_deltas",
     "version_elements",
 ]

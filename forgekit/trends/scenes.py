@@ -45,6 +45,16 @@ left join confirmed using (experiment, model, scene_hash)
 order by experiment, model, gain desc nulls last, started_at, scene_hash
 """
 
+UNREAD = """
+select p.experiment, p.model, s.scene_hash, s.scene_text, s.read_by ->> '$.reason' as reason, count(*) as versions
+from scenes s
+join prompts p using (scene_hash)
+where s.read_by ->> '$.reader' = 'nobody'
+  and ($experiment is null or p.experiment = $experiment)
+group by all
+order by p.experiment, p.model, min(p.created_at), s.scene_hash
+"""
+
 LINEAGE = """
 with judged as (
     select prompt_id, map(list(vision_model order by vision_model), list(mean_score order by vision_model)) as scores
@@ -121,6 +131,14 @@ def scenes(store: Store, *, experiment: str | None = None, vision_model: str | N
     version so far, which rises by luck alone. Null where nothing tells: one image a version has no two halves.
     """
     return store.df(SCENES, experiment=experiment, vision_model=vision_model)
+
+
+def unread(store: Store, *, experiment: str | None = None) -> pd.DataFrame:
+    """One row per (experiment, generator, scene) that nobody understood, with the reason: judges see it as a whole text only.
+
+    A language model may read them: `import_prompts(…, language_model=…)`.
+    """
+    return store.df(UNREAD, experiment=experiment)
 
 
 def lineage(store: Store, scene_hash: str) -> pd.DataFrame:

@@ -1,0 +1,98 @@
+"""A word whose class is still open, and what the words around it tell (see tagging.py)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from forgekit.scene.lexicon import Lexicon
+from forgekit.scene.tokens import EDGE, Token
+
+
+class Place(NamedTuple):
+    """A word whose class is still open, and what stands around it."""
+
+    tokens: list[Token]  # those before `at` have their class
+    at: int
+    token: Token
+    before: Token
+    following: Token
+    second: Token  # behind `following`
+    verb_seen: bool  # in this clause
+    sensed: bool  # that verb is one of perceiving or causing: "watching a bird fly"
+    lexicon: Lexicon
+    noun_follows: bool = False
+
+    @property
+    def lists_alone(self) -> bool:
+        """Whether the word stands alone between two marks: "…, romantic, …"."""
+        return self.before.tag == "X" and self.following.tag == "X"
+
+    @property
+    def after(self) -> str:
+        """The likeliest class of what follows."""
+        return self.following.entry.tags[0]
+
+
+def number_before(place: Place) -> str:
+    """Return "joined" where the nouns before are two things joined by "and", so that a verb after them is plural,
+    "open" where a count above one still waits for its plural ("three umbrella stands"), and "single" behind "a"."""
+    tokens, article = place.tokens, False
+    for index in range(place.at - 1, -1, -1):
+        token = tokens[index]
+        if token.word in ("and", "&"):
+            if index and tokens[index - 1].tag == "J" and tokens[index + 1].tag == "J":  # "a red and white top"
+                continue
+            return "joined"
+        if token.tag == "Q" and token.word not in ("one", "1", "single"):
+            word = place.before.word
+            waits = word == place.before.entry.noun and not word.endswith(place.lexicon.endings["same_plural"])
+            return "open" if waits else ""
+        if token.tag not in "NJDSEG":
+            break
+        article = article or token.word in ("a", "an")
+    return "single" if article else ""
+
+
+def noun_follows(place: Place) -> bool:
+    """Say whether what follows can be, or lead to, a noun that the word belongs to."""
+    token, second, lexicon = place.following, place.second, place.lexicon
+    tags, after = token.tag or token.entry.tags, second.entry.tags[0]
+    if "G" in tags and token.entry.hint != "noun" and after in "PRDS":
+        return False  # "a white cross sitting over …", "a portal reading a …"
+    if tags == "CN":
+        return after not in "DSQ"
+    if ("N" not in tags and "J" not in tags) or tags[0] in "PCDBOSKRX":
+        return "G" in tags and "N" in tags
+    if "E" in tags and "N" not in tags:  # "a conical base illuminated the room"
+        return after in "NJEG"
+    is_verb = "V" in tags and token.entry.hint == "verb" and token.word.endswith("s")
+    if is_verb and not lexicon.is_thing(token.noun) and token.word not in lexicon.words["rather_thing"]:
+        return after not in "DSPRX"  # "the orange sits on …"
+    if tags[0] == "J" and second is not EDGE:  # an adjective needs its own noun: "red is", "red and blue"
+        return "N" in tags or any(tag in second.entry.tags for tag in "NJC")
+    return True
+
+
+def first(order: str, tags: str) -> str:
+    """Return the first class of `order` that the word may have, else its likeliest."""
+    return next((tag for tag in order if tag in tags), tags[0])
+
+
+def is_finite(token: Token) -> bool:
+    """Say whether a word can be the verb of a clause: "is", "stands"."""
+    tags = token.entry.tags
+    return ("B" in tags or "V" in tags) and ("N" not in tags or token.word.endswith("s"))
+
+
+def third_person(place: Place) -> bool:
+    """Say whether a word is the -s form of a verb; "leaves" and "waves" are rather things."""
+    word = place.token.word
+    return word.endswith("s") and not word.endswith(("ss", "us")) and word not in place.lexicon.words["rather_thing"]
+
+
+def looks_plural(token: Token, lexicon: Lexicon) -> bool:
+    """Say whether a noun stands in a plural form."""
+    word = token.word
+    if word.endswith(lexicon.endings["same_plural"]):  # "five goldfish swim"
+        return True
+    return word.split()[-1] != token.noun.split()[-1] or (word.endswith("s") and not word.endswith(("ss", "us")))
