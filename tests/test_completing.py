@@ -51,7 +51,7 @@ def test_rules_add_background_and_style_and_the_generators_parameters(one_scene)
 
 def test_rules_leave_out_what_does_not_fit():
     elements = fk.scene.parse("a red circle")
-    mini = WORDINGS["mini"]
+    mini = WORDINGS["figures"]
     assert complete_by_rules("a red circle", elements, mini, lambda text: len(text) < 35) == (
         "a red circle on a white background"
     )
@@ -60,7 +60,7 @@ def test_rules_leave_out_what_does_not_fit():
 
 def test_what_the_scene_says_itself_is_not_said_again():
     text = "a blue star on a black background, line art"
-    assert complete_by_rules(text, fk.scene.parse(text), WORDINGS["mini"], lambda _: True) == text
+    assert complete_by_rules(text, fk.scene.parse(text), WORDINGS["figures"], lambda _: True) == text
 
 
 def test_a_template_surrounds_the_scene():

@@ -52,6 +52,7 @@ class DiffusionGenerator:
     offload: bool = False
     batch_size: int = 4
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    world: str = ""  # of the scenes it knows, where that is a small one (scene/lexicon.py)
 
     @classmethod
     def from_address(cls, address: str) -> DiffusionGenerator | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from forgekit.scene.describing import describe, describe_object
 from forgekit.scene.elements import Element, Scene, list_elements
-from forgekit.scene.fidelity import align, compare
+from forgekit.scene.fidelity import align, compare, loosened
 from forgekit.scene.lexicon import Lexicon, default_lexicon, load_lexicon, synonyms
 from forgekit.scene.parsing import parse
 from forgekit.scene.text import normalise, scene_hash
@@ -20,6 +20,7 @@ __all__ = [
     "describe_object",
     "list_elements",
     "load_lexicon",
+    "loosened",
     "normalise",
     "parse",
     "scene_hash",

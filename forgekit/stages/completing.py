@@ -9,8 +9,11 @@ from typing import Any
 from forgekit.errors import ItemError, ParameterError
 from forgekit.models import ImageGenerator, LanguageModel, load_model, load_stored_model
 from forgekit.models.language import tagged_prompts
+from forgekit.models.roles import world_of
 from forgekit.progress import StageReport, running
-from forgekit.scene import compare, parse
+from forgekit.scene import compare, default_lexicon, loosened, parse
+from forgekit.scene.lexicon import FIGURES
+from forgekit.scene.openness import leaves_open
 from forgekit.stages.calls import Call, Conversation
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
@@ -45,25 +48,28 @@ Scene: {scene}
 RETRY = "Your last attempt was refused: {reasons}. Last attempt: {attempt}\n"
 
 
-# What a generator's prompts say where the scene says nothing, in this order. The mini world has five backgrounds and three
-# styles; other generators get what their captions usually say.
-WORDINGS = {"mini": {"background": "on a white background", "style": "flat design"}}
-DEFAULT_WORDING = {"style": "photograph", "composition": "sharp focus, natural light"}
+# What prompts say where the scene leaves it open, in this order. The mini world has five backgrounds and three styles;
+# other generators get what their captions usually say.
+WORDINGS = {
+    FIGURES: {"background": "on a white background", "style": "flat design"},
+    "": {"style": "photograph", "focus": "sharp focus", "lighting": "natural light"},
+}
 
 
 @dataclass(frozen=True)
 class Way:
-    """How prompts are completed: by a language model, by a template, or, where both are None, by rules."""
+    """How prompts are completed: by a language model, by a template, not at all (`keep`), or else by rules."""
 
     model: LanguageModel | None
     template: str | None
+    keep: bool
     seed: int
     attempts: int
 
     @property
     def endpoint(self) -> str:
         """What `api_logs` calls it."""
-        return self.model.name if self.model else "template" if self.template else "rules"
+        return self.model.name if self.model else "template" if self.template else "keep" if self.keep else "rules"
 
 
 def complete_prompts(
@@ -71,6 +77,7 @@ def complete_prompts(
     *,
     language_model: LanguageModel | str | None = None,
     template: str | None = None,
+    keep: bool = False,
     experiment: str | None = None,
     seed: int = 0,
     attempts: int = 3,
@@ -78,8 +85,8 @@ def complete_prompts(
 ) -> StageReport:
     """Complete every imported prompt, and leave it `completed`.
 
-    What the scene leaves open (background, style, composition) is added within the generator's token
-    limit, and `base_parameters` gets the generator's settings and the seed. A fidelity gate parses the
+    What the scene leaves open (background, style, focus, light) is added within the generator's token
+    limit, nothing that its style rules out, and `base_parameters` gets the generator's settings and the seed. A fidelity gate parses the
     result again: an element lost, added or changed refuses it, and the next attempt is told why. After
     the last attempt the scene's own text stands. Where a prompt fails it becomes `incomplete` and is
     tried again on the next call of the stage.
@@ -90,20 +97,21 @@ def complete_prompts(
     Args:
         language_model: who completes; None completes by rules, or by `template`.
         template: a text with "{scene}" in it.
+        keep: leave every prompt as it was imported, to the last character, as a benchmark's prompts are to be drawn.
         prompts_per_batch: how many are completed between two commits by rules or a template.
 
     Raises:
         UnknownModelError: `language_model` names no model.
-        ParameterError: a template without "{scene}", both ways at once, `attempts` or `prompts_per_batch` below 1.
+        ParameterError: a template without "{scene}", several ways at once, `attempts` or `prompts_per_batch` below 1.
     """
-    if template is not None and language_model is not None:
-        raise ParameterError("give a template or a language_model, not both")
+    if (template is not None) + (language_model is not None) + keep > 1:
+        raise ParameterError("give one of template, language_model and keep")
     if min(attempts, prompts_per_batch) < 1:
         raise ParameterError(f"attempts={attempts}, prompts_per_batch={prompts_per_batch}: both must be 1 or more")
     if template is not None:
         complete_by_template(template, "")
     model = load_model("language_model", language_model) if language_model is not None else None
-    way = Way(model, template, seed, attempts)
+    way = Way(model, template, keep, seed, attempts)
     at_once = 1 if model else prompts_per_batch
     attempted: list[str] = []
     due = len(store.df(DUE, experiment=experiment, attempted=attempted))
@@ -150,37 +158,43 @@ def _completed(
     if isinstance(written, ItemError):
         return written
     text, reasons = written
-    report.count("kept as they were", bool(reasons))
-    conversation.call.response = {"text": text, "refused_for": reasons}
+    report.count("kept as they were", way.keep or bool(reasons))
+    told = {"loosened": _loosened(prompt, text, generator)} if way.model else {}
+    conversation.call.response = {"text": text, "refused_for": reasons, **told}
     return {"id": prompt["id"], "prompt_text": text, "base_parameters": parameters}
 
 
 def _written(
     prompt: Mapping[str, Any], generator: ImageGenerator, way: Way, conversation: Conversation
 ) -> tuple[str, list[str]] | ItemError:
-    """Return the full prompt, or the scene's own text with why all attempts were refused."""
-    scene_text, elements = prompt["scene_text"], prompt["elements"]
+    """Return the full prompt, or its own text with why all attempts were refused."""
+    own_text, elements = prompt["prompt_text"], prompt["elements"]
+    if way.keep:
+        return own_text, []
+    world = world_of(generator)
+    lexicon = default_lexicon().in_world(world, elements)
     refused: list[tuple[str, list[str]]] = []
     for _ in range(way.attempts if way.model else 1):
         if way.model:
-            answer = conversation.ask(way.model, completion_request(scene_text, refused))
+            answer = conversation.ask(way.model, completion_request(prompt["scene_text"], refused))
             if isinstance(answer, ItemError):
                 return answer
             if not (found := tagged_prompts(answer)):
                 return ItemError(f"{way.model.name} answered with nothing")
             candidate = found[0]
         elif way.template:
-            candidate = complete_by_template(way.template, scene_text)
+            candidate = complete_by_template(way.template, own_text)
         else:
-            wording = WORDINGS.get(prompt["model"], DEFAULT_WORDING)
-            candidate = complete_by_rules(scene_text, elements, wording, generator.fits)
-        reasons = compare(elements, parse(candidate))
+            candidate = complete_by_rules(own_text, elements, WORDINGS.get(world, {}), generator.fits)
+        if candidate == own_text:
+            return own_text, []
+        reasons = compare(elements, parse(candidate), lexicon=lexicon)
         if not generator.fits(candidate):
             reasons = [*reasons, f"{generator.name} would cut the end of it off"]
         if not reasons:
             return candidate, []
         refused.append((candidate, reasons))
-    return scene_text, [reason for _, reasons in refused for reason in reasons]
+    return own_text, [reason for _, reasons in refused for reason in reasons]
 
 
 def complete_by_rules(
@@ -190,23 +204,30 @@ def complete_by_rules(
 
     The scene's own words stay as they stand. A background goes to the sentence, the rest is set off by commas.
     """
-    prompt = scene_text.strip().rstrip(".;,")
+    own = prompt = scene_text.strip().rstrip(".;,")
     for part, words in wording.items():
         joint = " " if part == "background" and not {",", "."} & set(prompt) else ", "
-        if not elements.get(part) and fits(prompt + joint + words):
+        if leaves_open(part, scene_text, elements) and fits(prompt + joint + words):
             prompt += joint + words
-    return prompt
+    return scene_text if prompt == own else prompt
 
 
 def complete_by_template(template: str, scene_text: str) -> str:
-    """Fill "{scene}" of a template.
+    """Fill "{scene}" of a template, without the mark that ends the scene; "{scene}" alone leaves it untouched.
 
     Raises:
         ParameterError: the template has no "{scene}".
     """
     if "{scene}" not in template:
         raise ParameterError(f'template {template!r} has no "{{scene}}" in it, e.g. "{{scene}}, oil painting"')
+    if template == "{scene}":
+        return scene_text
     return template.replace("{scene}", scene_text.strip().rstrip(".;,"))
+
+
+def _loosened(prompt: Mapping[str, Any], text: str, generator: ImageGenerator) -> list[str]:
+    lexicon = default_lexicon().in_world(world_of(generator), prompt["elements"])
+    return loosened(prompt["elements"], parse(text), lexicon=lexicon)
 
 
 def completion_request(scene_text: str, refused: Sequence[tuple[str, Sequence[str]]] = ()) -> str:

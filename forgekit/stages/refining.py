@@ -10,6 +10,7 @@ from typing import Any
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_id
 from forgekit.models import load_stored_model
+from forgekit.models.roles import world_of
 from forgekit.progress import StageReport, running
 from forgekit.refiner.case import Policy, Tools, failing
 from forgekit.refiner.decision import Decision, Limits, decide
@@ -150,7 +151,8 @@ def _decide(in_hand: InHand, how: How, conversation: Conversation) -> Decided | 
     prompt, call = in_hand.prompt, conversation.call
     call.request = _looked_at(in_hand)
     generator = load_stored_model("image_generator", prompt["model"], within=conversation.store.folder)
-    tools = Tools(generator.fits, how.lexicon, conversation.ask)
+    lexicon = how.lexicon.in_world(world_of(generator), prompt["elements"])
+    tools = Tools(generator.fits, lexicon, conversation.ask)
     memory = how.memory(conversation.store, prompt["model"], prompt["experiment"])
     rng = random.Random(prompt["id"])
     decision = decide(in_hand.situation, how.policy, memory, how.limits, tools=tools, rng=rng)
