@@ -25,7 +25,7 @@ def compare(wanted: dict[str, Any], got: dict[str, Any], *, lexicon: Lexicon | N
     one by one ("two cats" / "a cat and another cat"). A style, background, mood or texture where none was asked for may be
     added; an object, count, colour, size, shape, material, spatial relation, negation or rendered text may not.
     """
-    lexicon = lexicon or default_lexicon()
+    lexicon = (lexicon or default_lexicon()).for_scene(wanted)
     reasons = _Comparison(wanted, got, lexicon).reasons()
     if not reasons or not _Comparison(gathered(wanted, lexicon), gathered(got, lexicon), lexicon).reasons():
         return []
@@ -34,13 +34,13 @@ def compare(wanted: dict[str, Any], got: dict[str, Any], *, lexicon: Lexicon | N
 
 def loosened(wanted: dict[str, Any], got: dict[str, Any], *, lexicon: Lexicon | None = None) -> list[str]:
     """Return what a faithful rewording says less exactly than the scene, in words: "color of ball: crimson to red"."""
-    comparison = _Comparison(wanted, got, lexicon or default_lexicon())
-    return list(dict.fromkeys(comparison.loosened()))
+    lexicon = (lexicon or default_lexicon()).for_scene(wanted)
+    return list(dict.fromkeys(_Comparison(wanted, got, lexicon).loosened()))
 
 
 def align(wanted: dict[str, Any], got: dict[str, Any], *, lexicon: Lexicon | None = None) -> dict[int, int]:
     """Return which object of `got` is which object of `wanted`, by index; objects that were lost are left out."""
-    return dict(_Comparison(wanted, got, lexicon or default_lexicon()).pairs)
+    return dict(_Comparison(wanted, got, (lexicon or default_lexicon()).for_scene(wanted)).pairs)
 
 
 class _Comparison:

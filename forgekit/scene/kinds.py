@@ -119,5 +119,7 @@ def _add(kinds: Kinds, kind: str, words: Sequence[str], plain: str | None) -> No
             kinds.words.setdefault((kind, form), word)
     wordings = kinds.wordings.setdefault((kind, word), [])
     wordings += [each for each in words if each not in wordings]
-    if plain is not None and (plain_word := kinds.word(plain, kind)) != word:  # one's own file may have made them the same
+    if (
+        plain is not None and (plain_word := kinds.word(plain, kind)) != word
+    ):  # one's own file may have made them the same
         kinds.plain[kind, word] = plain_word

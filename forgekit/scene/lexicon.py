@@ -60,16 +60,21 @@ class Lexicon:
     entries: dict[str, Entry]
     phrases: dict[str, list[Phrase]]  # by first word, the longest first
     kinds: Kinds
-    rules_out: dict[str, list[str]]  # a style: those that it cannot be; what is added: the words of a scene that rule it out
-    world: str = ""  # whose words they are, where a scene lies in a world of its own: FIGURES
+    rules_out: dict[
+        str, list[str]
+    ]  # a style: those that it cannot be; what is added: the words of a scene that rule it out
+    world: str = ""  # of the generator that the words are for: FIGURES, or "" for one that knows any scene
 
-    def in_world(self, world: str, scene: Mapping[str, Any]) -> Lexicon:
-        """Return the lexicon as it holds for `scene` where it is drawn by a generator of `world`.
+    def in_world(self, world: str) -> Lexicon:
+        """Return the lexicon for the prompts of a generator of `world`."""
+        return replace(self, world=world)
 
-        Only where the mini world's generator draws nothing but figures do their synonyms hold: there a ball is a circle.
+    def for_scene(self, scene: Mapping[str, Any]) -> Lexicon:
+        """Return the lexicon as it holds for a parsed scene.
+
+        The figures' synonyms hold only where the mini world's generator draws nothing but figures: there a ball is a circle.
         """
-        figures = world == FIGURES and self.all_figures(scene)
-        return replace(self, world=FIGURES) if figures else self
+        return self if self.world != FIGURES or self.all_figures(scene) else self.in_world("")
 
     def all_figures(self, scene: Mapping[str, Any]) -> bool:
         """Say whether all objects of a parsed scene are figures."""
@@ -106,7 +111,9 @@ class Lexicon:
         [] for a word that the lexicon does not know.
         """
         term = term.lower()
-        figures = self.kinds.faithful_words(term, "figure") if self.naming(term) == "figure" and kind == "object" else []
+        figures = (
+            self.kinds.faithful_words(term, "figure") if self.naming(term) == "figure" and kind == "object" else []
+        )
         return [word for word in dict.fromkeys([*figures, *self.kinds.faithful_words(term, kind)]) if word != term]
 
 

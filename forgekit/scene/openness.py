@@ -25,7 +25,10 @@ def leaves_open(part: str, scene_text: str, elements: Mapping[str, Any], *, lexi
     photo = style and all(lexicon.kinds.is_kind(each, "photo", "style") for each in style.split(", "))
     if part in OF_A_PHOTO and style and not photo:
         return False
-    words = [*lexicon.rules_out.get(part, ()), *(lexicon.rules_out["style"] if part in OF_A_PHOTO and not photo else ())]
+    words = [
+        *lexicon.rules_out.get(part, ()),
+        *(lexicon.rules_out["style"] if part in OF_A_PHOTO and not photo else ()),
+    ]
     return not _any_of(words, lexicon.kinds.spelt(scene_text))
 
 

@@ -86,10 +86,11 @@ def complete_prompts(
     """Complete every imported prompt, and leave it `completed`.
 
     What the scene leaves open (background, style, focus, light) is added within the generator's token
-    limit, nothing that its style rules out, and `base_parameters` gets the generator's settings and the seed. A fidelity gate parses the
-    result again: an element lost, added or changed refuses it, and the next attempt is told why. After
-    the last attempt the scene's own text stands. Where a prompt fails it becomes `incomplete` and is
-    tried again on the next call of the stage.
+    limit, but nothing that the scene rules out (no photograph where a watercolor is asked), and
+    `base_parameters` gets the generator's settings and the seed. A fidelity gate parses the result again:
+    an element lost, added or changed refuses it, and the next attempt is told why. After the last attempt
+    the prompt's own text stands. Where a prompt fails it becomes `incomplete` and is tried again on the
+    next call of the stage.
 
     Several workers share the prompts. Each answer of a language model is committed as it comes, and its
     prompt after it, so a killed worker loses at most the answer in flight.
@@ -172,7 +173,7 @@ def _written(
     if way.keep:
         return own_text, []
     world = world_of(generator)
-    lexicon = default_lexicon().in_world(world, elements)
+    lexicon = default_lexicon().in_world(world)
     refused: list[tuple[str, list[str]]] = []
     for _ in range(way.attempts if way.model else 1):
         if way.model:
@@ -226,7 +227,7 @@ def complete_by_template(template: str, scene_text: str) -> str:
 
 
 def _loosened(prompt: Mapping[str, Any], text: str, generator: ImageGenerator) -> list[str]:
-    lexicon = default_lexicon().in_world(world_of(generator), prompt["elements"])
+    lexicon = default_lexicon().in_world(world_of(generator))
     return loosened(prompt["elements"], parse(text), lexicon=lexicon)
 
 

@@ -151,8 +151,7 @@ def _decide(in_hand: InHand, how: How, conversation: Conversation) -> Decided | 
     prompt, call = in_hand.prompt, conversation.call
     call.request = _looked_at(in_hand)
     generator = load_stored_model("image_generator", prompt["model"], within=conversation.store.folder)
-    lexicon = how.lexicon.in_world(world_of(generator), prompt["elements"])
-    tools = Tools(generator.fits, lexicon, conversation.ask)
+    tools = Tools(generator.fits, how.lexicon.in_world(world_of(generator)), conversation.ask)
     memory = how.memory(conversation.store, prompt["model"], prompt["experiment"])
     rng = random.Random(prompt["id"])
     decision = decide(in_hand.situation, how.policy, memory, how.limits, tools=tools, rng=rng)

@@ -69,11 +69,11 @@ def results(store: Store, study: Study) -> dict[str, Any]:
 def _unfaithful(store: Store, study: Study) -> int:
     """Count the versions that lost, changed or added an element, by the words of the generator's world."""
     world = world_of(load_stored_model("image_generator", study.model, within=store.folder))
-    lexicon = default_lexicon()
+    lexicon = default_lexicon().in_world(world)
     return sum(
         row["versions"]
         for row in store.rows(queries.PROMPTS, prefix=study.prefix)
-        if compare(row["elements"], parse(row["prompt_text"]), lexicon=lexicon.in_world(world, row["elements"]))
+        if compare(row["elements"], parse(row["prompt_text"]), lexicon=lexicon)
     )
 
 
