@@ -19,6 +19,7 @@ from forgekit.models.naming import plain_name
 from forgekit.models.prompt_limits import Reader, load_readers, reads_all, truncated
 from forgekit.models.roles import Drawing, DrawRequest
 from forgekit.models.running import REFUSALS, in_batches, placement, quiet, weights_needed, weights_of
+from forgekit.models.schedulers import check_scheduler, scheduled
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -108,6 +109,9 @@ class DiffusionGenerator:
         """
         arguments = {**self.defaults, **parameters}
         allowed = {n for n in self._signature if n not in RESERVED and not n.endswith(("embeds", "_image"))}
+        allowed.add("scheduler")
+        if "scheduler" in arguments:
+            check_scheduler(self.pipeline, arguments["scheduler"])
         for name, value in arguments.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ParameterError(f"{name}={value} of {self.name}: give a finite number")
@@ -141,7 +145,7 @@ class DiffusionGenerator:
         if "output_type" in self._signature:
             call["output_type"] = "np"  # an image of whole numbers hides that they were none: nan turns black
         started = time.perf_counter()
-        with quiet():  # truncation is recorded, not printed
+        with quiet(), scheduled(pipeline, call.pop("scheduler", None)):  # truncation is recorded, not printed
             output = pipeline(
                 prompt=[request.prompt for request in batch],
                 generator=[torch.Generator("cpu").manual_seed(request.seed) for request in batch],

@@ -29,10 +29,9 @@ RESTATED = {
     "above": ("above", "over", "on top of"),
     "below": ("below", "under", "beneath"),
 }
-SCHEDULERS = (  # those of one family can stand for each other
-    ("EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "DDIMScheduler"),
-    ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"),
-)
+SCHEDULERS = (  # those that can stand for each other; pipelines of flow matching (FLUX, SD 3) know one only
+    "EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "DDIMScheduler",
+)  # fmt: skip
 INVERSE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 
 
@@ -155,13 +154,12 @@ def more_steps(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
 
 
 def change_scheduler(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
-    """Take another scheduler of the same family, where the prompt's parameters name one.
+    """Take another scheduler, where the prompt's parameters name one.
 
     Which is best for a pipeline can only be tried: "Schedulers" in the documentation of diffusers.
     """
     standing = draft.parameters.get("scheduler")
-    family = next((names for names in SCHEDULERS if standing in names), ())
-    for name in family:
+    for name in SCHEDULERS if standing in SCHEDULERS else ():
         if name != standing:
             yield f"scheduler {standing} -> {name}", {**draft.parameters, "scheduler": name}
 

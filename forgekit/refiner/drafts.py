@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from forgekit.scene import Element, Lexicon, align, default_lexicon, describe, describe_object
+from forgekit.scene.describing import again
 from forgekit.scene.wording import with_article
 
 
@@ -52,7 +53,7 @@ class Draft:
 
     def the(self, index: int) -> str:
         """Return how to speak again of an object of the text: "the vintage camera", "the two orange cats"."""
-        return re.sub(r"^(?:(?:an?|one) )?", "the ", describe_object(self.parsed["objects"][index]))
+        return again(describe_object(self.parsed["objects"][index]))
 
     def added(self, sentence: str) -> str:
         """Return the text with a sentence behind it."""

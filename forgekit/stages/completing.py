@@ -160,8 +160,8 @@ def _completed(
         return written
     text, reasons = written
     report.count("kept as they were", way.keep or bool(reasons))
-    told = {"loosened": _loosened(prompt, text, generator)} if way.model else {}
-    conversation.call.response = {"text": text, "refused_for": reasons, **told}
+    report.count("loosened", bool(way.model and _loosened(prompt, text, generator)))
+    conversation.call.response = {"text": text, "refused_for": reasons}
     return {"id": prompt["id"], "prompt_text": text, "base_parameters": parameters}
 
 
@@ -227,6 +227,7 @@ def complete_by_template(template: str, scene_text: str) -> str:
 
 
 def _loosened(prompt: Mapping[str, Any], text: str, generator: ImageGenerator) -> list[str]:
+    """Return what the completed text says less exactly than its scene."""
     lexicon = default_lexicon().in_world(world_of(generator))
     return loosened(prompt["elements"], parse(text), lexicon=lexicon)
 

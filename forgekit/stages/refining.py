@@ -16,7 +16,7 @@ from forgekit.refiner.case import Policy, Tools, failing
 from forgekit.refiner.decision import Decision, Limits, decide
 from forgekit.refiner.learnings import Memory, remember
 from forgekit.refiner.policies import load_policy
-from forgekit.scene import Element, Lexicon, default_lexicon, list_elements, load_lexicon
+from forgekit.scene import Element, Lexicon, default_lexicon, list_elements, load_lexicon, loosened, parse
 from forgekit.stages.calls import Call, Conversation
 from forgekit.stages.situations import InHand, gather
 from forgekit.store import Store
@@ -159,6 +159,7 @@ def _decide(in_hand: InHand, how: How, conversation: Conversation) -> Decided | 
         return decision
     child = _child_row(prompt, decision) if decision.decision in ("rewrite", "confirm") else None
     learning = _learning_row(in_hand, decision, child, how.policy.name)
+    learning["actions"]["loosened"] = _loosened(in_hand, decision, tools.lexicon)
     told = ("decision", "action", "detail", "child_prompt_id")
     call.learning_id, call.response = learning["id"], {name: learning["actions"][name] for name in told}
     return Decided(in_hand, decision, child, learning, conversation)
@@ -265,6 +266,14 @@ def _actions(in_hand: InHand, decision: Decision, child: Mapping[str, Any] | Non
         "child_prompt_id": child["id"] if child else None,
         **{name: getattr(candidate, name, None) for name in ("action", "element", "kind", "term", "detail")},
     }
+
+
+def _loosened(in_hand: InHand, decision: Decision, lexicon: Lexicon) -> list[str] | None:
+    """What a rewrite says less exactly than its scene: a kind that became its plain word."""
+    if decision.candidate is None:
+        return None
+    scene, text = (parse(each, lexicon=lexicon) for each in (in_hand.situation.scene_text, decision.text))
+    return loosened(scene, text, lexicon=lexicon)
 
 
 def _lexicon(path: str | None) -> Lexicon:
