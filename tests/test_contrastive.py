@@ -9,12 +9,11 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
-from tiny_judges import build_clip
+from tiny_judges import TOWERS, build_clip, build_judge
 
 from forgekit.errors import ItemError, ParameterError, UnknownModelError
-from forgekit.models import Judgement, VisionModel, load_model
-from forgekit.models import clip as module
-from forgekit.models.clip import ContrastiveJudge
+from forgekit.models import Judgement, VisionModel, load_model, memory, towers
+from forgekit.models.clip import ContrastiveJudge, Plan
 from forgekit.scene import Scene, parse
 from forgekit.scene.elements import NOTHING
 
@@ -79,7 +78,7 @@ def test_a_batch_gives_the_verdicts_of_single_images(judge):
 
 
 def test_a_contrast_that_the_scene_asks_for_elsewhere_is_no_contrast():
-    plan = module.Plan.of(scene("a scarlet disc next to a blue box"), {})
+    plan = Plan.of(scene("a scarlet disc next to a blue box"), {})
     contrasts = {element.key: options for element, options in plan.options}
     assert "a square" not in contrasts["object:0"]  # the box is one
     assert "a triangle" in contrasts["object:0"]
@@ -104,7 +103,7 @@ def test_a_damaged_image_fails_alone(judge, tmp_path):
 
 def test_full_memory_halves_the_batch_and_loses_nothing(judge, monkeypatch):
     sizes = []
-    encode = module._Towers.encode_images
+    encode = towers._OfOpenClip.encode_images
 
     def crowded(self, images):
         sizes.append(len(images))
@@ -112,7 +111,8 @@ def test_full_memory_halves_the_batch_and_loses_nothing(judge, monkeypatch):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return encode(self, images)
 
-    monkeypatch.setattr(module._Towers, "encode_images", crowded)
+    monkeypatch.setattr(towers._OfOpenClip, "encode_images", crowded)
+    memory.let_others_go(judge)  # or they would be, before a batch is halved
     verdicts = judge.judge([picture(i) for i in range(5)], [scene(TEXTS[0])] * 5)
     assert all(isinstance(v, Judgement) for v in verdicts)
     assert sizes == [5, 2, 2, 1]
@@ -120,9 +120,9 @@ def test_full_memory_halves_the_batch_and_loses_nothing(judge, monkeypatch):
 
 def test_each_distinct_phrase_and_each_image_is_encoded_once(judge, monkeypatch):
     fresh, texts, images = replace(judge), [], []
-    encode_texts, encode_images = module._Towers.encode_texts, module._Towers.encode_images
-    monkeypatch.setattr(module._Towers, "encode_texts", lambda s, t: texts.extend(t) or encode_texts(s, t))
-    monkeypatch.setattr(module._Towers, "encode_images", lambda s, i: images.extend(i) or encode_images(s, i))
+    encode_texts, encode_images = towers._OfOpenClip.encode_texts, towers._OfOpenClip.encode_images
+    monkeypatch.setattr(towers._OfOpenClip, "encode_texts", lambda s, t: texts.extend(t) or encode_texts(s, t))
+    monkeypatch.setattr(towers._OfOpenClip, "encode_images", lambda s, i: images.extend(i) or encode_images(s, i))
     one = picture(0)
     for _ in range(2):
         fresh.judge([one, one, picture(1)], [scene(TEXTS[0])] * 3)
@@ -161,3 +161,26 @@ def test_addresses_name_open_clip_models_folders_and_hub_repositories(folder):
     assert ContrastiveJudge.from_address(f"local-dir:{folder}").model == f"local-dir:{folder}"
     assert ContrastiveJudge.from_address("laion/CLIP-ViT-B-32-laion2B-s34B-b79K").model.startswith("hf-hub:laion/")
     assert ContrastiveJudge.from_address("Qwen/Qwen3-VL-2B-Instruct") is None
+
+
+@pytest.mark.parametrize("kind", list(TOWERS))
+def test_towers_of_transformers_are_a_judge_with_the_similarities_of_the_library(kind, tmp_path):
+    from transformers import AutoModel, AutoProcessor
+
+    folder = build_judge(kind, tmp_path / f"my-{kind}")
+    judge = load_model("vision_model", str(folder))
+    assert isinstance(judge, ContrastiveJudge) and judge.name == f"my-{kind}"
+    model, processor = AutoModel.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
+    texts = ["a red circle", "a red circle on a blue star", "a cat"]
+    padding = {"padding": "max_length", "max_length": 16} if kind == "siglip" else {"padding": True}
+    images = [picture(seed) for seed in range(3)]
+    with torch.no_grad():
+        wanted = model(**processor(text=texts, images=images, return_tensors="pt", **padding)).logits_per_image
+    pair = judge._towers
+    seen, read = np.stack(pair.encode_images(images)), np.stack(pair.encode_texts(texts))
+    assert pair.scale * seen @ read.T + pair.bias == pytest.approx(wanted.numpy(), abs=1e-4)
+    assert pair.biased == (kind == "siglip")
+    assert pair.cut_off("red " * 20) == " ".join(["red"] * 5)  # of 16 places the last is the end token's
+    verdicts = judge.judge(images, [scene(TEXTS[0])] * 3)
+    assert all(set(v.element_scores) == {"object:0", "object:1", "color:0", "color:1", "relation:0"} for v in verdicts)
+    assert load_model("vision_model", f"{folder}?template=a photo of {{}}").judge_key != judge.judge_key

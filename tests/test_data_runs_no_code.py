@@ -88,7 +88,7 @@ def test_a_json_row_whose_model_is_no_text_is_a_bad_row(store, tmp_path, value):
     ("key", "chunk"),
     [
         ("forgekit", json.dumps({"prompt": "a cat", "model": "trap:make"})),
-        ("forgekit", json.dumps({"prompt": "a cat", "model": {"name": "mini"}})),
+        ("forgekit", json.dumps({"prompt": "a cat", "model": {"name": "trap:make"}})),
         ("parameters", "a cat\nSteps: 20, Sampler: Euler a, Seed: 1, Size: 8x8, Model: trap:make"),
         ("invokeai_metadata", json.dumps({"positive_prompt": "a cat", "model": {"name": "trap:make"}})),
         ("sd-metadata", json.dumps({"model_weights": "trap:make", "image": {"prompt": "a cat"}})),
@@ -105,12 +105,14 @@ def test_a_json_row_whose_model_is_no_text_is_a_bad_row(store, tmp_path, value):
     ],
     ids=["ours", "ours, a dict", "a1111", "invoke", "invoke, old", "comfy"],
 )
-def test_no_picture_names_code(store, trap, key, chunk):
+def test_a_picture_does_not_say_what_draws(store, trap, key, chunk):
     info = PngInfo()
     info.add_text(key, chunk)
     Image.new("RGB", (8, 8)).save(trap.with_name("p.png"), pnginfo=info)
     report = fk.import_prompts(store, trap.with_name("p.png"))
-    assert (report.done, report.failed) == (0, 1)
+    assert (report.done, report.failed) == (1, 0)
+    (row,) = store.rows("select model, source ->> '$.model' as said from prompts join scenes using (scene_hash)")
+    assert row == {"model": "mini", "said": "trap:make"}
     assert not trap.exists()
 
 

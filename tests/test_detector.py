@@ -12,7 +12,7 @@ from PIL import Image
 from tiny_judges import DETECTORS, build_judge
 
 from forgekit.errors import ItemError, ParameterError, UnknownModelError
-from forgekit.models import Judgement, VisionModel, load_model
+from forgekit.models import Judgement, VisionModel, load_model, memory
 from forgekit.models.detector import Detector, DetectorJudge
 from forgekit.scene import Scene, parse
 
@@ -121,6 +121,7 @@ def test_full_memory_halves_the_batch_and_loses_nothing(folders, monkeypatch):
 
     monkeypatch.setattr(Detector, "propose", crowded)
     judge = DetectorJudge.from_address(str(folders["owlvit"]))
+    memory.let_others_go(judge)  # or they would be, before a batch is halved
     verdicts = judge.judge([picture(i) for i in range(5)], [scene(TEXTS[0])] * 5)
     assert all(isinstance(v, Judgement) for v in verdicts)
     assert sizes == [5, 2, 2, 1]

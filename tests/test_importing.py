@@ -169,7 +169,7 @@ def fuzzed(rng: random.Random) -> dict[str, bytes]:
         "noise.csv": noise, "noise.json": noise, "noise.jsonl": noise, "noise.txt": noise, "noise.xlsx": noise,
         "noise.parquet": noise, "noise.png": noise, "noise": noise, "empty.csv": b"", "empty.jsonl": b"", "empty.txt": b"",
         "nul.csv": csv.replace("number 7", "\0").encode(), "nul.txt": b"a cat\n" + b"b\0c\n" * 3,
-        "latin.csv": csv.replace("cat", "caf\u00e9").encode("latin-1"), "utf16.csv": csv.encode("utf-16-le"),
+        "latin.csv": csv.replace("cat", "caf\u00e9").encode("latin-1"),
         "cut.csv": csv.encode()[:-9] + b'"', "cut.jsonl": jsonl.encode()[:-9], "cut.json": json.dumps([{"prompt": "a"}] * 9).encode()[:-5],
         "huge.csv": b'id,prompt\n1,"' + b"x" * 300_000 + b'"\n2,a cat\n', "huge.jsonl": b'{"prompt": "' + b"y" * 9_000_000 + b'"}\n',
         "wide.csv": b",".join(b"c%d" % i for i in range(1_000_000)) + b"\n", "deep.json": b"[" * 100_000,

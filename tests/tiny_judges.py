@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,21 @@ def grounding_dino() -> tuple[Any, ...]:
     return t.GroundingDinoForObjectDetection(config), t.GroundingDinoProcessor(image_processor=pixels, tokenizer=words)
 
 
+def towers(kind: str) -> tuple[Any, ...]:
+    """Return a CLIP or a SigLIP of transformers."""
+    import transformers as t
+
+    words = word_tokenizer(ending=True)
+    text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 16, "eos_token_id": 1, "pad_token_id": 0}
+    image = {**SMALL, "image_size": 32, "patch_size": 8}
+    if kind == "siglip":
+        pixels = t.SiglipImageProcessor(size={"height": 32, "width": 32})
+        return t.SiglipModel(t.SiglipConfig(text_config=text, vision_config=image)), t.SiglipProcessor(pixels, words)
+    pixels = t.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    config = t.CLIPConfig(text_config=text, vision_config=image, projection_dim=16)
+    return t.CLIPModel(config), t.CLIPProcessor(pixels, words)
+
+
 VLMS: dict[str, Callable[[], tuple[Any, ...]]] = {
     "fuyu": fuyu,
     "qwen2.5": lambda: qwen_vl("2.5"),
@@ -183,4 +199,5 @@ DETECTORS: dict[str, Callable[[], tuple[Any, ...]]] = {
     "owlv2": lambda: owl("v2"),
     "grounding-dino": grounding_dino,
 }
-JUDGES = {**VLMS, **DETECTORS}
+TOWERS: dict[str, Callable[[], tuple[Any, ...]]] = {kind: partial(towers, kind) for kind in ("clip", "siglip")}
+JUDGES = {**VLMS, **DETECTORS, **TOWERS}

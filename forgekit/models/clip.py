@@ -1,31 +1,24 @@
-"""Contrastive judges (open_clip): is each element's phrase nearer to the image than its changed versions?"""
+"""Contrastive judges (CLIP, SigLIP): is each element's phrase nearer to the image than its changed versions?"""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cachetools import LRUCache
 from scipy.special import expit, softmax
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
+from forgekit.models.memory import placement, weights
 from forgekit.models.roles import Judgement
-from forgekit.models.running import (
-    as_rgb,
-    distinct_images,
-    in_batches,
-    placement,
-    quiet,
-    remembered,
-    weights_needed,
-    weights_of,
-)
+from forgekit.models.running import distinct_images, in_batches, remembered
 from forgekit.models.synonyms import meaning
+from forgekit.models.towers import HUB, LOCAL, TRANSFORMERS, Towers, load_towers, runs_here
+from forgekit.models.weights import hub_file, load_weights, settings_at, weights_of
 from forgekit.scene import Element, Scene, default_lexicon, list_elements
 from forgekit.scene.elements import NOTHING
 
@@ -35,13 +28,12 @@ if TYPE_CHECKING:
 
 CLIPSCORE_WEIGHT = 2.5  # Hessel et al. 2021, CLIPScore
 ENTRY = "open_clip_config.json"  # a file that every repository of open_clip has
-LOCAL = "local-dir:"
-HUB = "hf-hub:"
+SETTINGS = "config.json"  # and of transformers
 
 
 @dataclass(frozen=True)
 class ContrastiveJudge:
-    """A CLIP-like model of open_clip. Its fields are its settings; weights load on the first judgement.
+    """A CLIP-like model of open_clip or transformers. Its fields are its settings; weights load on the first judgement.
 
     An element's score is the softmax, at the model's own temperature, of its phrase against its contrasts: the phrase
     with one thing changed. Contrasts that the scene asks for elsewhere are left out. With `none_of_these`, logit 0 is
@@ -53,8 +45,10 @@ class ContrastiveJudge:
     `template` does (Hessel et al. used "A photo depicts {}"), and `truncated_words`, words of the text that were cut.
     """
 
+    half: ClassVar[str] = "float16"  # its similarities need more digits than bfloat16 has
+
     name: str
-    model: str  # open_clip name, "local-dir:/path" or "hf-hub:owner/name"
+    model: str  # open_clip name, "local-dir:/path", "hf-hub:owner/name" or, of transformers, "transformers:path or id"
     pretrained: str | None = None  # open_clip tag, or a weights file
     device: str = "auto"
     dtype: str = "auto"
@@ -73,7 +67,7 @@ class ContrastiveJudge:
 
     @classmethod
     def from_address(cls, address: str) -> ContrastiveJudge | None:
-        """Return the judge for "open_clip:NAME/TAG", "local-dir:PATH", "hf-hub:OWNER/NAME", a folder or a CLIP's hub id.
+        """Return the judge for "open_clip:NAME/TAG", "local-dir:PATH", "hf-hub:OWNER/NAME", a folder or a hub id.
 
         None where the address is of no such form, so that another family may take it.
         """
@@ -84,14 +78,19 @@ class ContrastiveJudge:
         if address.startswith(LOCAL) or (folder / ENTRY).is_file():
             return cls(folder.resolve().name, f"{LOCAL}{folder}")
         hub = address.removeprefix(HUB)
-        if address.startswith(HUB) or (hub.count("/") == 1 and not folder.exists() and "clip" in hub.lower()):
+        if address.startswith(HUB) or (hub.count("/") == 1 and not folder.exists() and _is_open_clip(hub)):
             return cls(hub.split("/")[-1], f"{HUB}{hub}")
-        return None
+        return cls(folder.name, f"{TRANSFORMERS}{address}") if runs_here(settings_at(address, SETTINGS)) else None
+
+    @property
+    def _address(self) -> str:
+        return self.model.removeprefix(LOCAL).removeprefix(HUB).removeprefix(TRANSFORMERS)
 
     @property
     def judge_key(self) -> str:
         """Hash of weights, templates and thresholds; not of device and batch size, which change no verdict."""
-        address, identity = weights_of(self, self.model.removeprefix(LOCAL).removeprefix(HUB), ENTRY)
+        entry = SETTINGS if self.model.startswith(TRANSFORMERS) else ENTRY
+        address, identity = weights_of(self, self._address, entry)
         return content_hash(
             {
                 "family": "contrastive",
@@ -110,7 +109,7 @@ class ContrastiveJudge:
             UnknownModelError: the weights are not there.
         """
         pictures, places = distinct_images(images)
-        seen = in_batches(pictures, self.batch_size, self._towers.encode_images, self.name)
+        seen = in_batches(pictures, self.batch_size, self._towers.encode_images, self)
         plans = {id(scene): Plan.of(scene, self.artifacts) for scene in scenes}
         texts = [text for plan in plans.values() for text in plan.texts]
         features = remembered(self._features, texts, self._encode_texts)
@@ -121,7 +120,7 @@ class ContrastiveJudge:
 
     def _encode_texts(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         written = [self.template.format(text) for text in texts]
-        rows = in_batches(written, self.batch_size, self._towers.encode_texts, self.name)
+        rows = in_batches(written, self.batch_size, self._towers.encode_texts, self)
         features: dict[str, np.ndarray] = {}
         for text, row in zip(texts, rows, strict=True):
             if isinstance(row, ItemError):
@@ -156,19 +155,26 @@ class ContrastiveJudge:
             },
         )
 
-    @cached_property
-    def _towers(self) -> _Towers:
+    @weights
+    def _towers(self) -> Towers:
         advice = (
             f"Fetch them once where there is a network (open_clip.create_model({self.model!r}, {self.pretrained!r})), "
             "or give a folder as local-dir:/path (open_clip_config.json and open_clip_model.safetensors)."
         )
-        with weights_needed(self.name, f"{self.model}/{self.pretrained or ''}".rstrip("/"), advice):
-            return _Towers(self.model, self.pretrained, *placement(self))
+        address = f"{self._address}/{self.pretrained or ''}".rstrip("/")
+        return load_weights(self, address, lambda: load_towers(self.model, self.pretrained, *placement(self)), advice)
 
     @cached_property
     def _features(self) -> LRUCache[str, np.ndarray]:
         """The features of the texts used last."""
         return LRUCache(self.remembered)
+
+
+def _is_open_clip(repo: str) -> bool:
+    """Say whether a hub repository is one of open_clip: by its files or, where none is at hand, named like a CLIP."""
+    if hub_file(repo, ENTRY):
+        return True
+    return settings_at(repo, SETTINGS) is None and "clip" in repo.lower()
 
 
 @dataclass(frozen=True)
@@ -224,55 +230,3 @@ class _Reading:
             self.reasons[element.key] = f"{element.phrase} ({chance:.2f}): {instead}"
         if best and rival >= self.unwanted_at and options[best] != NOTHING:
             self.unwanted.append(f"{options[best]} instead of {element.phrase}")
-
-
-class _Towers:
-    """A loaded open_clip model: images and texts to unit vectors."""
-
-    def __init__(self, model: str, pretrained: str | None, device: str, dtype: str) -> None:
-        import open_clip
-        import torch
-
-        precision = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}[dtype]
-        with quiet():
-            self.model, self.preprocess = open_clip.create_model_from_pretrained(
-                model, pretrained, precision=precision, device=device
-            )
-            self.tokenizer = open_clip.get_tokenizer(model)
-        self.model.eval()
-        self.device, self.dtype = device, getattr(torch, dtype)
-        self.scale = self.model.logit_scale.exp().item()
-        bias = getattr(self.model, "logit_bias", None)
-        self.biased = bias is not None
-        self.bias = 0.0 if bias is None else bias.item()
-
-    def encode_images(self, images: Sequence[Image]) -> list[np.ndarray]:
-        """Return one unit vector (float32) per image."""
-        import torch
-
-        pixels = torch.stack([self.preprocess(as_rgb(image)) for image in images])
-        with torch.inference_mode():
-            features = self.model.encode_image(pixels.to(self.device, self.dtype), normalize=True)
-        return list(features.float().cpu().numpy())
-
-    def encode_texts(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Return one unit vector (float32) per text."""
-        import torch
-
-        tokens = self.tokenizer(list(texts)).to(self.device)
-        with torch.inference_mode():
-            features = self.model.encode_text(tokens, normalize=True)
-        return list(features.float().cpu().numpy())
-
-    def cut_off(self, text: str) -> str:
-        """Return the words at the end of `text` that do not fit into the model's context; "" where all do."""
-        words = text.split()
-        beginnings = range(len(words) + 1)
-        fitting = bisect_left(beginnings, True, key=lambda n: not self._fits(" ".join(words[:n]))) - 1
-        return " ".join(words[fitting:])
-
-    def _fits(self, text: str) -> bool:
-        limit = self.tokenizer.context_length
-        if hasattr(self.tokenizer, "tokenizer"):
-            return len(self.tokenizer.tokenizer(text).input_ids) <= limit
-        return len(self.tokenizer.encode(text)) + 2 <= limit  # and the start and end tokens

@@ -7,13 +7,12 @@ passed once for all its phrases, or for as many as the text encoder takes.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from cachetools import LRUCache
@@ -22,6 +21,7 @@ from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
 from forgekit.models.detector_checks import Sought
 from forgekit.models.geneval import Proposals, Rules, Sighting
+from forgekit.models.memory import placement, weights
 from forgekit.models.naming import plain_name
 from forgekit.models.roles import Judgement
 from forgekit.models.running import (
@@ -30,12 +30,10 @@ from forgekit.models.running import (
     in_batches,
     load_transformers,
     on_device,
-    placement,
     quiet,
     remembered,
-    weights_needed,
-    weights_of,
 )
+from forgekit.models.weights import load_weights, settings_at, weights_of
 from forgekit.scene import Scene
 
 if TYPE_CHECKING:
@@ -67,6 +65,8 @@ class DetectorJudge:
     `text_match_score` is the product over all elements, since GenEval's images are right only where everything is;
     `metrics` holds `geneval` = 1.0 where all rules hold at their thresholds, else 0.0.
     """
+
+    half: ClassVar[str] = "float16"  # boxes need more digits than bfloat16 has
 
     name: str
     repo: str  # Hugging Face id or local folder
@@ -131,7 +131,7 @@ class DetectorJudge:
             found = detector.propose([image for image, _ in batch], [sought.phrases for _, sought in batch])
             return [self._verdict(sought, proposals) for (_, sought), proposals in zip(batch, found, strict=True)]
 
-        return in_batches(items, self.batch_size, work, self.name)
+        return in_batches(items, self.batch_size, work, self)
 
     def _verdict(self, sought: Sought, proposals: Proposals) -> Judgement:
         sighting = Sighting(sought, proposals, self._rules)
@@ -152,21 +152,18 @@ class DetectorJudge:
             metrics={"geneval": float(not sighting.reasons) if whole is not None else None},
         )
 
-    @cached_property
+    @weights
     def _detector(self) -> Detector:
-        with weights_needed(self.name, self.repo):
-            return Detector(self.repo, self.revision, *placement(self), self.template)
+        return load_weights(
+            self, self.repo, lambda: Detector(self.repo, self.revision, *placement(self), self.template)
+        )
 
 
 def _is_detector(address: str, name: str) -> bool:
-    """Whether `address` is a folder with such a detector's weights, or a Hugging Face id that is named like one."""
-    config = Path(address) / ENTRY
-    if not config.is_file():
-        return any(mark in name.lower() for mark in MARKS)
-    try:
-        return json.loads(config.read_text()).get("model_type") in OWL + GROUNDING
-    except (OSError, ValueError, AttributeError):
-        return False
+    """Whether `address` is such a detector: by its settings or, where they are not at hand, named like one."""
+    if settings := settings_at(address, ENTRY):
+        return settings.get("model_type") in OWL + GROUNDING
+    return not Path(address).is_dir() and any(mark in name.lower() for mark in MARKS)
 
 
 class Detector:

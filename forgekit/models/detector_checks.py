@@ -74,7 +74,7 @@ class _Planner:
         self.elements = list_elements(scene)
         # Detectors look for one thing at a time: the same elements in the singular.
         alone = {**scene, "objects": [{**item, "count": 1} for item in self.items]}
-        self.single = {element.key: element for element in list_elements(alone)}
+        self.single = {element.key: element for element in list_elements(alone, repeated=True)}
         self.plain = [self.single[f"object:{i}"].phrase for i in range(len(self.items))]
         known = [[a for a in item["attributes"] if a["kind"] in attributes] for item in self.items]
         self.full = [
@@ -97,9 +97,9 @@ class _Planner:
         if element.kind == "object":
             return Check(element, element.phrase, element.phrase)
         if element.kind == "count":
-            item = self.items[first]
-            phrase = self.full[first] if item["name"] in self.shared else self.plain[first]
-            return Check(element, phrase, self._several(phrase, item["count"]), item["count"])
+            number = sum(self.items[index]["count"] for index in element.objects)
+            phrase = self.full[first] if self.items[first]["name"] in self.shared else self.plain[first]
+            return Check(element, phrase, self._several(phrase, number), number)
         if element.kind in self.attributes:
             phrase, count = self.single[element.key].phrase, self._least(first)
             return Check(element, phrase, self._several(phrase, count), count)

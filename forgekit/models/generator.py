@@ -11,15 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from forgekit.errors import ItemError, ParameterError, UnknownModelError, did_you_mean
 from forgekit.ids import canonical_json
+from forgekit.models.memory import REFUSALS, placement, weights
 from forgekit.models.naming import plain_name
-from forgekit.models.prompt_limits import Reader, load_readers, reads_all, truncated
+from forgekit.models.prompt_limits import Reader, load_readers, reads_all, sequence_length, truncated
 from forgekit.models.roles import Drawing, DrawRequest
-from forgekit.models.running import REFUSALS, in_batches, placement, quiet, weights_needed, weights_of
+from forgekit.models.running import in_batches, quiet
 from forgekit.models.schedulers import check_scheduler, scheduled
+from forgekit.models.weights import load_weights, weights_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,7 +33,7 @@ RESERVED = frozenset(
     | {"callback_on_step_end", "callback_on_step_end_tensor_inputs"}
 )
 ENTRY = "model_index.json"  # a file that every pipeline of diffusers has
-OFFLOAD_VARIABLE = "FORGEKIT_OFFLOAD"  # set to 1 on a machine whose GPU is too small for its models
+OFFLOAD_VARIABLE = "FORGEKIT_OFFLOAD"  # "model" (or 1) or "sequential" where the GPU is too small for the models
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ class DiffusionGenerator:
     """A diffusers text-to-image pipeline. Its fields are what gets recorded; weights load on the first drawing.
 
     `defaults` are call arguments of the pipeline, used where a request names none. `dtype` "auto" is bfloat16 on an
-    accelerator and float32 on a CPU; `device` "auto" takes CUDA or MPS where there is one. `offload` keeps only the
-    part at work on the GPU, for models larger than its memory; the environment variable FORGEKIT_OFFLOAD does so for
-    all models. It changes no pixels, so it is in no draw key.
+    accelerator and float32 on a CPU; `device` "auto" takes CUDA or MPS where there is one. `offload` is for models larger
+    than the GPU's memory: "model" keeps only the part at work there, "sequential" only the layer at work, which is slow.
+    The environment variable FORGEKIT_OFFLOAD says so for all models. It changes no pixels, so it is in no draw key.
     """
 
     name: str
@@ -50,7 +52,7 @@ class DiffusionGenerator:
     variant: str | None = None  # such as "fp16", where the repository has weights under several names
     dtype: str = "auto"
     device: str = "auto"
-    offload: bool = False
+    offload: Literal["", "model", "sequential"] = ""
     batch_size: int = 4
     defaults: Mapping[str, Any] = field(default_factory=dict)
     world: str = ""  # of the scenes it knows, where that is a small one (scene/lexicon.py)
@@ -72,7 +74,7 @@ class DiffusionGenerator:
 
     @cached_property
     def _setting(self) -> dict[str, Any]:
-        device, dtype = placement(self, half="bfloat16")
+        device, dtype = placement(self)
         versions = {package: version(package) for package in ("torch", "diffusers", "transformers")}
         return {"dtype": dtype, "device": device, "versions": versions}
 
@@ -93,7 +95,7 @@ class DiffusionGenerator:
             try:
                 arguments = self.call_arguments(requests[places[0]].parameters)
                 draw = partial(self._draw_batch, arguments=arguments)
-                drawn = in_batches([requests[i] for i in places], self.batch_size, draw, self.name)
+                drawn = in_batches([requests[i] for i in places], self.batch_size, draw, self)
             except ParameterError as error:
                 drawn = [ItemError(str(error))] * len(places)
             except REFUSALS as error:  # a text where a number belongs, say
@@ -130,11 +132,10 @@ class DiffusionGenerator:
 
     def fits(self, prompt: str) -> bool:
         """Whether the text encoders read the prompt to its end; True where the tokenizers are not at hand."""
-        try:
-            readers = self._readers
-        except UnknownModelError:  # what is cut off is recorded when the prompt is drawn
+        readers = self._readers
+        if isinstance(readers, UnknownModelError):  # what is cut off is recorded when the prompt is drawn
             return True
-        return reads_all(readers, prompt, self.defaults.get("max_sequence_length"))
+        return reads_all(readers, prompt, self.defaults.get("max_sequence_length", self._sequence_length))
 
     def _draw_batch(self, batch: Sequence[DrawRequest], arguments: Mapping[str, Any]) -> list[Drawing | ItemError]:
         import torch
@@ -172,7 +173,8 @@ class DiffusionGenerator:
     def _metadata(
         self, request: DrawRequest, arguments: Mapping[str, Any], size: tuple[int, int], seconds: float
     ) -> dict[str, Any]:
-        length = arguments.get("max_sequence_length", self._default_sequence_length)
+        length = arguments.get("max_sequence_length", self._sequence_length)
+        readers = [] if isinstance(self._readers, UnknownModelError) else self._readers
         return {
             **self.describe(),
             "pipeline": self._pipeline_class,
@@ -181,36 +183,53 @@ class DiffusionGenerator:
             "width": size[0],
             "height": size[1],
             "duration_s": round(seconds, 4),
-            "truncated": dict(truncated(self._readers, request.prompt, length)) or None,
+            "truncated": dict(truncated(readers, request.prompt, length)) or None,
         }
 
-    @cached_property
+    @weights
     def pipeline(self) -> Any:
         """The diffusers pipeline, loaded on first use.
 
         Raises:
-            UnknownModelError: the weights are not there.
+            UnknownModelError: the weights are not there, or do not fit into memory.
         """
+        return load_weights(self, self.repo, self._load)
+
+    def _load(self) -> Any:
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
         import torch
-        from diffusers import AutoPipelineForText2Image
+        from diffusers import AutoPipelineForText2Image, DiffusionPipeline
 
-        device, dtype = placement(self, half="bfloat16")
-        with quiet(), weights_needed(self.name, self.repo):
-            pipeline = AutoPipelineForText2Image.from_pretrained(
-                self.repo, revision=self.revision, variant=self.variant, dtype=getattr(torch, dtype)
-            )
+        device, dtype = placement(self)
+        found = {"revision": self.revision, "variant": self.variant, "dtype": getattr(torch, dtype)}
+        with quiet():
+            try:
+                pipeline = AutoPipelineForText2Image.from_pretrained(self.repo, **found)
+            except ValueError:  # a pipeline that has no task: what its own index says
+                pipeline = DiffusionPipeline.from_pretrained(self.repo, **found)
         pipeline.set_progress_bar_config(disable=True)
-        if device != "cpu" and (self.offload or os.environ.get(OFFLOAD_VARIABLE, "0") != "0"):
-            pipeline.enable_model_cpu_offload(device=device)
-        else:
+        offload = self.offload or os.environ.get(OFFLOAD_VARIABLE, "0")
+        if device == "cpu" or offload == "0":
             pipeline.to(device)
+        elif offload == "sequential":
+            pipeline.enable_sequential_cpu_offload(device=device)
+        else:
+            pipeline.enable_model_cpu_offload(device=device)
+        vars(self).pop("_readers", None)  # if they could not be read before, they can now
         return pipeline
 
     @cached_property
-    def _readers(self) -> list[Reader]:
-        with quiet(), weights_needed(self.name, self.repo):
-            return load_readers(self.repo, self.revision)
+    def _readers(self) -> list[Reader] | UnknownModelError:
+        """The tokenizers, or why there are none: without a network every look-up takes half a minute."""
+        try:
+            with quiet():
+                return load_weights(self, self.repo, lambda: load_readers(self.repo, self.revision))
+        except UnknownModelError as error:
+            return error
+
+    @cached_property
+    def _sequence_length(self) -> int | None:
+        return sequence_length(self.repo, self.revision)
 
     @cached_property
     def _signature(self) -> Mapping[str, inspect.Parameter]:
@@ -219,11 +238,6 @@ class DiffusionGenerator:
     @property
     def _pipeline_class(self) -> str:
         return type(self.pipeline).__name__
-
-    @property
-    def _default_sequence_length(self) -> int | None:
-        length = self._signature.get("max_sequence_length")
-        return length.default if length else None
 
 
 def as_picture(pixels: Any) -> Image:

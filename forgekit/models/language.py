@@ -6,12 +6,13 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from forgekit.errors import ItemError
+from forgekit.models.memory import placement, weights
 from forgekit.models.naming import plain_name
-from forgekit.models.running import in_batches, placement, quiet, weights_needed
+from forgekit.models.running import in_batches, quiet
+from forgekit.models.weights import load_weights
 
 TAGGED = re.compile(r"<PROMPT>(.*?)</PROMPT>", re.DOTALL | re.IGNORECASE)
 ENDPOINT = re.compile(r"^(?P<base_url>https?://[^#\s]+)#(?P<model>\S+)$")
@@ -43,13 +44,16 @@ class TransformersLanguageModel:
             UnknownModelError: the weights are not there.
         """
         pipeline = self._pipeline
-        return in_batches(requests, 1, lambda batch: [self._answer(pipeline, request) for request in batch], self.name)
+        return in_batches(requests, 1, lambda batch: [self._answer(pipeline, request) for request in batch], self)
 
-    @cached_property
+    @weights
     def _pipeline(self) -> Any:
+        return load_weights(self, self.repo, self._load)
+
+    def _load(self) -> Any:
         from transformers import pipeline
 
-        with quiet(), weights_needed(self.name, self.repo):
+        with quiet():
             return pipeline(
                 "text-generation",
                 model=self.repo,

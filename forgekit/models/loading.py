@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from functools import cache, lru_cache
 from importlib import import_module
 from inspect import getattr_static
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from forgekit.errors import ParameterError, UnknownModelError, did_you_mean
-from forgekit.models.naming import note_given, was_given, why_refused
+from forgekit.models.naming import LOCAL, note_given, plain_name, settings_of, was_given, why_refused
 from forgekit.models.roles import PROTOCOLS
-from forgekit.models.running import EMBEDDED
+from forgekit.models.weights import EMBEDDED, Stamp, hub_file, stamp
+
+FIXED = frozenset(
+    {"name", "repo", "model", "pretrained", "base_url", "api_key_variable"}
+)  # what a model is, not how it runs
+CHOICES = {
+    "dtype": ("auto", "float32", "float16", "bfloat16"),
+    "offload": ("", "model", "sequential"),
+}  # the values of settings that are words
+
+_objects: dict[tuple[str, str], tuple[Stamp | None, Any]] = {}  # by role and name, with the files it was made of
 
 
 def load_model(role: str, model: Any) -> Any:
     """Return the model of `role` that `model` stands for.
 
     `model` is an object that fulfils the role's Protocol (returned as it is), a known name, what a family
-    takes as an address (a Hugging Face id, a local folder), or `"module:factory"`. Weights load on first use.
-    It is for what a caller passes, and can run code; `load_stored_model` is for what data says.
+    takes as an address (a Hugging Face id, a local folder), or `"module:factory"`. Behind a name or an address may stand
+    settings: "flux-2?offload=model&dtype=bfloat16". Weights load on first use; the same name gives the same object as
+    long as its folder does not change. It is for what a caller passes, and can run code; `load_stored_model` is for what
+    data says.
 
     Raises:
         UnknownModelError: no family of the role knows the name; the message lists the known ones.
-        ParameterError: the object lacks a method of the role's Protocol.
+        ParameterError: the object lacks a method of the role's Protocol, or the model has no such setting.
     """
     if not isinstance(model, str):
         return _checked(role, model)
@@ -56,9 +71,10 @@ def known_models(role: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=1024)
 def recorded_name(role: str, name: str) -> str:
-    """Return the name that a record has for what `name` names: a known model's one own name, else `name` as it is."""
-    known = _known(role, name)
-    return known.name if known else name
+    """Return the name that a record has for what `name` names: a known model's one own name, else `name`, without settings."""
+    address, _ = settings_of(name)
+    known = _known(role, address)
+    return known.name if known else address
 
 
 def _known(role: str, name: str) -> Any:
@@ -99,8 +115,59 @@ def _at_address(role: str, address: str) -> Any:
 
 
 def _found(role: str, name: str) -> Any:
-    if model := _known(role, name) or _at_address(role, name):
+    """Return the one object for a name; a folder whose files change holds another model."""
+    address, settings = settings_of(name)
+    folder = Path(address.removeprefix(LOCAL))
+    files = stamp(folder) if folder.is_dir() else None
+    kept = _objects.get((role, name))
+    if kept and kept[0] == files:
+        return kept[1]
+    model = _known(role, address)
+    if model is None:
+        if role == "vision_model" and files is None:
+            _look_at(address)
+        model = _at_address(role, address)
+    if model is None:
+        return with_settings(_made(role, address), settings)
+    _objects[role, name] = files, with_settings(model, settings)
+    return _objects[role, name][1]
+
+
+def _look_at(address: str) -> None:
+    """Fetch the small files of a hub repository that say which family of judges it is of."""
+    if plain_name(address.removeprefix("hf-hub:"), "config.json"):
+        for entry in ("open_clip_config.json", "config.json"):
+            hub_file(address, entry, fetch=True)
+
+
+def with_settings(model: Any, settings: Mapping[str, str]) -> Any:
+    """Return the model with settings given as text.
+
+    Raises:
+        ParameterError: it has no such setting, or the value is none that it can have.
+    """
+    if not settings:
         return model
+    own = {f.name: getattr(model, f.name) for f in fields(model)} if is_dataclass(model) else {}
+    plain = {n: v for n, v in own.items() if n not in FIXED and (v is None or isinstance(v, bool | int | float | str))}
+    given = {}
+    for name, text in settings.items():
+        if name not in plain:
+            raise ParameterError(
+                f"{model.name} has no setting {name!r}.{did_you_mean(name, plain)} Known: {', '.join(sorted(plain))}"
+            )
+        try:
+            given[name] = TypeAdapter(type(plain[name]) if plain[name] is not None else str).validate_python(text)
+        except ValidationError as error:
+            raise ParameterError(f"{name}={text!r} of {model.name}: {error.errors()[0]['msg']}") from error
+        if given[name] not in CHOICES.get(name, (given[name],)):
+            known = ", ".join(repr(choice) for choice in CHOICES[name])
+            raise ParameterError(f"{name}={text!r} of {model.name}: it is one of {known}")
+    return replace(model, **given)
+
+
+def _made(role: str, name: str) -> Any:
+    """Return what a factory makes of "module:factory"."""
     if ":" in name:
         module_name, _, factory = name.partition(":")
         try:

@@ -13,6 +13,9 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
+
+from forgekit.errors import ParameterError
 
 TRUST_VARIABLE = "FORGEKIT_TRUSTED_MODELS"  # addresses, and folders of models, that data may name; between commas
 LONGEST = 400  # bytes
@@ -27,11 +30,11 @@ _given: set[str] = set()  # addresses that this process was given as an argument
 
 def note_given(name: str) -> None:
     """Remember a name that a caller passed as an argument, so that later stages of this process find it again."""
-    _given.add(name)
+    _given.update({name, settings_of(name)[0]})
 
 
 def was_given(name: str) -> bool:
-    """Say whether this process was given that very name as an argument."""
+    """Say whether this process was given that very name as an argument, with whatever settings."""
     return name in _given
 
 
@@ -43,6 +46,21 @@ def plain_name(address: str, entry: str) -> str | None:
     return name if owner not in ("", ".", "..", "~") and "/" not in name and ":" not in address and name else None
 
 
+def settings_of(name: str) -> tuple[str, dict[str, str]]:
+    """Return the address in a model's name, and the settings that stand behind it: "flux-2?offload=model&dtype=bfloat16".
+
+    Raises:
+        ParameterError: what stands behind the "?" is no list of settings.
+    """
+    address, mark, settings = name.partition("?")
+    if not mark or "://" in name:
+        return name, {}
+    try:
+        return address, dict(parse_qsl(settings, strict_parsing=True))
+    except ValueError as error:
+        raise ParameterError(f"model {name!r}: write settings as in {address}?offload=model&dtype=bfloat16") from error
+
+
 def why_refused(name: Any, *, within: Sequence[Path] = ()) -> str | None:
     """Return why data may not name this model, or None where it may; it need not be one that is known.
 
@@ -52,6 +70,10 @@ def why_refused(name: Any, *, within: Sequence[Path] = ()) -> str | None:
         return f"its model is a {type(name).__name__}, not a name"
     if not name.strip() or not name.isprintable() or len(name.encode()) > LONGEST:
         return f"its model is blank, has unprintable characters or more than {LONGEST} bytes"
+    try:
+        name, _ = settings_of(name)
+    except ParameterError as error:
+        return str(error)
     if _is_trusted(name):
         return None
     if "://" in name:

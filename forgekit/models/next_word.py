@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError
-from forgekit.models.running import as_rgb, is_full, load_transformers, on_device, quiet
+from forgekit.models.memory import is_full
+from forgekit.models.running import as_rgb, load_transformers, on_device, quiet
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,16 @@ def load_readers(repo: str, revision: str | None) -> list[Reader]:
         )
         for name in names
     ]
+
+
+def sequence_length(repo: str, revision: str | None) -> int | None:
+    """Return the `max_sequence_length` that the pipeline at `repo` takes where a call names none; None where it has none."""
+    import diffusers
+
+    index = diffusers.DiffusionPipeline.load_config(repo, revision=revision)
+    pipeline = getattr(diffusers, str(index.get("_class_name")), None)
+    length = inspect.signature(pipeline.__call__).parameters.get("max_sequence_length") if pipeline else None
+    return length.default if length else None
 
 
 def truncated(readers: list[Reader], prompt: str, max_sequence_length: int | None) -> Mapping[str, str]:

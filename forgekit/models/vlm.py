@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
+from forgekit.models.memory import placement, weights
 from forgekit.models.naming import plain_name
 from forgekit.models.next_word import Answerer, distinct_answers
 from forgekit.models.roles import Judgement
-from forgekit.models.running import in_batches, placement, weights_needed, weights_of
+from forgekit.models.running import in_batches
+from forgekit.models.weights import load_weights, weights_of
 from forgekit.scene import Element, Scene, list_elements
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ class VQAJudge:
         asked = tuple(numbers) if self.count_questions else ()
         plans = {id(scene): _Plan(scene, self.whole, asked) for scene in scenes}
         items = [(image, plans[id(scene)]) for image, scene in zip(images, scenes, strict=True)]
-        return in_batches(items, self.batch_size, self._judge_batch, self.name)
+        return in_batches(items, self.batch_size, self._judge_batch, self)
 
     def _judge_batch(self, items: Sequence[tuple[Image, _Plan]]) -> list[Judgement]:
         images = [image for image, _ in items]
@@ -145,10 +147,9 @@ class VQAJudge:
             return [f"{best} instead of {element.phrase}"]
         return []
 
-    @cached_property
+    @weights
     def _answerer(self) -> Answerer:
-        with weights_needed(self.name, self.repo):
-            return Answerer(self.repo, self.revision, *placement(self), self.prompt)
+        return load_weights(self, self.repo, lambda: Answerer(self.repo, self.revision, *placement(self), self.prompt))
 
     @cached_property
     def _answers(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:

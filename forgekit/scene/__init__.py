@@ -7,11 +7,13 @@ from forgekit.scene.elements import Element, Scene, list_elements
 from forgekit.scene.fidelity import align, compare, loosened
 from forgekit.scene.lexicon import Lexicon, default_lexicon, load_lexicon, synonyms
 from forgekit.scene.parsing import parse
+from forgekit.scene.reading import Reading, read_scene
 from forgekit.scene.text import normalise, scene_hash
 
 __all__ = [
     "Element",
     "Lexicon",
+    "Reading",
     "Scene",
     "align",
     "compare",
@@ -23,6 +25,7 @@ __all__ = [
     "loosened",
     "normalise",
     "parse",
+    "read_scene",
     "scene_hash",
     "synonyms",
 ]

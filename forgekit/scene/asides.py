@@ -9,6 +9,7 @@ from __future__ import annotations
 from forgekit.scene.clauses import Clause, Link, close_link
 from forgekit.scene.draft import Draft
 from forgekit.scene.phrases import NounPhrase
+from forgekit.scene.wording import doing
 
 Read = tuple[Clause, int] | None
 
@@ -18,7 +19,7 @@ def read_aside(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
     for aside in OF_THE_PICTURE:
         if (read := aside(clause, draft, phrase)) is not None:
             return read
-    if (link := clause.link) is None:
+    if (link := clause.link) is None or clause.negated:
         return None
     return next((read for aside in OF_SUBJECTS if (read := aside(clause, draft, phrase, link)) is not None), None)
 
@@ -86,10 +87,11 @@ def _maker(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> Read
     """Take "by Vincent van Gogh", "designed by …": whose hand it is, not a thing beside the subject."""
     if link.wording != "by":
         return None
-    made = not phrase.determiner and draft.lexicon.hints(link.verb, "making")
-    if not made and (link.verb or not _is_name(draft, phrase)):
+    made, named = not phrase.determiner and draft.lexicon.hints(link.verb, "making"), _is_name(draft, phrase)
+    if not made and (link.verb or not named):
         return None
-    draft.styles.append(phrase.name)
+    if named or phrase.plural:  # "made by hand" is in nobody's style
+        draft.styles.append(phrase.name)
     return clause._replace(group=link.subjects, link=None), phrase.after
 
 
@@ -114,9 +116,23 @@ def _likeness(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> R
     if draft.token(after).tag == "I" and (owned := draft.phrase(after + 1)):  # "like a lion's head"
         words, after = f"{words}'s {owned.name}", owned.after
     wording = "shaped like" if link.verb == "shape" else link.wording
-    said = " ".join(filter(None, [wording, phrase.determiner, words]))
+    if link.wording == "as":
+        wording, words = f"{link.participle} as", phrase.called or words
+    said = " ".join(filter(None, [wording, "" if phrase.called else phrase.determiner, words]))
     draft.describe(link.subjects, [("other", said)])
     return clause._replace(group=link.subjects, linked="", link=None), after
+
+
+def _onlooker(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> Read:
+    """Take "looking at the viewer", "facing the camera": who looks at the picture is not in it."""
+    words = draft.lexicon.words
+    if phrase.head.noun not in words["onlooker"] or " " in phrase.name or phrase.attributes or not link.subjects:
+        return None
+    if phrase.determiner not in ("", "the") or link.verb not in (words["sensing"] | words["smiling"]):
+        return None
+    said = f"{doing(link.verb, draft.lexicon)} {link.wording}".strip()
+    draft.describe(link.subjects, [("other", f"{said} the {phrase.name}")])
+    return clause._replace(link=None), phrase.after
 
 
 def _coloring(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> Read:
@@ -135,11 +151,28 @@ def _side(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
         return None
     beside = (link.near or link.subjects) if link else ()
     if link and link.predicate in ("to", "on", "at") and beside and beside[0]:
-        placed = {r["subject"] for r in draft.relations if r["predicate"] in ("left of", "right of")}
+        placed = {r["subject"]: r["object"] for r in draft.relations if r["predicate"] in ("left of", "right of")}
+        beside_what = next((placed[index] for index in clause.group if index in placed), beside[0] - 1)
         for subject in [s for s in beside if s not in placed] or beside:
-            draft.relate(subject, f"{side} of", beside[0] - 1, link.verb)
+            draft.relate(subject, f"{side} of", beside_what, link)
         clause = clause._replace(group=beside, linked="", link=None)
     return clause, phrase.after
+
+
+def _placement(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> Read:
+    """Take "a cat is on the left and a dog on the right": places in the picture, of what is named or of what follows."""
+    side, *rest = [*phrase.values, *phrase.name.split()]
+    sides = draft.lexicon.words["picture_side"]
+    if phrase.determiner != "the" or link.wording not in ("on", "at", "to", "in") or side not in sides:
+        return None
+    if any(word not in ("side", "half", "corner", "edge", "part") for word in rest):
+        return None
+    following = draft.token(phrase.after)
+    if not link.subjects or following.tag == "B" or following.word == "there":  # "On the left is a cat"
+        return clause._replace(leading=(side, None), group=(), linked="", link=None), phrase.after
+    for subject in link.near if clause.linked == "verb" and link.near else link.subjects:
+        draft.place(subject, side)
+    return close_link(clause, draft), phrase.after
 
 
 def _background(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
@@ -151,7 +184,7 @@ def _background(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
         words, after = [*words, inner.words], inner.after
     if words:
         draft.background = " ".join(words)
-    return clause._replace(link=None), after
+    return close_link(clause, draft), after
 
 
 def _style(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
@@ -164,7 +197,7 @@ def _style(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
         words, after = ([inner.words], inner.after) if inner else ([], after + 1)
     if words:
         draft.styles.append(" ".join(words))
-    return clause._replace(link=None), after
+    return close_link(clause, draft), after
 
 
 def _view(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
@@ -178,12 +211,16 @@ def _view(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
 def read_abstract(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
     """Take what names no thing one can see: "with love", "at sunset", "the top of", "the lines of"."""
     of = draft.token(phrase.after).value == "of"
-    if not (of and phrase.name in ("line", "number", "lot")) and not _is_abstract(clause, draft, phrase, of):
+    if not is_abstract(clause, draft, phrase):
         return None
     return (clause, phrase.after + 1) if of else (close_link(clause, draft), phrase.after)
 
 
-def _is_abstract(clause: Clause, draft: Draft, phrase: NounPhrase, of: bool) -> bool:
+def is_abstract(clause: Clause, draft: Draft, phrase: NounPhrase) -> bool:
+    """Say whether the phrase names no thing one can see."""
+    of = draft.token(phrase.after).value == "of"
+    if of and phrase.name in ("line", "number", "lot"):
+        return True
     words, noun, link = draft.lexicon.words, phrase.head.noun, clause.link
     several = " " in phrase.name
     if phrase.head.word in words["mood"] and not (phrase.determiner or of or link):
@@ -203,4 +240,4 @@ def _is_abstract(clause: Clause, draft: Draft, phrase: NounPhrase, of: bool) -> 
 
 
 OF_THE_PICTURE = (_frame, _the_picture, _medium, _side, _background, _style, _view)
-OF_SUBJECTS = (_material, _maker, _likeness, _coloring)
+OF_SUBJECTS = (_onlooker, _placement, _material, _maker, _likeness, _coloring)

@@ -16,13 +16,20 @@ class Link(NamedTuple):
     predicate: str = ""  # a preposition's canonical relation
     wording: str = ""  # the preposition as it stands
     verb: str = ""
-    passive: bool = False  # "watched": what follows "by" did it
+    participle: str = (
+        ""  # the -ed form as it stands: "covered", "parked"; it is passive but for what `intransitive` verbs say
+    )
     denied: bool = False  # "is not running"
     quoted: bool = False  # said of quoted text
     makes: bool = False  # a material follows: "made of wood"
     turned: str = ""  # what follows is so to the subject: "surrounded by trees", "filled with flowers"
     told: bool = False  # one of the things it lists has been named
     near: Objects = ()  # what else may be meant: the comet in "watching a comet in the sky"
+
+    @property
+    def passive(self) -> bool:
+        """Whether something is done to the subjects."""
+        return self.participle != ""
 
     @property
     def lists(self) -> bool:
@@ -41,18 +48,25 @@ class Clause(NamedTuple):
     negated: bool = False
     told_of: str = ""  # its verb, where it may say what a place is told of: "watching a bird in …"
     owner: int | None = None  # "a man whose beard is white …": whose clause goes on behind the aside
-    leading: tuple[str, int] | None = None  # "In front of a house, …" waits for its subject
+    leading: tuple[str, int | None] | None = None  # "In front of a house, …", "On the left, …" waits for its subject
     spoken_of: Objects = ()  # the subjects of the sentence before
     fresh: bool = True  # before the first break of the text, where nothing is listed yet
 
 
 def close_link(clause: Clause, draft: Draft) -> Clause:
-    """End a link that found no object: a verb alone is an action ("a dog is running")."""
+    """End a link that found no object: a verb alone is an action ("a dog is running"), a participle alone a state ("blurred")."""
     link = clause.link
     if link is None:
         return clause
     acts = link.verb not in ("", "have", "do") and not draft.lexicon.hints(link.verb, "static")
-    if acts and not link.denied and not link.lists:  # "surrounded by" has had its objects
-        for subject in link.subjects:
+    if not acts or link.denied or link.lists:  # "surrounded by" has had its objects
+        return clause._replace(link=None)
+    if link.passive:
+        if not link.predicate and not draft.lexicon.hints(link.verb, "idle"):
+            draft.describe(link.subjects, [("state", link.participle)])
+        return clause._replace(link=None)
+    says = draft.lexicon.hints(link.verb, "saying")  # "a sign that reads welcome"
+    for subject in link.subjects:
+        if not says or draft.is_living(subject):
             draft.relate(subject, link.verb, None)
     return clause._replace(link=None)

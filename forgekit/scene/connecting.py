@@ -12,12 +12,15 @@ def on_verb(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take a verb: it opens a link from who does it."""
     token, previous, link = draft.token(index), draft.token(index - 1), clause.link
     verb = token.entry.verb or token.word
-    denied = previous.word in ("not", "never")
-    passive = token.tag == "E" and not draft.lexicon.hints(verb, "static")
+    denied = clause.negated and previous.tag in "KR"
+    said = token.word.split()[0] if token.tag == "E" and not draft.lexicon.hints(verb, "intransitive") else ""
     described = previous.tag == "J" and token.tag == "V"
-    if link and link.verb == "be" and not link.predicate and not described:  # "is sitting", "has been painted"
-        return clause._replace(link=link._replace(verb=verb, passive=passive, denied=denied))
-    clause = close_link(clause, draft)
+    helping = link is not None and (link.verb == "be" or (link.verb == "do" and token.tag == "V"))
+    if link and helping and not link.predicate and not described:  # "is sitting", "has been painted", "does not cross"
+        return clause._replace(link=link._replace(verb=verb, participle=said, denied=denied))
+    if link and link.verb == "have" and not link.predicate and token.tag == "E" and previous.tag == "B":
+        return clause._replace(link=link._replace(verb=verb, denied=denied))  # "has painted"
+    clause = close_link(clause, draft)._replace(negated=clause.negated and previous.tag in "KR")
     if (aside := _on_verb_aside(clause, draft, index, verb)) is not None:
         return aside
     clause, doers = _doers(clause, draft, token, previous, verb)
@@ -25,7 +28,7 @@ def on_verb(clause: Clause, draft: Draft, index: int) -> Clause:
         return clause
     describes = token.tag == "E" and draft.lexicon.hints(verb, "making", "covering")  # "a salad made with sprouts"
     finite = clause.finite or (token.tag in "VBE" and not describes)
-    return clause._replace(finite=finite, link=Link(doers, verb=verb, passive=passive, denied=denied))
+    return clause._replace(finite=finite, link=Link(doers, verb=verb, participle=said, denied=denied))
 
 
 def _on_verb_aside(clause: Clause, draft: Draft, index: int, verb: str) -> Clause | None:
@@ -91,13 +94,14 @@ def on_preposition(clause: Clause, draft: Draft, index: int) -> Clause:
         makes = token.value in ("of", "from") and lexicon.hints(link.verb, "making")
         turned = lexicon.tables["turned"].get(f"{link.verb}-{token.word}", "")
         return clause._replace(link=link._replace(predicate=predicate, wording=token.word, makes=makes, turned=turned))
-    if draft.negations and previous.tag == "N":  # "without gloves in a room": the room is there
-        clause = clause._replace(negated=False)
+    clause = clause._replace(
+        negated=clause.negated and previous.tag == "R"
+    )  # "without gloves in a room": the room is there
     if previous.tag == "Y" and not draft.objects:  # "watercolor of a cat"
         return clause
     subjects, near = said_of(clause, draft, token, previous)
     if not clause.subjects and not clause.linked:
-        clause = clause._replace(subjects=subjects)
+        clause = clause._replace(subjects=clause.group)
     return close_link(clause, draft)._replace(link=Link(subjects, predicate, token.word, near=near))
 
 
@@ -106,9 +110,12 @@ def on_pronoun(clause: Clause, draft: Draft, word: str) -> Clause:
 
     "A plate with a fork beside it": the nearest thing before the fork. Elsewhere they end a link.
     """
+    link = clause.link
+    if word in ("which", "whom") and link and link.predicate in draft.lexicon.places and link.subjects:
+        place = (link.near or link.subjects)[-1]  # "a table to the left of which a chair stands"
+        return Clause(leading=(link.predicate, place), spoken_of=clause.subjects, fresh=False)
     if word in ("who", "which", "that", "there", "what"):
         return clause
-    link = clause.link
     if link and link.subjects and link.predicate in draft.lexicon.places and word in ("it", "him", "her", "them"):
         if link.near and link.near[0] > max(link.subjects):  # "a racket has a ball on it"
             link = link._replace(subjects=link.near)
@@ -116,7 +123,7 @@ def on_pronoun(clause: Clause, draft: Draft, word: str) -> Clause:
         things, place = _told_from(clause, draft, link, word)
         if place is not None:
             for thing in things:
-                draft.relate(thing, link.predicate, place, link.verb)
+                draft.relate(thing, link.predicate, place, link)
             return clause._replace(link=None, linked="prep")
     clause = close_link(clause, draft)
     return clause if clause.group else clause._replace(group=clause.spoken_of, linked="")
@@ -137,21 +144,47 @@ def _told_from(clause: Clause, draft: Draft, link: Link, word: str) -> tuple[Obj
 
 def on_adjective(clause: Clause, draft: Draft, token: Token) -> Clause:
     """Take an adjective without a noun: "a circle that is red", "the wall was round and blue"."""
-    subjects = clause.link.subjects if clause.link and clause.link.verb == "be" else clause.group[-1:]
-    if not clause.negated and token.entry.kind:
-        draft.describe(subjects, [(token.entry.kind, token.value or token.word)])
-    return clause._replace(negated=False)
+    link, value, kind = clause.link, token.value or token.word, token.entry.kind
+    if clause.negated or not kind:
+        return clause._replace(negated=False)
+    if link is None or (link.verb == "be" and not link.predicate):
+        draft.describe(link.subjects if link else clause.group[-1:], [(kind, value)])
+    elif link.passive and not link.predicate:  # "a door painted red": no painting is seen
+        draft.describe(link.subjects, [(kind, value)])
+        clause = clause._replace(link=None)
+    elif kind == "color" and link.predicate == "inside":  # "dressed in black", "a woman in red"
+        worn = link.verb or (link.subjects and draft.is_living(link.subjects[-1]))
+        said = f"{link.participle or link.verb or 'dressed'} in {value}"
+        colored = not worn or draft.lexicon.hints(link.verb, "coloring_by")
+        draft.describe(link.subjects, [("color", value) if colored else ("other", said)])
+        clause = clause._replace(link=link._replace(told=True))
+    elif link.verb != "be":
+        draft.describe(clause.group[-1:], [(kind, value)])
+    return clause
 
 
 def on_break(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take a mark or a conjunction: the clause ends, or its list goes on."""
     token, link = draft.token(index), clause.link
+    if token.word == "as" and link and link.passive and not link.predicate:  # "dressed as a clown"
+        return clause._replace(link=link._replace(predicate="like", wording="as"))
     if token.word in ".;!?:" or token.word in ("while", "whereas", "as"):
         clause = close_link(clause, draft)
         spoken_of = clause.subjects or clause.group[:1] or clause.spoken_of
         leading = clause.leading if token.word == ":" else None
         return Clause(leading=leading, spoken_of=spoken_of, fresh=False)
     if token.word in (",", "and", "but", "&", "plus") and link and not link.lists:
-        goes_on = link.verb == "be" and draft.token(index + 1).tag in "JR"
+        goes_on = (link.verb == "be" or link.told) and draft.token(index + 1).tag in "JR"
         clause = clause if goes_on else close_link(clause, draft)
-    return clause._replace(negated=clause.negated and token.word not in (",", "but"), fresh=False)
+    if token.word == "," and draft.token(index + 1).tag in "GEP":
+        clause = _of_whom(clause, draft)
+    return clause._replace(negated=clause.negated and token.word in ("and", "or", "&"), fresh=False)
+
+
+def _of_whom(clause: Clause, draft: Draft) -> Clause:
+    """Settle what is said behind a comma after things listed by commas: "1girl, long hair, a hat, sitting on a bench"."""
+    group = clause.group
+    if len(group) < 2 or clause.linked or draft.joined(*group[-2:]):
+        return clause
+    main = next((index for index in group if draft.is_living(index)), group[0])
+    return clause._replace(group=(main,), subjects=(main,))

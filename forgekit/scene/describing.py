@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from forgekit.scene.lexicon import Lexicon, default_lexicon
-from forgekit.scene.wording import described, noun_phrase, said_relation, with_article
+from forgekit.scene.wording import full, said_relation, with_article
 
 
 def describe_object(item: Mapping[str, Any], *, lexicon: Lexicon | None = None) -> str:
     """Return one object with its article or count: "a small scarlet disc", "two pink hearts"."""
-    return noun_phrase(described(dict(item)), item["count"], lexicon or default_lexicon())
+    return full(item, lexicon or default_lexicon())
 
 
 def again(phrase: str) -> str:
@@ -31,7 +31,7 @@ def describe(elements: Mapping[str, Any], *, lexicon: Lexicon | None = None) -> 
     for relation in elements["relations"]:
         subject, target = relation["subject"], relation["object"]
         ends = [again(phrases[end]) if end in said else phrases[end] for end in (subject, target) if end is not None]
-        clauses.append(" ".join([ends[0], said_relation(relation["predicate"], lexicon), *ends[1:]]))
+        clauses.append(" ".join([ends[0], said_relation(relation, lexicon), *ends[1:]]))
         said |= {subject, target}
     clauses += [phrase for index, phrase in enumerate(phrases) if index not in said]
     text = ", ".join(clauses[:-1]) + " and " + clauses[-1] if len(clauses) > 1 else "".join(clauses)

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from forgekit.scene.lexicon import Lexicon
 from forgekit.scene.phrases import Attribute, NounPhrase, read_noun_phrase, token_at
 from forgekit.scene.tokens import Token
 
 HAVING = ("with", "wear")
+SIDES = (("left", "right", "left of"), ("top", "bottom", "above"))
+
+
+class Said(Protocol):
+    """What a link says with a verb (see clauses.py)."""
+
+    @property
+    def verb(self) -> str: ...
+
+    @property
+    def participle(self) -> str: ...
 
 
 class Draft:
@@ -25,10 +36,18 @@ class Draft:
         self.styles: list[str] = []
         self.background: str | None = None
         self.framed = False  # whether the text has said what kind of picture it is
+        self._sides: dict[str, list[int]] = {}  # what was said to be on the left, at the top, …
         self._last: NounPhrase | None = None  # the phrase of the object added last
 
     def document(self) -> dict[str, Any]:
         """Return what was found, in the form that `scenes.elements` stores."""
+        for side, opposite, predicate in SIDES:
+            ones, others = self._sides.get(side, []), self._sides.get(opposite, [])
+            for one, other in zip(ones, others, strict=False):
+                self.relate(one, predicate, other)
+            paired = min(len(ones), len(others))
+            self.describe(ones[paired:], [("other", f"{'on' if predicate == 'left of' else 'at'} the {side}")])
+            self.describe(others[paired:], [("other", f"{'on' if predicate == 'left of' else 'at'} the {opposite}")])
         return {
             "objects": self.objects,
             "relations": self.relations,
@@ -66,7 +85,8 @@ class Draft:
             return known
         attributes = self._shared_colors(phrase) if bare else phrase.attributes
         item = {"name": phrase.name, "count": self._count(phrase), "attributes": _listed(attributes)}
-        self.objects.append(item | {"span": [phrase.start, phrase.end]})
+        called = {"called": phrase.called} if phrase.called else {}
+        self.objects.append(item | called | {"span": [phrase.start, phrase.end]})
         self._last = phrase
         return len(self.objects) - 1
 
@@ -75,21 +95,27 @@ class Draft:
         for subject in subjects:
             self.objects[subject]["attributes"] += _listed(attributes)
 
+    def place(self, index: int, side: str) -> None:
+        """Say on which side of the picture the object is; things on opposite sides are told from each other."""
+        self._sides.setdefault(side, []).append(index)
+
     def negate(self, phrase: NounPhrase) -> None:
         """Add what must not be there."""
         span = [phrase.start, phrase.end]
         self.negations.append({"name": phrase.name, "attributes": _listed(phrase.attributes), "span": span})
 
-    def relate(self, subject: int, predicate: str, item: int | None, verb: str = "") -> None:
-        """Add a relation, or an action where `item` is None; what someone is inside may be worn."""
+    def relate(self, subject: int, predicate: str, item: int | None, link: Said | None = None) -> None:
+        """Add a relation, or an action where `item` is None; what someone is inside may be worn. `link` has its verb."""
         if subject == item:
             return
         if predicate == "inside" and item is not None:
             worn = self.is_any(item, "worn") and not self.is_any(subject, "worn")
             predicate = "wear" if worn else predicate
         relation: dict[str, Any] = {"subject": subject, "predicate": predicate, "object": item}
-        if verb not in ("", "be") and item is not None and predicate in self.lexicon.places:
-            relation["verb"] = verb
+        if link and link.verb not in ("", "be") and item is not None and predicate in self.lexicon.places:
+            relation["verb"] = link.verb
+        if link and link.participle and link.verb in (relation.get("verb"), predicate.split()[0]):
+            relation["passive"] = link.participle
         if relation not in self.relations:
             self.relations.append(relation)
 
@@ -99,9 +125,24 @@ class Draft:
         """Say whether the object's noun is in one of the lexicon's lists."""
         return self.lexicon.hints(self.objects[index]["name"].split()[-1], *lists)
 
+    def is_told_of(self, index: int) -> bool:
+        """Say whether a place, clothes or a belonging were said of the object."""
+        if any(index in placed for placed in self._sides.values()):
+            return True
+        return any(r["subject"] == index and r["predicate"] in (*self.lexicon.places, *HAVING) for r in self.relations)
+
     def is_living(self, index: int) -> bool:
         """Say whether the object is a person or an animal."""
         return self.lexicon.is_living(self.objects[index]["name"])
+
+    def begins_anew(self, subjects: tuple[int, ...], group: tuple[int, ...], index: int) -> bool:
+        """Say whether a person or animal listed behind what others are in or have is named for itself."""
+        return self.is_living(index) and not self.is_living(group[-1]) and self.is_living(subjects[-1])
+
+    def joined(self, one: int, other: int) -> bool:
+        """Say whether "and" stands between two objects."""
+        end, start = self.objects[one]["span"][1], self.objects[other]["span"][0]
+        return any(token.word in ("and", "&", "or") for token in self.tokens if end <= token.start < start)
 
     def are_figures(self, *indexes: int) -> bool:
         """Say whether all the objects are plane figures."""

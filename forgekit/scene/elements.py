@@ -2,15 +2,18 @@
 
 The questions have few forms, so that a small model can be trained on all of them:
 
-    object      Is there a disc?                               (also for several: Is there a heart?)
+    object      Is there a disc?                               (also for several: Is there a heart? For a name: Is Ada Lovelace shown?)
     count       Are there two hearts?
     attribute   Is the disc scarlet?   Are the hearts pink?    (Is there a scarlet disc? where another disc is in the scene)
     relation    Is the red circle to the left of the blue square?
     action      Is the dog running?
     background  Is the background yellow?
-    style       Is the image a watercolor?                     (Is the image in flat style? where the style is an adjective)
+    style       Is the image a watercolor?                     (Is the image in flat style? In the style of van gogh?)
     text        Does the image show the text "STOP"?
     negation    Is there a person?                             (expected: no)
+
+No question is asked twice: two red flowers and three white ones are asked for once as flowers. Things that the scene tells apart by
+nothing are counted together ("a dog and a dog": Are there two dogs?).
 
 Phrases are captions as CLIP likes them. A contrast is the phrase with exactly one thing changed; an attribute that the lexicon
 does not know has no contrast but the object without it.
@@ -18,7 +21,7 @@ does not know has no contrast but the object without it.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,16 +29,19 @@ from typing import Any
 from forgekit.scene.lexicon import ATTRIBUTE_KINDS, Lexicon, default_lexicon
 from forgekit.scene.wording import (
     described,
-    ing_form,
+    full,
     is_many,
     is_plural_only,
     noun_phrase,
+    plural,
     said_relation,
+    said_style,
     stands_behind,
     with_article,
 )
 
 MAX_CONTRASTS = 10
+COUNTABLE = 20  # nobody counts more in a picture
 NOTHING = "an empty background"
 Item = dict[str, Any]
 
@@ -62,18 +68,20 @@ class Scene:
     elements: dict[str, Any]
 
 
-def list_elements(elements: dict[str, Any], *, lexicon: Lexicon | None = None) -> list[Element]:
+def list_elements(elements: dict[str, Any], *, lexicon: Lexicon | None = None, repeated: bool = False) -> list[Element]:
     """Return every element of a parsed scene, in the order objects, counts, attributes, relations, background, style, text, negations.
 
-    Keys are unique: "object:0"; a second colour of object 0 is "color:0:1".
+    Keys are unique: "object:0"; a second colour of object 0 is "color:0:1". Of elements with the same question the first is
+    kept; `repeated` keeps all.
     """
     seen: Counter[str] = Counter()
-    result = []
+    result: dict[str, Element] = {}
     for element in _Writer(elements, lexicon or default_lexicon()).all():
         times = seen[element.key]
         seen[element.key] += 1
-        result.append(replace(element, key=f"{element.key}:{times}") if times else element)
-    return result
+        key = f"{element.key}:{times}" if times else element.key
+        result.setdefault(key if repeated else element.question, replace(element, key=key) if times else element)
+    return list(result.values())
 
 
 def _element(
@@ -90,23 +98,30 @@ class _Writer:
         self.scene = scene
         self.lexicon = lexicon
         self.objects: list[Item] = scene["objects"]
-        names = [item["name"] for item in self.objects]
-        self.shared = {name for name in names if names.count(name) > 1}
+        self.named: dict[str, list[int]] = defaultdict(list)  # the objects of each name
+        self.alike: dict[str, list[int]] = defaultdict(list)  # those that nothing tells apart
+        for index, item in enumerate(self.objects):
+            self.named[item["name"]].append(index)
+            self.alike[described(item)].append(index)
+        concepts = {lexicon.concept(name, kind) for name in self.named for kind in ("figure", "object")}
+        self.asked = frozenset(concepts)
+        self.figures = lexicon.all_figures(scene)
+        self._values: dict[tuple[str, str], set[str]] = {}
 
     def all(self) -> Iterator[Element]:
+        for index in range(len(self.objects)):
+            yield self.object(index)
         for index, item in enumerate(self.objects):
-            yield self.object(index, item["name"])
-        for index, item in enumerate(self.objects):
-            if isinstance(item["count"], int) and item["count"] > 1:
-                yield self.count(index, item)
+            yield from self.count(index, item)
             for attribute in item["attributes"]:
                 yield self.attribute(index, item, attribute["kind"], attribute["value"])
         for index, relation in enumerate(self.scene["relations"]):
             yield self.relation(index, relation) if relation["object"] is not None else self.action(index, relation)
         if self.scene.get("background"):
             yield self.background(self.scene["background"])
-        if self.scene.get("style"):
-            yield self.style(self.scene["style"])
+        for style in filter(None, (self.scene.get("style") or "").split(", ")):
+            if shown := self.shown(style):
+                yield self.style(style, shown)
         for index, text in enumerate(self.scene.get("rendered_text") or []):
             shown = f'the text "{text}"'
             yield _element(f"text:{index}", text, shown, f"Does the image show {shown}?", ["no text"])
@@ -115,57 +130,75 @@ class _Writer:
 
     # one method for each kind
 
-    def object(self, index: int, name: str) -> Element:
-        one = self.one(name)
+    def object(self, index: int) -> Element:
+        item = self.objects[index]
+        name = item["name"]
+        one = item.get("called") or self.one(name)
+        question = f"Is {one} shown?" if item.get("called") else self.is_there(one, name)
         contrasts = [*(self.one(other) for other in self.siblings(name)), NOTHING]
-        return _element(f"object:{index}", name, one, self.is_there(one, name), contrasts, (index,))
+        return _element(f"object:{index}", name, one, question, contrasts, (index,))
 
-    def count(self, index: int, item: Item) -> Element:
-        words = described(item) if item["name"] in self.shared else item["name"]
-        phrase = noun_phrase(words, item["count"], self.lexicon)
-        others = [number for number in range(1, max(6, item["count"] + 2)) if number != item["count"]][:MAX_CONTRASTS]
+    def count(self, index: int, item: Item) -> Iterator[Element]:
+        alike = self.alike[described(item)]
+        if index != alike[0]:
+            return
+        numbers = [self.objects[other]["count"] for other in alike]
+        if isinstance(item["count"], str) and " " in item["count"] and len(alike) == 1:  # "at least three"
+            phrase = noun_phrase(item["name"], item["count"], self.lexicon)
+            yield _element(f"count:{index}", item["count"], phrase, f"Are there {phrase}?", [NOTHING], (index,))
+        if not all(isinstance(number, int) for number in numbers) or sum(numbers) < 2:
+            return
+        if sum(numbers) > COUNTABLE:
+            phrase = f"many {plural(item['name'])}"
+            contrasts = [self.one(item["name"]), f"a few {plural(item['name'])}"]
+            yield _element(f"count:{index}", "many", phrase, f"Are there {phrase}?", contrasts, tuple(alike))
+            return
+        words = described(item) if len(self.named[item["name"]]) > len(alike) else item["name"]
+        phrase = noun_phrase(words, sum(numbers), self.lexicon)
+        others = [number for number in range(1, max(6, sum(numbers) + 2)) if number != sum(numbers)][:MAX_CONTRASTS]
         contrasts = ["one " + words if number == 1 else noun_phrase(words, number, self.lexicon) for number in others]
-        return _element(f"count:{index}", phrase.split()[0], phrase, f"Are there {phrase}?", contrasts, (index,))
+        yield _element(f"count:{index}", phrase.split()[0], phrase, f"Are there {phrase}?", contrasts, tuple(alike))
 
     def attribute(self, index: int, item: Item, kind: str, value: str) -> Element:
         name, count = item["name"], "some" if is_many(item) else 1
-        if stands_behind(value):
+        if item.get("called"):
+            phrase = f"{item['called']}, {value}"
+        elif stands_behind(value):
             phrase = f"{noun_phrase(name, count, self.lexicon)} {value}"
         else:
             phrase = noun_phrase(f"{value} {name}", count, self.lexicon)
         verb, noun = self.the(item, name)
-        question = f"{verb} the {noun} {value}?"
-        if name in self.shared:
+        question = f"{verb} {noun} {value}?"
+        told_apart = len(self.named[name]) > 1 or value in self.lexicon.words["positional"]  # "a left leg"
+        if told_apart and not item.get("called"):
             question = f"{'Are' if is_many(item) else verb} there {phrase}?"
         # A value that another object of this name is to have shows on a faithful image, too.
-        attributes = [a for other in self.objects if other["name"] == name for a in other["attributes"]]
-        asked = {self.lexicon.concept(a["value"], kind) for a in attributes}
-        others = [other for other in self.other_values(kind, value) if other not in asked][:MAX_CONTRASTS]
-        contrasts = [noun_phrase(f"{other} {name}", count, self.lexicon) for other in others]
+        others = [other for other in self.other_values(kind, value) if other not in self.values_of(name, kind)]
+        contrasts = [noun_phrase(f"{other} {name}", count, self.lexicon) for other in others[:MAX_CONTRASTS]]
         return _element(f"{kind}:{index}", value, phrase, question, contrasts, (index,))
 
     def relation(self, index: int, relation: Item) -> Element:
         predicate, ends = relation["predicate"], (relation["subject"], relation["object"])
         first, second = (self.objects[end] for end in ends)
-        one, two = self.full(first), self.full(second)
-        said = said_relation(predicate, self.lexicon)
-        if relation.get("verb"):
-            said = f"{ing_form(relation['verb'])} {said}"
+        one, two = full(first, self.lexicon), full(second, self.lexicon)
+        said = said_relation(relation, self.lexicon)
         verb, noun = self.the(first, described(first))
-        question = f"{verb} the {noun} {said} the {self.the(second, described(second))[1]}?"
-        if predicate in ("with", "of"):
-            question = f"Is there {one} {said} {two}?"
-        changed = [f"{one} {said_relation(other, self.lexicon)} {two}" for other in self.others(predicate)]
+        twin = one == two and not is_many(second)  # "a dog next to another dog"
+        other = f"another {described(second)}" if twin else self.the(second, described(second))[1]
+        question = f"{verb} {noun} {said} {other}?"
+        if predicate in ("with", "of") or twin:
+            question = f"{verb} there {one} {said} {other if twin else two}?"
+        changed = [f"{one} {self.lexicon.relations.get(other, other)} {two}" for other in self.others(predicate)]
         if predicate not in ("next to", "with", "of", "between"):
             changed.append(f"{two} {said} {one}")
         return _element(f"relation:{index}", predicate, f"{one} {said} {two}", question, changed, ends)
 
     def action(self, index: int, relation: Item) -> Element:
         item = self.objects[relation["subject"]]
-        doing = ing_form(relation["predicate"])
+        doing, one = said_relation(relation, self.lexicon), full(item, self.lexicon)
         verb, noun = self.the(item, described(item))
-        contrasts = [f"{self.full(item)} {other}" for other in self.lexicon.contrasts["action"] if other != doing]
-        phrase, question = f"{self.full(item)} {doing}", f"{verb} the {noun} {doing}?"
+        contrasts = [f"{one} {other}" for other in self.lexicon.contrasts["action"] if other != doing]
+        phrase, question = f"{one} {doing}", f"{verb} {noun} {doing}?"
         return _element(f"action:{index}", relation["predicate"], phrase, question, contrasts, (relation["subject"],))
 
     def background(self, value: str) -> Element:
@@ -175,12 +208,10 @@ class _Writer:
             "background", value, with_article(f"{value} background"), f"Is the background {value}?", contrasts
         )
 
-    def style(self, value: str) -> Element:
-        question = (
-            f"Is the image in {value} style?" if self.is_manner(value) else f"Is the image {self.a_style(value)}?"
-        )
-        contrasts = [self.style_phrase(other) for other in self.others_than(value, "style")]
-        return _element("style", value, self.style_phrase(value), question, contrasts)
+    def style(self, value: str, shown: str) -> Element:
+        contrasts = [said_style(other, self.lexicon)[1] for other in self.others_than(value, "style")]
+        said, phrase = said_style(shown, self.lexicon)
+        return _element("style", value, phrase, f"Is the image {said}?", contrasts)
 
     def negation(self, index: int, item: Item) -> Element:
         one = self.one(described(item))
@@ -189,45 +220,49 @@ class _Writer:
 
     # words
 
+    def shown(self, style: str) -> str:
+        """Return what one can see of a style: the film still of "35mm film still", nothing of "85mm lens"."""
+        *_, last = words = style.split()
+        unseen = self.lexicon.words["technique"]
+        shown = [word for word in words if word not in unseen]
+        nothing = (
+            last in unseen or last.isdigit() or (len(words) > len(shown) and self.lexicon.hints(shown[0], "untitled"))
+        )
+        return "" if nothing else " ".join(shown)
+
     def one(self, words: str) -> str:
         return noun_phrase(words, 1, self.lexicon)
-
-    def full(self, item: Item) -> str:
-        return noun_phrase(described(item), item["count"], self.lexicon)
 
     def is_there(self, phrase: str, name: str) -> str:
         return f"{'Are' if is_plural_only(name, self.lexicon) else 'Is'} there {phrase}?"
 
     def the(self, item: Item, words: str) -> tuple[str, str]:
-        """Return ("Is", "disc") or ("Are", "discs")."""
+        """Return ("Is", "the disc"), ("Are", "the discs") or ("Is", "Ada Lovelace")."""
+        if item.get("called"):
+            return "Is", item["called"]
         if is_plural_only(item["name"], self.lexicon):
-            return "Are", words
-        return ("Are", noun_phrase(words, "some", self.lexicon)) if is_many(item) else ("Is", words)
-
-    def is_manner(self, style: str) -> bool:
-        """Say whether a style is an adjective: "in flat style", but "a watercolor"."""
-        return self.lexicon.concept(style, "style") in self.lexicon.words["style_adjective"]
-
-    def style_phrase(self, value: str) -> str:
-        if self.is_manner(value):
-            return f"a {value} image" if value.split()[-1] in ("style", "design", "art") else f"a {value} style image"
-        return self.a_style(value)
-
-    def a_style(self, value: str) -> str:
-        noun = f"{value} painting" if value in ("watercolor", "watercolour") else value
-        return noun if noun.split()[-1] in self.lexicon.words["bare_style"] else with_article(noun)
+            return "Are", f"the {words}"
+        if not is_many(item) or self.lexicon.hints(item["name"].split()[-1], "mass"):
+            return "Is", f"the {words}"
+        return "Are", f"the {noun_phrase(words, 'some', self.lexicon)}"
 
     # what stands in the place of a term in contrasts
+
+    def values_of(self, name: str, kind: str) -> set[str]:
+        """Return the concepts of a kind that objects of this name are to have."""
+        if (name, kind) not in self._values:
+            said = (a["value"] for i in self.named[name] for a in self.objects[i]["attributes"])
+            self._values[name, kind] = {self.lexicon.concept(value, kind) for value in said}
+        return self._values[name, kind]
 
     def siblings(self, name: str) -> list[str]:
         """Return other things of the same kind that the scene does not ask for; figures stand beside figures."""
         concept, siblings = self.lexicon.concept, self.lexicon.siblings
-        asked = {concept(item["name"], kind) for item in self.objects for kind in ("figure", "object")}
-        if self.lexicon.all_figures(self.scene):  # a kite in the sky is no diamond
-            return [other for other in siblings["figure"] if other not in asked][:MAX_CONTRASTS]
+        if self.figures:  # a kite in the sky is no diamond
+            return [other for other in siblings["figure"] if other not in self.asked][:MAX_CONTRASTS]
         for group in siblings.values():
             if concept(name, "object") in group or name in group:
-                return [other for other in group if other not in {*asked, name}][:6]
+                return [other for other in group if other not in self.asked and other != name][:6]
         return []
 
     def others_than(self, value: str, kind: str) -> list[str]:

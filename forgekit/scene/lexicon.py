@@ -15,7 +15,8 @@ DATA = Path(__file__).parent / "lexicon"
 ATTRIBUTE_KINDS = ("color", "size", "shape", "material", "texture", "state")
 CONCEPT_KINDS = (*ATTRIBUTE_KINDS, "object", "figure", "style")
 FIGURES = "figures"  # the mini world: its generator knows plane figures and nothing else
-BY_MEANING = ("count", "partitive", "irregular", "lemma", "turned")  # grammar's tables of the form meaning = words
+# grammar's tables of the form meaning = words, and those of the form word = meaning
+BY_MEANING = ("count", "partitive", "irregular", "lemma", "turned", "nobody", "foreign")
 BY_WORD = ("inverse", "short_form", "no_place")
 
 
@@ -127,7 +128,14 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
     meanings = _meanings(same, every, known["sibling"])
     grammar = _read(DATA / "grammar.toml")
     tables = {name: _by_word(grammar[name]) for name in BY_MEANING} | {name: grammar[name] for name in BY_WORD}
-    inverse = grammar["inverse"]
+    inverse, words = grammar["inverse"], {name: _set_of(listed) for name, listed in grammar["words"].items()}
+    tables["bounds"], tables["loosely"] = (
+        {said: said for said in grammar["phrases"][name]} for name in ("bounds", "loosely")
+    )
+    large = {word for word, number in tables["count"].items() if int(number) >= 20}
+    first_words = {said.split()[0] for name in ("bounds", "loosely") for said in grammar["phrases"][name]}
+    words["begins_number"] = frozenset(large | first_words)
+    words["of_picture"] = words["quality"] | words["technique"] | words["shot"] | {"by"}
     wordings = grammar["place"] | grammar["tie"]
     return Lexicon(
         concepts=same,
@@ -135,10 +143,7 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
         siblings=known.get("sibling", {}),
         opposites=known.get("opposite", {}) | inverse | {one: other for other, one in inverse.items()},
         contrasts=known["contrast"],
-        words={
-            name: frozenset(words.split() if isinstance(words, str) else words)
-            for name, words in grammar["words"].items()
-        },
+        words=words,
         endings={name: tuple(words.split()) for name, words in grammar["endings"].items()},
         tables=tables,
         relations={predicate: words[0] if words else predicate for predicate, words in wordings.items()},
@@ -200,6 +205,10 @@ def _meanings(
         for word in words:
             meanings.setdefault((kind, word), word if kind == "object" and word in own else concept)
     return meanings
+
+
+def _set_of(words: str | list[str]) -> frozenset[str]:
+    return frozenset(words.split() if isinstance(words, str) else words)
 
 
 def _by_word(table: dict[str, str]) -> dict[str, str]:

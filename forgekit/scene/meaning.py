@@ -67,4 +67,6 @@ def _number_of(draft: Draft, outer: NounPhrase, inner: NounPhrase) -> int | str 
         return outer.head.noun if says == "itself" else says
     if inner.head.word == inner.head.noun:
         return 1
+    if outer.plural and int(says) > 2:  # "dozens of roses"
+        return "many"
     return int(says) * (outer.number if isinstance(outer.number, int) else 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from forgekit.scene.asides import read_abstract, read_aside
+from forgekit.scene.asides import is_abstract, read_abstract, read_aside
 from forgekit.scene.clauses import Clause, Link, close_link
 from forgekit.scene.connecting import on_adjective, on_break, on_preposition, on_pronoun, on_verb
 from forgekit.scene.draft import Draft
@@ -17,6 +17,8 @@ from forgekit.scene.meaning import meant
 from forgekit.scene.phrases import NounPhrase
 from forgekit.scene.relating import own, relate
 from forgekit.scene.tagging import tag_words
+from forgekit.scene.tokens import cut
+from forgekit.scene.understanding import not_understood
 
 
 def parse(text: str, *, lexicon: Lexicon | None = None) -> dict[str, Any]:
@@ -24,14 +26,22 @@ def parse(text: str, *, lexicon: Lexicon | None = None) -> dict[str, Any]:
 
     Objects are in the order of the text; `count` is 1 where a noun is singular, a number or word where one stands, and "some"
     for a bare plural. Relations name their objects by index; `object` is null for an action alone. A text without any
-    object gives an empty list, never an error.
+    object gives an empty list, never an error; so does one that the rules do not understand (see reading.py).
     """
+    return read_by_rules(text, lexicon)[0]
+
+
+def read_by_rules(text: str, lexicon: Lexicon | None = None) -> tuple[dict[str, Any], str]:
+    """Return what `text` asks for, as `parse` does, and why the rules do not understand it: "" where they do."""
     lexicon = lexicon or default_lexicon()
-    draft, clause, index = Draft(tag_words(text, lexicon), lexicon), Clause(), 0
+    tokens = cut(text, lexicon)
+    if reason := not_understood(tokens, lexicon):
+        return Draft([], lexicon).document(), reason
+    draft, clause, index = Draft(tag_words(tokens, lexicon), lexicon), Clause(), 0
     while index < len(draft.tokens):
         clause, index = _step(clause, draft, index)
     close_link(clause, draft)
-    return draft.document()
+    return draft.document(), ""
 
 
 def _step(clause: Clause, draft: Draft, index: int) -> tuple[Clause, int]:
@@ -61,7 +71,11 @@ def _on_word(clause: Clause, draft: Draft, index: int) -> Clause:
         return on_pronoun(clause, draft, token.word)
     if token.tag in "XC":
         return on_break(clause, draft, index)
-    if token.tag == "K" or (token.tag == "R" and token.word == "not"):
+    if token.word in draft.lexicon.tables["nobody"]:
+        name = draft.lexicon.tables["nobody"][token.word]
+        draft.negations.append({"name": name, "attributes": [], "span": [token.start, token.end]})
+        return close_link(clause, draft)
+    if token.tag == "K" or (token.tag == "R" and token.word in ("not", "never")):
         return clause._replace(negated=True)
     if token.tag == "I":
         return close_link(clause, draft)._replace(link=Link(clause.group[-1:], "with"))
@@ -73,21 +87,55 @@ def _on_word(clause: Clause, draft: Draft, index: int) -> Clause:
     return clause
 
 
+def _on_owned(clause: Clause, draft: Draft, owner: NounPhrase, owned: NounPhrase) -> tuple[Clause, int]:
+    """Take "a knight's armor": the talk is of the armor, and the knight has it."""
+    if is_abstract(clause, draft, owned):  # "the moon's surface" is the moon
+        return _on_phrase(clause, draft, owner._replace(after=owned.after))
+    if is_abstract(clause, draft, owner):  # "a good night's sleep"
+        return _on_phrase(clause, draft, owned)
+    whose = draft.add(owner)
+    index = len(draft.objects)
+    clause, after = _on_phrase(clause, draft, owned)
+    if len(draft.objects) > index:
+        draft.relate(whose, "with", index)
+    return clause, after
+
+
+def _is_denied(link: Link | None, phrase: NounPhrase) -> bool:
+    """Say whether a negation denies the thing itself: "without the hat", "not wearing a hat", no "does not see the hat"."""
+    if link and (link.makes or (link.predicate and link.verb in ("", "be"))):  # "is not made of metal"
+        return False
+    return link is None or link.verb in ("", "be", "have", "wear", "hold", "carry") or phrase.determiner != "the"
+
+
+def _goes_on(draft: Draft, index: int) -> bool:
+    """Say whether a negation goes on behind "and" or "or": "no hats or gloves", but "without a hat and a dog"."""
+    joint, following = draft.token(index), draft.token(index + 1)
+    return joint.word in ("or", "nor") or (joint.word in ("and", "&") and following.tag in "NJ")
+
+
 def _on_phrase(clause: Clause, draft: Draft, phrase: NounPhrase) -> tuple[Clause, int]:
     """Take what the phrase names, and return the clause and the index of the first token behind what was read."""
     if (read := read_aside(clause, draft, phrase)) is not None:
         return read
     if (other := meant(clause, draft, phrase)) is not None:
         return _on_phrase(clause, draft, other)
-    if (read := read_abstract(clause, draft, phrase)) is not None:
+    if draft.token(phrase.after).tag == "I" and (owned := draft.phrase(phrase.after + 1)) and not clause.negated:
+        return _on_owned(clause, draft, phrase, owned)
+    written = phrase.determiner == "no" and phrase.head.noun in draft.lexicon.words["writing"]  # "no text"
+    if not written and (read := read_abstract(clause, draft, phrase)) is not None:
         return read
     link = clause.link
-    if phrase.determiner == "no" or clause.negated:
+    if phrase.determiner == "no" or (clause.negated and _is_denied(link, phrase)):
         draft.negate(phrase)
-        clause = clause._replace(link=None)
+        clause = clause._replace(link=None, negated=_goes_on(draft, phrase.after))
     elif link and link.verb == "be" and not link.predicate and link.subjects:  # "… is a handy tool": the subject is
         draft.describe(link.subjects, [("other", phrase.words)])
         clause = clause._replace(group=clause.subjects, linked="", link=None)
+    elif clause.negated:  # "does not cross the river": the river is there
+        if not (link and (link.makes or link.verb in ("", "be"))):  # "is not on the bench": who knows what is
+            draft.add(phrase)
+        clause = clause._replace(negated=False, link=None)
     else:
         index = draft.add(phrase)
         whose = phrase.determiner == "whose" and clause.group

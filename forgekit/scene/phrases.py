@@ -11,6 +11,7 @@ from forgekit.scene.lexicon import Lexicon
 from forgekit.scene.tokens import EDGE, Token
 
 YEAR = re.compile(r"(18|19|20)\d\d")  # "a red 1997 Ford"
+ROMAN = re.compile(r"[ivx]{2,4}")
 Attribute = tuple[str, str]  # kind, value
 
 
@@ -25,6 +26,7 @@ class NounPhrase(NamedTuple):
     determiner: str = ""
     number: int | str | None = None  # how many: the word itself where it is no number
     attributes: tuple[Attribute, ...] = ()
+    called: str = ""  # how a name is said: "Ada Lovelace", "the Great Wall"
 
     @property
     def plural(self) -> bool:
@@ -61,7 +63,10 @@ def read_noun_phrase(tokens: Sequence[Token], index: int, lexicon: Lexicon) -> N
         return _elliptic(tokens, first, index, parts, lexicon)
     head, name = parts.nouns[-1], parts.name()
     start = next(t for t in tokens[first:] if t.tag != "X").start
-    return NounPhrase(name, head, start, head.end, index, parts.determiner, parts.number, tuple(parts.attributes))
+    called = parts.called(token_at(tokens, index), lexicon)
+    return NounPhrase(
+        name, head, start, head.end, index, parts.determiner, parts.number, tuple(parts.attributes), called
+    )
 
 
 def _elliptic(tokens: Sequence[Token], first: int, index: int, parts: _Parts, lexicon: Lexicon) -> NounPhrase | None:
@@ -98,7 +103,8 @@ class _Parts:
         token = tokens[index]
         between = tokens[index - 1].tag == "N" == token_at(tokens, index + 1).tag
         model = token.tag == "Q" and token.word.isdigit() and self.nouns[-1].proper  # "a Porsche 911"
-        if model or (token.tag == "J" and between and "N" in token.entry.tags):
+        named = self.nouns[-1].proper and token.tag == "J" and _is_name_part(tokens, index)
+        if model or named or (token.tag == "J" and between and "N" in token.entry.tags):
             self.nouns.append(token)
             return True
         framed = token.tag == "E" and "V" not in token.entry.tags and self.determiner in ("a", "an")
@@ -118,6 +124,8 @@ class _Parts:
         elif tag == "Q":
             if not YEAR.fullmatch(token.word):
                 self.number = _number(token.word, lexicon)
+        elif tag == "J" and _is_name_part(tokens, index):
+            self.nouns.append(token)
         elif tag == "J":
             self.attributes.append((token.entry.kind or "other", token.value or token.word))
         elif tag in "EG" and _modifies(tokens, index):
@@ -145,6 +153,40 @@ class _Parts:
             else:
                 name.insert(0, noun.word)
         return " ".join(name)
+
+    def called(self, following: Token, lexicon: Lexicon) -> str:
+        """Return the phrase as a name, in capitals, where it is one; "" for things. `following` stands behind it."""
+        first, last = self.nouns[0], self.nouns[-1]
+        if self.determiner not in ("", "the") or self.number is not None or last.word != last.noun:
+            return ""
+        in_capitals = all(noun.proper or noun.capital for noun in self.nouns) and (last.proper or first.proper)
+        unknown = all(noun.entry.tags == "U" for noun in self.nouns) and not self.determiner
+        sole = len(self.nouns) == 1
+        if (
+            sole
+            and not (unknown and (first.capital or first.proper))
+            and not (in_capitals and not lexicon.is_thing(last.noun))
+        ):
+            return ""
+        if not sole and not in_capitals and not unknown:
+            return ""
+        if first.capital and lexicon.is_thing(last.noun) and not last.proper:
+            return ""
+        said = " ".join(_capitalised(noun) for noun in self.nouns)
+        return f"the {said}" if self.determiner else said
+
+
+def _is_name_part(tokens: Sequence[Token], index: int) -> bool:
+    """Say whether an adjective in capitals begins a name: "New York", "the Great Wall", not "a White Persian cat"."""
+    token, following = tokens[index], token_at(tokens, index + 1)
+    capital = token.proper or (token.capital and token.entry.tags == "U")
+    return capital and following.proper and following.tag in "NJ" and token.entry.kind != "color"
+
+
+def _capitalised(token: Token) -> str:
+    if ROMAN.fullmatch(token.word):
+        return token.word.upper()
+    return token.word.title().replace(" Of ", " of ") if token.proper or token.capital else token.word
 
 
 def _modifies(tokens: Sequence[Token], index: int) -> bool:

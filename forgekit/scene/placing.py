@@ -14,8 +14,10 @@ def said_of(clause: Clause, draft: Draft, token: Token, previous: Token) -> tupl
     """Return what the preposition is said of, and what else may be meant, to be settled when its object is known."""
     nearest = clause.group[-1:]
     places = token.value in draft.lexicon.places or token.value == "at"
-    if not clause.group or (not clause.linked and token.value in SHARED_PLACES):
-        return clause.group, ()
+    if not clause.group or (
+        not clause.linked and token.value in SHARED_PLACES
+    ):  # "a cat in a box and a dog in a basket"
+        return tuple(index for index in clause.group if not draft.is_told_of(index)) or clause.group, ()
     if clause.linked == "verb" and places:
         return clause.subjects or clause.group[:1], nearest
     if previous.tag in "XC":

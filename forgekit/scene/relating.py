@@ -43,12 +43,12 @@ def _tie(clause: Clause, draft: Draft, link: Link, index: int) -> Clause:
         return clause._replace(link=link._replace(told=True))
     predicate = _predicate(draft, link, index)
     for subject in is_placed(clause, draft, link, index):
-        if link.passive and link.wording == "by" and not draft.is_any(index, "beside"):  # "a bowl watched by a cat"
+        if link.passive and link.wording == "by" and draft.is_living(index):  # "a bowl watched by a cat"
             draft.relate(index, link.verb, subject)
         elif link.wording == "on top of" and draft.are_figures(subject, index):
-            draft.relate(subject, "above", index, link.verb)  # figures lie in a plane: nothing can lie on another
+            draft.relate(subject, "above", index, link)  # figures lie in a plane: nothing can lie on another
         else:
-            draft.relate(subject, predicate, index, link.verb)
+            draft.relate(subject, predicate, index, link)
     linked = "verb" if link.verb and predicate not in draft.lexicon.places else "prep"
     told_of = link.verb if not link.predicate or draft.lexicon.hints(link.verb, "sensing") else ""
     return clause._replace(group=(index,), linked=linked, told_of=told_of, link=link if link.lists else None)
@@ -58,6 +58,9 @@ def _join(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take the object as one more of a list, or as a new subject."""
     following = draft.token_after(index)
     acts = following is not None and following.tag in "VBG"
+    if clause.linked == "prep" and clause.subjects and draft.begins_anew(clause.subjects, clause.group, index):
+        # "a man in a hat and a woman in a coat": nobody is in a woman
+        return clause._replace(group=(*clause.subjects, index), linked="", subjects=())
     if clause.linked == "verb" and acts and draft.is_living(index):
         clause = clause._replace(group=(), linked="", subjects=())  # "a man eating a donut and a woman eating a cake"
     if clause.linked and not clause.fresh:
@@ -67,7 +70,11 @@ def _join(clause: Clause, draft: Draft, index: int) -> Clause:
             if clause.linked == "verb" or predicate in HAVING or (shares and predicate in draft.lexicon.places):
                 draft.relate(relation["subject"], predicate, index)
     if clause.leading and not clause.group:
-        draft.relate(index, *clause.leading)
+        predicate, place = clause.leading
+        if place is None:
+            draft.place(index, predicate)
+        else:
+            draft.relate(index, predicate, place)
         clause = clause._replace(leading=None)
     return clause._replace(group=(*clause.group, index))
 
@@ -100,9 +107,11 @@ def _predicate(draft: Draft, link: Link, index: int) -> str:
     if not predicate:
         return "with" if verb in ("have", "feature", "contain", "include") else verb
     if predicate == "inside" and lexicon.hints(verb, "covering"):
-        return "wear" if verb in ("dress", "clothe") else f"{verb} in"
+        return "wear" if verb in ("dress", "clothe") else f"{verb} {link.wording}"
+    if link.passive and link.wording == "by" and not draft.is_any(index, "beside"):
+        return f"{verb} by"
     no_place = lexicon.tables["no_place"].items()
     if any(lexicon.hints(verb, kind) and link.wording in wordings.split() for kind, wordings in no_place):
         return f"{verb} {link.wording}"
     says_where = predicate in lexicon.places or lexicon.hints(verb, "static")
-    return predicate if says_where else f"{verb} {predicate}"
+    return predicate if says_where else f"{verb} {link.wording if link.passive else predicate}"

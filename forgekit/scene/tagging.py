@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from forgekit.scene.framing import set_apart
 from forgekit.scene.lexicon import Lexicon
-from forgekit.scene.tokens import EDGE, Token, cut
+from forgekit.scene.numbers import join_numbers
+from forgekit.scene.tokens import EDGE, Token
 from forgekit.scene.unknown import place_unknown
 
 
-def tag_words(text: str, lexicon: Lexicon) -> list[Token]:
-    """Return the tokens of `text` with their classes settled. Quoted text is one token of class T."""
-    tokens = place_unknown(cut(text, lexicon))
+def tag_words(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
+    """Return the tokens of a text (see tokens.py) with their classes settled; some are joined, some left out."""
+    tokens = place_unknown(set_apart(join_numbers(tokens, lexicon), lexicon))
     ahead = [*tokens[1:], EDGE, EDGE]
     verb_seen = sensed = False
     for index, token in enumerate(tokens):
@@ -47,6 +49,11 @@ class _Place(NamedTuple):
     noun_follows: bool = False
 
     @property
+    def lists_alone(self) -> bool:
+        """Whether the word stands alone between two marks: "…, romantic, …"."""
+        return self.before.tag == "X" and self.following.tag == "X"
+
+    @property
     def after(self) -> str:
         """The likeliest class of what follows."""
         return self.following.entry.tags[0]
@@ -56,7 +63,7 @@ def _settle(place: _Place) -> str:
     token, before, following = place.token, place.before, place.following
     tags, previous = token.entry.tags, before.tag
     if tags == "DO":  # "that stands", "that dog"
-        return "O" if _is_finite(following) else "D"
+        return "O" if token.word == "which" or _is_finite(following) else "D"
     if tags == "SO":  # "behind her", but "her hat"
         return "O" if place.after in "XPC" else "S"
     if tags == "RN":  # "on its back", "looks back"
@@ -65,14 +72,29 @@ def _settle(place: _Place) -> str:
         return "N" if previous in "DSQJ" else tags[0]
     if tags == "G":  # "in shining armor", but "by holding hands"
         return "J" if before.word in place.lexicon.words["before_thing"] and _noun_follows(place) else "G"
-    if len(tags) == 1:
-        return tags
     if token.word in place.lexicon.words["shade"] and following.entry.kind == "color":  # "a light white bathroom"
         return "J"
+    if len(tags) == 1:
+        return tags
+    if place.lists_alone and (only := _alone(place)):
+        return only
+    if token.proper and previous == "N" and (before.proper or before.capital) and following.proper:  # "Ha Long Bay"
+        return _first("NJ", tags)
     place = place._replace(noun_follows=_noun_follows(place))
     if tags == "NQ":  # pair, dozen: a count before a noun, a noun before "of"
         return "Q" if place.noun_follows else "N"
     return _by_what_stands_before(place, previous)
+
+
+def _alone(place: _Place) -> str:
+    """Return the class of a word alone between marks: no thing where it describes ("romantic", "polished"); "" to go on."""
+    entry, only = place.token.entry, len(place.tokens) <= 2
+    if only or entry.kind or entry.hint == "thing" or place.lexicon.is_thing(entry.noun):
+        return ""
+    if "J" in entry.tags and "N" in entry.tags:
+        return "N" if place.lexicon.is_living(entry.noun) else "J"
+    doing = "G" in entry.tags and entry.hint != "verb"
+    return "J" if doing or "E" in entry.tags else ""
 
 
 def _by_what_stands_before(place: _Place, previous: str) -> str:
@@ -93,6 +115,9 @@ def _by_what_stands_before(place: _Place, previous: str) -> str:
         return "J" if token.entry.kind and "J" in tags else _first("GEJNV", tags)
     if previous == "O" and "V" in tags:
         return "V"
+    helped = place.at > 1 and place.tokens[place.at - 2].entry.verb not in ("", "be")
+    if previous == "R" and helped and place.tokens[place.at - 2].tag == "B" and token.word == token.entry.verb:
+        return "V"  # "does not cross"
     if previous == "R":
         return _first("JNGEV" if noun_follows else "GEJVN" if hint == "verb" else "GEJNV", tags)
     if previous == "P":
@@ -133,6 +158,10 @@ def _where_a_clause_begins(place: _Place) -> str:
 
 def _inside_phrase(place: _Place) -> str:
     entry = place.token.entry
+    if "G" in entry.tags and place.before.entry.kind and place.after in "DS" and entry.hint not in ("noun", "compound"):
+        return "G"  # "a woman in red holding an umbrella"
+    if entry.hint == "noun" and place.noun_follows and "N" in entry.tags and "G" in entry.tags:
+        return "N"  # "lighting effect"
     if place.noun_follows:
         is_thing = entry.hint == "thing" and place.following.word in place.lexicon.words["thing_before"]
         return "N" if is_thing else _first("JEGNV", entry.tags)

@@ -8,9 +8,16 @@ from typing import NamedTuple
 from forgekit.scene.lexicon import Entry, Lexicon, Phrase
 from forgekit.scene.vocabulary import entry_of
 
-TOKEN = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]")
+AGE = r"\d{1,3}[\s-]?(?:y\.?/?o\b\.?|(?:years?|yrs?)[\s-]olds?\b)"
+TOKEN = re.compile(rf"{AGE}|[fF]/\d[\d.]*|\d+(?:[.,:/]\d+)+[^\W_]*%?|\d+%|[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]")
+SHOUTED = re.compile(  # text without quotation marks: "a sign reading OPEN", "that says Rock N Roll"
+    r"\b(?:reading|reads?|labell?ed|lettering|text|words?|letters)\s+([A-Z][A-Z0-9'!?&-]+(?:\s+[A-Z0-9'!?&-]+)*)\b"
+    r"|\b(?:says?|saying|spells?|spelling)\s+(?:the\s+words?\s+)?([A-Z][\w'!?&-]*(?:\s+[A-Z0-9][\w'!?&-]*)*)"
+)
 QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”|‘([^’]+)’|(?<!\w)\'((?:[^\']|(?<=\w)\'(?=\w))+)\'(?!\w)|「([^」]+)」')
 COUNTED = re.compile(r"(\d{1,2})([a-z]{3,})")  # tags like "2girls"
+AGE_SAID = re.compile(AGE.replace("(?:y", "(?:y", 1).replace(r"\d{1,3}", r"(\d{1,3})", 1))
+AGED = Entry("J", kind="other")
 PUNCTUATION, JOINT, POSSESSIVE, TEXT = Entry("X"), Entry("C"), Entry("I"), Entry("T")
 
 
@@ -24,6 +31,7 @@ class Token(NamedTuple):
     tag: str = ""  # its class, once settled (see tagging.py)
     value: str = ""
     proper: bool = False  # capitalised inside a sentence
+    capital: bool = False  # capitalised where a sentence begins
 
     @property
     def noun(self) -> str:
@@ -42,26 +50,44 @@ def cut(text: str, lexicon: Lexicon) -> list[Token]:
     for match in TOKEN.finditer(text):
         if match.start() < skip_until:
             continue
-        if quotes and match.start() == quotes[0].start():
-            quote = quotes.pop(0)
-            skip_until = quote.end()
-            tokens.append(Token(quote[quote.lastindex or 0], quote.start(), quote.end(), TEXT, "T"))
+        if quotes and match.start() == quotes[0][0]:
+            start, skip_until, quoted = quotes.pop(0)
+            tokens.append(Token(quoted, start, skip_until, TEXT, "T"))
             continue
         raw = match.group()
-        word, proper = raw.lower(), raw[0].isupper() and bool(tokens) and tokens[-1].word not in ".!?:"
+        if raw[0].isdigit() and raw[-1] in "sdoD." and (age := AGE_SAID.fullmatch(raw)):
+            tokens.append(Token(raw.lower(), *match.span(), AGED, "J", f"{age[1]} years old"))
+            continue
+        word, capital = raw.lower(), raw[0].isupper()
+        proper = capital and bool(tokens) and tokens[-1].word not in ".!?:"
         if word.isalpha() and word != "cannot":  # most are
-            tokens.append(_token(word, *match.span(), proper, lexicon))
+            token = _token(word, *match.span(), proper, lexicon)
+            tokens.append(token._replace(capital=True) if capital and not proper else token)
         else:
             tokens += _tokens_of(word.replace("’", "'"), *match.span(), proper, lexicon)
-    return _join_phrases(tokens, lexicon)
+    return _join_phrases(_in_lower_case(tokens), lexicon)
 
 
-def quoted_texts(text: str) -> list[re.Match[str]]:
-    """Return the quotations inside `text`; a quotation that is the whole text is no text to render."""
-    if '"' not in text and "'" not in text and not set("“‘「") & set(text):
-        return []
-    found = list(QUOTED.finditer(text))
-    return [] if len(found) == 1 and found[0].group().strip() == text.strip() else found
+def _in_lower_case(tokens: list[Token]) -> list[Token]:
+    """Return the tokens of a text In Title Case without capitals: they tell no names there."""
+    proper = [token for token in tokens if token.proper]
+    if len(proper) < 3 or not any(set(token.entry.tags) & set("PDCSBGE") for token in proper):
+        return tokens
+    if any(len(token.word) > 3 and token.word.isalpha() and not (token.proper or token.capital) for token in tokens):
+        return tokens
+    return [token._replace(proper=False, capital=False) for token in tokens]
+
+
+def quoted_texts(text: str) -> list[tuple[int, int, str]]:
+    """Return the texts to be rendered with their places; a quotation that is the whole text is none."""
+    found: list[tuple[int, int, str]] = []
+    if '"' in text or "'" in text or set("“‘「") & set(text):
+        quotes = list(QUOTED.finditer(text))
+        if len(quotes) != 1 or quotes[0].group().strip() != text.strip():
+            found = [(quote.start(), quote.end(), quote[quote.lastindex or 0]) for quote in quotes]
+    if not found and not text.istitle():
+        found = [(*match.span(match.lastindex or 0), match[match.lastindex or 0]) for match in SHOUTED.finditer(text)]
+    return found
 
 
 def _tokens_of(word: str, start: int, end: int, proper: bool, lexicon: Lexicon) -> list[Token]:

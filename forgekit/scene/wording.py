@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from forgekit.scene.lexicon import Lexicon, default_lexicon
+from forgekit.scene.vocabulary import entry_of
 
 ATTRIBUTE_ORDER = {"size": 0, "state": 1, "shape": 3, "texture": 4, "color": 5, "material": 6}  # any other: 2
+BEHIND = (
+    "of",
+    "in",
+    "as",
+    "with",
+    "by",
+    "at",
+    "on",
+    "the",
+)  # what has one of these inside follows its noun: "dressed in black"
 VOWEL_SOUND = ("a", "e", "i", "o", "u", "hour", "honest", "heir")
-CONSONANT_SOUND = ("uni", "use", "euro", "one", "ufo", "ukulele", "ewe", "usu")
+CONSONANT_SOUND = ("uni", "use", "euro", "one", "ufo", "ukulele", "ewe", "usu", "uri", "ura", "uto", "ute")
 NO_CONSONANT_SOUND = ("unin", "unim", "unid")
 
 
@@ -46,7 +58,7 @@ def number_word(count: int) -> str:
     return next((word for word, number in words if number == str(count) and count <= 12), str(count))
 
 
-def is_many(item: dict[str, Any]) -> bool:
+def is_many(item: Mapping[str, Any]) -> bool:
     """Say whether an object stands in the plural."""
     return item["count"] != 1
 
@@ -56,7 +68,7 @@ def is_plural_only(name: str, lexicon: Lexicon) -> bool:
     return name.split()[-1] in lexicon.words["plural"]
 
 
-def described(item: dict[str, Any], *, only: tuple[str, ...] = ()) -> str:
+def described(item: Mapping[str, Any], *, only: tuple[str, ...] = ()) -> str:
     """Return an object's words without article: "small scarlet disc"; `only` keeps some attribute kinds."""
     attributes = [a for a in item["attributes"] if not only or a["kind"] in only]
     attributes.sort(key=lambda a: ATTRIBUTE_ORDER.get(a["kind"], 2))
@@ -68,7 +80,11 @@ def described(item: dict[str, Any], *, only: tuple[str, ...] = ()) -> str:
 
 def stands_behind(value: str) -> bool:
     """Say whether an attribute follows its noun: "a cloud like cotton candy"."""
-    return " of " in value or value.startswith(("like ", "shaped like "))
+    return (
+        value.startswith(("like ", "shaped like ", "on the ", "at the "))
+        or value.endswith(" old")
+        or any(f" {word} " in value for word in BEHIND)
+    )
 
 
 def noun_phrase(words: str, count: int | str, lexicon: Lexicon) -> str:
@@ -80,11 +96,45 @@ def noun_phrase(words: str, count: int | str, lexicon: Lexicon) -> str:
     many = words if is_plural_only(words, lexicon) else plural(words)
     if isinstance(count, int):
         return f"{number_word(count)} {many}"
+    if " " in count:  # "at least three"
+        return f"{count} {many}"
     if lexicon.hints(count, "vague", "quantity"):
         return many if count == "some" else f"{count} {many}"
     return f"{with_article(count)} of {many}"
 
 
-def said_relation(predicate: str, lexicon: Lexicon) -> str:
-    """Return a predicate as it is said between two nouns: "to the left of", "holding"."""
-    return lexicon.relations.get(predicate) or ing_form(predicate)
+def full(item: Mapping[str, Any], lexicon: Lexicon) -> str:
+    """Return one object with its article or count: "a small scarlet disc", "two pink hearts", "Ada Lovelace"."""
+    return item.get("called") or noun_phrase(described(item), item["count"], lexicon)
+
+
+def said_relation(relation: Mapping[str, Any], lexicon: Lexicon) -> str:
+    """Return a relation as it is said between two nouns: "to the left of", "sitting on", "holding", "covered in"."""
+    predicate, verb, participle = relation["predicate"], relation.get("verb"), relation.get("passive")
+    place = lexicon.relations.get(predicate)
+    if place:
+        return f"{participle or doing(verb, lexicon)} {place}" if verb else place
+    return " ".join([participle, *predicate.split()[1:]]) if participle else doing(predicate, lexicon)
+
+
+def doing(verb: str, lexicon: Lexicon) -> str:
+    """Return "holding" for "hold"; what has a form of its own already ("holding", "covered in") stays."""
+    head = verb.split()[0]
+    formed = head.endswith(("ing", "ed")) and entry_of(head, lexicon).verb not in ("", head)
+    return verb if formed else ing_form(verb)
+
+
+def said_style(style: str, lexicon: Lexicon) -> tuple[str, str]:
+    """Return what is said of the image, and a caption: ("in flat style", "a flat style image"), ("a sketch", "a sketch")."""
+    last = style.split()[-1]
+    manner = lexicon.concept(style, "style") in lexicon.words["style_adjective"]
+    if last in ("style", "design") or (manner and last == "art"):
+        return f"in {style.removesuffix(' style')} style", f"{with_article(style)} image"
+    known = ("style", style) in lexicon.meanings or last in lexicon.words["picture"]
+    if manner or (not known and "J" in entry_of(last, lexicon).tags):
+        return f"in {style} style", f"{with_article(style)} style image"
+    if not known:
+        return f"in the style of {style}", f"an image in the style of {style}"
+    noun = f"{style} painting" if style in ("watercolor", "watercolour") else style
+    said = noun if noun.split()[-1] in lexicon.words["bare_style"] else with_article(noun)
+    return said, said

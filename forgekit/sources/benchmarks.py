@@ -14,7 +14,7 @@ from forgekit.errors import SourceError
 from forgekit.sources import ground_truth
 from forgekit.sources.files import files_below
 from forgekit.sources.readers import READERS, SUFFIXES
-from forgekit.sources.rows import BadRow, Row
+from forgekit.sources.rows import BadRow, Reading, Row
 
 Record = Mapping[str, Any]
 Category = Callable[[Record], str | None]
@@ -108,7 +108,7 @@ BENCHMARKS = {
 NAMES = tuple(BENCHMARKS)
 
 
-def read(name: str, path: Path) -> Iterator[Row]:
+def read(name: str, path: Path, reading: Reading | None = None) -> Iterator[Row]:
     """Read the benchmark `name` from a file or folder: rows with the columns text, id, category, elements, …
 
     Raises:
@@ -119,7 +119,7 @@ def read(name: str, path: Path) -> Iterator[Row]:
     for file in paths:
         category = benchmark.category and benchmark.category(file)
         text = ""
-        for row in _groups(READERS[SUFFIXES.get(file.suffix.lower(), "txt")](file), benchmark.group):
+        for row in _groups(READERS[SUFFIXES.get(file.suffix.lower(), "txt")](file, reading), benchmark.group):
             if isinstance(row, BadRow):
                 yield row
                 continue
@@ -134,7 +134,7 @@ def read(name: str, path: Path) -> Iterator[Row]:
 
 
 def _paths(name: str, folder: Path) -> list[Path]:
-    files, _ = files_below(folder, "*")
+    files, _ = files_below(folder)
     for pattern in BENCHMARKS[name].files:
         found = [file for file in files if fnmatch(file.name.lower(), pattern.lower())]
         if found:

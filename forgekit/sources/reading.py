@@ -11,22 +11,37 @@ from typing import TYPE_CHECKING, Any
 from forgekit.errors import ParameterError, SourceError, did_you_mean
 from forgekit.ids import canonical_json
 from forgekit.sources import benchmarks
-from forgekit.sources.files import files_below
-from forgekit.sources.pictures import read_pictures
-from forgekit.sources.readers import READERS, SUFFIXES, TABLES, is_json_lines, read_frame, read_text_folder
-from forgekit.sources.rows import BadRow, Row, SourceRows, excerpt, is_missing, why_unusable
+from forgekit.sources import columns as columns_of
+from forgekit.sources.columnar import read_frame
+from forgekit.sources.files import head_of
+from forgekit.sources.folders import read_folder
+from forgekit.sources.parameters import known_as, settings
+from forgekit.sources.pictures import ENDINGS, read_pictures
+from forgekit.sources.readers import READERS, TABLES, format_of_file
+from forgekit.sources.rows import (
+    BadRow,
+    Notes,
+    Reading,
+    Row,
+    SourceRows,
+    excerpt,
+    is_missing,
+    plain,
+    plain_parameters,
+    why_unusable,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CHUNK = 50_000  # rows handed over at a time: 50k prompts are some 20 MB
-FORMATS = (*READERS, "png", "folder")
-TEXT_NAMES = (
-    "prompt", "prompts", "text", "caption", "captions", "prompt_en", "prompt_text", "scene_text", "scene",
-    "short_description", "meta_prompt", "input.caption", "prompt_zh", "description", "sentence", "instruction",
-)  # fmt: skip
-ROLES = ("id", "category", "model", "parameters")
-ID_NAMES = ("id", "prompt_id", "item_id", "index", "idx")
+FORMATS = (*READERS, "picture", "folder")
+LONGEST = 2_000  # characters of a cell that is kept in `scenes.source`
+KEPT_APART = frozenset({"scheduler", "scheduler_options"})  # the model has its own; no call sets it
+OF_SOME = frozenset({"clip_skip", "guidance_rescale"})  # pipelines: parameters only under these very names
+PICTURE_MARKS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
+NOWHERE = "\0"  # no column has that name
+INDEXES = ("", "Unnamed: 0", "__index_level_0__")  # what pandas writes beside a table
 
 
 def read(
@@ -35,18 +50,20 @@ def read(
     format: str | None = None,
     text_column: str | int | None = None,
     columns: Mapping[str, str] | None = None,
+    encoding: str | None = None,
 ) -> SourceRows:
     """Read a prompt source whole. See `read_chunks`, which reads large ones piece by piece.
 
     Raises:
         SourceError: the source cannot be read, or no text column can be told.
-        ParameterError: `format` or a role of `columns` is unknown.
+        ParameterError: `format`, `encoding` or a role of `columns` is unknown.
     """
     import pandas as pd
 
-    chunks = list(read_chunks(source, format=format, text_column=text_column, columns=columns))
+    chunks = list(read_chunks(source, format=format, text_column=text_column, columns=columns, encoding=encoding))
     frames = [chunk.frame for chunk in chunks if len(chunk.frame)] or [chunks[0].frame]
-    return SourceRows(pd.concat(frames, ignore_index=True), [row for chunk in chunks for row in chunk.bad])
+    bad = [row for chunk in chunks for row in chunk.bad]
+    return SourceRows(pd.concat(frames, ignore_index=True), bad, chunks[-1].notes)
 
 
 def read_chunks(
@@ -55,73 +72,87 @@ def read_chunks(
     format: str | None = None,
     text_column: str | int | None = None,
     columns: Mapping[str, str] | None = None,
+    encoding: str | None = None,
 ) -> Iterator[SourceRows]:
     """Read a prompt source in chunks of some 50,000 rows, at least one.
 
     Args:
-        source: a file, a folder of .txt or .png files, or a DataFrame.
+        source: a file, a folder (texts, pictures, captions, shards of a table), or a DataFrame.
         format: one of FORMATS or a benchmark (see `benchmarks.NAMES`); told from name and content where not given.
-        text_column: the column of the texts; a number (from 0) for a table without header. Told from its name where
-            not given.
+        text_column: the column of the texts; a number (from 0) for a table without header. Told from its name or
+            content where not given.
         columns: which columns hold "id", "category", "model", "parameters": {"id": "prompt_id"}. Columns of these
-            names are taken without being named.
+            names are taken without being named, as are those of parameters, such as "steps".
+        encoding: of text files, such as "cp1252"; told from the file where not given.
 
     Raises:
         SourceError: the source cannot be read, or no text column can be told.
-        ParameterError: `format` or a role of `columns` is unknown.
+        ParameterError: `format`, `encoding` or a role of `columns` is unknown.
     """
     mapping = dict(columns or {})
     for role in mapping:
-        if role not in ROLES:
-            raise ParameterError(f"columns has no {role!r}.{did_you_mean(role, ROLES)} Known: {', '.join(ROLES)}")
-    format = format_of(source, format)
-    header = not isinstance(text_column, int)
-    rows = read_rows(source, format, header=header)
+        if role not in columns_of.ROLES:
+            raise ParameterError(
+                f"columns has no {role!r}.{did_you_mean(role, columns_of.ROLES)} Known: {', '.join(columns_of.ROLES)}"
+            )
+    reading = Reading(header=not isinstance(text_column, int), encoding=encoding)
+    format = format_of(source, format, reading)
+    rows = read_rows(source, format, reading)
     chunk = list(islice(rows, CHUNK))
     names = _names_in(chunk)
-    text = _text_column("the DataFrame" if format == "frame" else source, names, chunk, text_column)
+    named = "the DataFrame" if format == "frame" else source
+    text = columns_of.text_column(named, names, chunk, text_column, reading.notes)
     for name in mapping.values():
         if name not in names:
             raise SourceError(f"no column is called {name!r}.{did_you_mean(name, names)} There are: {', '.join(names)}")
-    if text is None:  # a single column under no known name: a list of texts, in a table without header
+    if text is None:  # a single column under no known name: a list of texts, in a table perhaps without header
         text, mapping = names[0], {}
-        if header and format in TABLES:
-            text, rows = "0", read_rows(source, format, header=False)
-            chunk = list(islice(rows, CHUNK))
+        if reading.header and format in TABLES:
+            if columns_of.is_header(text, [str(row[1][text]) for row in chunk if not isinstance(row, BadRow)]):
+                reading.notes.add(f"the first line, {text!r}, is taken as the header (text_column=0 says otherwise)")
+            else:
+                text, reading.header, reading.notes = "0", False, Notes()
+                rows = read_rows(source, format, reading)
+                chunk = list(islice(rows, CHUNK))
+                reading.notes.add(
+                    "one column without a header: its first line is a text (text_column=NAME says otherwise)"
+                )
     while True:
-        yield _sorted_out(chunk, text, mapping)
+        yield _sorted_out(chunk, text, mapping, reading.notes)
         if not (chunk := list(islice(rows, CHUNK))):
             return
 
 
-def read_rows(source: str | Path | pd.DataFrame, format: str | None = None, *, header: bool = True) -> Iterator[Row]:
-    """Return a reader of any source's rows as they stand; without `header` a table's columns are "0", "1", …
+def read_rows(
+    source: str | Path | pd.DataFrame, format: str | None = None, reading: Reading | None = None
+) -> Iterator[Row]:
+    """Return a reader of any source's rows as they stand; what it assumes and skips is in `reading.notes`.
 
     Raises:
         SourceError: there is no such file, or it is nothing that can be read.
         ParameterError: `format` is unknown.
     """
-    format = format_of(source, format)
+    reading = reading or Reading()
+    format = format_of(source, format, reading)
     if format == "frame":
         return read_frame(source)
     path = Path(source)
     if format in benchmarks.NAMES:
-        return benchmarks.read(format, path)
+        return benchmarks.read(format, path, reading)
     if format == "folder":
-        pictures, refused = files_below(path, "*.png")
-        return read_pictures(path, pictures, refused) if pictures else read_text_folder(path)
+        return read_folder(path, reading)
     if path.is_dir():
         raise SourceError(f"{path} is a folder; name a file in it, or a benchmark: {', '.join(benchmarks.NAMES)}")
-    if format == "png":
-        return read_pictures(path, [path])
-    return READERS[format](path, header=header) if format in TABLES else READERS[format](path)
+    if format == "picture":
+        return read_pictures(path, [path], notes=reading.notes)
+    return READERS[format](path, reading)
 
 
-def format_of(source: str | Path | pd.DataFrame, format: str | None = None) -> str:
+def format_of(source: str | Path | pd.DataFrame, format: str | None = None, reading: Reading | None = None) -> str:
     """Return the `format` given, else what a file's name tells, else its first bytes; "frame" for a DataFrame.
 
     Raises:
-        SourceError: there is no such file, or it is nothing that can be read.
+        SourceError: there is no such file, or it is nothing that prompts are read from.
         ParameterError: `format` is unknown.
     """
     if hasattr(source, "itertuples"):
@@ -132,54 +163,33 @@ def format_of(source: str | Path | pd.DataFrame, format: str | None = None) -> s
     if not path.exists():
         raise SourceError(f"{path} does not exist")
     known = [*FORMATS, *benchmarks.NAMES]
+    format = "picture" if format == "png" else format  # its name before other pictures were read
     if format is not None and format not in known:
         raise ParameterError(f"no format is called {format!r}.{did_you_mean(format, known)} Known: {', '.join(known)}")
-    told = format or ("folder" if path.is_dir() else SUFFIXES.get(path.suffix.lower()))
-    return told or _format_inside(path)
-
-
-def _format_inside(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(8)
-    for mark, format in ((b"\x89PNG", "png"), (b"PAR1", "parquet"), (b"PK", "excel")):
-        if head.startswith(mark):
-            return format
-    return "jsonl" if is_json_lines(path) else "txt"
+    if format is not None or path.is_dir():
+        return format or "folder"
+    if path.suffix.lower() in ENDINGS or head_of(path).startswith(PICTURE_MARKS):
+        return "picture"
+    return format_of_file(path, reading or Reading())
 
 
 def _names_in(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(name for row in rows if not isinstance(row, BadRow) for name in row[1]))
 
 
-def _text_column(source: Any, names: list[str], rows: Sequence[Row], wanted: str | int | None) -> str | None:
-    """Return the column of the texts, None for a single column under no known name.
+def _sorted_out(rows: Sequence[Row], text_column: str, mapping: Mapping[str, str], notes: Notes) -> SourceRows:
+    """Keep of the rows those with a usable text: their roles, their parameters, and as "source" what they say besides.
 
-    Raises:
-        SourceError: there is none of the wanted name, or none can be told.
+    A record without the text column, as in lists of many hands, may have its text under another known name.
     """
-    if not names:
-        bad = next((row for row in rows if isinstance(row, BadRow)), None)
-        raise SourceError(f"{source} has no " + (f"readable row: row {bad.row}: {bad.reason}" if bad else "rows"))
-    if wanted is not None:
-        name = str(wanted)
-        if name not in names:
-            raise SourceError(f"{source} has no column {name!r}.{did_you_mean(name, names)} It has: {', '.join(names)}")
-        return name
-    lower = {name.lower(): name for name in reversed(names)}
-    known = next((lower[name] for name in TEXT_NAMES if name in lower), None)
-    if known is None and len(names) > 1:
-        raise SourceError(
-            f"no column of {source} is known to hold the texts; it has: {', '.join(names[:30])}. Give text_column=…"
-            " (a number, from 0, where there is no header)"
-        )
-    return known
-
-
-def _sorted_out(rows: Sequence[Row], text_column: str, mapping: Mapping[str, str]) -> SourceRows:
-    """Keep of the rows those with a usable text, and of their columns those that have a role."""
     import pandas as pd
 
-    roles = {"text": text_column, **_roles(_names_in(rows), text_column, mapping)}
+    names = _names_in(rows)
+    roles = {"text": text_column, **columns_of.roles(names, text_column, mapping)}
+    others = [name for name in names if name != text_column and columns_of.is_text_name(name)]
+    said = [name for name in names if name not in roles.values() and name not in INDEXES]
+    if said or "source" in roles:
+        roles = {"parameters": NOWHERE, "source": NOWHERE, **roles}
     good: dict[str, list[Any]] = {name: [] for name in ("text", "row", *roles)}
     bad = []
     for row in rows:
@@ -188,33 +198,53 @@ def _sorted_out(rows: Sequence[Row], text_column: str, mapping: Mapping[str, str
             continue
         number, record = row
         taken = {role: record.get(name) for role, name in roles.items()}
-        reason = why_unusable(taken["text"])
+        text_name = next((name for name in (text_column, *others) if name in record), text_column)
+        taken["text"] = record.get(text_name)
+        reason = why_unusable(taken["text"]) if text_name in record else f"it has no {text_column!r}"
         if not reason and "parameters" in taken:
             taken["parameters"], reason = _parameters(taken["parameters"])
         if reason:
-            text = "" if taken["text"] is None else taken["text"]
-            bad.append(BadRow(number, reason, excerpt(text), taken.get("file") or ""))
+            raw = record.get(text_name, record)
+            bad.append(BadRow(number, reason, "" if raw is None else excerpt(raw), taken.get("file") or ""))
             continue
+        taken["text"] = str(taken["text"])
+        if "source" in taken:
+            _add_settings(taken, {name: record[name] for name in said if name in record and name != text_name}, notes)
         if "model" in taken and (is_missing(taken["model"]) or taken["model"] == ""):
             taken["model"] = None
         for role, value in (("row", number), *taken.items()):
             good[role].append(value)
-    return SourceRows(pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in good.items()}), bad)
+    frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in good.items()})
+    return SourceRows(frame, bad, notes)
 
 
-def _roles(names: Sequence[str], text_column: str, mapping: Mapping[str, str]) -> dict[str, str]:
-    """Return which column has which role: as named by the caller, else by the columns' own names."""
-    roles = dict(mapping)
-    for role in (*ROLES, "file", "elements"):
-        usual = ID_NAMES if role == "id" else (role,)
-        name = next((name for name in usual if name in names and name != text_column), None)
-        if name is not None:
-            roles.setdefault(role, name)
-    return roles
+def _add_settings(taken: dict[str, Any], said: Mapping[str, Any], notes: Notes) -> None:
+    """Give a row the parameters that its other columns are; what else they say is its source, and noted."""
+    parameters, rest = settings(said, notes)
+    moved = parameters.keys() & (KEPT_APART | (OF_SOME - said.keys()))
+    apart = {name: parameters.pop(name) for name in sorted(moved)}
+    source: dict[str, Any] = {}
+    if isinstance(taken["source"], dict):  # of a reader of ours
+        source = taken["source"]
+    elif not is_missing(taken["source"]):
+        rest["source"] = taken["source"]
+    for name, value in (rest | apart).items():
+        try:
+            value = plain(value)
+        except ValueError:
+            value = None
+        if value is None or len(value if isinstance(value, str) else canonical_json(value)) > LONGEST:
+            notes.add("columns that are left out, for they hold neither words nor numbers, or very many", repr(name))
+            continue
+        source[name] = value
+        if name in apart or not known_as(name):
+            notes.add("settings and columns that draw nothing, kept in scenes.source", repr(name))
+    taken["parameters"] = {**parameters, **taken["parameters"]}
+    taken["source"] = source or None
 
 
 def _parameters(cell: Any) -> tuple[dict[str, Any], str | None]:
-    """Return a cell as parameters, or why it holds none."""
+    """Return a cell as parameters, or why it holds none. What is missing in it, or NaN, is no value."""
     if is_missing(cell) or (isinstance(cell, str) and not cell.strip()):
         return {}, None
     if isinstance(cell, str):
@@ -222,10 +252,13 @@ def _parameters(cell: Any) -> tuple[dict[str, Any], str | None]:
             cell = json.loads(cell)
         except (ValueError, RecursionError) as error:
             return {}, f"its parameters are not valid JSON: {error}"
-    if not isinstance(cell, dict):
+    if not isinstance(cell, Mapping):
         return {}, "its parameters are no JSON object"
     try:
+        cell = plain_parameters(cell)
         canonical_json(cell).encode()
     except UnicodeEncodeError:
         return {}, "its parameters have half a surrogate pair in them"
+    except (ValueError, RecursionError) as error:
+        return {}, f"its parameters cannot be used: {error}"
     return cell, None

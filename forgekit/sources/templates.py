@@ -17,6 +17,7 @@ other rows or their order. Nothing in a template is run as code.
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,13 +36,14 @@ from dynamicprompts.sampling_context import SamplingContext
 from dynamicprompts.types import ResultGen
 from dynamicprompts.wildcards import WildcardManager
 from dynamicprompts.wildcards.collection.list import ListWildcardCollection
-from dynamicprompts.wildcards.collection.structured import parse_structured_file
 from dynamicprompts.wildcards.item import WildcardItem
 from dynamicprompts.wildcards.values import WildcardValues
 from pyparsing import ParseBaseException
 
-from forgekit.errors import ParameterError, did_you_mean
-from forgekit.sources.files import files_below
+from forgekit.errors import ParameterError, SourceError, did_you_mean
+from forgekit.sources.decoding import is_utf8
+from forgekit.sources.files import files_below, open_text
+from forgekit.sources.rows import Reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,13 +84,16 @@ def expand_rows(
     n: int | None = None,
     seed: int = 0,
     wildcards: str | Path | Mapping[str, Sequence[str]] | None = None,
+    reading: Reading | None = None,
 ) -> pd.DataFrame:
     """Expand the column "text" of `read`'s rows: a row for each expansion, its template kept in the column "template".
+
+    `reading` names the encoding of wildcard files that are no UTF-8, and notes what was assumed of it.
 
     Raises:
         ParameterError: as `expand`; it names the row.
     """
-    values = _Wildcards(wildcards)
+    values = _Wildcards(wildcards, reading)
     texts, positions = [], []
     for position, (row, template) in enumerate(zip(frame["row"], frame["text"], strict=True)):
         try:
@@ -195,8 +200,11 @@ class _Values(WildcardValues):
 class _Wildcards(WildcardManager):
     """The values of each wildcard, in the order of their files."""
 
-    def __init__(self, source: str | Path | Mapping[str, Sequence[str]] | None) -> None:
-        found = _values_below(Path(source)) if isinstance(source, str | Path) else dict(source or {})
+    def __init__(self, source: str | Path | Mapping[str, Sequence[str]] | None, reading: Reading | None = None) -> None:
+        found: dict[str, Any]
+        found = (
+            _values_below(Path(source), reading or Reading()) if isinstance(source, str | Path) else dict(source or {})
+        )
         collections: dict[str, Any] = {
             name: ListWildcardCollection([_item(value) for value in found[name]]) for name in found
         }
@@ -242,34 +250,49 @@ def _names_in(part: Any) -> Iterator[str]:
             yield from _names_in(inner)
 
 
-def _values_below(folder: Path) -> dict[str, Sequence[str | WildcardItem]]:
+def _values_below(folder: Path, reading: Reading) -> dict[str, list[Any]]:
     """Read the wildcard files of a folder: name → values."""
     if not folder.is_dir():
         raise ParameterError(f"{folder} is no folder of wildcard files")
-    values: dict[str, Sequence[str | WildcardItem]] = {}
-    for pattern in ("*.txt", "*.yaml", "*.json"):
-        paths, refused = files_below(folder, pattern)
-        if refused:
-            raise ParameterError(f"wildcard file {refused[0].file} of {folder}: {refused[0].reason}")
-        for path in paths:
+    values: dict[str, list[Any]] = {}
+    paths, refused = files_below(folder, (".txt", ".yaml", ".yml", ".json"))
+    if refused:
+        raise ParameterError(f"wildcard file {refused[0].file} of {folder}: {refused[0].reason}")
+    for path in sorted(paths, key=lambda path: (path.suffix.lower() != ".txt", path.suffix.lower() == ".json", path)):
+        try:
+            with open_text(
+                path, Reading(encoding=None if is_utf8(path) else reading.encoding, notes=reading.notes)
+            ) as file:
+                text = file.read()
             place = path.relative_to(folder)
-            try:
-                if path.suffix == ".txt":
-                    lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
-                    values[place.with_suffix("").as_posix()] = [line for line in lines if line[:1] not in ("", "#")]
-                else:
-                    for name, collection in parse_structured_file(path):
-                        values[(place.parent / name).as_posix()] = list(collection.get_values())
-            except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-                raise ParameterError(f"wildcard file {path} cannot be read: {error}") from error
+            if path.suffix.lower() == ".txt":
+                lines = [line.strip() for line in text.splitlines()]
+                values[place.with_suffix("").as_posix()] = [line for line in lines if line[:1] not in ("", "#")]
+            else:
+                data = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+                lists = _lists_in(data) if isinstance(data, dict) else [(path.stem, data)]
+                values |= {(place.parent / name).as_posix(): found for name, found in lists if isinstance(found, list)}
+        except (SourceError, ValueError, RecursionError, yaml.YAMLError) as error:
+            raise ParameterError(f"wildcard file {path} cannot be read: {error}") from error
     return values
 
 
-def _item(value: str | WildcardItem) -> WildcardItem:
-    if isinstance(value, WildcardItem):
-        return WildcardItem(_hidden(value.content), value.weight)
-    weighted = WEIGHT.fullmatch(value)
-    return WildcardItem(_hidden(weighted[2]), float(weighted[1])) if weighted else WildcardItem(_hidden(value))
+def _lists_in(data: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the lists of a structured file under the names that lead to them; a lone value is a list of one."""
+    for name, value in data.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}/{inner}", found) for inner, found in _lists_in(value))
+        elif value:
+            yield str(name), value if isinstance(value, list) else [str(value)]
+
+
+def _item(value: Any) -> WildcardItem:
+    """Return a value with its weight: "3::red", or {"text": "red", "weight": 3} in a structured file."""
+    if isinstance(value, dict):
+        text, weight = value.get("text") or value.get("content") or "", value.get("weight", 1)
+        return WildcardItem(_hidden(str(text)), float(weight))
+    weighted = WEIGHT.fullmatch(str(value))
+    return WildcardItem(_hidden(weighted[2]), float(weighted[1])) if weighted else WildcardItem(_hidden(str(value)))
 
 
 def _hidden(text: str) -> str:

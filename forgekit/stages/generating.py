@@ -12,7 +12,7 @@ from typing import Any
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import canonical_json, content_hash, content_id
-from forgekit.models import Drawing, DrawRequest, ImageGenerator, load_model, load_stored_model
+from forgekit.models import Drawing, DrawRequest, ImageGenerator, load_model, load_stored_model, recorded_name
 from forgekit.progress import StageReport, running
 from forgekit.stages.calls import Calls, recorded_calls
 from forgekit.stages.situations import DECISIONS
@@ -28,7 +28,7 @@ select id
 from prompts
 where status in ('completed', 'needs_refinement', 'generating')
   and ($experiment is null or experiment = $experiment)
-  and ($model is null or model = $model)
+  and ($models::varchar[] is null or list_contains($models::varchar[], model))
   and id not in (select unnest($attempted::uuid[]))
 order by created_at, id
 """
@@ -110,7 +110,7 @@ def generate_images(
     asked about, with its traceback in `api_logs`; the others go on.
 
     Args:
-        image_generator: draws only the prompts whose `model` has its name; None draws each with its own model.
+        image_generator: draws only the prompts whose `model` is its name or address; None draws each with its own model.
         images_per_batch: how many are drawn between two commits; what a killed process loses at most.
 
     Raises:
@@ -121,9 +121,8 @@ def generate_images(
         raise ParameterError(
             f"images_per_prompt={images_per_prompt}, images_per_batch={images_per_batch}: both must be 1 or more"
         )
-    given = load_model("image_generator", image_generator) if image_generator is not None else None
-    filters = {"experiment": experiment, "model": given.name if given else None}
-    models = {given.name: given} if given else {}
+    models = _given(image_generator) if image_generator is not None else {}
+    filters = {"experiment": experiment, "models": list(models) or None}
     prompts_per_batch = max(1, images_per_batch // images_per_prompt)
     attempted: list[str] = []
     due = len(store.df(DUE, attempted=attempted, **filters))
@@ -138,6 +137,13 @@ def generate_images(
                     _commit(worker, report, calls, [prompt["id"] for prompt in own], rows, failures)
             bar.update(len(ids))
     return report
+
+
+def _given(image_generator: ImageGenerator | str) -> dict[str, ImageGenerator]:
+    """Return the generator under all names that prompts may have for it: a folder's is its path, and what it is called."""
+    given = load_model("image_generator", image_generator)
+    named = [recorded_name("image_generator", image_generator)] if isinstance(image_generator, str) else []
+    return dict.fromkeys([given.name, *named], given)
 
 
 def _drawn(

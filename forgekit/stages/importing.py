@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError
-from forgekit.models import load_model, recorded_name
-from forgekit.models.naming import why_refused
+from forgekit.models import known_models, load_model, recorded_name
+from forgekit.models.naming import was_given, why_refused
 from forgekit.progress import StageReport, running
-from forgekit.sources import BENCHMARK_NAMES, BadRow, expand_rows, read_chunks
-from forgekit.sources.rows import excerpt
+from forgekit.sources import BENCHMARK_NAMES, BadRow, Notes, Reading, expand_rows, read_chunks
+from forgekit.sources.rows import excerpt, plain_parameters
 from forgekit.stages.calls import Call
 from forgekit.stages.intake import Intake
 from forgekit.store import Store
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN_ROWS = 5
+CHECKPOINTS = (".safetensors", ".ckpt", ".pt", ".gguf")  # files of weights, as other programs name their models
 LISTED_BAD_ROWS = 1000  # in api_logs; the report holds them all
 
 
@@ -36,6 +37,7 @@ def import_prompts(
     format: str | None = None,
     text_column: str | int | None = None,
     columns: Mapping[str, str] | None = None,
+    encoding: str | None = None,
     expand: int | None = None,
     wildcards: str | Path | None = None,
     seed: int = 0,
@@ -46,8 +48,9 @@ def import_prompts(
 
     Texts are kept as they stand. Texts with the same normalised form are one scene; a prompt is
     identified by its scene, model, parameters and experiment, so duplicates are counted and importing
-    again adds nothing. Rows that cannot be used are listed in the report and in `api_logs`. A scene
-    that no benchmark annotates is parsed by `complete_prompts`, not here.
+    again adds nothing. Rows that cannot be used are listed in the report and in `api_logs`; what was
+    assumed, skipped or not understood is in the report's notes. A scene that no benchmark annotates is
+    parsed by `complete_prompts`, not here.
 
     Args:
         source: a file or folder of prompts (from Python also a DataFrame); see `forgekit.sources.read_chunks`.
@@ -55,11 +58,13 @@ def import_prompts(
         experiment: the arm of a study that the prompts belong to, such as "study/arm"; 200 bytes at most, no part of
             it empty or beginning with a dot.
         parameters: how images are drawn, such as guidance_scale=4.5; what a row says of itself goes before.
-        format: txt, csv, tsv, excel, json, jsonl, parquet, png, folder, or a benchmark by name (partiprompts, geneval,
-            dsg-1k, t2i-compbench, …); told from the file where not given.
+        format: txt, csv, tsv, excel, json, jsonl, yaml, parquet, arrow, picture, folder, or a benchmark by name
+            (partiprompts, geneval, dsg-1k, t2i-compbench, …); told from the file where not given.
         text_column: the column of the texts, by name, or by number from 0 where there is no header; told from its name
-            where not given.
+            or content where not given.
         columns: which columns hold what, of id, category, model and parameters, such as id=prompt_id,category=Kind.
+            Columns such as steps, cfg, seed, size and negative_prompt are parameters; others are kept in `scenes.source`.
+        encoding: of text files that are no UTF-8, such as cp1252 or gb18030; where not given the likeliest is assumed.
         expand: how many expansions of each template (`{a|b}`, `__wildcard__`) to draw by `seed`, 0 for all of
             them; such texts are taken as they stand where not given.
         wildcards: the folder of wildcard files, name.txt for `__name__`.
@@ -70,40 +75,84 @@ def import_prompts(
     Raises:
         SourceError: the source cannot be read, or no text column can be told.
         UnknownModelError: `model` names no image generator.
-        ParameterError: an unknown format or role, an experiment that cannot be called so, or a template that cannot be expanded.
+        ParameterError: an unknown format, encoding or role, a parameter that is no value, an experiment that cannot be
+            called so, or a template that cannot be expanded.
     """
     check_name("experiment", experiment)
     load_model("image_generator", model)
     model = recorded_name("image_generator", model)
     if expand is not None and expand < 0:
         raise ParameterError(f"expand is {expand}; give how many expansions of each template to draw, 0 for all")
-    intake = Intake(model, experiment, dict(parameters or {}), _origin(source, format))
+    intake = Intake(model, experiment, _given(parameters or {}), _origin(source, format))
     bad: list[BadRow] = []
+    notes = Notes()
     with running("import", total=0, unit="row") as (report, bar):
-        for chunk in read_chunks(source, format=format, text_column=text_column, columns=columns):
+        for chunk in read_chunks(source, format=format, text_column=text_column, columns=columns, encoding=encoding):
+            notes = chunk.notes
             frame, refused = _permitted(chunk.frame)
             if "model" in frame:
-                own_name = partial(recorded_name, "image_generator")
-                frame["model"] = frame["model"].map(own_name, na_action="ignore")
+                frame = _with_models(frame, model, notes)
             if expand is not None or wildcards is not None:
-                frame = expand_rows(frame, n=expand or None, seed=seed, wildcards=wildcards)
+                told = Reading(encoding=encoding, notes=notes)
+                frame = expand_rows(frame, n=expand or None, seed=seed, wildcards=wildcards, reading=told)
             intake.add(frame)
             bad += [*chunk.bad, *refused]
             bar.update(chunk.total)
         with store.transaction() as con:
             new, known = intake.store(con, status="" if dry_run else "draft" if draft else "imported")
             if not dry_run:
-                insert_rows(con, "api_logs", [_log_row(intake, bad, new)])
+                insert_rows(con, "api_logs", [_log_row(intake, bad, new, notes)])
         report.done = 0 if dry_run else new
         if dry_run:
             report.stage = "import (dry run)"
             report.count("would be new", new)
             report.notes += [f"{row['model']}: {row['prompt_text']!r}" for row in intake.first(SHOWN_ROWS)]
+        report.notes += notes.lines()
         report.failures = {_place(row): f"{row.reason}: {row.raw!r}" for row in bad}
         report.count("duplicates in the source", intake.rows - new - known)
         report.count("already stored", known)
         report.skipped = intake.rows - report.done
     return report
+
+
+def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the caller's parameters as they are stored.
+
+    Raises:
+        ParameterError: one is NaN, infinite, or of a kind that JSON has not.
+    """
+    try:
+        told = plain_parameters(parameters)
+    except ValueError as error:
+        raise ParameterError(f"parameters: {error}") from error
+    for name, value in parameters.items():
+        if value is not None and name not in told:
+            raise ParameterError(f"parameters: {name} is {value}, which is no value; leave it out")
+    return told
+
+
+def _with_models(frame: pd.DataFrame, model: str, notes: Notes) -> pd.DataFrame:
+    """Return the rows with models under their recorded names; the name of a checkpoint that is none goes to the source."""
+    told = cache(_is_checkpoint)
+    names = [name if isinstance(name, str) else None for name in frame["model"]]
+    sources = list(frame["source"]) if "source" in frame else [None] * len(frame)
+    for place, name in enumerate(names):
+        if name is None:
+            continue
+        if told(name):
+            notes.add(f"models that are none here, kept in scenes.source ({model} draws)", repr(name))
+            names[place], sources[place] = None, {**(sources[place] or {}), "model": name}
+        else:
+            names[place] = recorded_name("image_generator", name)
+    return frame.assign(model=names, source=sources)
+
+
+def _is_checkpoint(name: str) -> bool:
+    """Say whether a name that data may use is a mere word: no known model, no address, no folder, nothing that was given."""
+    if name.lower().endswith(CHECKPOINTS):
+        return True
+    address = set("/:?") & set(name) or was_given(name) or name in known_models("image_generator")
+    return not address and not Path(name).is_dir()
 
 
 def _permitted(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[BadRow]]:
@@ -129,9 +178,14 @@ def _origin(source: str | Path | pd.DataFrame, format: str | None) -> dict[str, 
     return {**origin, "benchmark": format} if format in BENCHMARK_NAMES else origin
 
 
-def _log_row(intake: Intake, bad: list[BadRow], new: int) -> dict[str, Any]:
+def _log_row(intake: Intake, bad: list[BadRow], new: int, notes: Notes) -> dict[str, Any]:
     counts = {"rows": intake.rows + len(bad), "experiment": intake.experiment}
-    call = Call("import", intake.origin.get("file", "a DataFrame"), counts, response={"new_prompts": new})
+    call = Call(
+        "import",
+        intake.origin.get("file", "a DataFrame"),
+        counts,
+        response={"new_prompts": new, "notes": notes.lines()},
+    )
     call.errors = [f"{_place(row)}: {row.reason}" for row in bad[:LISTED_BAD_ROWS]]
     return call.row()
 

@@ -64,6 +64,7 @@ class Intake:
         said = {name: value for name, value in row.items() if not is_missing(value)}
         text, elements = said.pop("text"), said.pop("elements", None)
         parameters = {**self.parameters, **said.pop("parameters", {})}
+        besides = said.pop("source", {})
         named = {"scene_hash": scene_hash(text), "model": said.pop("model", self.model)}
         return {
             "id": content_id("prompt", **named, experiment=self.experiment, base_parameters=parameters),
@@ -71,7 +72,7 @@ class Intake:
             "prompt_text": text,
             "base_parameters": canonical_json(parameters),
             "elements": None if elements is None else _document(elements),
-            "source": _document({**self.origin, **said}),
+            "source": _document(_joined(besides, {**self.origin, **said})),
         }
 
     def first(self, n: int) -> list[dict[str, Any]]:
@@ -92,6 +93,11 @@ class Intake:
             con.execute(NEW_PROMPTS, {"status": status, "experiment": self.experiment})
         con.unregister("incoming")
         return len(self.ids) - known, known
+
+
+def _joined(besides: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row says besides, and where it came from; a column of a name that we use is "row (column)"."""
+    return {f"{name} (column)" if name in ours else name: value for name, value in besides.items()} | dict(ours)
 
 
 def _document(value: Any) -> str:

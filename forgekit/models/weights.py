@@ -1,0 +1,205 @@
+"""Which weights a model has: what is at an address, what tells its weights from others, how to get those that are not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cachetools import TTLCache
+
+from forgekit.errors import UnknownModelError
+from forgekit.models.memory import REFUSALS, is_full, let_others_go, make_room, placement
+
+EMBEDDED = Path(__file__).parents[1] / "mini" / "weights"  # of the models that ship in the package
+CACHE_VARIABLE = "XDG_CACHE_HOME"
+NOT_READ = frozenset(
+    {".md", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4", ".pdf", ".lock", ".metadata", ".incomplete"}
+)
+SETTLED_S = 2.0  # a file written less long ago may be written again within what its time can tell apart
+ABSENT_S = 600  # how long a look-up that failed is not repeated: without a network each takes half a minute
+
+T = TypeVar("T")
+Stamp = tuple[tuple[str, int, int], ...]
+_absent: TTLCache[tuple[str, str, str | None], bool] = TTLCache(1024, ABSENT_S)
+
+
+def weights_of(model: Any, address: str, entry: str) -> tuple[str, str | None]:
+    """Return the address of a model's weights as it is recorded, and what tells them from others, for draw and judge keys.
+
+    That is a hash of local files, or the commit of hub files. The commit is asked for before anything is drawn or judged
+    (`entry`, a file that every repository of the family has, is fetched for it), so that keys are the same before and
+    after the weights are. Where it cannot be had, there are no weights either, and it is the revision asked for.
+    """
+    revision, known = getattr(model, "revision", None), vars(model)
+    if "_weights" not in known:
+        found = _identity(address, revision, entry)
+        if found in (None, revision):
+            return _shown(address), found
+        known["_weights"] = found
+    return _shown(address), known["_weights"]
+
+
+def _identity(address: str, revision: str | None, entry: str) -> str | None:
+    if Path(address).is_dir():
+        return fingerprint(Path(address))
+    file = hub_file(address, entry, revision, fetch=True)
+    return file.parent.name if file else revision
+
+
+def _shown(address: str) -> str:
+    """Return `address` as it is recorded: the path of embedded weights differs between machines."""
+    if EMBEDDED not in Path(address).parents:
+        return address
+    name = Path(address).name
+    return "embedded" if name == "generator" else f"embedded/{name}"  # the first there was has no name in its draw keys
+
+
+def hub_file(address: str, entry: str, revision: str | None = None, *, fetch: bool = False) -> Path | None:
+    """Return a small file of a hub repository, in the folder of its commit; None where it is not at hand.
+
+    With `fetch` it is downloaded where need be; what could not be had is not asked for again for ten minutes.
+    HF_HUB_OFFLINE is honoured.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    if address.count("/") != 1:
+        return None
+    with suppress(HFValidationError):  # a name that no repository can have
+        cached = try_to_load_from_cache(address, entry, revision=revision)
+        if isinstance(cached, str):
+            return Path(cached)
+        asked = (address, entry, revision)
+        if fetch and asked not in _absent:
+            try:
+                return Path(hf_hub_download(address, entry, revision=revision))
+            except (*REFUSALS, ImportError):  # no network, no such repository, none of its files, no licence accepted
+                _absent[asked] = True
+    return None
+
+
+def settings_at(address: str, entry: str, *, fetch: bool = False) -> dict[str, Any] | None:
+    """Return the JSON settings in the file `entry` of a folder or hub repository; None where there are none to be read."""
+    folder = Path(address)
+    file = folder / entry if folder.is_dir() else hub_file(address, entry, fetch=fetch)
+    try:
+        settings = json.loads(file.read_text()) if file and file.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return settings if isinstance(settings, dict) else None
+
+
+def stamp(folder: Path) -> Stamp:
+    """Return name, size and time of each file in a folder that counts as weights or settings; cheap, no file is read."""
+    files = (path for path in folder.rglob("*") if path.is_file() and _counts(path.relative_to(folder)))
+    return tuple(
+        sorted(
+            (path.relative_to(folder).as_posix(), (found := path.stat()).st_size, found.st_mtime_ns) for path in files
+        )
+    )
+
+
+def _counts(path: Path) -> bool:
+    """Say whether a file has a part in what a model does: a README and what tools hide away have none."""
+    hidden = any(part.startswith(".") for part in path.parts)
+    return not hidden and path.suffix.lower() not in NOT_READ and path.name.upper() not in ("LICENSE", "NOTICE")
+
+
+def fingerprint(folder: Path) -> str:
+    """Return a hash of all weights and settings in `folder`: 16 hex digits.
+
+    Each file is read once: its hash is kept, in this user's cache folder, until its size or time changes.
+    """
+    memory = _Hashes(folder)
+    digest = sha256()
+    for name, size, time_ns in stamp(folder):
+        digest.update(f"{name} {memory.hash_of(name, size, time_ns)} ".encode())
+    memory.keep()
+    return digest.hexdigest()[:16]
+
+
+class _Hashes:
+    """The hashes of a folder's files as they were when last read, so that five stages do not each read 24 GB."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        home = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache") / "forgekit" / "weights"
+        self.file = home / f"{sha256(str(folder.resolve()).encode()).hexdigest()[:32]}.json"
+        try:
+            self.known: dict[str, Any] = dict(json.loads(self.file.read_text()))
+        except (OSError, ValueError, TypeError):
+            self.known = {}
+        self.fresh: dict[str, Any] = {}
+
+    def hash_of(self, name: str, size: int, time_ns: int) -> str:
+        if self.known.get(name, [])[:2] == [size, time_ns]:
+            return str(self.known[name][2])
+        with (self.folder / name).open("rb") as file:
+            found = file_digest(file, "sha256").hexdigest()
+        if time.time() - time_ns / 1e9 > SETTLED_S:
+            self.fresh[name] = [size, time_ns, found]
+        return found
+
+    def keep(self) -> None:
+        """Write what was read; a home that cannot be written to costs time only."""
+        if not self.fresh:
+            return
+        with suppress(OSError):
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            part = self.file.with_suffix(f".{os.getpid()}")
+            part.write_text(json.dumps({**self.known, **self.fresh}))
+            part.replace(self.file)
+
+
+def load_weights(model: Any, address: str, load: Callable[[], T], advice: str = "") -> T:
+    """Return what `load` makes of a model's weights. Where there is no room for them, other models are let go first.
+
+    Raises:
+        UnknownModelError: the weights are not there, cannot be read, or do not fit into memory; it ends with what would
+            work: `advice`, or what helps for a hub id.
+    """
+    try:
+        make_room(model, size_of(address), placement(model)[0])
+        try:
+            return load()
+        except (*REFUSALS, MemoryError) as error:
+            if not (is_full(error) and let_others_go(model)):
+                raise
+        return load()
+    except (*REFUSALS, ImportError, MemoryError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        advice = advice or (
+            f"Fetch them once with `hf download {address}` (some need a licence accepted and `hf auth login`), "
+            "or give the path of a local folder."
+        )
+        what = (
+            f"out of memory while loading {address!r}"
+            if is_full(error)
+            else f"no weights could be loaded from {address!r}"
+        )
+        remedy = _smaller(model) if is_full(error) else advice
+        raise UnknownModelError(f"{model.name}: {what}: {reason} {remedy}") from error
+
+
+def size_of(address: str) -> int:
+    """Return the bytes of the weights in a folder or, as far as they are cached, of a hub id; 0 where that is not known."""
+    folder = Path(address)
+    if not folder.is_dir():
+        entry = next(filter(None, (hub_file(address, name) for name in ("model_index.json", "config.json"))), None)
+        if entry is None:
+            return 0
+        folder = entry.parent
+    return sum(path.stat().st_size for path in folder.rglob("*.safetensors") if path.is_file())
+
+
+def _smaller(model: Any) -> str:
+    """Return what takes less memory, as names with settings."""
+    ways = ["offload=model", "offload=sequential"] * hasattr(model, "offload") + ["dtype=bfloat16", "device=cpu"]
+    held = [way for way in ways if way.split("=")[1] not in (*placement(model), getattr(model, "offload", ""))]
+    return f"Close what else holds memory, take a smaller model, or try one of: {', '.join(f'{model.name}?{way}' for way in held)}"

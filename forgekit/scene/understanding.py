@@ -1,0 +1,49 @@
+"""Is a text English, and are enough of its words known that the rules may read it? What is not is judged as a whole text only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from forgekit.scene.lexicon import Lexicon
+from forgekit.scene.tokens import Token
+
+LATIN = re.compile(r"[a-zA-Z\u00c0-\u024f]")
+NOT_ENGLISH, TOO_LITTLE = "not English", "too few of its words are known"
+OTHER_SCRIPT = 0.3  # of the letters; measured on the public sets, see docs/prompts.md
+STRANGE, UNKNOWN = 0.4, 0.8  # shares of the words: not in the dictionary, or of another language
+FEW = 4  # fewer unknown words may all be names
+CLOSED = frozenset("DSOBCRPKQ")
+
+
+def not_understood(tokens: Sequence[Token], lexicon: Lexicon) -> str:
+    """Return why the rules do not understand a text, "" where they do. Quoted text may be in any language."""
+    words = [token for token in tokens if token.tag != "T" and token.word[0].isalpha()]
+    if not all(token.word.isascii() for token in words) and _in_other_script(words):
+        return NOT_ENGLISH
+    table = lexicon.tables["foreign"]
+    foreign = sum(WEIGHTS[table[token.word]] for token in words if token.word in table)
+    unknown = [token for token in words if token.entry.tags == "U"]
+    if not foreign and len(unknown) < FEW:  # most texts
+        return ""
+    foreign += 0.5 * sum(not token.word.isascii() for token in unknown)
+    english = sum(
+        0.5 if token.word in lexicon.words["also_foreign"] else 1 for token in words if _is_closed(token, lexicon)
+    )
+    strange = sum(token.entry.tags == "U" or token.word in table for token in words) / len(words)
+    if strange >= STRANGE and (foreign > max(1, english) or (foreign >= 1 and not english)):
+        return NOT_ENGLISH
+    lower = [token for token in unknown if not (token.proper or token.capital)]
+    return TOO_LITTLE if strange >= UNKNOWN and len(lower) >= FEW and not english else ""
+
+
+def _is_closed(token: Token, lexicon: Lexicon) -> bool:
+    return token.entry.tags[0] in CLOSED and token.word not in lexicon.tables["foreign"]
+
+
+WEIGHTS = {"word": 1.0, "particle": 0.5}  # particles stand in names, too: "rio de janeiro"
+
+
+def _in_other_script(words: Sequence[Token]) -> bool:
+    letters = [letter for token in words for letter in token.word if letter.isalpha()]
+    return sum(not LATIN.match(letter) for letter in letters) > OTHER_SCRIPT * len(letters)

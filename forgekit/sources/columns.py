@@ -1,0 +1,133 @@
+"""What a column is for: the text, an id, a category, the model, a parameter; told from its name, else from what is in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from statistics import median
+from typing import Any
+
+from forgekit.errors import SourceError, did_you_mean
+from forgekit.sources.parameters import TABLE, key, known_as
+from forgekit.sources.rows import BadRow, Notes, Row, is_missing
+
+ROLES = ("id", "category", "model", "parameters")
+OURS = frozenset({"file", "elements", "source"})  # what our own readers say besides
+TEXT_KEYS = tuple(key(name) for name in TABLE["columns"]["text"])
+ROLE_KEYS = {
+    "id": [key(name) for name in TABLE["columns"]["id"]],
+    "category": [key(name) for name in TABLE["columns"]["category"]],
+}
+SAMPLE = 1000  # rows from which a column is judged
+UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")  # Japanese, Chinese, Thai
+CODE = re.compile(
+    r"\S*[/\\:=_{}<>@]\S*|[\d.,:%+\-x]+|[0-9a-f-]{16,}", re.IGNORECASE
+)  # a path, an address, a number, a hash
+
+
+@lru_cache(4096)
+def is_known(name: str) -> bool:
+    """Say whether a column's name is one of those that texts, roles or parameters have."""
+    return key(name) in TEXT_KEYS or bool(known_as(name)) or any(key(name) in keys for keys in ROLE_KEYS.values())
+
+
+@lru_cache(4096)
+def is_text_name(name: str) -> bool:
+    """Say whether texts stand in columns of this name."""
+    return key(name) in TEXT_KEYS
+
+
+def text_column(
+    source: Any, names: Sequence[str], rows: Sequence[Row], wanted: str | int | None, notes: Notes
+) -> str | None:
+    """Return the column of the texts: the one wanted, one of a known name, else the only one that has texts in it.
+
+    A single column under no known name is None: it may be one without a header.
+
+    Raises:
+        SourceError: there is none of the wanted name, none with texts, or several.
+    """
+    said = "".join(f" ({line})" for line in notes.lines() if "separated" in line)
+    if not names:
+        bad = next((row for row in rows if isinstance(row, BadRow)), None)
+        lines = "; ".join(notes.lines())
+        raise SourceError(
+            f"{source} has no "
+            + (f"readable row: row {bad.row}: {bad.reason}" if bad else f"rows{lines and f': {lines}'}")
+        )
+    if wanted is not None:
+        name = str(wanted)
+        if name not in names:
+            raise SourceError(
+                f"{source} has no column {name!r}.{did_you_mean(name, names)} It has: {', '.join(names)}{said}"
+            )
+        return name
+    by_key = {key(name): name for name in reversed(names)}
+    known = next((by_key[name] for name in TEXT_KEYS if name in by_key), None)
+    if known is not None or len(names) == 1:
+        return known
+    likely = [name for name in names if not is_known(name) and name not in OURS and _has_texts(name, rows)]
+    named = [name for name in likely if re.search(r"prompt|caption|提示词", name, re.IGNORECASE)]
+    if len(likely) == 1 or len(named) == 1:
+        [found] = named if len(named) == 1 else likely
+        notes.add(
+            f"the texts are taken from the column {found!r}, which has no known name (text_column=… says otherwise)"
+        )
+        return found
+    if likely:
+        raise SourceError(
+            f"{source}: the texts could be those of {' or '.join(map(repr, likely[:9]))}{said}; name one: text_column={likely[0]!r}"
+        )
+    raise SourceError(
+        f"no column of {source} is known to hold the texts; it has: {', '.join(names[:30])}{said}. Give text_column=…"
+        " (a number, from 0, where there is no header)"
+    )
+
+
+def _has_texts(name: str, rows: Sequence[Row]) -> bool:
+    """Say whether a column holds texts of more than a word, most of them different."""
+    cells = [row[1].get(name) for row in rows[:SAMPLE] if not isinstance(row, BadRow)]
+    texts = [cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()]
+    if not texts or len(texts) < sum(not is_missing(cell) and cell != "" for cell in cells):
+        return False
+    return (
+        sum(bool(CODE.fullmatch(text)) or text[0] in "{[" for text in texts) * 10 < len(texts)
+        and median(map(_words, texts)) >= 2
+        and len(set(texts)) * 2 > len(texts)
+    )
+
+
+def _words(text: str) -> float:
+    """Return how many words a text has; where there are no blanks between them two characters are one."""
+    return len(text.split()) + len(UNSPACED.findall(text)) / 2 - bool(UNSPACED.search(text))
+
+
+def is_header(first: str, texts: Sequence[str]) -> bool:
+    """Say whether the first cell of a lone column is its header: a name texts have, or a word where all others have more."""
+    words = first.split()
+    if is_text_name(first) or (len(words) <= 3 and any(is_text_name(word.strip(":.()")) for word in words)):
+        return True
+    others = [_words(text) for text in texts[:SAMPLE]]
+    own = _words(first)
+    return (
+        bool(others)
+        and own < 2
+        and len(words) == 1
+        and min(others) > own
+        and median(others) >= 3 * own
+        and "," not in first
+    )
+
+
+def roles(names: Sequence[str], text: str, mapping: Mapping[str, str]) -> dict[str, str]:
+    """Return which column has which role: as named by the caller, else by the columns' own names."""
+    found = dict(mapping)
+    for role in (*ROLES, *sorted(OURS)):
+        keys = ROLE_KEYS.get(role)
+        usual = [n for k in keys for n in names if key(n) == k] if keys else [role] * (role in names)
+        if role == "model" and not usual:
+            usual = [n for n in names if known_as(n) == "model"]
+        for name in [n for n in usual if n != text][:1]:
+            found.setdefault(role, name)
+    return found

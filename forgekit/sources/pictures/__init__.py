@@ -1,0 +1,100 @@
+"""Pictures that carry the prompt they were drawn from: A1111, ComfyUI, SwarmUI, Fooocus, InvokeAI, NovelAI, Draw Things, ours, …
+
+What a picture says is data. Its text, negative prompt and numbers become a prompt; its checkpoint, LoRAs and sampler are
+kept in `scenes.source`, for what draws is the caller's to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from forgekit.sources.parameters import key, known_as, settings
+from forgekit.sources.pictures.dialects import read_texts
+from forgekit.sources.pictures.found import Found
+from forgekit.sources.pictures.infotext import looks_so, read_infotext
+from forgekit.sources.pictures.texts import ENDINGS, FORMATS, texts_of
+from forgekit.sources.rows import BadRow, Notes, Row
+
+__all__ = ["ENDINGS", "FORMATS", "prompt_in", "prompt_of", "read_pictures"]
+
+ENOUGH = frozenset(
+    {"parameters", "prompt", "forgekit", "invokeai_metadata", "sd-metadata", "Dream", "Comment", "workflow"}
+)
+DRAWN_BY = {"num_inference_steps", "guidance_scale", "true_cfg_scale", "seed", "width", "height"}
+MOST = {"num_inference_steps": 1_000, "width": 16_384, "height": 16_384}
+DISTILLED = ("distilledcfgscale", "distilledguidance", "fluxguidance", "fluxguidancescale", "guidance")
+
+
+def read_pictures(
+    folder: Path, paths: list[Path], refused: Sequence[BadRow] = (), notes: Notes | None = None
+) -> Iterator[Row]:
+    """Read the prompts of pictures, one row a file, in the order given. A file without a prompt is a bad row.
+
+    `refused` are files that were passed over, and why.
+    """
+    yield from refused
+    for number, path in enumerate(paths, 1):
+        name = str(path.relative_to(folder)) if path != folder else path.name
+        found = prompt_of(path, notes)
+        if isinstance(found, str):
+            yield BadRow(number, found, file=name)
+        else:
+            yield number, {"id": path.stem, "file": name, **found}
+
+
+def prompt_of(path: Path, notes: Notes | None = None) -> dict[str, Any] | str:
+    """Return what a picture carries, or the reason why there is nothing.
+
+    That is "text", the "parameters" that draw it under diffusers' names, and the "source": model, LoRAs, sampler with
+    its scheduler, and what could not be followed or used.
+    """
+    notes = Notes() if notes is None else notes
+    try:
+        found = read_texts(texts_of(path, ENOUGH))
+    except ValueError as error:
+        return str(error)
+    for note in found.notes:
+        notes.add("pictures that could not be followed in part", f"{path.name}: {note}")
+    return _record(found, notes)
+
+
+def prompt_in(text: str, notes: Notes) -> dict[str, Any] | None:
+    """Return what a text says that A1111 writes beside a picture, as `prompt_of`; None where it is none."""
+    return _record(read_infotext(text), notes) if looks_so(text) else None
+
+
+def _record(found: Found, notes: Notes) -> dict[str, Any]:
+    parameters, source = (found.settings, {}) if found.own else _named(found, notes)
+    model = found.model if isinstance(found.model, str) else None
+    source |= {"model": model, "loras": found.loras, "notes": found.notes}
+    return {"text": found.text, "parameters": parameters, "source": {name: v for name, v in source.items() if v}}
+
+
+def _named(found: Found, notes: Notes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the parameters that any pipeline takes, under diffusers' names, and what else is known of the drawing."""
+    said, rest = settings(_guided(found.settings), notes)
+    parameters = {n: value for n, value in said.items() if n in DRAWN_BY and 0 <= value <= MOST.get(n, value)}
+    if found.negative:
+        parameters["negative_prompt"] = found.negative
+    source = {name: value for name, value in rest.items() if known_as(name)}
+    source |= {name: value for name, value in said.items() if name not in parameters}
+    sampling = [str(v) for name, v in found.settings.items() if v and known_as(name) in ("sampler", "schedule")]
+    source.pop("schedule", None)
+    return parameters, {**source, "sampler": " ".join(sampling)}
+
+
+def _guided(said: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with one guidance scale: a distilled model's own, where there is one, beside true CFG above 1."""
+    named = {key(name): name for name, value in said.items() if value is not None}
+    distilled = next((named[name] for name in DISTILLED if name in named), None)
+    usual = next((name for name in said if known_as(name) == "guidance_scale" and key(name) not in DISTILLED), None)
+    if distilled is None or usual is None:
+        return said
+    others = {name: value for name, value in said.items() if name not in (distilled, usual)}
+    try:
+        cfg = {"true_cfg_scale": said[usual]} if float(said[usual]) > 1 else {}
+    except (TypeError, ValueError):
+        cfg = {}
+    return {**others, "guidance_scale": said[distilled], **cfg}

@@ -1,0 +1,134 @@
+"""The graph of ComfyUI that a picture was made by: followed from what saved it to its sampler, and on to texts and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from forgekit.sources.pictures.found import Found, UnfollowedError
+from forgekit.sources.pictures.graph import TABLE, Graph
+from forgekit.sources.pictures.workflow import as_graph
+
+BEFORE = ("latent_image", "latent", "samples", "image", "images", "pixels")  # what a second pass goes on from
+SAVING = ("save", "preview")
+
+
+def read_comfyui(graph: Mapping[str, Any]) -> Found:
+    """Read a graph, in the form in which it was run or in that of the editor.
+
+    Raises:
+        UnfollowedError: it has no sampler, or a node between the sampler and the text cannot be followed.
+    """
+    nodes = Graph(as_graph(graph) if isinstance(graph.get("nodes"), list) else graph)
+    samplers = list(_samplers(nodes))
+    if not samplers:
+        return _without_sampler(nodes)
+    sampler = _first_pass(nodes, samplers[0])
+    for node in [sampler, *samplers]:
+        if text := nodes.side(node, "positive"):
+            return _drawn_by(nodes, node, text)
+    raise UnfollowedError(f"no text stands behind {nodes.label(sampler)}")
+
+
+def _samplers(nodes: Graph) -> Iterator[str]:
+    """Yield the samplers whose picture is saved, the last to work on it first; all of them where none is saved."""
+    used = {link.node for node in nodes.nodes for _, link in nodes.links(node)}
+    ends = [node for node in nodes.nodes if node not in used]
+    for word in SAVING:
+        saving = [node for node in ends if word in nodes.kind(node).lower()]
+        found = [node for node in nodes.upstream(saving) if _samples(nodes, node)]
+        if found:
+            yield from found
+            return
+    yield from (node for node in nodes.upstream(ends or nodes.nodes) if _samples(nodes, node))
+
+
+def _samples(nodes: Graph, node: str) -> bool:
+    inputs = nodes.inputs(node).keys()
+    return bool(inputs & {*TABLE["sampler_has"]}) and bool(
+        inputs & {name for group in TABLE["positive"] for name in group}
+    )
+
+
+def _first_pass(nodes: Graph, sampler: str) -> str:
+    """Return the sampler that began the picture, where this one only went on with it (an upscaler, a refiner)."""
+    seen = {sampler}
+    while _goes_on(nodes, sampler):
+        starts = [link.node for _, link in nodes.links(sampler, BEFORE)]
+        earlier = next((n for n in nodes.upstream(starts) if n not in seen and _samples(nodes, n)), None)
+        if earlier is None:
+            break
+        seen.add(earlier)
+        sampler = earlier
+    return sampler
+
+
+def _goes_on(nodes: Graph, sampler: str) -> bool:
+    inputs = nodes.inputs(sampler)
+    share = nodes.sought(sampler, ["denoise"], ["sigmas"])
+    start = nodes.scalar(inputs.get("start_at_step"))
+    return (
+        "image" in inputs
+        or (isinstance(share, int | float) and share < 1)
+        or (isinstance(start, int | float) and start > 0)
+        or inputs.get("add_noise") in ("disable", False)
+    )
+
+
+def _drawn_by(nodes: Graph, sampler: str, text: str) -> Found:
+    notes = []
+    try:
+        negative = nodes.side(sampler, "negative")
+        negative = "" if negative == text else negative  # one node for both, where the negative is not used
+    except UnfollowedError as error:
+        negative, notes = "", [f"the negative prompt: {error}"]
+    said = {what["name"]: nodes.sought(sampler, what["inputs"], what["behind"]) for what in TABLE["sought"]}
+    model = said.pop("model", None) or _only_model(nodes)
+    settings = {name: value for name, value in said.items() if value is not None}
+    return Found(text, negative, settings, model, list(_loras(nodes, sampler)), notes)
+
+
+def _only_model(nodes: Graph) -> Any:
+    """Return the checkpoint of a graph that names one only."""
+    names = next(what["inputs"] for what in TABLE["sought"] if what["name"] == "model")
+    said = {
+        inputs[name]
+        for node in nodes.nodes
+        for name in names
+        if isinstance((inputs := nodes.inputs(node)).get(name), str)
+    }
+    return said.pop() if len(said) == 1 else None
+
+
+def _loras(nodes: Graph, sampler: str) -> Iterator[dict[str, Any]]:
+    """Yield the LoRAs between the checkpoint and the sampler, the first to be laid on first."""
+    behind = {link.node for _, link in nodes.links(sampler, ("model", "guider", "pipe", "basic_pipe", "context"))}
+    for node in reversed(list(nodes.upstream(behind))):
+        inputs = nodes.inputs(node)
+        stacked = [value for value in inputs.values() if isinstance(value, dict) and value.get("on", True)]
+        if isinstance(inputs.get("lora_name"), str) and inputs["lora_name"] != "None":
+            yield {"name": inputs["lora_name"], "weight": nodes.scalar(inputs.get("strength_model"))}
+        for lora in stacked:
+            if isinstance(lora.get("lora"), str):
+                yield {"name": lora["lora"], "weight": lora.get("strength")}
+
+
+def _without_sampler(nodes: Graph) -> Found:
+    """Read a graph in which some node draws all by itself (a service): the one text that goes in is the prompt."""
+    asked = {}
+    for node in nodes.nodes:
+        inputs = nodes.inputs(node)
+        encodes = "textencode" in nodes.kind(node).lower()
+        held = inputs.get("text") if encodes else inputs.get("prompt")
+        if isinstance(held, str) and held.strip():
+            asked[held] = node
+        elif link := nodes.link(held):
+            asked[nodes.text(link, "positive")] = node
+    if len(asked) != 1:
+        raise UnfollowedError(
+            f"the graph has no sampler and {len(asked)} texts" if asked else "the graph has no sampler"
+        )
+    ((text, node),) = asked.items()
+    names = ("seed", "steps", "width", "height")
+    said = {name: nodes.scalar(nodes.inputs(node).get(name)) for name in names}
+    return Found(text, settings={name: value for name, value in said.items() if value is not None})

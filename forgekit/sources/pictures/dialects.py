@@ -1,0 +1,216 @@
+"""Which program wrote a picture's metadata, and how each says its prompt."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from forgekit.sources.parameters import key
+from forgekit.sources.pictures.comfyui import read_comfyui
+from forgekit.sources.pictures.found import Found, UnfollowedError
+from forgekit.sources.pictures.infotext import looks_so, read_infotext
+
+# Where prompts stand in a picture, what says the most first: a graph was run, while the settings beside it may be written
+# by hand or by a node that guessed.
+PLACES = (
+    "forgekit", "invokeai_metadata", "sd-metadata", "dream", "prompt", "comment", "parameters", "generation_data",
+    "usercomment", "workflow", "xmp:usercomment", "xmp:parameters", "imagedescription", "description", "xpcomment",
+    "documentname", "xmp:description",
+)  # fmt: skip
+OWN_PLACES = frozenset(PLACES[:9])  # no camera, scanner or editor writes there
+LABELLED = re.compile(r"\s*(prompt|workflow|parameters)\s*:\s*(?=\{)", re.IGNORECASE)  # "Prompt: {…}" in an EXIF field
+JSON_BEGINS = re.compile(r'\s*(?:\{\s*["}]|\[\s*\{)')
+TEXT_KEYS = ("positiveprompt", "prompt", "c")
+NEGATIVE_KEYS = ("negativeprompt", "negative", "uc")
+MODEL_KEYS = ("model", "basemodel", "basemodelname", "modelweights", "usestablediffusionmodel", "modelname", "ckptname")
+LORA_KEYS = ("loras", "lora")
+RENAMED = {"scale": "cfg_scale"}  # NovelAI's and Draw Things' word
+DREAM = re.compile(r'\s*"(.*)"([^"]*)', re.DOTALL)
+DREAM_OPTION = re.compile(r"\s-(\w)\s*(\S+)")
+DREAM_NAMES = {"s": "steps", "S": "seed", "W": "width", "H": "height", "C": "cfg_scale", "A": "sampler_name"}
+BRACKETS = re.compile(r"\[([^\[\]]*)\]")  # InvokeAI's old form of a negative prompt, within the prompt
+PAIR = re.compile(r"\((\d{2,5}), ?(\d{2,5})\)")
+MIDJOURNEY = re.compile(r"\s*Job ID: [0-9a-f-]{36}\s*\Z")
+WRONG = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)  # what a malformed one leads to
+
+
+def read_texts(texts: Mapping[str, str]) -> Found:
+    """Return the prompt in a picture's texts.
+
+    Raises:
+        UnfollowedError: there is none, or none that can be read; the message says what there is.
+    """
+    reasons = []
+    placed = {name.lower(): name for name in reversed(list(texts))}
+    for place, name, text in _in_order(texts, placed):
+        try:
+            found = _read(place, text, texts)
+        except WRONG as error:
+            reasons.append(f"its {name!r} metadata cannot be read: {error}")
+            continue
+        if found and isinstance(found.text, str) and found.text.strip():
+            return found
+        if found:
+            reasons.append(f"its {name!r} metadata has settings or a negative prompt, and no prompt")
+    if reasons:
+        raise UnfollowedError("; ".join(dict.fromkeys(reasons)))
+    raise UnfollowedError(f"it carries no prompt (metadata: {', '.join(sorted(texts)) or 'none'})")
+
+
+def _in_order(texts: Mapping[str, str], placed: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Yield where a text stands, the place's own name, and the text; a label in a text says where it belongs."""
+    found = []
+    for place, name in placed.items():
+        text = texts[name].strip("\0")
+        if label := LABELLED.match(text):
+            found.append((label[1].lower(), name, text[label.end() :]))
+        elif place in PLACES:
+            found.append((place, name, text))
+    yield from sorted(found, key=lambda each: PLACES.index(each[0]))
+
+
+def _read(place: str, text: str, texts: Mapping[str, str]) -> Found | None:
+    if JSON_BEGINS.match(text):
+        return _read_json(place, json.loads(text), texts)
+    if place == "dream":
+        return _dream(text)
+    if place == "prompt":  # Easy Diffusion writes each setting as a chunk
+        return _flat({**texts, "prompt": text})
+    if place == "parameters" or looks_so(text):
+        return read_infotext(text)
+    if place == "description" and MIDJOURNEY.search(text):
+        return Found(MIDJOURNEY.sub("", text))
+    remark = place == "comment" or (text.isascii() and len(text.split()) < 2)  # "Screenshot"
+    return Found(text.strip()) if place in OWN_PLACES and not remark else None
+
+
+def _read_json(place: str, data: Any, texts: Mapping[str, str]) -> Found | None:
+    if isinstance(data, list):
+        data = data[0] if data else {}
+    if not isinstance(data, dict):
+        raise UnfollowedError("it is no JSON object")
+    if place == "forgekit":
+        return _ours(data)
+    if "sui_image_params" in data:
+        return _flat(data["sui_image_params"])
+    if isinstance(data.get("Comment"), str) and "prompt" not in data:  # NovelAI's chunks in one EXIF field
+        return _read_json("comment", json.loads(data["Comment"]), {**texts, **data})
+    if isinstance(data.get("image") or data.get("images"), dict | list) and "prompt" not in data:
+        return _invoke_old(data)
+    for graph in (data.get("prompt"), data.get("workflow"), data):
+        if isinstance(graph, str) and JSON_BEGINS.match(graph):
+            graph = json.loads(graph)
+        if isinstance(graph, dict) and _is_graph(graph):
+            return read_comfyui(graph)
+    if place == "comment" and not (texts.get("Software", "").startswith("NovelAI") or data.keys() & {"uc", "prompt"}):
+        return None
+    if place == "comment" and not data.get("prompt"):  # NovelAI's first versions
+        data = {**data, "prompt": texts.get("Description", "")}
+    return _flat(data, texts.get("Source"))
+
+
+def _is_graph(data: Mapping[str, Any]) -> bool:
+    nodes = data.get("nodes")
+    if isinstance(nodes, list) and isinstance(data.get("links"), list):
+        return True
+    return any(isinstance(node, dict) and ("class_type" in node or "inputs" in node) for node in data.values())
+
+
+def _flat(data: Mapping[str, Any], model: Any = None) -> Found:
+    """Read settings that stand side by side: SwarmUI, Fooocus, InvokeAI, NovelAI, Draw Things, Easy Diffusion, …"""
+    said = {key(name): value for name, value in reversed(list(data.items()))}
+    text, negative = _first(said, TEXT_KEYS) or "", _first(said, NEGATIVE_KEYS) or ""
+    for side, caption in (("text", said.get("v4prompt")), ("negative", said.get("v4negativeprompt"))):
+        if captions := _captions(caption):  # NovelAI since its fourth model: one of the scene, one of each character
+            text, negative = (captions, negative) if side == "text" else (text, captions)
+    styled = said.get("positivestyleprompt")  # of InvokeAI for SDXL
+    if isinstance(styled, str) and styled.strip() and styled.strip() != text.strip():
+        text = f"{text}, {styled}"
+    loras = _loras(_first(said, LORA_KEYS), said.get("loraweights"))
+    known = {*TEXT_KEYS, *NEGATIVE_KEYS, *MODEL_KEYS, *LORA_KEYS}
+    settings = {RENAMED.get(name, name): value for name, value in data.items() if key(name) not in known}
+    if size := PAIR.fullmatch(str(said.get("resolution", ""))):  # Fooocus
+        settings["resolution"] = f"{size[1]}x{size[2]}"
+    return Found(str(text), str(negative), settings, _name_of(_first(said, MODEL_KEYS) or model), loras)
+
+
+def _ours(data: Mapping[str, Any]) -> Found:
+    text = data.get("scene_text") or data.get("prompt_text") or data.get("prompt")
+    parameters = data.get("base_parameters") or data.get("parameters") or {}
+    found = Found(text or "", model=_name_of(data.get("model")), own=True)
+    if isinstance(parameters, dict):
+        found.settings = parameters
+    return found
+
+
+def _invoke_old(data: Mapping[str, Any]) -> Found:
+    """Read what InvokeAI wrote until its second version: several weighted prompts, what is not wanted in brackets."""
+    image = data.get("image") or data["images"]
+    image = image[0] if isinstance(image, list) else image
+    prompts = image["prompt"] if isinstance(image["prompt"], list) else [image["prompt"]]
+    weighted = [(p["prompt"], p.get("weight", 1)) if isinstance(p, dict) else (p, 1) for p in prompts]
+    wanted, unwanted = _unbracketed(", ".join(text for text, weight in weighted if weight >= 0))
+    negative = ", ".join([*unwanted, *(text for text, weight in weighted if weight < 0)])
+    settings = {name: value for name, value in image.items() if name != "prompt"}
+    return Found(wanted, negative, settings, _name_of(data.get("model_weights") or data.get("model")))
+
+
+def _dream(text: str) -> Found:
+    """Read the command of InvokeAI's first versions: "a cat [blurry]" -s 50 -S 42 -W 512 -H 512 -C 7.5 -A k_lms."""
+    match = DREAM.fullmatch(text)
+    prompt, options = (match[1].replace('\\"', '"'), match[2]) if match else (text, "")
+    wanted, unwanted = _unbracketed(prompt)
+    said = {DREAM_NAMES[o]: value for o, value in DREAM_OPTION.findall(options) if o in DREAM_NAMES}
+    return Found(wanted, ", ".join(unwanted), said)
+
+
+def _unbracketed(text: str) -> tuple[str, list[str]]:
+    wanted = re.sub(r"[ \t]{2,}", " ", BRACKETS.sub("", text)).strip(" ,\n")
+    return wanted, [part.strip() for part in BRACKETS.findall(text) if part.strip()]
+
+
+def _first(said: Mapping[str, Any], names: Sequence[str]) -> Any:
+    return next((said[name] for name in names if said.get(name)), None)
+
+
+def _captions(said: Any) -> str:
+    caption = said.get("caption") if isinstance(said, dict) else None
+    if not isinstance(caption, dict):
+        return ""
+    characters = [each.get("char_caption") for each in caption.get("char_captions") or []]
+    return ", ".join(part.strip() for part in [caption.get("base_caption"), *characters] if part and part.strip())
+
+
+def _name_of(model: Any) -> Any:
+    """Return a model's name: some say it in an object with its hash and kind."""
+    if not isinstance(model, dict):
+        return model
+    inner = model.get("model") or model.get("lora") or model
+    inner = inner if isinstance(inner, dict) else {"name": inner}
+    return next((inner[name] for name in ("name", "model_name", "file", "key") if inner.get(name)), None)
+
+
+def _loras(listed: Any, weights: Any = None) -> list[dict[str, Any]]:
+    """Return the LoRAs of a list: names with weights beside them, pairs, or objects."""
+    if isinstance(listed, str):
+        listed = [name for name in listed.split(",") if name.strip()]
+    weights = weights.split(",") if isinstance(weights, str) else weights if isinstance(weights, list) else []
+    found = []
+    for number, lora in enumerate(listed if isinstance(listed, list) else []):
+        beside = weights[number] if number < len(weights) else None
+        if isinstance(lora, dict):
+            name, weight = _name_of(lora), lora.get("weight", lora.get("strength", beside))
+        else:
+            name, weight = (lora[0], lora[1]) if isinstance(lora, list) and len(lora) > 1 else (lora, beside)
+        if isinstance(name, str) and name.strip():
+            found.append({"name": name.strip(), "weight": _number(weight)})
+    return found
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,171 @@
+"""The text of AUTOMATIC1111, Forge and SD.Next, which many others write too: prompt, negative prompt, settings.
+
+    a cat,
+    on a mat
+    Negative prompt: blurry
+    Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 512x512, Model: sd
+    Template: a {cat|dog}
+
+Each part may have several lines, and what looks like another part may stand in any of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from forgekit.sources.pictures.found import Found
+
+NEGATIVE = re.compile(r"^[ \t]*negative prompt:", re.IGNORECASE | re.MULTILINE)
+INLINE_NEGATIVE = re.compile(r"\bnegative prompt:", re.IGNORECASE)
+TEMPLATE = re.compile(r"\n(?:Negative )?Template:")  # of the wildcards that the prompt was made from
+INLINE_SETTINGS = re.compile(r"\bSteps: ?\d+, ")
+NAMED = re.compile(r"\s*([A-Za-z][\w \-/+.]{0,60}):(.*)", re.DOTALL)
+QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+PLAIN = re.compile(r"[^,\"\n{}\[\]]+")
+FIRST_NAMES = ("Steps", "Sampler", "Seed", "CFG scale", "Size", "Model", "Batch")
+USUAL = frozenset(
+    {
+        *FIRST_NAMES,
+        "Guidance Scale",
+        "Distilled CFG Scale",
+        "Schedule type",
+        "Model hash",
+        "VAE",
+        "Clip skip",
+        "Denoising strength",
+    }
+    | {"Version", "App"}
+)
+RESOURCES = "Civitai resources"
+LORAS = ("lora", "lycoris", "locon", "dora")
+UNNAMED = ""
+OPENING = frozenset(":,{[")  # what a quotation mark stands after that opens a value
+
+
+def read_infotext(text: str) -> Found:
+    """Read such a text; all of it is prompt where it has none of the other parts."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n\0 ")
+    start, settings = _settings(text)
+    settings.pop(UNNAMED, None)
+    head = TEMPLATE.split(text[:start])[0]
+    mark = NEGATIVE.search(head)
+    if mark is None and (start == len(text) or text[start - 1] != "\n"):  # its lines were run together
+        mark = next((m for m in INLINE_NEGATIVE.finditer(head) if head.count('"', 0, m.start()) % 2 == 0), None)
+    prompt, negative = (head[: mark.start()], head[mark.end() :]) if mark else (head, "")
+    resources = _resources(settings.pop(RESOURCES, ""))
+    loras = [
+        {"name": each.get("modelName"), "weight": each.get("weight", 1.0)}
+        for each in resources
+        if each.get("type") in LORAS
+    ]
+    listed = (each.get("modelName") for each in resources if each.get("type") == "checkpoint")
+    return Found(prompt.strip(), negative.strip(), settings, settings.pop("Model", None) or next(listed, None), loras)
+
+
+def looks_so(text: str) -> bool:
+    """Say whether a text has settings or a negative prompt: any other may be a mere remark."""
+    return bool(NEGATIVE.search(text)) or bool(_settings(text)[1])
+
+
+def _settings(text: str) -> tuple[int, dict[str, str]]:
+    """Return where the settings begin, and what they say; the text's end where there are none.
+
+    Of several lines that look like settings the last one counts, for a prompt may quote others; what stands within a
+    quoted value of theirs is no line.
+    """
+    found: tuple[int, dict[str, str]] = len(text), {}
+    end = 0
+    parts = _Parts(text)
+    for line in re.finditer(r"^[ \t]*(?=[A-Z])", text, re.MULTILINE):
+        if line.start() < end or not text.startswith(FIRST_NAMES, line.end()):
+            continue
+        said, stop = parts.read(line.end())
+        if _is_settings(said):
+            found, end = (line.start(), said), stop
+    if not found[1]:
+        for match in [*INLINE_SETTINGS.finditer(text)][-1:]:
+            said, _ = parts.read(match.start())
+            if len(USUAL & said.keys()) >= 3:
+                return match.start(), said
+    return found
+
+
+def _is_settings(said: dict[str, str]) -> bool:
+    """Tell "Steps: 20, Seed: 1" from a prompt's "Steps: 3, careful"."""
+    if "Steps" in said:
+        return said["Steps"].isdecimal() and (said.keys() <= USUAL or len(said.keys() - {UNNAMED}) >= 3)
+    return len(said.keys() & USUAL) >= 3
+
+
+class _Parts:
+    """Reads "name: value, name: value" up to the end of its line; a quoted value may have commas and line breaks.
+
+    A quotation mark that never closes is looked for once, so that the time is linear.
+    """
+
+    def __init__(self, text: str):
+        self.text = text
+        self.open_from = len(text)  # quotation marks from here on are never closed
+
+    def read(self, start: int) -> tuple[dict[str, str], int]:
+        """Return the parts by name, those without one together under UNNAMED, and where they end."""
+        pieces, closed = self._pieces(start)
+        if not closed:
+            pieces, _ = self._pieces(start, brackets="")
+        said: dict[str, str] = {}
+        last = UNNAMED
+        for begin, end in pieces:
+            piece = self.text[begin:end]
+            if named := NAMED.fullmatch(piece):
+                last = named[1].strip()
+                said.setdefault(last, _unquoted(named[2].strip()))
+            elif piece.strip():  # a value with a comma in it that nobody quoted, or a mere switch
+                place = UNNAMED if last in USUAL else last
+                said[place] = f"{said[place]},{piece}" if place in said else piece
+        return said, pieces[-1][1]
+
+    def _pieces(self, start: int, brackets: str = "{}[]") -> tuple[list[tuple[int, int]], bool]:
+        """Return begin and end of what stands between commas, those in quotation marks or brackets left aside.
+
+        And whether all the brackets were closed.
+        """
+        text, at, begin, depth, before = self.text, start, start, 0, ""
+        pieces = []
+        while at < len(text) and text[at] != "\n":
+            sign = text[at]
+            if sign == '"' and before in OPENING and at < self.open_from:
+                if quoted := QUOTED.match(text, at):
+                    at, before = quoted.end(), sign
+                    continue
+                self.open_from = at
+            if plain := PLAIN.match(text, at):
+                at, before = plain.end(), plain[0].rstrip()[-1:] or before
+                continue
+            if sign in brackets:
+                depth = max(0, depth + (1 if sign in "{[" else -1))
+            elif sign == "," and not depth:
+                pieces.append((begin, at))
+                begin = at + 1
+            at, before = at + 1, sign
+        return [*pieces, (begin, at)], not depth
+
+
+def _unquoted(value: str) -> str:
+    """Return a value without its quotation marks: JSON, as the tools write it, or with line breaks as they are."""
+    if len(value) < 2 or value[0] != '"' or value[-1] != '"':
+        return value
+    try:
+        return json.loads(value, strict=False)
+    except ValueError:
+        return value[1:-1]
+
+
+def _resources(listed: str) -> list[dict[str, Any]]:
+    """Return the models that Civitai lists apart."""
+    try:
+        resources = json.loads(listed) if listed else []
+    except (ValueError, RecursionError):
+        return []
+    return [each for each in resources if isinstance(each, dict)] if isinstance(resources, list) else []

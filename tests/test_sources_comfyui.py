@@ -1,0 +1,247 @@
+"""Graphs of ComfyUI, followed from what was saved to the sampler, its texts and its numbers."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from picture_files import graph, node, png, sampler, workflow
+
+from forgekit.sources.pictures import prompt_of
+
+DOG = node("CLIPTextEncode", text="a dog", clip=["4", 1])
+GUIDED = {  # a sampler that has its noise, guider and steps in nodes of their own
+    "n3": node(
+        "SamplerCustomAdvanced",
+        noise=["25", 0],
+        guider=["22", 0],
+        sampler=["16", 0],
+        sigmas=["17", 0],
+        latent_image=["5", 0],
+    ),
+    "n16": node("KSamplerSelect", sampler_name="euler"),
+    "n17": node("BasicScheduler", scheduler="simple", steps=["18", 0], denoise=1.0, model=["4", 0]),
+    "n18": node("PrimitiveInt", value=12),
+    "n25": node("RandomNoise", noise_seed=99),
+}
+
+
+@pytest.fixture
+def said(tmp_path):
+    """What a graph says: text and negative prompt; or the reason why it says nothing."""
+
+    def read(**more):
+        found = prompt_of(png(tmp_path / "p.png", prompt=graph(**more)))
+        return found if isinstance(found, str) else (found["text"], found["parameters"].get("negative_prompt"), found)
+
+    return read
+
+
+def positive(kind, **inputs):
+    """A node between the first text and the sampler."""
+    return {"n3": sampler(positive=["20", 0]), "n20": node(kind, **inputs), "n10": DOG}
+
+
+def spoken(kind, **inputs):
+    """A node that says the first text."""
+    return {"n6": node("CLIPTextEncode", text=["30", 0], clip=["4", 1]), "n30": node(kind, **inputs)}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "text"),
+    [
+        (positive("ControlNetApply", conditioning=["6", 0], control_net=["40", 0], image=["41", 0]), "a red circle"),
+        (positive("ControlNetApplyAdvanced", positive=["6", 0], negative=["7", 0]), "a red circle"),
+        (positive("Reroute", **{"": ["6", 0]}), "a red circle"),
+        (positive("ConditioningSetArea", conditioning=["6", 0], width=64, height=64), "a red circle"),
+        (positive("ConditioningCombine", conditioning_1=["6", 0], conditioning_2=["10", 0]), "a red circle, a dog"),
+        (positive("ConditioningConcat", conditioning_from=["10", 0], conditioning_to=["6", 0]), "a red circle, a dog"),
+        (positive("ConditioningAverage", conditioning_from=["10", 0], conditioning_to=["6", 0], conditioning_to_strength=0.5), "a red circle, a dog"),
+        (positive("ConditioningAverage", conditioning_from=["10", 0], conditioning_to=["6", 0], conditioning_to_strength=1.0), "a red circle"),
+        (positive("ConditioningCombine", conditioning_1=["6", 0], conditioning_2=["20", 0]), "a red circle"),
+        (spoken("PrimitiveStringMultiline", value="a red circle"), "a red circle"),
+        (spoken("StringConcatenate", string_a="a red", string_b="circle", delimiter=" "), "a red circle"),
+        (spoken("Text Concatenate", delimiter=" ", clean_whitespace="true", text_b="circle", text_a="a red", text_c=""), "a red circle"),
+        (spoken("ShowText|pysssss", text=["31", 0], text_0="of an earlier run") | {"n31": node("String", string="a red circle")}, "a red circle"),
+        (spoken("ImpactSwitch", select=2, sel_mode=False, input1="a dog", input2="a red circle"), "a red circle"),
+        (spoken("ComfySwitchNode", switch=False, on_true="a dog", on_false="a red circle"), "a red circle"),
+        ({"n6": node("CLIPTextEncodeSDXL", text_g="a red circle", text_l="oil painting", width=8)}, "a red circle, oil painting"),
+        ({"n6": node("CLIPTextEncodeFlux", clip_l="red, circle", t5xxl="a red circle", guidance=3.5)}, "a red circle"),
+        ({"n6": node("ImpactWildcardEncode", wildcard_text="a {red|blue} circle", populated_text="a red circle", seed=1)}, "a red circle"),
+        ({"n3": sampler(positive=["21", 3], negative=["21", 4]), "n21": node("FromBasicPipe", basic_pipe=["22", 0]),
+          "n22": node("ToBasicPipe", model=["4", 0], clip=["4", 1], positive=["6", 0], negative=["7", 0])}, "a red circle"),
+        ({"n3": sampler(positive=["21", 1], negative=["21", 2]),
+          "n21": node("Efficient Loader", ckpt_name="m", positive=["6", 0], negative="blurry", lora_name="None")}, "a red circle"),
+    ],
+    ids=lambda each: "" if isinstance(each, str) else "-".join(n["class_type"] for n in each.values() if n["class_type"] not in ("KSampler", "CLIPTextEncode")),
+)  # fmt: skip
+def test_the_texts_are_followed_through_what_stands_between(said, nodes, text):
+    assert said(**nodes)[:2] == (text, "blurry")
+
+
+@pytest.mark.parametrize(
+    ("guider", "text", "negative", "scale"),
+    [
+        (node("BasicGuider", model=["4", 0], conditioning=["26", 0]), "a red circle", None, 2.5),
+        (node("CFGGuider", model=["4", 0], positive=["6", 0], negative=["7", 0], cfg=5.0), "a red circle", "blurry", 5.0),
+        (node("DualCFGGuider", cond1=["6", 0], cond2=["10", 0], negative=["7", 0], cfg_conds=6.0, cfg_cond2_negative=3.0),
+         "a red circle, a dog", "blurry", 6.0),
+    ],
+)  # fmt: skip
+def test_a_guider_is_followed_and_one_without_a_negative_side_has_none(said, guider, text, negative, scale):
+    flux = node("FluxGuidance", guidance=2.5, conditioning=["6", 0])
+    found = said(**GUIDED, n22=guider, n26=flux, n10=DOG)
+    assert found[:2] == (text, negative)
+    parameters = found[2]["parameters"]
+    assert (parameters["seed"], parameters["num_inference_steps"], parameters["guidance_scale"]) == (99, 12, scale)
+    assert (parameters["width"], parameters["height"]) == (64, 96)
+
+
+def test_what_is_zeroed_out_is_no_negative_prompt_and_neither_is_the_prompt_itself(said):
+    zero = node("ConditioningZeroOut", conditioning=["6", 0])
+    assert said(n7=zero)[:2] == ("a red circle", None)
+    assert said(n7=node("ConditioningZeroOut", conditioning=["10", 0]), n10=DOG)[:2] == ("a red circle", None)
+    assert said(n3=sampler(negative=["6", 0]))[:2] == ("a red circle", None)
+    both = node("ControlNetApplyAdvanced", positive=["6", 0], negative=["7", 0])
+    assert said(n7=zero, n20=both, n3=sampler(positive=["20", 0], negative=["20", 1]))[:2] == ("a red circle", None)
+    part = {
+        "n20": node("ConditioningSetTimestepRange", conditioning=["7", 0]),
+        "n21": node("ConditioningZeroOut", conditioning=["7", 0]),
+    }
+    joined = node("ConditioningCombine", conditioning_1=["20", 0], conditioning_2=["21", 0])
+    assert said(**part, n22=joined, n3=sampler(negative=["22", 0]))[:2] == ("a red circle", "blurry")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "named"),
+    [
+        (spoken("OllamaGenerate", prompt="describe a scene", model="llama3"), "node 30 (OllamaGenerate)"),
+        (spoken("StringReplace", string="a red circle", find="red", replace="blue"), "node 30 (StringReplace)"),
+        (positive("MagicConditioning", a=1), "node 20 (MagicConditioning)"),
+        ({"n3": sampler(positive=["99", 0])}, "node 99"),
+        (positive("ConditioningCombine", conditioning_1=["20", 0], conditioning_2=["20", 0]), "node 3 (KSampler)"),
+    ],
+)  # fmt: skip
+def test_a_node_that_cannot_be_followed_is_named(said, nodes, named):
+    assert named in said(**nodes)
+
+
+def test_where_only_the_negative_cannot_be_followed_the_row_says_so(said):
+    text, negative, found = said(n7=node("CLIPTextEncode", text=["30", 0]), n30=node("Florence2Run", image=["31", 0]))
+    assert (text, negative) == ("a red circle", None)
+    assert found["source"]["notes"] == ["the negative prompt: node 30 (Florence2Run) cannot be followed"]
+
+
+def test_where_the_graph_cannot_be_followed_what_stands_beside_it_counts(tmp_path):
+    lost = graph(**spoken("OllamaGenerate", prompt="describe a scene"))
+    path = png(tmp_path / "p.png", prompt=lost, parameters="a blue star\nSteps: 4, Sampler: Euler, Seed: 1")
+    assert prompt_of(path)["text"] == "a blue star"
+
+
+def test_of_several_samplers_the_one_whose_picture_is_saved_counts_and_the_first_pass_of_it(said):
+    other = {"n1": sampler(positive=["10", 0], seed=8), "n10": DOG, "n2": node("PreviewImage", images=["1", 0])}
+    assert said(**other)[2]["parameters"]["seed"] == 5
+    larger = {"n50": node("LatentUpscale", samples=["3", 0], width=256, height=256)}
+    second = sampler(latent_image=["50", 0], denoise=0.5, seed=6, positive=["10", 0])
+    found = said(**larger, n51=second, n10=DOG, n8=node("VAEDecode", samples=["51", 0]))
+    assert found[0] == "a red circle"
+    assert (found[2]["parameters"]["seed"], found[2]["parameters"]["width"]) == (5, 64)
+    face = node("FaceDetailer", image=["8", 0], seed=9, steps=4, positive=["10", 0], negative=["7", 0], denoise=0.4)
+    assert said(n60=face, n10=DOG, n9=node("SaveImage", images=["60", 0]))[0] == "a red circle"
+
+
+def test_numbers_are_followed_to_the_nodes_that_hold_them_and_loras_listed_in_order(said):
+    laid = {
+        "n70": node("LoraLoader", lora_name="a.safetensors", strength_model=0.5, model=["4", 0], clip=["4", 1]),
+        "n71": node("Power Lora Loader (rgthree)", model=["70", 0], lora_1={"on": True, "lora": "b.safetensors", "strength": 1},
+                    lora_2={"on": False, "lora": "c.safetensors", "strength": 1}),
+    }  # fmt: skip
+    seeds = {"n40": node("Seed (rgthree)", seed=77), "n41": node("PrimitiveFloat", value=float("nan"))}
+    found = said(n3=sampler(model=["71", 0], seed=["40", 0], cfg=["41", 0]), **laid, **seeds)[2]
+    assert found["parameters"]["seed"] == 77 and "guidance_scale" not in found["parameters"]
+    assert found["source"]["model"] == "sdxl.safetensors"
+    assert [(lora["name"], lora["weight"]) for lora in found["source"]["loras"]] == [
+        ("a.safetensors", 0.5),
+        ("b.safetensors", 1),
+    ]
+
+
+def test_a_service_that_draws_by_itself_says_its_only_text(tmp_path):
+    nodes = {
+        "1": node("FluxProUltraImageNode", prompt="a red circle", seed=4),
+        "2": node("SaveImage", images=["1", 0]),
+    }
+    found = prompt_of(png(tmp_path / "p.png", prompt=nodes))
+    assert (found["text"], found["parameters"]) == ("a red circle", {"seed": 4})
+    two = {"1": node("CLIPTextEncode", text="blurry"), "2": node("CLIPTextEncode", text="a red circle")}
+    assert "no sampler and 2 texts" in prompt_of(png(tmp_path / "p.png", prompt=two))
+
+
+def test_graphs_that_double_their_text_or_go_on_for_ever_end_at_a_limit(said):
+    doubled = {
+        f"n{i}": node("StringConcatenate", string_a=[str(i + 1), 0], string_b=[str(i + 1), 0]) for i in range(100, 160)
+    }
+    chain = {f"n{i}": node("Reroute", **{"": [str(i + 1), 0]}) for i in range(100, 5_000)}
+    joined = {
+        f"n{i}": node("ConditioningCombine", conditioning_1=[str(i + 1), 0], conditioning_2=[str(i + 1), 0]) for i in range(100, 160)
+    }  # fmt: skip
+    started = time.perf_counter()
+    first = node("CLIPTextEncode", text=["100", 0])
+    assert "more than 100,000 characters" in said(n6=first, **doubled, n160=node("PrimitiveString", value="ab"))
+    assert "cannot be followed" in said(n3=sampler(positive=["100", 0]), **chain)
+    assert said(n3=sampler(positive=["100", 0]), **joined, n160=DOG)[0] == "a dog"
+    assert time.perf_counter() - started < 5
+
+
+def linked(flow, source, target, name, slot=0):
+    """Link an output of the editor's graph to an input, in place of what was linked there."""
+    number = len(flow["links"]) + 1
+    inputs = next(each for each in flow["nodes"] if each["id"] == target)["inputs"]
+    inputs[:] = [each for each in inputs if each["name"] != name] + [{"name": name, "type": "*", "link": number}]
+    flow["links"].append([number, source, slot, target, 0, "*"])
+    return flow
+
+
+def placed(kind, key, values=(), **more):
+    """A node of the editor's."""
+    shape = {"id": key, "type": kind, "mode": 0, "inputs": [], "outputs": [{"name": "OUT", "type": "*"}]}
+    return {**shape, "widgets_values": list(values), **more}
+
+
+def edited(tmp_path, flow):
+    found = prompt_of(png(tmp_path / "p.png", workflow=flow))
+    return found if isinstance(found, str) else (found["text"], found["parameters"].get("negative_prompt"))
+
+
+def test_the_editors_graph_is_read_where_there_is_no_other(tmp_path):
+    flow = workflow()
+    flow["nodes"] += [placed("Note", 90, ["not this"]), placed("PrimitiveNode", 91, ["a blue star", "fixed"])]
+    assert edited(tmp_path, flow) == ("a red circle", "blurry")
+    assert edited(tmp_path, linked(flow, 91, 6, "text")) == ("a blue star", "blurry")
+
+
+def test_the_editors_shortcuts_are_seen_through(tmp_path):
+    flow = workflow()
+    flow["nodes"] += [placed("Reroute", 90), placed("FluxGuidance", 91, [3.5], mode=4)]
+    linked(linked(linked(flow, 6, 90, ""), 90, 91, "conditioning"), 91, 3, "positive")
+    assert edited(tmp_path, flow) == ("a red circle", "blurry")
+    kept = workflow()
+    kept["nodes"] += [placed("SetNode", 90, ["the prompt"]), placed("GetNode", 91, ["the prompt"])]
+    assert edited(tmp_path, linked(linked(kept, 6, 90, "CONDITIONING"), 91, 3, "positive")) == (
+        "a red circle",
+        "blurry",
+    )
+
+
+def test_a_subgraph_is_laid_open(tmp_path):
+    inner = placed("CLIPTextEncode", 61, ["overruled"], inputs=[{"name": "text", "type": "STRING", "link": 31}])
+    ends = [(31, -10, 0, 61, 0), (32, 61, 0, -20, 0)]
+    names = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
+    links = [dict(zip(names, each, strict=True)) for each in ends]
+    subgraph = {"id": "0-1", "nodes": [inner], "links": links, "inputs": [{"name": "text"}], "outputs": [{"name": "C"}]}
+    flow = workflow() | {"definitions": {"subgraphs": [subgraph]}}
+    widget = {"name": "text", "type": "STRING", "link": None, "widget": {"name": "text"}}
+    flow["nodes"].append(placed("0-1", 80, ["a green star"], inputs=[widget]))
+    assert edited(tmp_path, linked(flow, 80, 3, "positive")) == ("a green star", "blurry")
+    subgraph["nodes"] = [placed("0-1", n) for n in range(1, 90)]
+    assert "more than 1,000 subgraphs" in edited(tmp_path, flow)
