@@ -118,6 +118,8 @@ def gate(wanted: str, got: str) -> list[str]:
         ("a boy", "a person"),
         ("a cat on a crimson background, 8-bit", "a cat on a red background, pixel art"),
         ("a crimson ball", "a crimson red ball"),
+        ("a red ball", "a shiny red ball"),  # a texture, and no shade
+        ("a ball", "a soft ball"),
     ],
 )
 def test_a_faithful_rewriting_passes_the_gate(wanted, got):
@@ -149,6 +151,8 @@ def test_a_faithful_rewriting_passes_the_gate(wanted, got):
         ("a red ball", "a dark-red ball", "color of ball changed: red to dark-red"),
         ("a red ball", "a crimson red ball", "color of ball added: crimson"),
         ("a crimson ball", "a dark crimson ball", "state of ball added: dark"),
+        ("a red ball", "a vibrant red ball", "other of ball added: vibrant"),
+        ("a red ball", "a soft red ball", "texture of ball added: soft"),
         ("a dog", "a puppy", "object lost: dog"),
         ("a car", "a taxi", "object added: taxi"),
         ("a car", "a sports car", "object lost: car"),

@@ -131,7 +131,9 @@ class _Comparison:
             asked, given = _of_kind(item, kind), _of_kind(other, kind)
             lost = [value for value in asked if not any(self._keeps(value, each, kind) for each in given)]
             added = [value for value in given if not any(self._keeps(each, value, kind) for each in asked)]
-            shaded = given and kind in ("state", "other") and _of_kind(other, "color")  # "a dark crimson ball"
+            shaded = (
+                given and kind in ("texture", "state", "other") and _of_kind(other, "color")
+            )  # "a dark crimson ball"
             firm = kind in FIRM_KINDS or (shaded and not self.kinds.shades.isdisjoint(added))
             if lost and added and firm:
                 reasons.append(f"{kind} of {item['name']} changed: {', '.join(lost)} to {', '.join(added)}")

@@ -75,7 +75,9 @@ class Kinds:
 def load_kinds(known: Mapping[str, Any], same: Tables, compounds: Sequence[str]) -> Kinds:
     """Build `Kinds` from the tables of a lexicon file; `same` are its concepts by kind."""
     spelling = {british: american for american, british in known.get("spelling", {}).items()}
-    shades = frozenset(shade for text in known["shades"]["before"] for shade in text.split(SAME))
+    shades = frozenset(
+        shade for name in ("before", "loosely") for text in known["shades"][name] for shade in text.split(SAME)
+    )
     kinds = Kinds({}, {}, {}, spelling, shades, frozenset((*compounds, *_several_words(same))))
     for kind, table in same.items():
         for concept, words in table.items():
