@@ -5,6 +5,7 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$name && break; done)
 BIN    := $(VENV)/bin
 STORE  ?= data/forge.duckdb
+PROMPTS ?= data/prompts/starter.csv
 READY  := $(VENV)/.ready
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 MLFLOW_DB = $(abspath $(dir $(STORE)))/mlflow.db
@@ -21,10 +22,10 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION ?= false
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
-loop: $(READY)  ## draw, judge and refine data/prompts/starter.csv; the executed notebook goes to experiments/loop/
+loop: $(READY)  ## draw, judge and refine PROMPTS (data/prompts/starter.csv); the executed notebook goes to experiments/loop/
 	mkdir -p experiments/loop $(dir $(STORE))
 	$(BIN)/papermill notebooks/02_loop.ipynb experiments/loop/02_loop.ipynb --kernel python3 --no-progress-bar \
-		--log-level WARNING --stdout-file /dev/stdout -p store $(STORE)
+		--log-level WARNING --stdout-file /dev/stdout -p store $(STORE) -p prompts $(PROMPTS)
 	@$(BIN)/forgekit adherence --store $(STORE) --experiment first-look
 	@echo "Read experiments/loop/02_loop.ipynb (make lab), or look at the runs in MLflow (make ui)."
 

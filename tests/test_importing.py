@@ -7,8 +7,10 @@ import json
 import random
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -131,6 +133,67 @@ def test_the_parameters_of_an_import_are_those_of_every_row_that_says_nothing_el
     for row in rows:
         named = {name: row[name] for name in ("scene_hash", "base_parameters")}
         assert row["id"] == content_id("prompt", **named, model="mini", experiment="main")
+
+
+def test_numpys_values_are_stored_as_numbers_and_what_is_no_value_is_left_out(store):
+    said = [
+        {
+            "num_inference_steps": np.int64(4),
+            "true_cfg_scale": np.float32(2.5),
+            "more": {"a": [np.bool_(True), Decimal("1.5")]},
+        },
+        {"true_cfg_scale": float("nan"), "seed": pd.NA, "width": None},
+        '{"true_cfg_scale": NaN, "seed": 3}',
+        {"true_cfg_scale": float("inf")},
+        {"callback": print},
+    ]
+    report = fk.import_prompts(
+        store, pd.DataFrame({"prompt": list("abcde"), "parameters": said}), parameters={"seed": np.int64(7)}
+    )
+    stored = store.rows("select base_parameters as p from prompts order by prompt_text")
+    assert [row["p"] for row in stored] == [
+        {"num_inference_steps": 4, "true_cfg_scale": 2.5, "more": {"a": [True, 1.5]}, "seed": 7}, {"seed": 7}, {"seed": 3},
+    ]  # fmt: skip
+    assert "true_cfg_scale is inf" in report.failures["row 4"] and "callback" in report.failures["row 5"]
+    for value in (np.nan, float("inf"), pd.NA):
+        with pytest.raises(ParameterError, match="cfg"):
+            fk.import_prompts(store, pd.DataFrame({"text": ["a cat"]}), parameters={"cfg": value})
+
+
+def test_what_was_assumed_skipped_and_not_understood_is_in_the_report_and_the_log(store, tmp_path):
+    (tmp_path / "p.csv").write_bytes(
+        "# mine\nBeschreibung;steps;sampler;mood\nein Bär;4;Restart;grün\n".encode("cp1252")
+    )
+    report = fk.import_prompts(store, tmp_path / "p.csv")
+    for words in ("cp1252", "semicolons", "comment lines skipped (# or //): 1", "'mood'", "'Restart'"):
+        assert words in str(report)
+    [log] = store.rows("select response from api_logs")
+    assert log["response"]["notes"] == report.notes
+    [row] = store.rows("select source, base_parameters from prompts join scenes using (scene_hash)")
+    assert row["base_parameters"] == {"num_inference_steps": 4}
+    assert row["source"] == {"file": "p.csv", "row": 3, "mood": "grün", "sampler": "Restart"}
+
+
+def test_a_checkpoint_that_is_no_model_here_is_kept_as_a_note_and_the_model_named_draws(store, tmp_path):
+    (tmp_path / "p.csv").write_text(
+        "prompt,model\na cat,v1-5-pruned.safetensors\na dog,DreamShaper 8\na fish,flux\na bird,\n"
+    )
+    report = fk.import_prompts(store, tmp_path / "p.csv", model="mini")
+    rows = store.rows(
+        "select model, source ->> 'model' as said from prompts join scenes using (scene_hash) order by prompt_text"
+    )
+    assert [(row["model"], row["said"]) for row in rows] == [
+        ("mini", None), ("mini", "v1-5-pruned.safetensors"), ("mini", "DreamShaper 8"), ("flux-1", None),
+    ]  # fmt: skip
+    assert "'DreamShaper 8'" in str(report) and "mini draws" in str(report)
+
+
+def test_a_column_named_like_one_of_ours_is_kept_beside_it(store):
+    fk.import_prompts(
+        store, pd.DataFrame({"text": ["a cat"], "template": ["T1"], "source": ["web"], "benchmark": ["B"]})
+    )
+    [scene] = store.rows("select source from scenes")
+    assert scene["source"] == {"row": 1, "template": "T1", "source": "web", "benchmark": "B"}
 
 
 def test_a_dry_run_shows_the_first_rows_and_stores_nothing(store):

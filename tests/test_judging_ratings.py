@@ -68,7 +68,7 @@ def test_what_is_no_table_of_ratings_is_refused(tmp_path):
     with pytest.raises(SourceError, match="does not exist"):
         judging.read_ratings(tmp_path / "none.csv")
     (tmp_path / "ratings.docx").write_bytes(b"PK\3\4")
-    with pytest.raises(SourceError, match=r"ratings\.docx is no Excel workbook .* save it as \.xlsx or \.csv"):
+    with pytest.raises(SourceError, match=r"ratings\.docx is a text document .* as \.csv"):
         judging.read_ratings(tmp_path / "ratings.docx")
     with pytest.raises(ParameterError, match="such as 1-5"):
         judging.read_ratings(pd.DataFrame({"image_path": ["a"], "rating": [1]}), scale="5")

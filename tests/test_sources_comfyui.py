@@ -60,6 +60,7 @@ def spoken(kind, **inputs):
         (positive("ConditioningAverage", conditioning_from=["10", 0], conditioning_to=["6", 0], conditioning_to_strength=1.0), "a red circle"),
         (positive("ConditioningCombine", conditioning_1=["6", 0], conditioning_2=["20", 0]), "a red circle"),
         (spoken("PrimitiveStringMultiline", value="a red circle"), "a red circle"),
+        (spoken("DF_Text_Box", Text="a red circle"), "a red circle"),
         (spoken("StringConcatenate", string_a="a red", string_b="circle", delimiter=" "), "a red circle"),
         (spoken("Text Concatenate", delimiter=" ", clean_whitespace="true", text_b="circle", text_a="a red", text_c=""), "a red circle"),
         (spoken("ShowText|pysssss", text=["31", 0], text_0="of an earlier run") | {"n31": node("String", string="a red circle")}, "a red circle"),
@@ -138,6 +139,12 @@ def test_where_the_graph_cannot_be_followed_what_stands_beside_it_counts(tmp_pat
     assert prompt_of(path)["text"] == "a blue star"
 
 
+def test_a_node_that_saves_the_prompt_with_the_picture_counts_where_the_sampler_cannot_be_followed(said):
+    saver = node("SDPromptSaver", images=["8", 0], positive="a red circle in words", negative="", seed=9, steps=4)
+    assert said(n9=saver)[:2] == ("a red circle", "blurry")
+    assert said(n9=saver, **spoken("OllamaGenerate", prompt="describe"))[0] == "a red circle in words"
+
+
 def test_of_several_samplers_the_one_whose_picture_is_saved_counts_and_the_first_pass_of_it(said):
     other = {"n1": sampler(positive=["10", 0], seed=8), "n10": DOG, "n2": node("PreviewImage", images=["1", 0])}
     assert said(**other)[2]["parameters"]["seed"] == 5
@@ -148,6 +155,13 @@ def test_of_several_samplers_the_one_whose_picture_is_saved_counts_and_the_first
     assert (found[2]["parameters"]["seed"], found[2]["parameters"]["width"]) == (5, 64)
     face = node("FaceDetailer", image=["8", 0], seed=9, steps=4, positive=["10", 0], negative=["7", 0], denoise=0.4)
     assert said(n60=face, n10=DOG, n9=node("SaveImage", images=["60", 0]))[0] == "a red circle"
+
+
+def test_a_graph_that_saves_pictures_of_several_samplers_says_so(said):
+    other = sampler(positive=["10", 0], seed=8)
+    found = said(n51=other, n10=DOG, n52=node("SaveImage", images=["51", 0]))
+    assert found[0] == "a red circle"
+    assert found[2]["source"]["notes"] == ["the graph saves pictures of node 51 (KSampler), too"]
 
 
 def test_numbers_are_followed_to_the_nodes_that_hold_them_and_loras_listed_in_order(said):

@@ -129,10 +129,11 @@ def test_every_way_to_write_down_a_set_gives_its_texts(tmp_path, root, name):
 
 def test_what_a_document_says_beside_its_prompts_holds_for_all_of_them_or_is_named(tmp_path):
     path = write(
-        tmp_path / "p.yml", "version: 2\nsteps: 12\nprompts:\n  - a cat\n  - {text: a dog, seed: 5, steps: 3}\n"
+        tmp_path / "p.yml",
+        "version: 2\nsteps: 12\ndefaults: {cfg: 2.5}\nprompts:\n  - a cat\n  - {text: a dog, seed: 5, steps: 3}\n",
     )
     assert read(path).frame["parameters"].tolist() == [
-        {"num_inference_steps": 12}, {"seed": 5, "num_inference_steps": 3},
+        {"num_inference_steps": 12, "guidance_scale": 2.5}, {"seed": 5, "num_inference_steps": 3, "guidance_scale": 2.5},
     ]  # fmt: skip
     assert "'version'" in notes(path)
 

@@ -7,7 +7,7 @@ import time
 import zlib
 
 import pytest
-from picture_files import SETTINGS, graph, node, png, with_exif, workflow, xmp
+from picture_files import SETTINGS, graph, node, png, stealthy, with_exif, workflow, xmp
 
 import forgekit as fk
 from forgekit.sources.pictures import prompt_of
@@ -219,6 +219,22 @@ def test_novelai_says_each_character_apart_since_its_fourth_model(tmp_path):
     assert told(path) == {**RED, "text": "two girls, red hair, blue hair"}
     first = png(tmp_path / "q.png", Software="NovelAI", Description="a red circle", Comment={**NOVELAI, "prompt": None})
     assert told(first) == RED
+
+
+@pytest.mark.parametrize("mark", ["stealth_pngcomp", "stealth_pnginfo"])
+@pytest.mark.parametrize("text", [A1111, json.dumps({"Software": "NovelAI", "Comment": json.dumps(NOVELAI)})])
+def test_what_only_the_alpha_channel_says_is_read(tmp_path, mark, text):
+    assert told(stealthy(tmp_path / "p.png", text, mark)) == RED
+    assert "no prompt" in prompt_of(stealthy(tmp_path / "q.png", text, "stealth_pngfake"))
+
+
+def test_the_comment_of_a_picture_editor_hides_no_prompt(tmp_path):
+    plain = with_exif(tmp_path / "p.png", b"UNICODE\0" + A1111.encode("utf-16-be"))
+    chunk = b"tEXtComment\0Created with GIMP"
+    piece = (len(chunk) - 4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    data = plain.read_bytes()
+    plain.write_bytes(data[:33] + piece + data[33:])
+    assert told(plain) == RED
 
 
 def test_midjourney_ends_its_description_with_a_job(tmp_path):

@@ -81,6 +81,21 @@ def test_where_several_columns_have_texts_the_error_names_them(tmp_path):
     assert texts(path, text_column="Satz B")[0] == "ein Hund im Wald"
 
 
+def test_of_two_columns_of_known_names_the_prompt_is_taken_and_said_and_of_two_weaker_ones_none(tmp_path):
+    rows = read(write(tmp_path / "p.csv", "prompt,caption\na cat on a mat,a dog in a house\na fish,a bird at night\n"))
+    assert rows.frame["text"].tolist() == ["a cat on a mat", "a fish"]
+    assert any("'prompt', not from 'caption'" in line for line in rows.notes.lines())
+    path = write(
+        tmp_path / "q.csv", "Beschreibung;Description\nein Haus am See;a house by a lake\nein Baum;a tall tree\n"
+    )
+    with pytest.raises(SourceError, match="'Description' or 'Beschreibung'"):
+        read(path)
+
+
+def test_blanks_after_the_delimiters_are_no_part_of_the_cells(tmp_path):
+    assert row(write(tmp_path / "p.csv", 'id, prompt, steps\n1, "a cat, big", 5\n'))["text"] == "a cat, big"
+
+
 def test_columns_become_parameters_under_their_names_in_diffusers_and_the_rest_is_kept_and_named(tmp_path):
     path = write(
         tmp_path / "p.csv",

@@ -18,9 +18,7 @@ from forgekit.models.naming import LOCAL, note_given, plain_name, settings_of, w
 from forgekit.models.roles import PROTOCOLS
 from forgekit.models.weights import EMBEDDED, Stamp, hub_file, stamp
 
-FIXED = frozenset(
-    {"name", "repo", "model", "pretrained", "base_url", "api_key_variable"}
-)  # what a model is, not how it runs
+FIXED = frozenset({"name", "repo", "model", "pretrained", "base_url"})  # what a model is, not how it runs
 CHOICES = {
     "dtype": ("auto", "float32", "float16", "bfloat16"),
     "offload": ("", "model", "sequential"),
@@ -97,8 +95,9 @@ def _families(role: str) -> tuple[Any, ...]:
     """Return the classes of a role, in the order in which they are asked what is at an address; imported when needed."""
     if role == "image_generator":
         from forgekit.models.generator import DiffusionGenerator
+        from forgekit.models.served import ServedGenerator
 
-        return (DiffusionGenerator,)
+        return ServedGenerator, DiffusionGenerator
     if role == "language_model":
         from forgekit.models.language import EndpointLanguageModel, TransformersLanguageModel
 

@@ -21,6 +21,8 @@ ROLE_KEYS = {
 }
 SAMPLE = 1000  # rows from which a column is judged
 UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")  # Japanese, Chinese, Thai
+SURE = frozenset({"text", "texts", "scenetext"})  # besides what is called prompt or caption
+TEXT_WORDS = re.compile(r"prompt|caption|提示词", re.IGNORECASE)
 CODE = re.compile(
     r"\S*[/\\:=_{}<>@]\S*|[\d.,:%+\-x]+|[0-9a-f-]{16,}", re.IGNORECASE
 )  # a path, an address, a number, a hash
@@ -48,41 +50,54 @@ def text_column(
     Raises:
         SourceError: there is none of the wanted name, none with texts, or several.
     """
-    said = "".join(f" ({line})" for line in notes.lines() if "separated" in line)
     if not names:
         bad = next((row for row in rows if isinstance(row, BadRow)), None)
-        lines = "; ".join(notes.lines())
-        raise SourceError(
-            f"{source} has no "
-            + (f"readable row: row {bad.row}: {bad.reason}" if bad else f"rows{lines and f': {lines}'}")
-        )
+        why = f"readable row: row {bad.row}: {bad.reason}" if bad else "rows"
+        raise SourceError(f"{source} has no {'; '.join([why, *notes.lines()])}")
     if wanted is not None:
-        name = str(wanted)
-        if name not in names:
+        if str(wanted) not in names:
             raise SourceError(
-                f"{source} has no column {name!r}.{did_you_mean(name, names)} It has: {', '.join(names)}{said}"
+                f"{source} has no column {str(wanted)!r}.{did_you_mean(str(wanted), names)} It has: {', '.join(names)}"
             )
-        return name
+        return str(wanted)
     by_key = {key(name): name for name in reversed(names)}
-    known = next((by_key[name] for name in TEXT_KEYS if name in by_key), None)
-    if known is not None or len(names) == 1:
-        return known
-    likely = [name for name in names if not is_known(name) and name not in OURS and _has_texts(name, rows)]
-    named = [name for name in likely if re.search(r"prompt|caption|提示词", name, re.IGNORECASE)]
-    if len(likely) == 1 or len(named) == 1:
-        [found] = named if len(named) == 1 else likely
-        notes.add(
-            f"the texts are taken from the column {found!r}, which has no known name (text_column=… says otherwise)"
-        )
-        return found
-    if likely:
-        raise SourceError(
-            f"{source}: the texts could be those of {' or '.join(map(repr, likely[:9]))}{said}; name one: text_column={likely[0]!r}"
-        )
-    raise SourceError(
-        f"no column of {source} is known to hold the texts; it has: {', '.join(names[:30])}{said}. Give text_column=…"
-        " (a number, from 0, where there is no header)"
+    known = [by_key[name] for name in TEXT_KEYS if name in by_key]
+    others = [name for name in known[1:] if _has_texts(name, rows)]
+    if others and key(known[0]) not in SURE and not TEXT_WORDS.search(known[0]):
+        raise _ambiguous(source, [known[0], *others], notes)
+    if others:
+        also = ", ".join(map(repr, others))
+        notes.add(f"the texts are taken from the column {known[0]!r}, not from {also} (text_column=… says otherwise)")
+    if known or len(names) == 1:
+        return known[0] if known else None
+    return _likely_column(source, names, rows, notes)
+
+
+def _ambiguous(source: Any, likely: Sequence[str], notes: Notes) -> SourceError:
+    which = " or ".join(map(repr, likely[:9]))
+    return SourceError(
+        f"{source}: the texts could be those of {which}{_said(notes)}; name one: text_column={likely[0]!r}"
     )
+
+
+def _said(notes: Notes) -> str:
+    return "".join(f" ({line})" for line in notes.lines() if "separated" in line)
+
+
+def _likely_column(source: Any, names: Sequence[str], rows: Sequence[Row], notes: Notes) -> str:
+    """Return the only column that has texts in it, or the only one of them that is called so."""
+    likely = [name for name in names if not is_known(name) and name not in OURS and _has_texts(name, rows)]
+    named = [name for name in likely if TEXT_WORDS.search(name)]
+    if len(likely) != 1 and len(named) != 1:
+        if likely:
+            raise _ambiguous(source, likely, notes)
+        raise SourceError(
+            f"no column of {source} is known to hold the texts; it has: {', '.join(names[:30])}{_said(notes)}. Give text_column=…"
+            " (a number, from 0, where there is no header)"
+        )
+    [found] = named if len(named) == 1 else likely
+    notes.add(f"the texts are taken from the column {found!r}, which has no known name (text_column=… says otherwise)")
+    return found
 
 
 def _has_texts(name: str, rows: Sequence[Row]) -> bool:
@@ -103,21 +118,17 @@ def _words(text: str) -> float:
     return len(text.split()) + len(UNSPACED.findall(text)) / 2 - bool(UNSPACED.search(text))
 
 
-def is_header(first: str, texts: Sequence[str]) -> bool:
-    """Say whether the first cell of a lone column is its header: a name texts have, or a word where all others have more."""
+def is_header(first: str, rows: Sequence[Row], notes: Notes) -> bool:
+    """Say whether the first line of a lone column is its header, and note it: a name texts have, or one short word."""
     words = first.split()
-    if is_text_name(first) or (len(words) <= 3 and any(is_text_name(word.strip(":.()")) for word in words)):
-        return True
-    others = [_words(text) for text in texts[:SAMPLE]]
+    named = len(words) <= 3 and any(is_text_name(word.strip(":.()")) for word in (first, *words))
+    others = [_words(str(row[1][first])) for row in rows[:SAMPLE] if not isinstance(row, BadRow)]
     own = _words(first)
-    return (
-        bool(others)
-        and own < 2
-        and len(words) == 1
-        and min(others) > own
-        and median(others) >= 3 * own
-        and "," not in first
-    )
+    short = len(words) == 1 and own < 2 and "," not in first
+    told = named or (short and bool(others) and min(others) > own and median(others) >= 3 * own)
+    if told:
+        notes.add(f"the first line, {first!r}, is taken as the header (text_column=0 says otherwise)")
+    return told
 
 
 def roles(names: Sequence[str], text: str, mapping: Mapping[str, str]) -> dict[str, str]:

@@ -32,6 +32,7 @@ CONTAINERS = frozenset(
         "examples",
     ]
 )
+DEFAULTS = frozenset({"default", "defaults"})  # what every row of a set says, unless it says something else
 RECORDS = frozenset({"prompt", "text", "caption"})  # an object with one of these is a row, whatever else it has
 LARGEST = 10_000_000  # values in a YAML document whose aliases are written out
 
@@ -182,8 +183,11 @@ def _container(root: Mapping[str, Any]) -> str | None:
 def _contained(root: Mapping[str, Any], name: str, notes: Notes) -> list[Any] | None:
     rest = {other: value for other, value in root.items() if other != name}
     shared = {other: value for other, value in rest.items() if known_as(other) or other == "parameters"}
-    for other in rest.keys() - shared.keys():
+    defaults = [other for other, value in rest.items() if key(other) in DEFAULTS and isinstance(value, dict)]
+    for other in rest.keys() - shared.keys() - set(defaults):
         notes.add("parts of the file that are not read", repr(other))
+    for other in defaults:
+        shared = rest[other] | shared
     rows = records(root[name], notes)
     if not shared or rows is None:
         return rows

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from forgekit.errors import SourceError
@@ -13,11 +13,12 @@ from forgekit.sources.readers import READERS, SUFFIXES
 from forgekit.sources.rows import BadRow, Reading, Row
 from forgekit.sources.texts import is_infotext, read_caption, read_infotexts, read_lines
 
-OTHER_PICTURES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".jfif"}
-)  # they have captions, but no prompt of their own
+PICTURES = ENDINGS | {".gif", ".bmp", ".tif", ".tiff", ".heic", ".jfif"}  # the latter have captions at most
 CAPTIONS = (".txt", ".caption", ".prompt")  # in the order in which they are taken
 RECORDS_OF_DATASETS = ("state.json", "dataset_info.json", "dataset_dict.json", "dataset_infos.json")
+SHARDS = ("parquet", "arrow")  # of `datasets`; pictures beside them are illustrations
+TABLES = ("csv", "tsv", "excel", "jsonl", "json", "yaml")
+ABOUT = frozenset({"readme", "license", "licence", "notice", "requirements", "changelog"})  # a folder, no prompts of it
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # of a folder of pictures, as `datasets` has it
 
 
@@ -29,27 +30,19 @@ def read_folder(folder: Path, reading: Reading | None = None) -> Iterator[Row]:
     """
     reading = reading or Reading()
     files, refused = files_below(folder)
-    by_suffix: dict[str, list[Path]] = defaultdict(list)
-    for path in files:
-        by_suffix[path.suffix.lower()].append(path)
-    pictures = [path for path in files if path.suffix.lower() in ENDINGS]
-    tables = _tables(files)
+    shards = _of_one_format(files, SHARDS)
     if told := [path for path in files if path.name in METADATA]:
         rows, taken = _named_in(folder, told, reading), [*told]
-    elif pictures or any(by_suffix[suffix] for suffix in OTHER_PICTURES):
+    elif not shards and any(path.suffix.lower() in PICTURES for path in files):
         rows, taken = _captioned(folder, files, reading)
-    elif len({SUFFIXES[path.suffix.lower()] for path in tables}) == 1:
+    elif texts := [path for path in files if path.suffix.lower() == ".txt" and path.stem.lower() not in ABOUT]:
+        rows, taken = read_texts(folder, texts, reading), texts
+    elif tables := shards or _of_one_format(files, TABLES):
         rows = _shards(folder, tables, reading)
         taken = [*tables, *(path for path in files if path.name in RECORDS_OF_DATASETS)]
-    elif taken := by_suffix[".txt"]:
-        rows = read_texts(folder, taken, reading)
     else:
-        there = ", ".join(
-            sorted(f"{len(paths)} {suffix or 'without ending'}" for suffix, paths in by_suffix.items() if paths)
-        )
-        outside = f", and {len(refused)} links that lead out of it" if refused else ""
         raise SourceError(
-            f"{folder} holds no .txt files, no pictures and no table in one or several parts ({there or 'nothing'}{outside});"
+            f"{folder} holds no .txt files, no pictures and no table in one or several parts ({_what_is_in(files, refused)});"
             " point at the file itself"
         )
     yield from refused
@@ -61,12 +54,17 @@ def read_folder(folder: Path, reading: Reading | None = None) -> Iterator[Row]:
         reading.notes.add("files of the folder that were not read", path.relative_to(folder).as_posix())
 
 
-def _tables(files: Sequence[Path]) -> list[Path]:
-    """Return the files that hold records. A folder of texts may have a description of itself beside them, but no table."""
-    records = [path for path in files if path.name not in RECORDS_OF_DATASETS]
-    return [path for path in records if SUFFIXES.get(path.suffix.lower(), "txt") not in ("txt", "yaml", "json")] or [
-        path for path in records if SUFFIXES.get(path.suffix.lower()) in ("json", "yaml")
-    ]
+def _of_one_format(files: Sequence[Path], formats: Collection[str]) -> list[Path]:
+    """Return the files that are in one of these formats; [] where several are there."""
+    found = [path for path in files if path.name not in RECORDS_OF_DATASETS]
+    found = [path for path in found if SUFFIXES.get(path.suffix.lower()) in formats]
+    return found if len({SUFFIXES[path.suffix.lower()] for path in found}) == 1 else []
+
+
+def _what_is_in(files: Sequence[Path], refused: Sequence[BadRow]) -> str:
+    kinds = Counter(path.suffix.lower() or "without ending" for path in files)
+    told = [f"{n} {kind}" for kind, n in sorted(kinds.items())] or ["nothing"]
+    return ", ".join([*told, *([f"{len(refused)} links that lead out of it"] if refused else [])])
 
 
 def _shards(folder: Path, paths: Sequence[Path], reading: Reading) -> Iterator[Row]:
@@ -114,7 +112,7 @@ def _captioned(folder: Path, files: Sequence[Path], reading: Reading) -> tuple[I
     A caption stands in a file of the picture's name, 001.txt beside 001.png; such a file is one text, whose id is the name.
     A picture without one has its prompt within it, or is a bad row.
     """
-    pictures = [path for path in files if path.suffix.lower() in ENDINGS | OTHER_PICTURES]
+    pictures = [path for path in files if path.suffix.lower() in PICTURES]
     captions: dict[Path, Path] = {}
     for suffix in CAPTIONS:
         for path in files:

@@ -41,7 +41,7 @@ KEPT_APART = frozenset({"scheduler", "scheduler_options"})  # the model has its 
 OF_SOME = frozenset({"clip_skip", "guidance_rescale"})  # pipelines: parameters only under these very names
 PICTURE_MARKS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 NOWHERE = "\0"  # no column has that name
-INDEXES = ("", "Unnamed: 0", "__index_level_0__")  # what pandas writes beside a table
+INDEXES = ("", "Unnamed: 0", "__index_level_0__", "row")  # what pandas, or `read` itself, has beside a table
 
 
 def read(
@@ -107,18 +107,13 @@ def read_chunks(
             raise SourceError(f"no column is called {name!r}.{did_you_mean(name, names)} There are: {', '.join(names)}")
     if text is None:  # a single column under no known name: a list of texts, in a table perhaps without header
         text, mapping = names[0], {}
-        if reading.header and format in TABLES:
-            if columns_of.is_header(text, [str(row[1][text]) for row in chunk if not isinstance(row, BadRow)]):
-                reading.notes.add(f"the first line, {text!r}, is taken as the header (text_column=0 says otherwise)")
-            else:
-                text, reading.header, reading.notes = "0", False, Notes()
-                rows = read_rows(source, format, reading)
-                chunk = list(islice(rows, CHUNK))
-                reading.notes.add(
-                    "one column without a header: its first line is a text (text_column=NAME says otherwise)"
-                )
+        if reading.header and format in TABLES and not columns_of.is_header(text, chunk, reading.notes):
+            reading = Reading(header=False, encoding=encoding)
+            text, rows = "0", read_rows(source, format, reading)
+            chunk = list(islice(rows, CHUNK))
+            reading.notes.add("one column, its first line is a text (text_column=NAME makes it a header)")
     while True:
-        yield _sorted_out(chunk, text, mapping, reading.notes)
+        yield _sorted_out(chunk, text, mapping, reading.notes, lenient=text_column is None)
         if not (chunk := list(islice(rows, CHUNK))):
             return
 
@@ -177,16 +172,19 @@ def _names_in(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(name for row in rows if not isinstance(row, BadRow) for name in row[1]))
 
 
-def _sorted_out(rows: Sequence[Row], text_column: str, mapping: Mapping[str, str], notes: Notes) -> SourceRows:
+def _sorted_out(
+    rows: Sequence[Row], text_column: str, mapping: Mapping[str, str], notes: Notes, lenient: bool
+) -> SourceRows:
     """Keep of the rows those with a usable text: their roles, their parameters, and as "source" what they say besides.
 
-    A record without the text column, as in lists of many hands, may have its text under another known name.
+    Where `lenient`, a record without the text column, as in lists of many hands, may have its text under another known
+    name.
     """
     import pandas as pd
 
     names = _names_in(rows)
     roles = {"text": text_column, **columns_of.roles(names, text_column, mapping)}
-    others = [name for name in names if name != text_column and columns_of.is_text_name(name)]
+    others = [name for name in names if lenient and name != text_column and columns_of.is_text_name(name)]
     said = [name for name in names if name not in roles.values() and name not in INDEXES]
     if said or "source" in roles:
         roles = {"parameters": NOWHERE, "source": NOWHERE, **roles}
@@ -197,9 +195,10 @@ def _sorted_out(rows: Sequence[Row], text_column: str, mapping: Mapping[str, str
             bad.append(row)
             continue
         number, record = row
-        taken = {role: record.get(name) for role, name in roles.items()}
-        text_name = next((name for name in (text_column, *others) if name in record), text_column)
-        taken["text"] = record.get(text_name)
+        taken, text_name = {role: record.get(name) for role, name in roles.items()}, text_column
+        if text_column not in record and others:
+            text_name = next((name for name in others if name in record), text_column)
+            taken["text"] = record.get(text_name)
         reason = why_unusable(taken["text"]) if text_name in record else f"it has no {text_column!r}"
         if not reason and "parameters" in taken:
             taken["parameters"], reason = _parameters(taken["parameters"])
@@ -207,13 +206,13 @@ def _sorted_out(rows: Sequence[Row], text_column: str, mapping: Mapping[str, str
             raw = record.get(text_name, record)
             bad.append(BadRow(number, reason, "" if raw is None else excerpt(raw), taken.get("file") or ""))
             continue
-        taken["text"] = str(taken["text"])
         if "source" in taken:
             _add_settings(taken, {name: record[name] for name in said if name in record and name != text_name}, notes)
-        if "model" in taken and (is_missing(taken["model"]) or taken["model"] == ""):
-            taken["model"] = None
         for role, value in (("row", number), *taken.items()):
             good[role].append(value)
+    good["text"] = [text if type(text) is str else str(text) for text in good["text"]]  # numpy's are none
+    if "model" in good:
+        good["model"] = [None if is_missing(model) or model == "" else model for model in good["model"]]
     frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in good.items()})
     return SourceRows(frame, bad, notes)
 

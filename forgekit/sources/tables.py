@@ -39,8 +39,12 @@ def is_table(path: Path, reading: Reading) -> bool:
         lines = _first_lines(file)
     delimiter = _delimiter(lines, "\t")
     rows = list(csv.reader(lines, delimiter=delimiter))
+    if not reading.header:  # a column was asked for by its number
+        return delimiter != NONE
     if len(rows) < 2 or len(rows[0]) < 2 or not any(is_text_name(cell) for cell in rows[0]):
         return False
+    if delimiter in ",;" and _is_punctuation(delimiter, lines[:1], []):
+        return False  # "scene, by night": a text that begins with such a word
     return 2 * sum(len(row) == len(rows[0]) for row in rows) > len(rows)
 
 
@@ -51,8 +55,13 @@ def _delimited(path: Path, reading: Reading, usual: str) -> Iterator[Row]:
         delimiter = _delimiter(lines, usual)
         _say(path, delimiter, usual, lines, reading)
         quoted = delimiter in ",;" or not _quotes_are_text(lines, delimiter)
+        header = next(csv.reader(lines, delimiter=delimiter), [])
         reader = csv.reader(
-            file, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=quoted
+            file,
+            delimiter=delimiter,
+            quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+            strict=quoted,
+            skipinitialspace=len(header) > 1 and all(cell[:1] == " " for cell in header[1:]),
         )
         names: list[str] = []
         for number, cells in _cells(reader):

@@ -201,12 +201,10 @@ class _Wildcards(WildcardManager):
     """The values of each wildcard, in the order of their files."""
 
     def __init__(self, source: str | Path | Mapping[str, Sequence[str]] | None, reading: Reading | None = None) -> None:
-        found: dict[str, Any]
-        found = (
-            _values_below(Path(source), reading or Reading()) if isinstance(source, str | Path) else dict(source or {})
-        )
+        found: Mapping[str, Sequence[Any]]
+        found = _values_below(Path(source), reading) if isinstance(source, str | Path) else source or {}
         collections: dict[str, Any] = {
-            name: ListWildcardCollection([_item(value) for value in found[name]]) for name in found
+            name: ListWildcardCollection([_item(value) for value in values]) for name, values in found.items()
         }
         super().__init__(root_map={"": [collections]})
         self.sort_wildcards = False
@@ -250,11 +248,12 @@ def _names_in(part: Any) -> Iterator[str]:
             yield from _names_in(inner)
 
 
-def _values_below(folder: Path, reading: Reading) -> dict[str, list[Any]]:
+def _values_below(folder: Path, reading: Reading | None) -> dict[str, list[Any]]:
     """Read the wildcard files of a folder: name → values."""
+    values: dict[str, list[Any]] = {}
+    reading = reading or Reading()
     if not folder.is_dir():
         raise ParameterError(f"{folder} is no folder of wildcard files")
-    values: dict[str, list[Any]] = {}
     paths, refused = files_below(folder, (".txt", ".yaml", ".yml", ".json"))
     if refused:
         raise ParameterError(f"wildcard file {refused[0].file} of {folder}: {refused[0].reason}")

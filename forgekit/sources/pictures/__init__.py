@@ -20,8 +20,9 @@ from forgekit.sources.rows import BadRow, Notes, Row
 __all__ = ["ENDINGS", "FORMATS", "prompt_in", "prompt_of", "read_pictures"]
 
 ENOUGH = frozenset(
-    {"parameters", "prompt", "forgekit", "invokeai_metadata", "sd-metadata", "Dream", "Comment", "workflow"}
-)
+    {"parameters", "prompt", "workflow", "forgekit", "invokeai_metadata", "sd-metadata", "Dream", "Generation time"}
+    | {"xmp:UserComment"}
+)  # what only programs that draw write; "Comment" any editor does
 DRAWN_BY = {"num_inference_steps", "guidance_scale", "true_cfg_scale", "seed", "width", "height"}
 MOST = {"num_inference_steps": 1_000, "width": 16_384, "height": 16_384}
 DISTILLED = ("distilledcfgscale", "distilledguidance", "fluxguidance", "fluxguidancescale", "guidance")

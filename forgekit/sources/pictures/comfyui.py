@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from forgekit.sources.pictures.found import Found, UnfollowedError
@@ -11,6 +11,7 @@ from forgekit.sources.pictures.workflow import as_graph
 
 BEFORE = ("latent_image", "latent", "samples", "image", "images", "pixels")  # what a second pass goes on from
 SAVING = ("save", "preview")
+MOST_PICTURES = 50  # of a graph that are looked at
 
 
 def read_comfyui(graph: Mapping[str, Any]) -> Found:
@@ -20,27 +21,39 @@ def read_comfyui(graph: Mapping[str, Any]) -> Found:
         UnfollowedError: it has no sampler, or a node between the sampler and the text cannot be followed.
     """
     nodes = Graph(as_graph(graph) if isinstance(graph.get("nodes"), list) else graph)
-    samplers = list(_samplers(nodes))
-    if not samplers:
+    found = _samplers(nodes)
+    if not found:
         return _without_sampler(nodes)
-    sampler = _first_pass(nodes, samplers[0])
-    for node in [sampler, *samplers]:
-        if text := nodes.side(node, "positive"):
-            return _drawn_by(nodes, node, text)
-    raise UnfollowedError(f"no text stands behind {nodes.label(sampler)}")
+    told = [node for node in nodes.nodes if _samples(nodes, node) and _saves(nodes, node)]  # they are given the prompt
+    reasons = []
+    for node in [*found[:1], *told]:
+        try:
+            if text := nodes.side(node, "positive"):
+                return _drawn_by(nodes, node, text, found[1:])
+            reasons.append(f"no text stands behind {nodes.label(node)}")
+        except UnfollowedError as error:
+            reasons.append(str(error))
+    raise UnfollowedError(reasons[0])
 
 
-def _samplers(nodes: Graph) -> Iterator[str]:
-    """Yield the samplers whose picture is saved, the last to work on it first; all of them where none is saved."""
+def _samplers(nodes: Graph) -> list[str]:
+    """Return the samplers that began the pictures which are saved, or shown, or made at all; one for each picture."""
     used = {link.node for node in nodes.nodes for _, link in nodes.links(node)}
-    ends = [node for node in nodes.nodes if node not in used]
-    for word in SAVING:
-        saving = [node for node in ends if word in nodes.kind(node).lower()]
-        found = [node for node in nodes.upstream(saving) if _samples(nodes, node)]
-        if found:
-            yield from found
-            return
-    yield from (node for node in nodes.upstream(ends or nodes.nodes) if _samples(nodes, node))
+    ends = [node for node in nodes.nodes if node not in used] or list(nodes.nodes)
+    for word in (*SAVING, ""):
+        named = [end for end in ends if word in nodes.kind(end).lower()]
+        last = (_last_sampler(nodes, end) for end in named[:MOST_PICTURES])
+        if began := [_first_pass(nodes, sampler) for sampler in last if sampler]:
+            return list(dict.fromkeys(began))
+    return []
+
+
+def _last_sampler(nodes: Graph, end: str) -> str | None:
+    return next((n for n in nodes.upstream([end]) if _samples(nodes, n) and not _saves(nodes, n)), None)
+
+
+def _saves(nodes: Graph, node: str) -> bool:
+    return SAVING[0] in nodes.kind(node).lower()
 
 
 def _samples(nodes: Graph, node: str) -> bool:
@@ -75,13 +88,14 @@ def _goes_on(nodes: Graph, sampler: str) -> bool:
     )
 
 
-def _drawn_by(nodes: Graph, sampler: str, text: str) -> Found:
-    notes = []
+def _drawn_by(nodes: Graph, sampler: str, text: str, others: Sequence[str]) -> Found:
+    notes = [f"the graph saves pictures of {nodes.label(each)}, too" for each in others]
     try:
         negative = nodes.side(sampler, "negative")
         negative = "" if negative == text else negative  # one node for both, where the negative is not used
     except UnfollowedError as error:
-        negative, notes = "", [f"the negative prompt: {error}"]
+        negative = ""
+        notes.append(f"the negative prompt: {error}")
     said = {what["name"]: nodes.sought(sampler, what["inputs"], what["behind"]) for what in TABLE["sought"]}
     model = said.pop("model", None) or _only_model(nodes)
     settings = {name: value for name, value in said.items() if value is not None}

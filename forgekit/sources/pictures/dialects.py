@@ -16,17 +16,17 @@ from forgekit.sources.pictures.infotext import looks_so, read_infotext
 # by hand or by a node that guessed.
 PLACES = (
     "forgekit", "invokeai_metadata", "sd-metadata", "dream", "prompt", "comment", "parameters", "generation_data",
-    "usercomment", "workflow", "xmp:usercomment", "xmp:parameters", "imagedescription", "description", "xpcomment",
+    "stealth", "usercomment", "workflow", "xmp:usercomment", "xmp:parameters", "imagedescription", "description", "xpcomment",
     "documentname", "xmp:description",
 )  # fmt: skip
-OWN_PLACES = frozenset(PLACES[:9])  # no camera, scanner or editor writes there
+OWN_PLACES = frozenset(PLACES[:10])  # no camera, scanner or editor writes there
 LABELLED = re.compile(r"\s*(prompt|workflow|parameters)\s*:\s*(?=\{)", re.IGNORECASE)  # "Prompt: {…}" in an EXIF field
 JSON_BEGINS = re.compile(r'\s*(?:\{\s*["}]|\[\s*\{)')
 TEXT_KEYS = ("positiveprompt", "prompt", "c")
 NEGATIVE_KEYS = ("negativeprompt", "negative", "uc")
 MODEL_KEYS = ("model", "basemodel", "basemodelname", "modelweights", "usestablediffusionmodel", "modelname", "ckptname")
 LORA_KEYS = ("loras", "lora")
-RENAMED = {"scale": "cfg_scale"}  # NovelAI's and Draw Things' word
+RENAMED = {"scale": "cfg_scale", "comfyuisampler": "sampler", "comfyuischeduler": "scheduler"}  # NovelAI, old SwarmUI
 DREAM = re.compile(r'\s*"(.*)"([^"]*)', re.DOTALL)
 DREAM_OPTION = re.compile(r"\s-(\w)\s*(\S+)")
 DREAM_NAMES = {"s": "steps", "S": "seed", "W": "width", "H": "height", "C": "cfg_scale", "A": "sampler_name"}
@@ -76,10 +76,10 @@ def _read(place: str, text: str, texts: Mapping[str, str]) -> Found | None:
         return _read_json(place, json.loads(text), texts)
     if place == "dream":
         return _dream(text)
-    if place == "prompt":  # Easy Diffusion writes each setting as a chunk
-        return _flat({**texts, "prompt": text})
     if place == "parameters" or looks_so(text):
         return read_infotext(text)
+    if place == "prompt":  # Easy Diffusion writes each setting as a chunk
+        return _flat({**texts, "prompt": text})
     if place == "description" and MIDJOURNEY.search(text):
         return Found(MIDJOURNEY.sub("", text))
     remark = place == "comment" or (text.isascii() and len(text.split()) < 2)  # "Screenshot"
@@ -104,7 +104,9 @@ def _read_json(place: str, data: Any, texts: Mapping[str, str]) -> Found | None:
             graph = json.loads(graph)
         if isinstance(graph, dict) and _is_graph(graph):
             return read_comfyui(graph)
-    if place == "comment" and not (texts.get("Software", "").startswith("NovelAI") or data.keys() & {"uc", "prompt"}):
+    if place == "comment" and not (
+        texts.get("Software", "").startswith("NovelAI") or data.keys() & {"uc", "prompt", "Prompt"}
+    ):
         return None
     if place == "comment" and not data.get("prompt"):  # NovelAI's first versions
         data = {**data, "prompt": texts.get("Description", "")}
@@ -121,28 +123,24 @@ def _is_graph(data: Mapping[str, Any]) -> bool:
 def _flat(data: Mapping[str, Any], model: Any = None) -> Found:
     """Read settings that stand side by side: SwarmUI, Fooocus, InvokeAI, NovelAI, Draw Things, Easy Diffusion, …"""
     said = {key(name): value for name, value in reversed(list(data.items()))}
-    text, negative = _first(said, TEXT_KEYS) or "", _first(said, NEGATIVE_KEYS) or ""
-    for side, caption in (("text", said.get("v4prompt")), ("negative", said.get("v4negativeprompt"))):
-        if captions := _captions(caption):  # NovelAI since its fourth model: one of the scene, one of each character
-            text, negative = (captions, negative) if side == "text" else (text, captions)
-    styled = said.get("positivestyleprompt")  # of InvokeAI for SDXL
-    if isinstance(styled, str) and styled.strip() and styled.strip() != text.strip():
-        text = f"{text}, {styled}"
+    # NovelAI since its fourth model has captions: one of the scene, one of each character.
+    text = _captions(said.get("v4prompt")) or _words(_first(said, TEXT_KEYS))
+    negative = _captions(said.get("v4negativeprompt")) or _words(_first(said, NEGATIVE_KEYS))
+    styled = _words(said.get("positivestyleprompt"))  # of InvokeAI for SDXL
+    text = ", ".join(dict.fromkeys(part for part in (text, styled) if part))
     loras = _loras(_first(said, LORA_KEYS), said.get("loraweights"))
     known = {*TEXT_KEYS, *NEGATIVE_KEYS, *MODEL_KEYS, *LORA_KEYS}
     settings = {RENAMED.get(name, name): value for name, value in data.items() if key(name) not in known}
     if size := PAIR.fullmatch(str(said.get("resolution", ""))):  # Fooocus
         settings["resolution"] = f"{size[1]}x{size[2]}"
-    return Found(str(text), str(negative), settings, _name_of(_first(said, MODEL_KEYS) or model), loras)
+    return Found(text, negative, settings, _name_of(_first(said, MODEL_KEYS) or model), loras)
 
 
 def _ours(data: Mapping[str, Any]) -> Found:
     text = data.get("scene_text") or data.get("prompt_text") or data.get("prompt")
     parameters = data.get("base_parameters") or data.get("parameters") or {}
-    found = Found(text or "", model=_name_of(data.get("model")), own=True)
-    if isinstance(parameters, dict):
-        found.settings = parameters
-    return found
+    settings = dict(parameters) if isinstance(parameters, dict) else {}
+    return Found(text or "", settings=settings, model=_name_of(data.get("model")), own=True)
 
 
 def _invoke_old(data: Mapping[str, Any]) -> Found:
@@ -175,12 +173,18 @@ def _first(said: Mapping[str, Any], names: Sequence[str]) -> Any:
     return next((said[name] for name in names if said.get(name)), None)
 
 
+def _words(said: Any) -> str:
+    """Return a text, or several as one; what is neither says nothing."""
+    parts = said if isinstance(said, list) else [said]
+    return ", ".join(part.strip() for part in parts if isinstance(part, str) and part.strip())
+
+
 def _captions(said: Any) -> str:
     caption = said.get("caption") if isinstance(said, dict) else None
     if not isinstance(caption, dict):
         return ""
     characters = [each.get("char_caption") for each in caption.get("char_captions") or []]
-    return ", ".join(part.strip() for part in [caption.get("base_caption"), *characters] if part and part.strip())
+    return _words([caption.get("base_caption"), *characters])
 
 
 def _name_of(model: Any) -> Any:

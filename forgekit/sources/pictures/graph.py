@@ -17,7 +17,7 @@ CONDITIONING = re.compile(r"cond(?:itioning)?(?:_?(?:to|from|[a-c]|\d{1,2}))?") 
 PART = re.compile(r"(?:text|string|prompt|part|str|input|value|any)_?([a-z]|\d{1,2})", re.IGNORECASE)  # of joined texts
 SEPARATORS = ("delimiter", "separator", "delim")
 SWITCH = {True: ("on_true", "tt_value"), False: ("on_false", "ff_value")}
-SWITCHED_BY = ("select", "index", "switch", "boolean", "Input", "cond")
+SWITCHED_BY = ("select", "index", "switch", "boolean", "input", "cond")
 LONGEST = 100_000  # characters of a text; nodes that double it forty times over would fill the memory
 DEEPEST = 100  # links in a row
 
@@ -30,11 +30,14 @@ class Link(NamedTuple):
 
 
 class Graph:
-    """Nodes by id, in the form in which ComfyUI runs them: {"class_type": …, "inputs": {name: value or [id, slot]}}."""
+    """Nodes by id, in the form in which ComfyUI runs them: {"class_type": …, "inputs": {name: value or [id, slot]}}.
+
+    Names of inputs are lower case here: some packages write "Text".
+    """
 
     def __init__(self, nodes: Mapping[str, Any]):
         self.nodes = {
-            str(key): node
+            str(key): {**node, "inputs": {str(name).lower(): value for name, value in node["inputs"].items()}}
             for key, node in nodes.items()
             if isinstance(node, dict) and isinstance(node.get("inputs"), dict)
         }

@@ -11,6 +11,8 @@ from typing import Any
 from unicodedata import category
 from xml.etree import ElementTree
 
+from forgekit.sources.pictures.stealth import hidden_text
+
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif"})
 LONGEST = 1 << 24  # characters; a graph of ComfyUI has some 10,000 to a million
@@ -42,18 +44,26 @@ def texts_of(path: Path, enough: frozenset[str] = frozenset()) -> dict[str, str]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its pixels stay packed
             with Image.open(path, formats=list(FORMATS)) as image:
-                texts = dict(_chunks(image.info))
-                if image.format == "PNG" and not enough & texts.keys() and "exif" not in image.info:
-                    if image.width * image.height > MOST_PIXELS:
-                        raise ValueError(f"{image.width}×{image.height} pixels, and no prompt before them")
-                    image.load()
-                    texts |= dict(_chunks({**image.info, **getattr(image, "text", {})}))
-                texts |= dict(_exif(image))
+                texts = _said(image, enough)
     except (*UNREADABLE, Image.DecompressionBombError) as error:
         raise ValueError(f"not a picture that can be read ({', '.join(FORMATS)}): {error}") from error
     if sum(map(len, texts.values())) > LONGEST:
         raise ValueError(f"its metadata has more than {LONGEST:,} characters")
     return texts
+
+
+def _said(image: Any, enough: frozenset[str]) -> dict[str, str]:
+    texts = dict(_chunks(image.info))
+    if image.format == "PNG":
+        if enough & texts.keys():
+            return texts
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"{image.width}×{image.height} pixels, and no prompt before them")
+        image.load()
+        texts |= dict(_chunks({**image.info, **getattr(image, "text", {})}))
+        if not enough & texts.keys() and (hidden := hidden_text(image)):
+            texts["stealth"] = hidden
+    return texts | dict(_exif(image))
 
 
 def _chunks(info: dict[Any, Any]) -> Iterator[tuple[str, str]]:
