@@ -38,6 +38,7 @@ COMMANDS = {  # each with where its function is defined
     "export": "forgekit.show.export:export_store",
     "report": "forgekit.show.report:write_report",
     "adherence": "forgekit.trends.overview:overview",
+    "benchmark": "forgekit.trends.benchmarks:benchmark",
     "judge-test": "forgekit.judge_tests.ordering:judge_test",
     "calibrate": "forgekit.judge_tests.calibration:calibrate",
     "import-ratings": "forgekit.judge_tests.ratings:import_ratings",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 import subprocess
 import sys
 from decimal import Decimal
@@ -28,8 +29,9 @@ HARD_TEXTS = [
     "a 'quoted' \"text\"", "back\\slash", "100% {a|b}", "猫。", "a cat ;", "a cat ; ,", "x" * 5000, "\u200b", "a\u2028b", "🐸 frog",
 ]  # fmt: skip
 
-# Of the ids that the texts of the first test had when they were still made in SQL, on 2026-11-29, a line each.
-IDS_OF_2026 = "30e1621124cda2786ef4659dd1872f5e6fcc10f2358361941b2c4647da04613e"
+SYNTAX = re.compile("^- |^-\t|::|🐸")
+# Of the ids that the texts of the first test (none has prompt syntax) had when no id knew of syntax, on 2026-11-29, a line each.
+IDS_OF_2026 = "b86d0891042c3090d44139e4e75e565aad84573f8b0cc8ef33e50bd9d971e46a"
 
 
 def lines(path: Path, records: list) -> Path:
@@ -45,7 +47,7 @@ def test_hashes_and_ids_are_made_of_content_alone_and_stay_what_they_were(store)
     rng = random.Random(3)
     alphabet = "aB cÄ.,;:! ?\t'\"\\ßé…　Ａ1/-\x1f"
     texts = HARD_TEXTS + ["".join(rng.choices(alphabet, k=rng.randint(1, 12))) for _ in range(3000)]
-    texts = [text for text in texts if not text.isspace()]
+    texts = [text for text in texts if not text.isspace() and not SYNTAX.search(text)]
     parameters = [{"seed": 1, "note": 'ü"'} if i % 3 == 0 else {} for i in range(len(texts))]
     frame = pd.DataFrame({"text": texts, "parameters": parameters})
     report = fk.import_prompts(store, frame, experiment='an "arm"')
@@ -66,7 +68,7 @@ def test_every_odd_text_of_a_json_lines_file_is_stored_as_it_stands(store, tmp_p
     report = fk.import_prompts(store, lines(tmp_path / "p.jsonl", records))
     stored = {row["prompt_text"] for row in store.rows("select prompt_text from prompts")}
     assert stored <= set(HARD_TEXTS) and len(stored) == len({normalise(text) for text in HARD_TEXTS}) == report.done
-    [scene] = store.rows("select source from scenes where scene_text = '🐸 frog'")
+    [scene] = store.rows("select source from scenes where scene_text = 'frog'")  # an emoji is no word of it
     place = HARD_TEXTS.index("🐸 frog")
     assert scene["source"] == {"category": ["x", place], "file": "p.jsonl", "id": place, "row": place + 1}
 

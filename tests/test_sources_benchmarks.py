@@ -49,7 +49,9 @@ def test_dsg_rows_become_one_prompt_with_its_question_graph(tmp_path):
     assert (len(frame), frame["id"][0], frame["category"][0]) == (1, "vrd_1", "vrd")
     assert elements["objects"][0]["count"] == 2 and elements["objects"][0]["attributes"][0]["value"] == "red"
     assert elements["relations"] == [{"subject": 0, "predicate": "on", "object": 1}]
-    assert [question["after"] for question in elements["questions"]] == [[], [1], [1], [], [1, 4]]
+    assert [question["question"] for question in elements["questions"]][:2] == ["Are there cats?", "Are the cats red?"]
+    first, mat = "object:0", "object:1"
+    assert [question["parents"] for question in elements["questions"]] == [[], [first], [first], [], [first, mat]]
 
 
 def test_tifa_and_geneval2_keep_their_questions(tmp_path):
@@ -72,10 +74,12 @@ def test_tifa_and_geneval2_keep_their_questions(tmp_path):
         },
     ]
     frame = read(write(tmp_path / "tifa_v1.0_question_answers.json", json.dumps(tifa)), format="tifa").frame
-    assert [q["answer"] for q in frame["elements"][0]["questions"]] == ["yes", "cat"] and len(frame) == 1
+    assert [q["expected"] for q in frame["elements"][0]["questions"]] == ["yes", "cat"] and len(frame) == 1
     record = {"prompt": "two cats", "atom_count": 2, "vqa_list": [["How many cats?", "two"]], "skills": ["count"]}
     frame = read(write(tmp_path / "geneval2_data.jsonl", json.dumps(record)), format="geneval2").frame
-    assert frame["elements"][0]["questions"][0]["kind"] == "count" and frame["elements"][0]["objects"][0]["count"] == 2
+    question = frame["elements"][0]["questions"][0]
+    assert (question["question"], question["expected"], question["type"]) == ("How many cats?", "two", "count")
+    assert frame["elements"][0]["objects"][0]["count"] == 2
 
 
 def test_genai_bench_takes_its_skills_from_the_file_beside(tmp_path):

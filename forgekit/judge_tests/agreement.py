@@ -17,7 +17,7 @@ from forgekit.errors import ItemError
 from forgekit.judge_tests.graph_scores import said
 from forgekit.metrics import RESAMPLES, resampled_interval
 from forgekit.models import VisionModel, load_model
-from forgekit.scene import Scene, parse
+from forgekit.scene import Scene, parse, split_prompt
 from forgekit.store import Store
 from forgekit.store.images import open_image
 
@@ -106,7 +106,7 @@ def judge_rated(judges: Sequence[VisionModel | str], ratings: pd.DataFrame, fold
     pictures = [open_image(Path(folder) / image, image) for image in mean["image"]]
     refused = {place: picture for place, picture in enumerate(pictures) if isinstance(picture, ItemError)}
     asked = [place for place in range(len(pictures)) if place not in refused]
-    scenes = [Scene(text, parse(text)) for text in mean["text"]]
+    scenes = [Scene(split_prompt(text).asked, parse(text)) for text in mean["text"]]
     rows = []
     for judge in (load_model("vision_model", judge) for judge in judges):
         answers = judge.judge([pictures[i] for i in asked], [scenes[i] for i in asked])

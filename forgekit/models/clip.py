@@ -188,7 +188,7 @@ class Plan:
     @classmethod
     def of(cls, scene: Scene, artifacts: Mapping[str, str]) -> Plan:
         """Return the plan for a scene and flaws in words."""
-        elements = list_elements(scene.elements)
+        elements = [element for element in list_elements(scene.elements) if element.phrase]
         same = partial(meaning, figures=default_lexicon().all_figures(scene.elements))
         asked = {same(e.phrase) for e in elements if e.expected == "yes"}
         options = []

@@ -73,7 +73,7 @@ class _Planner:
         self.items = scene["objects"]
         self.elements = list_elements(scene)
         # Detectors look for one thing at a time: the same elements in the singular.
-        alone = {**scene, "objects": [{**item, "count": 1} for item in self.items]}
+        alone = {**scene, "objects": [{**item, "count": 1} for item in self.items], "questions": None}
         self.single = {element.key: element for element in list_elements(alone, repeated=True)}
         self.plain = [self.single[f"object:{i}"].phrase for i in range(len(self.items))]
         known = [[a for a in item["attributes"] if a["kind"] in attributes] for item in self.items]
@@ -93,6 +93,8 @@ class _Planner:
         return Sought(checks, {p: list(dict.fromkeys(r)) for p, r in self.rivals.items()}, objects, self.extras)
 
     def _check(self, element: Element) -> Check | None:
+        if not element.phrase or (element.kind in self.attributes and element.key not in self.single):
+            return None  # a benchmark's question about nothing that could be detected, or asked twice
         first = element.objects[0] if element.objects else 0  # a negation is about none
         if element.kind == "object":
             return Check(element, element.phrase, element.phrase)

@@ -41,6 +41,7 @@ def checked_judgement(verdict: Any, elements: Sequence[Element]) -> Judgement | 
         style_deviation=_number(verdict.style_deviation, "style_deviation", reasons, top=1.0),
         reasons=storable(reasons),
         metrics=storable(metrics),
+        answers=storable({key: dict(said) for key, said in dict(verdict.answers or {}).items() if key in known}),
     )
 
 

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 MARKER = "Is it red?"  # a question that shows where in a prompt questions stand
 PROBE = "What is in the image?"
 TOLERANCE = 0.02  # of a probability, between a shared pass and a whole one
+Question = str | tuple[str, tuple[int, ...]]  # alone, or with the first tokens of its answer
 
 
 class Answerer:
@@ -49,8 +50,16 @@ class Answerer:
         found = [self._ids(spelling) for spelling in spellings]
         return list(dict.fromkeys(ids[0] for ids in found if len(ids) == 1 and ids[0] != self.tokenizer.unk_token_id))
 
-    def next_word(self, images: Sequence[Image], questions: Sequence[Sequence[str]]) -> list[Tensor]:
-        """Return for each image the probabilities of the next token after each of its questions: (questions, words)."""
+    def token_ids(self, text: str) -> tuple[int, ...]:
+        """Return the tokens of an answer; none where the model lacks one of them."""
+        ids = self._ids(text)
+        return () if self.tokenizer.unk_token_id in ids else tuple(ids)
+
+    def next_word(self, images: Sequence[Image], questions: Sequence[Sequence[Question]]) -> list[Tensor]:
+        """Return for each image the probabilities of the next token after each of its questions: (questions, words).
+
+        A question may come with the first tokens of its answer: the next token is then that of the answer.
+        """
         import torch
 
         with torch.inference_mode():
@@ -93,8 +102,10 @@ class Answerer:
         content = [{"type": "image"}, {"type": "text", "text": text}]
         return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
 
-    def _whole(self, image: Image, question: str) -> Tensor:
-        return self.model(**self._inputs(image, question)).logits[0, -1].float().softmax(-1).cpu()
+    def _whole(self, image: Image, question: Question) -> Tensor:
+        text, begun = _parts(question)
+        inputs = self._inputs(image, text)
+        return self.model(**_continued(inputs, begun)).logits[0, -1].float().softmax(-1).cpu()
 
     def _can_share(self, image: Image) -> bool:
         if self._shares is None:
@@ -108,7 +119,7 @@ class Answerer:
                 self._shares = False
         return self._shares
 
-    def _shared(self, images: Sequence[Image], questions: Sequence[Sequence[str]]) -> list[Tensor]:
+    def _shared(self, images: Sequence[Image], questions: Sequence[Sequence[Question]]) -> list[Tensor]:
         chances: list[Tensor] = []
         for inputs in self._batches(images, MARKER, one_by_one=self._one_by_one):
             like_tokens = inputs["input_ids"].shape
@@ -116,7 +127,8 @@ class Answerer:
             before = {name: v[:, :start] if v.shape == like_tokens else v for name, v in inputs.items()}
             cache = getattr(self.model(**before, use_cache=True, logits_to_keep=1), self._cache)
             asked = questions[len(chances) : len(chances) + like_tokens[0]]
-            rows = [(place, self._question_ids(q) + tail) for place, each in enumerate(asked) for q in each]
+            turns = [(place, *_parts(question)) for place, each in enumerate(asked) for question in each]
+            rows = [(place, [*self._question_ids(text), *tail, *begun]) for place, text, begun in turns]
             chances += self._continue(cache, rows).split([len(each) for each in asked])
         return chances
 
@@ -152,6 +164,26 @@ class Answerer:
             if ids[start : start + len(question)] == question:
                 return start, ids[start + len(question) :]
         raise _NoPrefixError("its tokenizer reads a question differently inside a prompt")
+
+
+def _parts(question: Question) -> tuple[str, tuple[int, ...]]:
+    return (question, ()) if isinstance(question, str) else question
+
+
+def _continued(inputs: dict[str, Any], begun: Sequence[int]) -> dict[str, Any]:
+    """Return a model's arguments with the first tokens of its answer; what else goes by tokens is as at the last one."""
+    import torch
+
+    if not begun:
+        return inputs
+    shape = inputs["input_ids"].shape
+    longer = {
+        name: torch.cat([value, value[:, -1:].expand(-1, len(begun))], dim=1)
+        for name, value in inputs.items()
+        if getattr(value, "shape", None) == shape
+    }
+    longer["input_ids"][:, shape[1] :] = torch.tensor(begun, device=longer["input_ids"].device)
+    return inputs | longer
 
 
 class _NoPrefixError(Exception):

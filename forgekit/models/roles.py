@@ -39,6 +39,9 @@ class Judgement:
     in [0, 1] that the image shows what the scene asks for (for a negation: that the thing is absent),
     or None where it failed to say, with the reason in `reasons`. A kind of element that is beyond the
     judge (a detector and style) has no entry.
+
+    `answers` is for a benchmark's own questions, by key: {"answer": what was said, "right": is it the expected one, "plain":
+    the probability of the expected one among all words}.
     """
 
     element_scores: Mapping[str, float | None]
@@ -49,6 +52,7 @@ class Judgement:
     style_deviation: float | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float | None] = field(default_factory=dict)
+    answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
+from forgekit.models.choices import NUMBERS, Choices
 from forgekit.models.memory import placement, weights
 from forgekit.models.naming import plain_name
-from forgekit.models.next_word import Answerer, distinct_answers
+from forgekit.models.next_word import Answerer, Question, distinct_answers
 from forgekit.models.roles import Judgement
 from forgekit.models.running import in_batches
 from forgekit.models.weights import load_weights, weights_of
 from forgekit.scene import Element, Scene, list_elements
+from forgekit.scene.annotation import YES_NO as YES_OR_NO
+from forgekit.scene.annotation import own_questions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
 YES_NO = {"yes": ("Yes", "yes", " Yes", " yes"), "no": ("No", "no", " No", " no")}
-NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 WHOLE = 'Does this image show "{}"? Answer the question with Yes or No.'  # VQAScore as GenEval 2 words it
 DESCRIBE = "Describe the image."
+WHOLE_KEY = "text"  # where the question about the whole text stands among those about elements
 ENTRY = "config.json"  # a file that every repository of transformers has
 
 
@@ -37,6 +40,10 @@ class VQAJudge:
     probability of the right answer among the possible ones: P(yes) / (P(yes) + P(no)), for a count P(two) among all
     numbers. Where the possible answers together have less than `least_mass`, the model did not follow the question, and
     the score is None with that reason.
+
+    A benchmark's own questions are asked as they stand. Where it allows certain answers they are named in the question, and
+    a score is the probability of the expected one among them; the answer given, `answers`, is the likeliest of them: what
+    TIFA compares with the expected one (Hu et al. 2023).
 
     `text_match_score` is the same for the whole text (VQAScore, Lin et al. 2024). `metrics` holds `vqa_score`, its
     plain P(yes); `soft_tifa_am` and `soft_tifa_gm`, arithmetic and geometric means of the plain probabilities of the
@@ -91,60 +98,71 @@ class VQAJudge:
             UnknownModelError: the weights are not there.
             ParameterError: yes and no are not single, distinct tokens of this model.
         """
-        _, numbers = self._answers  # refuses models that cannot answer, before any image
-        asked = tuple(numbers) if self.count_questions else ()
-        plans = {id(scene): _Plan(scene, self.whole, asked) for scene in scenes}
+        words = _Words(*self._answers, self.count_questions, self._answerer)  # refuses models that cannot answer
+        plans = {id(scene): _Plan(scene, self.whole, words) for scene in scenes}
         items = [(image, plans[id(scene)]) for image, scene in zip(images, scenes, strict=True)]
         return in_batches(items, self.batch_size, self._judge_batch, self)
 
     def _judge_batch(self, items: Sequence[tuple[Image, _Plan]]) -> list[Judgement]:
         images = [image for image, _ in items]
-        chances = self._answerer.next_word(images, [plan.questions for _, plan in items])
+        chances = self._answerer.next_word(images, [plan.rows for _, plan in items])
         texts = [""] * len(items)
         if self.description:
             texts = self._answerer.describe(images, self.description, self.description_tokens)
         return [self._verdict(plan, c, text) for (_, plan), c, text in zip(items, chances, texts, strict=True)]
 
     def _verdict(self, plan: _Plan, chances: Tensor, description: str) -> Judgement:
-        yes_no, numbers = self._answers
-        scores: dict[str, float | None] = {}
-        reasons, unwanted, raw, masses = {}, [], [], []
-        for element, (question, options, right), words in zip([*plan.elements, None], plan.asked, chances, strict=True):
-            answers = {a: float(words[ids].sum()) for a, ids in (numbers if options == "numbers" else yes_no).items()}
-            key, mass = element.key if element else "text", sum(answers.values())
-            masses.append(mass)
-            best = max(answers, key=answers.__getitem__)
-            scores[key] = score = answers[right] / mass if mass >= self.least_mass else None
-            if score is None:
-                reasons[key] = f"{question} was not answered: only {mass:.2f} of the odds are on a possible answer"
-            elif score < self.adhering_at:
-                reasons[key] = f"{question} {best} ({answers[best] / mass:.2f})"
-            if element:
-                raw.append(answers[right])
-                unwanted += self._unwanted(element, best, answers[best] / mass if mass else 0.0, right)
-        whole, style = scores.pop("text"), scores.get("style")
+        heard = {key: self._heard(plan, ask, chances) for key, ask in plan.asks.items()}
+        whole, style = heard[WHOLE_KEY], heard.get("style")
+        told = {element.key: heard[element.key] for element in plan.elements}
+        plain = [each.plain for each in told.values() if each.plain is not None]
+        plain = plain if len(plain) == len(told) else []
+        answers = {
+            key: {"answer": each.best, "right": each.best == plan.asks[key].right, "plain": each.plain}
+            for key, each in told.items()
+            if plan.annotated and each.score is not None
+        }
         return Judgement(
-            element_scores=scores,
-            text_match_score=whole,
+            element_scores={key: each.score for key, each in told.items()},
+            text_match_score=whole.score,
             description=description,
-            unwanted_elements=unwanted,
-            style_deviation=None if style is None else 1 - style,
-            reasons=reasons,
+            unwanted_elements=[
+                u for e in plan.elements for u in self._unwanted(e, heard[e.key], plan.asks[e.key].right)
+            ],
+            style_deviation=None if style is None or style.score is None else 1 - style.score,
+            reasons={key: each.reason for key, each in heard.items() if each.reason},
             metrics={
-                "vqa_score": float(chances[-1][yes_no["yes"]].sum()),
-                "soft_tifa_am": sum(raw) / len(raw) if raw else None,
-                "soft_tifa_gm": math.prod(raw) ** (1 / len(raw)) if raw else None,
-                "answer_mass": min(masses),
+                "vqa_score": whole.plain,
+                "soft_tifa_am": sum(plain) / len(plain) if plain else None,
+                "soft_tifa_gm": math.prod(plain) ** (1 / len(plain)) if plain else None,
+                "answer_mass": min(each.mass for each in heard.values() if each.mass is not None),
             },
+            answers=answers,
         )
 
-    def _unwanted(self, element: Element, best: str, chance: float, right: str) -> list[str]:
-        if best == right or chance < self.unwanted_at:
+    def _heard(self, plan: _Plan, ask: _Ask, chances: Tensor) -> _Heard:
+        """Read one answer off the probabilities of the next words."""
+        if ask.refused:
+            return _Heard(reason=f"{ask.question} {ask.refused}")
+        odds = plan.odds(ask, chances)
+        mass, right = sum(odds.values()), odds.get(ask.right, 0.0)
+        best, answered = max(odds, key=odds.__getitem__), max(mass, plan.followed(ask, chances))
+        if answered < self.least_mass or not mass:
+            reason = f"{ask.question} was not answered: only {answered:.2f} of the odds are on a possible answer"
+            return _Heard(None, best, odds[best] / mass if mass else 0.0, right, answered, reason)
+        score, chance = right / mass, odds[best] / mass
+        reason = f"{ask.question} {best} ({chance:.2f})" if score < self.adhering_at else ""
+        return _Heard(score, best, chance, right, answered, reason)
+
+    def _unwanted(self, element: Element, heard: _Heard, right: str) -> list[str]:
+        if heard.best == right or heard.chance < self.unwanted_at:
             return []
         if element.expected == "no":
-            return [element.phrase]
-        if best in NUMBERS and best != "zero":
-            return [f"{best} instead of {element.phrase}"]
+            return [element.label]
+        if element.choices:
+            return [f"{heard.best} instead of {right}"]
+        if heard.best in NUMBERS and heard.best != "zero":
+            return [f"{heard.best} instead of {element.phrase or right}"]
         return []
 
     @weights
@@ -159,18 +177,92 @@ class VQAJudge:
         return distinct_answers(self._answerer, YES_NO), distinct_answers(self._answerer, single)
 
 
+@dataclass(frozen=True)
+class _Words:
+    """How the model says yes and no, numbers, and whatever else a benchmark allows."""
+
+    yes_no: Mapping[str, list[int]]
+    numbers: Mapping[str, list[int]]
+    count: bool  # ask for the number of things instead of whether there are so many
+    answerer: Answerer
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """A question with its possible answers as tokens and the right one; or why it cannot be put to this model."""
+
+    question: str
+    options: Mapping[str, list[int]] | Choices
+    right: str
+    refused: str = ""
+    others: Sequence[int] = ()  # words that answer it, too, and are none of the choices: other numbers
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What a model answered: the score, the likeliest answer and its share, and in plain probabilities of all words."""
+
+    score: float | None = None
+    best: str = ""
+    chance: float = 0.0
+    plain: float | None = None  # of the right answer
+    mass: float | None = None  # of all possible answers
+    reason: str = ""
+
+
 class _Plan:
-    """What to ask about one scene: a question, its kind of answer and the right one for each element and the text."""
+    """What to ask about one scene: for each element, and for the text, a question; the same one only once."""
 
-    def __init__(self, scene: Scene, whole: str, numbers: Sequence[str]) -> None:
+    def __init__(self, scene: Scene, whole: str, words: _Words) -> None:
         self.elements = list_elements(scene.elements)
-        self.asked = [self._ask(element, numbers) for element in self.elements]
-        self.asked.append((whole.format(scene.text), "yes or no", "yes"))
-        self.questions = [question for question, _, _ in self.asked]
+        self.annotated = bool(own_questions(scene.elements))
+        ask = _own if self.annotated else _written
+        self.asks = {element.key: ask(element, words) for element in self.elements}
+        self.asks[WHOLE_KEY] = _Ask(whole.format(scene.text), words.yes_no, "yes")
+        asked = [question for each in self.asks.values() if not each.refused for question in _turns(each)]
+        self.rows: list[Question] = list(dict.fromkeys(asked))
+        self._place = {question: place for place, question in enumerate(self.rows)}
 
-    @staticmethod
-    def _ask(element: Element, numbers: Sequence[str]) -> tuple[str, str, str]:
-        number, _, things = element.phrase.partition(" ")
-        if element.kind == "count" and number in numbers:
-            return f"How many {things} are there?", "numbers", number
-        return element.question, "yes or no", element.expected
+    def odds(self, ask: _Ask, chances: Tensor) -> dict[str, float]:
+        """Return the probability of each possible answer; `chances` are those of all words, row by row."""
+        words = [chances[self._place[turn]] for turn in _turns(ask)]
+        if isinstance(ask.options, Choices):
+            return ask.options.chances(dict(zip(ask.options.beginnings, words, strict=True)))
+        return {answer: float(words[0][ids].sum()) for answer, ids in ask.options.items()}
+
+    def followed(self, ask: _Ask, chances: Tensor) -> float:
+        """Return the probability of the words that answer a count, whether they are among its choices or not."""
+        return float(chances[self._place[ask.question]][list(ask.others)].sum())
+
+
+def _turns(ask: _Ask) -> list[Question]:
+    """Return what the next word must be known after: the question, and the question with the beginning of an answer."""
+    beginnings = ask.options.beginnings[1:] if isinstance(ask.options, Choices) else []
+    return [ask.question, *((ask.question, begun) for begun in beginnings)]
+
+
+def _written(element: Element, words: _Words) -> _Ask:
+    number, _, things = element.phrase.partition(" ")
+    if words.count and element.kind == "count" and number in words.numbers:
+        return _Ask(f"How many {things} are there?", words.numbers, number)
+    return _Ask(element.question, words.yes_no, element.expected)
+
+
+def _own(element: Element, words: _Words) -> _Ask:
+    """Ask a benchmark's own question, as it stands."""
+    question, right = element.asked, element.expected
+    if element.choices:
+        counted = all(choice.isdigit() for choice in element.choices)
+        numbers = [i for ids in words.numbers.values() for i in ids] if counted else []
+        try:
+            return _Ask(question, Choices.of(element.choices, words.answerer.token_ids), right, others=numbers)
+        except ParameterError as error:
+            return _Ask(question, {}, right, f"cannot be put to this model: {error}")
+    if right in YES_OR_NO:
+        return _Ask(question, words.yes_no, right)
+    number = NUMBERS[int(right)] if right.isdigit() and int(right) < len(NUMBERS) else right.lower()
+    if number in words.numbers:
+        return _Ask(question, words.numbers, number)
+    return _Ask(
+        question, {}, right, f"cannot be scored: {right!r} is not yes, no or a number, and no choices are given"
+    )

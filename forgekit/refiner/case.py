@@ -12,7 +12,7 @@ from forgekit.errors import ItemError
 from forgekit.ids import canonical_json
 from forgekit.refiner.actions import Candidate, Draft
 from forgekit.refiner.learnings import Memory
-from forgekit.scene import Element, Lexicon, compare, default_lexicon, list_elements, parse
+from forgekit.scene import Element, Lexicon, carry, compare, default_lexicon, list_elements, parse, split_prompt
 
 if TYPE_CHECKING:
     from forgekit.models import LanguageModel
@@ -34,6 +34,15 @@ class Version:
     score: float | None = None
     element_scores: Mapping[str, float] = field(default_factory=dict)
     lowest: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def asked(self) -> str:
+        """The text without prompt syntax: what actions and language models reword."""
+        return split_prompt(self.text).asked
+
+    def reworded(self, asked: str) -> tuple[str, list[str]]:
+        """Return `asked` in the syntax of this version, and what of it had no place in the new words."""
+        return carry(asked, split_prompt(self.text))
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,7 @@ class Case:
     def faithful(self, candidate: Candidate) -> bool:
         """Whether it passes the fidelity gate and fits the generator's token limit."""
         wanted, lexicon = dict(self.situation.wanted), self.tools.lexicon
-        if not self.tools.fits(candidate.text):
+        if not self.tools.fits(split_prompt(self.base.reworded(candidate.text)[0]).words):
             return False
         same = candidate.text == self.draft.text
         return same or not compare(wanted, parse(candidate.text, lexicon=lexicon), lexicon=lexicon)
@@ -129,7 +138,8 @@ def failing(elements: Sequence[Element], version: Version, pass_mark: float) -> 
 
 
 def _signature(drawn: Version | Candidate) -> str:
-    return canonical_json([drawn.text, {name: value for name, value in drawn.parameters.items() if name != "seed"}])
+    text = drawn.asked if isinstance(drawn, Version) else drawn.text
+    return canonical_json([text, {name: value for name, value in drawn.parameters.items() if name != "seed"}])
 
 
 class Policy(Protocol):

@@ -42,8 +42,13 @@ class Decision:
 
     @property
     def text(self) -> str:
-        """The prompt that is to be drawn next."""
-        return self.candidate.text if self.candidate else self.base.text
+        """The prompt that is to be drawn next, with the syntax of the best version so far."""
+        return self.base.reworded(self.candidate.text)[0] if self.candidate else self.base.text
+
+    @property
+    def lost_syntax(self) -> list[str]:
+        """What of that syntax has no place in the new words."""
+        return self.base.reworded(self.candidate.text)[1] if self.candidate else []
 
 
 def decide(
@@ -118,7 +123,7 @@ def _ending(situation: Situation, base: Version, limits: Limits) -> tuple[str, s
 def _case(
     situation: Situation, base: Version, policy: Policy, memory: Memory, tools: Tools, rng: random.Random
 ) -> Case:
-    text = situation.judged[0].text if policy.from_first else base.text
+    text = (situation.judged[0] if policy.from_first else base).asked
     unwanted = situation.unwanted if base is situation.version else ()
     parsed = parse(text, lexicon=tools.lexicon)
     draft = Draft(text, base.parameters, parsed, situation.wanted, tools.lexicon, unwanted)

@@ -15,7 +15,7 @@ from forgekit.scene.wording import with_article
 
 @dataclass(frozen=True)
 class Draft:
-    """A prompt version that is to be improved: its text parsed, its parameters, and what the scene asks for."""
+    """A prompt version that is to be improved: its text (without syntax) parsed, its parameters, what the scene asks for."""
 
     text: str
     parameters: Mapping[str, Any]

@@ -63,6 +63,6 @@ def rewriting_request(case: Case, n: int) -> str:
 
 
 def _told(mean: float, version: Version, case: Case) -> str:
-    told = [(element.phrase, version.element_scores.get(element.key)) for element in case.elements]
+    told = [(element.label, version.element_scores.get(element.key)) for element in case.elements]
     lines = [f"    {phrase}: {100 * score:.0f}" for phrase, score in told if score is not None]
-    return "\n".join([f"{version.text}\n    score: {100 * mean:.0f}", *lines])
+    return "\n".join([f"{version.asked}\n    score: {100 * mean:.0f}", *lines])

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from forgekit.scene.carrying import carry
 from forgekit.scene.describing import describe, describe_object
+from forgekit.scene.directives import not_applied
 from forgekit.scene.elements import Element, Scene, list_elements
 from forgekit.scene.fidelity import align, compare, loosened
 from forgekit.scene.lexicon import Lexicon, default_lexicon, load_lexicon, synonyms
 from forgekit.scene.parsing import parse
 from forgekit.scene.reading import Reading, read_scene
+from forgekit.scene.syntax import PromptParts, split_prompt
 from forgekit.scene.text import normalise, scene_hash
 
 __all__ = [
     "Element",
     "Lexicon",
+    "PromptParts",
     "Reading",
     "Scene",
     "align",
+    "carry",
     "compare",
     "default_lexicon",
     "describe",
@@ -24,8 +29,10 @@ __all__ = [
     "load_lexicon",
     "loosened",
     "normalise",
+    "not_applied",
     "parse",
     "read_scene",
     "scene_hash",
+    "split_prompt",
     "synonyms",
 ]

@@ -23,9 +23,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from forgekit.scene.annotation import asked_elements, own_questions
+from forgekit.scene.element import Element, Scene
 from forgekit.scene.lexicon import ATTRIBUTE_KINDS, Lexicon, default_lexicon
 from forgekit.scene.wording import (
     described,
@@ -44,39 +46,24 @@ MAX_CONTRASTS = 10
 COUNTABLE = 20  # nobody counts more in a picture
 NOTHING = "an empty background"
 Item = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Element:
-    """One thing that a scene asks for and a judge can be asked about."""
-
-    key: str  # stable within a scene: "object:0", "count:0", "color:0", "relation:1", "background", "style", "negation:0"
-    kind: str  # object, count, color, size, material, …, relation, action, background, style, text, negation
-    term: str  # the words of the scene text it came from: "scarlet"
-    phrase: str  # the short caption of the element alone: "a scarlet disc"
-    question: str  # the yes/no question: "Is the disc scarlet?"
-    expected: str  # the adherent answer: "yes", or "no" for a negation
-    contrasts: tuple[str, ...]  # the phrase with exactly this one thing changed: "a blue disc", …
-    objects: tuple[int, ...]  # the indexes into `objects` it is about
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A scene text and what it asks for. `elements` is the JSON document that `scenes.elements` stores."""
-
-    text: str
-    elements: dict[str, Any]
+__all__ = ["NOTHING", "Element", "Scene", "list_elements"]
 
 
 def list_elements(elements: dict[str, Any], *, lexicon: Lexicon | None = None, repeated: bool = False) -> list[Element]:
     """Return every element of a parsed scene, in the order objects, counts, attributes, relations, background, style, text, negations.
 
     Keys are unique: "object:0"; a second colour of object 0 is "color:0:1". Of elements with the same question the first is
-    kept; `repeated` keeps all.
+    kept; `repeated` keeps all. Where a benchmark has questions of its own, exactly these are the elements.
     """
+    questions = own_questions(elements)
+    written = _written(elements, lexicon or default_lexicon(), repeated=repeated or bool(questions))
+    return asked_elements(questions, written) if questions else written
+
+
+def _written(elements: dict[str, Any], lexicon: Lexicon, *, repeated: bool) -> list[Element]:
     seen: Counter[str] = Counter()
     result: dict[str, Element] = {}
-    for element in _Writer(elements, lexicon or default_lexicon()).all():
+    for element in _Writer(elements, lexicon).all():
         times = seen[element.key]
         seen[element.key] += 1
         key = f"{element.key}:{times}" if times else element.key

@@ -16,6 +16,7 @@ from forgekit.scene.lexicon import Lexicon, default_lexicon
 from forgekit.scene.meaning import meant
 from forgekit.scene.phrases import NounPhrase
 from forgekit.scene.relating import own, relate
+from forgekit.scene.syntax import split_prompt
 from forgekit.scene.tagging import tag_words
 from forgekit.scene.tokens import cut
 from forgekit.scene.understanding import not_understood
@@ -26,7 +27,8 @@ def parse(text: str, *, lexicon: Lexicon | None = None) -> dict[str, Any]:
 
     Objects are in the order of the text; `count` is 1 where a noun is singular, a number or word where one stands, and "some"
     for a bare plural. Relations name their objects by index; `object` is null for an action alone. A text without any
-    object gives an empty list, never an error; so does one that the rules do not understand (see reading.py).
+    object gives an empty list, never an error; so does one that the rules do not understand (see reading.py). Prompt syntax
+    is no part of the scene: spans are places in `split_prompt(text).asked`.
     """
     return read_by_rules(text, lexicon)[0]
 
@@ -34,7 +36,7 @@ def parse(text: str, *, lexicon: Lexicon | None = None) -> dict[str, Any]:
 def read_by_rules(text: str, lexicon: Lexicon | None = None) -> tuple[dict[str, Any], str]:
     """Return what `text` asks for, as `parse` does, and why the rules do not understand it: "" where they do."""
     lexicon = lexicon or default_lexicon()
-    tokens = cut(text, lexicon)
+    tokens = cut(split_prompt(text).asked, lexicon)
     if reason := not_understood(tokens, lexicon):
         return Draft([], lexicon).document(), reason
     draft, clause, index = Draft(tag_words(tokens, lexicon), lexicon), Clause(), 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from forgekit.errors import SourceError
-from forgekit.sources import ground_truth
+from forgekit.sources import ground_truth, questions
 from forgekit.sources.files import files_below
 from forgekit.sources.readers import READERS, SUFFIXES
 from forgekit.sources.rows import BadRow, Reading, Row
@@ -82,14 +82,14 @@ BENCHMARKS = {
         ("evaluation_metadata.jsonl", "*.jsonl"), "prompt", "", _columns("tag"), ground_truth.from_geneval
     ),
     "geneval2": Benchmark(
-        ("geneval2_data.jsonl", "*.jsonl"), "prompt", "", _columns("atom_count"), ground_truth.from_geneval2
+        ("geneval2_data.jsonl", "*.jsonl"), "prompt", "", _columns("atom_count"), questions.from_geneval2
     ),
     "t2i-compbench": Benchmark(("*.txt",), "text", category=_stem, whole_folder=True),
     "dsg-1k": Benchmark(
-        ("dsg-1k-anns.csv", "*dsg*.csv"), "text", "item_id", _data_set("item_id"), ground_truth.from_dsg, "item_id"
+        ("dsg-1k-anns.csv", "*dsg*.csv"), "text", "item_id", _data_set("item_id"), questions.from_dsg, "item_id"
     ),
     "tifa": Benchmark(
-        ("*question_answers*.json", "*text_inputs*.json"), "caption", "id", _data_set("id"), ground_truth.from_tifa, "id"
+        ("*question_answers*.json", "*text_inputs*.json"), "caption", "id", _data_set("id"), questions.from_tifa, "id"
     ),
     "genai-bench": Benchmark(("genai_image.json", "genai_bench*.json", "*.json"), "prompt", "id", _skills),
     "hpsv2": Benchmark(("*.json",), "text", category=_stem, whole_folder=True),

@@ -1,16 +1,15 @@
-"""What benchmarks say their prompts ask for, in the form of `scenes.elements`.
+"""What benchmarks say their prompts ask for, in the form of `scenes.elements`: objects, counts, colours, positions.
 
-Questions that come with a benchmark are kept under "questions": [{"question", "answer", "kind", "id", "after"}],
-where `after` lists the ids of the questions that must hold first (DSG's dependencies).
+Benchmarks that ask questions of their own are read by `questions`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from forgekit.scene import parse
+from forgekit.scene import default_lexicon, parse
+from forgekit.scene.vocabulary import entry_of
 
 Record = Mapping[str, Any]
 RELATIONS = {
@@ -19,7 +18,6 @@ RELATIONS = {
     "near": "next to", "on side of": "next to", "to the left of": "left of", "to the right of": "right of",
     "under": "below", "over": "above", "beneath": "below", "in": "inside", "beside": "next to",
 }  # fmt: skip
-DSG_KINDS = {"color", "size", "material", "texture", "shape", "state"}
 
 
 def empty() -> dict[str, Any]:
@@ -37,13 +35,28 @@ def add_object(document: dict[str, Any], name: str, count: int | str = 1, **attr
     return len(document["objects"]) - 1
 
 
+def singular(name: str) -> str:
+    """Return a name in the singular: "soccer balls" → "soccer ball", "cups of tea" → "cup of tea", "scissors" as it is."""
+    things = parse(name)["objects"] if " " in name and name.islower() else []  # "wine glasses" is no pair of glasses
+    if len(things) == 1 and not things[0]["attributes"] and len(things[0]["name"].split()) == len(name.split()):
+        return things[0]["name"]
+    head, of, rest = name.partition(" of ")
+    *before, last = head.split() or [""]
+    return " ".join([*before, _lemma(last)]) + of + rest
+
+
+def _lemma(word: str) -> str:
+    """Return the singular of a noun; of a name ("Paris", "El Castillos") the word itself."""
+    return word if not word.isalpha() or not word.islower() else entry_of(word, default_lexicon()).noun or word
+
+
 def from_geneval(record: Record) -> dict[str, Any] | None:
     """Take GenEval's "include" (class, count, colour, position relative to an earlier one) and "exclude"."""
     if not isinstance(record.get("include"), list):
         return None
     document = empty()
     for item in record["include"]:
-        index = add_object(document, item["class"], int(item.get("count", 1)), color=item.get("color"))
+        index = add_object(document, singular(item["class"]), int(item.get("count", 1)), color=item.get("color"))
         if item.get("position"):
             where, target = item["position"]
             document["relations"].append(
@@ -51,9 +64,9 @@ def from_geneval(record: Record) -> dict[str, Any] | None:
             )
     included = {item["class"] for item in record["include"]}
     document["negations"] = [
-        {"name": item["class"], "attributes": [], "span": None}
+        {"name": singular(item["class"]), "attributes": [], "span": None}
         for item in record.get("exclude") or []
-        if item["class"] not in included  # "exclude three" of an included class is its exact count
+        if item["class"] not in included and item.get("count", 1) == 1  # else it is an exact count, or some are allowed
     ]
     return document
 
@@ -76,82 +89,3 @@ def from_t2i_r1(record: Record) -> dict[str, Any] | None:
         predicate = RELATIONS.get(place["locality"], place["locality"])
         document["relations"].append({"subject": first, "predicate": predicate, "object": second})
     return document
-
-
-def from_geneval2(record: Record) -> dict[str, Any] | None:
-    """Take GenEval 2's questions; the objects are the parser's, the benchmark names none."""
-    if not isinstance(record.get("vqa_list"), list):
-        return None
-    skills = record.get("skills") or []
-    questions = [
-        {
-            "id": number,
-            "question": question,
-            "answer": answer,
-            "kind": skills[number] if number < len(skills) else None,
-            "after": [],
-        }
-        for number, (question, answer) in enumerate(record["vqa_list"])
-    ]
-    return {**parse(record["prompt"]), "questions": questions, "source": "annotation"}
-
-
-def from_tifa(records: Sequence[Record]) -> dict[str, Any] | None:
-    """Take TIFA's questions of one caption, with their choices."""
-    questions = [
-        {
-            "id": number, "question": record["question"], "answer": record["answer"],
-            "kind": record.get("element_type"), "choices": record.get("choices"), "after": [],
-        }
-        for number, record in enumerate(records)
-        if record.get("question")
-    ]  # fmt: skip
-    if not questions:
-        return None
-    return {**parse(records[0]["caption"]), "questions": questions, "source": "annotation"}
-
-
-def from_dsg(records: Sequence[Record]) -> dict[str, Any]:
-    """Take DSG's tuples of one text (entities, attributes, counts, relations) and its questions with dependencies."""
-    document = empty()
-    entities: dict[str, int] = {}
-    questions = []
-    for record in records:
-        words = [word.strip() for word in _inside(record["tuple"]).split(",")]
-        broad, detailed = record["category_broad"], record["category_detailed"]
-        if broad == "entity" and words[0]:
-            entities[words[0]] = add_object(document, words[0])
-        elif broad == "global":
-            document["style"] = document["style"] or words[-1]
-        elif len(words) > 1 and words[0] in entities:
-            _add_to(document, entities, broad, detailed, words)
-        questions.append(
-            {
-                "id": int(record["proposition_id"]), "question": record["question_natural_language"], "answer": "yes",
-                "kind": f"{broad}/{detailed}",
-                "after": [int(n) for n in re.findall(r"\d+", str(record["dependency"])) if n != "0"],
-            }
-        )  # fmt: skip
-    return {**document, "questions": questions}
-
-
-def _add_to(document: dict[str, Any], entities: Mapping[str, int], broad: str, detailed: str, words: list[str]) -> None:
-    subject = entities[words[0]]
-    if broad == "relation":
-        target = entities.get(words[1]) if len(words) > 2 else None
-        predicate = RELATIONS.get(words[-1], words[-1])
-        document["relations"].append({"subject": subject, "predicate": predicate, "object": target})
-    elif detailed == "count":
-        number = re.search(r"\d+", words[1])
-        document["objects"][subject]["count"] = int(number[0]) if number else words[1]
-    elif detailed == "text rendering":
-        document["rendered_text"].append(words[1].strip("\"'"))
-    else:
-        kind = detailed if detailed in DSG_KINDS else "other"
-        document["objects"][subject]["attributes"].append({"kind": kind, "value": words[1]})
-
-
-def _inside(text: str) -> str:
-    """Return what stands in a tuple's brackets: "entity - whole (bus)" → "bus"."""
-    start, end = text.find("("), text.rfind(")")
-    return text[start + 1 : end] if 0 <= start < end else text

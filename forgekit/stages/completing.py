@@ -11,7 +11,7 @@ from forgekit.models import ImageGenerator, LanguageModel, load_model, load_stor
 from forgekit.models.language import tagged_prompts
 from forgekit.models.roles import world_of
 from forgekit.progress import StageReport, running
-from forgekit.scene import compare, default_lexicon, loosened, parse
+from forgekit.scene import carry, compare, default_lexicon, loosened, parse, split_prompt
 from forgekit.scene.lexicon import FIGURES
 from forgekit.scene.openness import leaves_open
 from forgekit.stages.calls import Call, Conversation
@@ -69,7 +69,7 @@ class Way:
     @property
     def endpoint(self) -> str:
         """What `api_logs` calls it."""
-        return self.model.name if self.model else "template" if self.template else "keep" if self.keep else "rules"
+        return self.model.name if self.model else "keep" if self.keep else "template" if self.template else "rules"
 
 
 def complete_prompts(
@@ -88,9 +88,9 @@ def complete_prompts(
     What the scene leaves open (background, style, focus, light) is added within the generator's token
     limit, but nothing that the scene rules out (no photograph where a watercolor is asked), and
     `base_parameters` gets the generator's settings and the seed. A fidelity gate parses the result again:
-    an element lost, added or changed refuses it, and the next attempt is told why. After the last attempt
-    the prompt's own text stands. Where a prompt fails it becomes `incomplete` and is tried again on the
-    next call of the stage.
+    an element lost, added or changed refuses it, as does prompt syntax that is lost, and the next attempt is
+    told why. After the last attempt the prompt's own text stands. Where a prompt fails it becomes `incomplete`
+    and is tried again on the next call of the stage.
 
     Several workers share the prompts. Each answer of a language model is committed as it comes, and its
     prompt after it, so a killed worker loses at most the answer in flight.
@@ -112,7 +112,7 @@ def complete_prompts(
     if template is not None:
         complete_by_template(template, "")
     model = load_model("language_model", language_model) if language_model is not None else None
-    way = Way(model, template, keep, seed, attempts)
+    way = Way(model, template, keep or template == "{scene}", seed, attempts)
     at_once = 1 if model else prompts_per_batch
     attempted: list[str] = []
     due = len(store.df(DUE, experiment=experiment, attempted=attempted))
@@ -162,40 +162,44 @@ def _completed(
     report.count("kept as they were", way.keep or bool(reasons))
     report.count("loosened", bool(way.model and _loosened(prompt, text, generator)))
     conversation.call.response = {"text": text, "refused_for": reasons}
-    return {"id": prompt["id"], "prompt_text": text, "base_parameters": parameters}
+    directives = split_prompt(text).directives or None  # a template may have syntax of its own
+    return {"id": prompt["id"], "prompt_text": text, "directives": directives, "base_parameters": parameters}
 
 
 def _written(
     prompt: Mapping[str, Any], generator: ImageGenerator, way: Way, conversation: Conversation
 ) -> tuple[str, list[str]] | ItemError:
     """Return the full prompt, or its own text with why all attempts were refused."""
-    own_text, elements = prompt["prompt_text"], prompt["elements"]
     if way.keep:
-        return own_text, []
+        return prompt["prompt_text"], []
+    elements, own = prompt["elements"], split_prompt(prompt["prompt_text"])
     world = world_of(generator)
     lexicon = default_lexicon().in_world(world)
     refused: list[tuple[str, list[str]]] = []
     for _ in range(way.attempts if way.model else 1):
+        lost: list[str] = []
         if way.model:
             answer = conversation.ask(way.model, completion_request(prompt["scene_text"], refused))
             if isinstance(answer, ItemError):
                 return answer
             if not (found := tagged_prompts(answer)):
                 return ItemError(f"{way.model.name} answered with nothing")
-            candidate = found[0]
+            candidate, lost = carry(found[0], own)
         elif way.template:
-            candidate = complete_by_template(way.template, own_text)
+            candidate = own.with_words(complete_by_template(way.template, own.words.strip()))
         else:
-            candidate = complete_by_rules(own_text, elements, WORDINGS.get(world, {}), generator.fits)
-        if candidate == own_text:
-            return own_text, []
+            wording = WORDINGS.get(world, {})
+            candidate = own.with_words(complete_by_rules(own.words.strip(), elements, wording, generator.fits))
+        if candidate == own.drawn:
+            return own.drawn, []
         reasons = compare(elements, parse(candidate), lexicon=lexicon)
-        if not generator.fits(candidate):
+        reasons += [f"what {written} marks is lost" for written in lost]
+        if not generator.fits(split_prompt(candidate).words):
             reasons = [*reasons, f"{generator.name} would cut the end of it off"]
         if not reasons:
             return candidate, []
         refused.append((candidate, reasons))
-    return own_text, [reason for _, reasons in refused for reason in reasons]
+    return own.drawn, [reason for _, reasons in refused for reason in reasons]
 
 
 def complete_by_rules(

@@ -14,6 +14,7 @@ from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import canonical_json, content_hash, content_id
 from forgekit.models import Drawing, DrawRequest, ImageGenerator, load_model, load_stored_model, recorded_name
 from forgekit.progress import StageReport, running
+from forgekit.scene import not_applied, split_prompt
 from forgekit.stages.calls import Calls, recorded_calls
 from forgekit.stages.situations import DECISIONS
 from forgekit.store import Store
@@ -50,7 +51,7 @@ DRAWN = """
 select
     generation_metadata ->> '$.draw_key' as draw_key,
     arg_min(image_path, id) as image_path,
-    arg_min(generation_metadata, id) as metadata
+    json_merge_patch(arg_min(generation_metadata, id), '{"directives_not_applied": null}') as metadata
 from generated_images
 where generation_metadata ->> '$.draw_key' in (select unnest($keys::varchar[]))
 group by all
@@ -130,6 +131,8 @@ def generate_images(
         while ids := worker.claim(DUE, to="generating", limit=prompts_per_batch, attempted=attempted, **filters):
             attempted += ids
             prompts = store.rows(IN_HAND, ids=ids)
+            for kind, written in (left for prompt in prompts for left in not_applied(prompt["directives"]).items()):
+                report.count(f"{kind} not applied", len(written))
             for name in sorted({prompt["model"] for prompt in prompts}):
                 with recorded_calls(store, "generate") as calls:
                     own = [prompt for prompt in prompts if prompt["model"] == name]
@@ -186,10 +189,10 @@ def _drawn(
 def wanted_images(model: ImageGenerator, prompt: Mapping[str, Any], images_per_prompt: int) -> list[Wanted]:
     """Return the images that a prompt is to have of `model`."""
     parameters = {**model.default_parameters(), **prompt["base_parameters"]}
-    seed = parameters.pop("seed", 0)
+    seed, words = parameters.pop("seed", 0), split_prompt(prompt["prompt_text"]).words
     wanted = []
     for index in range(images_per_prompt):
-        request = DrawRequest(prompt["prompt_text"], image_seed(prompt["scene_hash"], seed, index), parameters)
+        request = DrawRequest(words, image_seed(prompt["scene_hash"], seed, index), parameters)
         key = content_hash([model.name, model.describe(), request.prompt, request.seed, parameters])
         wanted.append(Wanted(prompt, index, request, key))
     return wanted
@@ -253,8 +256,8 @@ def checked_drawing(wanted: Wanted, drawing: Any) -> Drawn | ItemError:
         return ItemError(f"the generator drew an image of {image.width}×{image.height} pixels")
     if image.mode == "F" and not np.isfinite(np.asarray(image)).all():  # the other modes hold whole numbers
         return ItemError("the generator gave pixels that are no numbers (nan or inf)")
-    metadata = {"seed": wanted.request.seed, **drawing.metadata}
-    metadata |= {"prompt": wanted.request.prompt, "draw_key": wanted.draw_key}
+    seed, prompt = wanted.request.seed, wanted.request.prompt
+    metadata = {"seed": seed, **drawing.metadata, "prompt": prompt, "draw_key": wanted.draw_key}
     try:
         json.dumps(json.loads(canonical_json(metadata)), allow_nan=False)
     except ValueError:
@@ -263,12 +266,13 @@ def checked_drawing(wanted: Wanted, drawing: Any) -> Drawn | ItemError:
 
 
 def _written(store: Store, image: Wanted, picture: Drawn) -> dict[str, Any]:
-    """Write the file of an image, and return its row."""
+    """Write the file of an image, and return its row. It says what of the prompt's syntax no generator follows."""
+    left_out = not_applied(image.prompt["directives"])
     return {
         "id": image.image_id,
         "prompt_id": image.prompt_id,
         "image_path": write_image(store.folder, image.image_id, picture.png, same_as=picture.path),
-        "generation_metadata": picture.metadata,
+        "generation_metadata": {**picture.metadata, **({"directives_not_applied": left_out} if left_out else {})},
         "round": image.prompt["round"],
         "image_index": image.index,
     }

@@ -46,8 +46,9 @@ def import_prompts(
 ) -> StageReport:
     """Import scene texts as prompts in status `imported`: all good rows of a source, or nothing.
 
-    Texts are kept as they stand. Texts with the same normalised form are one scene; a prompt is
-    identified by its scene, model, parameters and experiment, so duplicates are counted and importing
+    Texts are kept as they stand; a scene is what one asks for, without prompt syntax, and what the syntax
+    directs is kept beside it. Texts with the same normalised form are one scene; a prompt is
+    identified by its scene, syntax, model, parameters and experiment, so duplicates are counted and importing
     again adds nothing. Rows that cannot be used are listed in the report and in `api_logs`; what was
     assumed, skipped or not understood is in the report's notes. A scene that no benchmark annotates is
     parsed by `complete_prompts`, not here.
@@ -99,7 +100,7 @@ def import_prompts(
             bad += [*chunk.bad, *refused]
             bar.update(chunk.total)
         with store.transaction() as con:
-            new, known = intake.store(con, status="" if dry_run else "draft" if draft else "imported")
+            new, known, otherwise = intake.store(con, status="" if dry_run else "draft" if draft else "imported")
             if not dry_run:
                 insert_rows(con, "api_logs", [_log_row(intake, bad, new, notes)])
         report.done = 0 if dry_run else new
@@ -111,6 +112,8 @@ def import_prompts(
         report.failures = {_place(row): f"{row.reason}: {row.raw!r}" for row in bad}
         report.count("duplicates in the source", intake.rows - new - known)
         report.count("already stored", known)
+        report.count("with prompt syntax", intake.with_syntax)
+        report.count("scenes stored before without this annotation, which stay so", otherwise)
         report.skipped = intake.rows - report.done
     return report
 

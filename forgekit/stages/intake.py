@@ -7,29 +7,41 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from forgekit.ids import canonical_json, content_id
-from forgekit.scene import scene_hash
+from forgekit.scene import scene_hash, split_prompt
 from forgekit.sources.rows import is_missing
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-COLUMNS = ("id", "scene_hash", "model", "prompt_text", "base_parameters", "elements", "source")
+# `asked` and `directives` are null where the prompt has no syntax: its text is what it asks for.
+COLUMNS = (
+    "id", "scene_hash", "model", "prompt_text", "asked", "directives", "base_parameters", "elements", "read_by", "source",
+)  # fmt: skip
 # The indexes are cheaper to build from sorted keys. A scene's own text is its first one.
 NEW_SCENES = """
-insert into scenes (scene_hash, scene_text, first_prompt_id, elements, source)
-select scene_hash, prompt_text, id, elements, source
+insert into scenes (scene_hash, scene_text, first_prompt_id, elements, read_by, source)
+select scene_hash, coalesce(asked, prompt_text), id, elements, read_by, source
 from incoming
 where position in (select min(position) from incoming group by scene_hash)
   and not exists (from scenes s where s.scene_hash = incoming.scene_hash)
 order by scene_hash
 """
 NEW_PROMPTS = """
-insert into prompts (id, scene_hash, model, prompt_text, base_parameters, generation_iteration, status, experiment)
-select id, scene_hash, model, prompt_text, base_parameters, 0, $status, $experiment
+insert into prompts
+    (id, scene_hash, model, prompt_text, directives, base_parameters, generation_iteration, status, experiment)
+select id, scene_hash, model, prompt_text, directives, base_parameters, 0, $status, $experiment
 from incoming
 where not exists (from prompts p where p.id = incoming.id::uuid)
 order by scene_hash
+"""
+# Scenes that a benchmark annotates and that were there before, read otherwise: they keep what they are judged against.
+READ_OTHERWISE = """
+select count(distinct scene_hash)
+from incoming
+join scenes s using (scene_hash)
+where incoming.elements is not null
+  and s.elements is distinct from incoming.elements::json
 """
 KNOWN = "select count(*) from incoming where id::uuid in (select id from prompts)"
 
@@ -43,6 +55,7 @@ class Intake:
     parameters: Mapping[str, Any]  # of every prompt; what a row says itself goes before
     origin: Mapping[str, str]  # what `scenes.source` says of all rows
     rows: int = 0  # how many came, those that were there before included
+    with_syntax: int = 0  # of the prompts
     tables: list[pa.Table] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
 
@@ -54,35 +67,49 @@ class Intake:
         for row in map(self._prompt, frame.to_dict("records")):
             if row["id"] not in self.ids:
                 self.ids.add(row["id"])
+                self.with_syntax += row["asked"] is not None
                 fresh.append({"position": len(self.ids), **row})
         self.rows += len(frame)
         schema = pa.schema([("position", pa.int64()), *((name, pa.string()) for name in COLUMNS)])
         self.tables.append(pa.Table.from_pylist(fresh, schema=schema))
 
     def _prompt(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a row as a prompt. What it says besides goes into `source`, next to where it came from."""
+        """Return a row as a prompt. What it says besides goes into `source`, next to where it came from.
+
+        Prompts of one scene whose syntax differs are different prompts.
+        """
         said = {name: value for name, value in row.items() if not is_missing(value)}
         text, elements = said.pop("text"), said.pop("elements", None)
-        parameters = {**self.parameters, **said.pop("parameters", {})}
+        parts = split_prompt(text)
+        drawn = {} if parts.asked == text else {"drawn": text}
+        parameters = {**self.parameters, **parts.parameters, **said.pop("parameters", {})}
         besides = said.pop("source", {})
-        named = {"scene_hash": scene_hash(text), "model": said.pop("model", self.model)}
+        named = {"scene_hash": scene_hash(parts.asked), "model": said.pop("model", self.model)}
         return {
-            "id": content_id("prompt", **named, experiment=self.experiment, base_parameters=parameters),
+            "id": content_id("prompt", **named, **drawn, experiment=self.experiment, base_parameters=parameters),
             **named,
             "prompt_text": text,
+            "asked": parts.asked if drawn else None,
+            "directives": _document(parts.directives) if parts.directives else None,
             "base_parameters": canonical_json(parameters),
             "elements": None if elements is None else _document(elements),
+            "read_by": None if elements is None else _document(self._reader()),
             "source": _document(_joined(besides, {**self.origin, **said})),
         }
+
+    def _reader(self) -> dict[str, Any]:
+        """Return who says what an annotated scene asks for; null where no benchmark was named."""
+        return {"reader": "annotation", "benchmark": self.origin.get("benchmark")}
 
     def first(self, n: int) -> list[dict[str, Any]]:
         """Return the first `n` prompts."""
         return [row for table in self.tables for row in table.slice(0, n).to_pylist()][:n]
 
-    def store(self, con: Any, status: str) -> tuple[int, int]:
-        """Insert the scenes and prompts that are not stored yet, the latter in `status`; return how many are new, and not.
+    def store(self, con: Any, status: str) -> tuple[int, int, int]:
+        """Insert the scenes and prompts that are not stored yet, the latter in `status`; without one nothing is stored.
 
-        Without a status nothing is stored.
+        Returns:
+            How many prompts are new, how many are not, and how many scenes were read before, without their annotation.
         """
         import pyarrow as pa
 
@@ -91,8 +118,9 @@ class Intake:
         if status:
             con.execute(NEW_SCENES)
             con.execute(NEW_PROMPTS, {"status": status, "experiment": self.experiment})
+        otherwise = con.execute(READ_OTHERWISE).fetchall()[0][0]
         con.unregister("incoming")
-        return len(self.ids) - known, known
+        return len(self.ids) - known, known, otherwise
 
 
 def _joined(besides: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:

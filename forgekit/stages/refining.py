@@ -16,7 +16,7 @@ from forgekit.refiner.case import Policy, Tools, failing
 from forgekit.refiner.decision import Decision, Limits, decide
 from forgekit.refiner.learnings import Memory, remember
 from forgekit.refiner.policies import load_policy
-from forgekit.scene import Element, Lexicon, default_lexicon, list_elements, load_lexicon, loosened, parse
+from forgekit.scene import Element, Lexicon, default_lexicon, list_elements, load_lexicon, loosened, parse, split_prompt
 from forgekit.stages.calls import Call, Conversation
 from forgekit.stages.situations import InHand, gather
 from forgekit.store import Store
@@ -142,6 +142,7 @@ def _refine_batch(worker: Worker, report: StageReport, ids: Sequence[str], how: 
     held = _write(worker, decided, failed=failed, calls=calls)
     for prompt_id, each in decided.items():
         report.count(each.decision.decision, prompt_id in held)
+        report.count("rewrites that lose prompt syntax", prompt_id in held and bool(each.decision.lost_syntax))
     report.done += len(held)
 
 
@@ -221,7 +222,8 @@ def _child_row(prompt: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
         "generation_iteration": prompt["generation_iteration"] + 1,
         "experiment": prompt["experiment"],
     }
-    return {"id": content_id("prompt", **row), **row, "status": "completed"}
+    directives = split_prompt(decision.text).directives or None
+    return {"id": content_id("prompt", **row), **row, "directives": directives, "status": "completed"}
 
 
 def _learning_row(in_hand: InHand, decision: Decision, child: Mapping[str, Any] | None, policy: str) -> dict[str, Any]:
@@ -264,6 +266,7 @@ def _actions(in_hand: InHand, decision: Decision, child: Mapping[str, Any] | Non
         "kept": decision.kept,
         "change": in_hand.situation.change,
         "child_prompt_id": child["id"] if child else None,
+        **({"lost_syntax": decision.lost_syntax} if decision.lost_syntax else {}),
         **{name: getattr(candidate, name, None) for name in ("action", "element", "kind", "term", "detail")},
     }
 

@@ -13,6 +13,7 @@ from forgekit.errors import ItemError
 from forgekit.ids import content_hash, content_id
 from forgekit.models import Judgement, VisionModel
 from forgekit.scene import Element, Scene, list_elements, parse
+from forgekit.scene.annotation import not_askable
 from forgekit.stages.calls import reason_of
 from forgekit.store.images import read_image
 
@@ -74,7 +75,13 @@ def _scene(row: Mapping[str, Any]) -> tuple[Scene, Sequence[Element], str] | Ite
         elements = list_elements(scene.elements)
     except Exception as error:  # this scene's failure; the others are judged
         return ItemError(f"what the scene asks for cannot be told: {reason_of(error)}")
-    return scene, elements, content_hash([scene.text, [asdict(element) for element in elements]])
+    return scene, elements, content_hash([scene.text, [_told(element) for element in elements]])
+
+
+def _told(element: Element) -> dict[str, Any]:
+    """Return what a judge is told of an element. What only a benchmark's questions have is left out where it says nothing."""
+    told = {name: value for name, value in asdict(element).items() if value or name not in ("choices", "parents")}
+    return told | ({"asked": element.asked} if element.choices else {})
 
 
 def _picture(folder: Path, row: Mapping[str, Any], scene: tuple[Scene, Sequence[Element], str] | ItemError) -> Picture:
@@ -90,8 +97,10 @@ def _picture(folder: Path, row: Mapping[str, Any], scene: tuple[Scene, Sequence[
 def evaluation_row(picture: Picture, seat: Seat, verdict: Judgement | ItemError | Mapping[str, Any]) -> dict[str, Any]:
     """Return the `image_evaluations` row of a verdict by the judge of `seat`; a mapping is a row to use again.
 
-    Elements below the pass mark are the missing ones. A verdict that leaves an element of its own without a score keeps
-    what it says and has an error as well: the image has no score by it, and it is to be asked for again.
+    Elements below the pass mark are the missing ones. One that cannot be asked about, because its parent is not there, has no
+    score but a reason; what the judge says of it all the same is kept beside, under `not_askable`. A verdict that leaves an
+    element of its own without a score keeps what it says and has an error as well: the image has no score by it, and it is
+    to be asked for again.
     """
     row = {
         "id": content_id("evaluation", image=picture.image_id, **seat.identity),
@@ -106,34 +115,47 @@ def evaluation_row(picture: Picture, seat: Seat, verdict: Judgement | ItemError 
     }
     if isinstance(verdict, ItemError):
         return {**row, "error": verdict.reason}
-    documents = _documents(picture.elements, verdict) if isinstance(verdict, Judgement) else verdict
-    scores = documents["element_scores"]
     mark = seat.pass_mark
-    missing = [e.phrase for e in picture.elements if (score := scores.get(e.key)) is not None and score < mark]
+    documents = _documents(picture.elements, verdict, mark) if isinstance(verdict, Judgement) else verdict
+    scores = documents["element_scores"]
+    missing = [e.label for e in picture.elements if (score := scores.get(e.key)) is not None and score < mark]
     return {
         **row,
         "model_output": documents["model_output"],
         "adherence_analysis": {**documents["adherence_analysis"], "missing_elements": missing},
         "element_scores": scores,
-        "error": _without_score(scores, documents["model_output"].get("reasons", {})),
+        "error": _without_score(scores, documents["model_output"]),
     }
 
 
-def _without_score(scores: Mapping[str, float | None], reasons: Mapping[str, str]) -> str | None:
-    nulls = sorted(key for key, score in scores.items() if score is None)
+def _without_score(scores: Mapping[str, float | None], output: Mapping[str, Any]) -> str | None:
+    reasons, unasked = output.get("reasons", {}), output.get("not_askable", {})
+    nulls = sorted(key for key, score in scores.items() if score is None and key not in unasked)
     told = (f"{key} ({reasons[key]})" if reasons.get(key) else key for key in nulls)
     return f"no score for {', '.join(told)}" if nulls else None
 
 
-def _documents(elements: Sequence[Element], verdict: Judgement) -> dict[str, Any]:
+def _documents(elements: Sequence[Element], verdict: Judgement, mark: float) -> dict[str, Any]:
+    said = verdict.element_scores
+
+    def is_there(key: str) -> bool | None:
+        if key in verdict.answers:
+            return bool(verdict.answers[key]["right"])
+        score = said.get(key)
+        return None if score is None else score >= mark
+
+    unasked = {key: reason for key, reason in not_askable(elements, is_there).items() if key in said}
+    scores = {key: None if key in unasked else score for key, score in said.items()}
+    of_questions = {"answers": dict(verdict.answers), "not_askable": {key: said[key] for key in unasked}}
     return {
-        "element_scores": dict(verdict.element_scores),
+        "element_scores": scores,
         "model_output": {
             "description": verdict.description,
-            "confidence_scores": _confidence(elements, verdict.element_scores),
+            "confidence_scores": _confidence(elements, scores),
             "detected_artifacts": list(verdict.detected_artifacts),
             "metrics": dict(verdict.metrics),
-            "reasons": dict(verdict.reasons),
+            "reasons": dict(verdict.reasons) | unasked,
+            **{name: told for name, told in of_questions.items() if told},
         },
         "adherence_analysis": {
             "text_match_score": verdict.text_match_score,

@@ -6,6 +6,7 @@ luck in choosing does not look like progress (docs/trends.md); columns named `se
 `experiment` and `vision_model` narrow a question; None means all.
 """
 
+from forgekit.trends.benchmarks import benchmark
 from forgekit.trends.costs import cost
 from forgekit.trends.elements import by_element_kind, by_term, failing_together, version_elements
 from forgekit.trends.judges import judge_agreement, judge_pairs
@@ -20,6 +21,7 @@ __all__ = [
     "adherence",
     "arms",
     "before_after",
+    "benchmark",
     "by_element_kind",
     "by_term",
     "confirmed",

@@ -82,6 +82,11 @@ order by a.vision_model, lift desc nulls last, both_failed desc, a.label, other
 VERSION_ELEMENTS = """
 with phrases as (
     select unnest($elements::varchar[]) as element, unnest($phrases::varchar[]) as phrase
+),
+outputs as (
+    select id as evaluation_id, json_keys(model_output, '$.not_askable') as unasked
+    from image_evaluations
+    where prompt_id = $prompt_id::uuid
 )
 select
     e.vision_model, e.element, e.kind,
@@ -89,8 +94,10 @@ select
     count(e.score) as images,
     avg(e.score) as score,
     min(e.score) as min_score,
+    count(*) filter (list_contains(o.unasked, e.element)) as not_askable,
     any_value(j.pass_mark) as pass_mark
 from element_scores e
+join outputs o using (evaluation_id)
 join prompts v on v.id = e.prompt_id
 join judge_marks j using (experiment, vision_model, judge_key)
 left join phrases p using (element)
@@ -139,7 +146,8 @@ def version_elements(store: Store, prompt_id: str) -> pd.DataFrame:
     """Return what a version's images show: one row per (vision model, element), the worst first.
 
     Columns: `phrase` of the element, `images` with a verdict on it, `score` (mean over them) and `min_score`, null
-    where the judge could not say; the judge's `pass_mark`, below which an element counts as missing.
+    where the judge could not say; `not_askable`, how many images lack what it is a part of; the judge's `pass_mark`,
+    below which an element counts as missing.
     """
     asked = store.rows("select scene_hash from prompts where id = $id::uuid", id=prompt_id)
     phrases: dict[str, str] = {}

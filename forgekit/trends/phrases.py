@@ -24,7 +24,7 @@ def scene_phrases(store: Store, scenes: Iterable[str]) -> dict[str, dict[str, st
     """Return what each element of each of these scenes is called: scene hash → element → phrase, in their order."""
     rows = store.rows(ASKED, scenes=sorted(set(scenes)))
     return {
-        row["scene_hash"]: {e.key: e.phrase for e in list_elements(row["elements"] or parse(row["scene_text"]))}
+        row["scene_hash"]: {e.key: e.label for e in list_elements(row["elements"] or parse(row["scene_text"]))}
         for row in rows
     }
 

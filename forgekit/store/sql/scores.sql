@@ -6,7 +6,8 @@
 create or replace macro steady_avg(x) as round(avg(x), 12);
 create or replace macro steady_std(x) as round(stddev_samp(x), 12);
 
--- One row per (image, vision model, judge key, scene element); the score is null where the judge failed to say.
+-- One row per (image, vision model, judge key, scene element); the score is null where the judge failed to say, or could
+-- not be asked: a part of a thing that is not there.
 create or replace view element_scores as
 select *, split_part(element, ':', 1) as kind
 from (
@@ -21,7 +22,8 @@ from (
 );
 
 -- One row per (image, vision model, judge key) with a verdict: Soft-TIFA (GenEval 2) as arithmetic mean over elements,
--- and as geometric mean, which one missing element sinks. Null unless every element that the judge can see has a score.
+-- and as geometric mean, which one missing element sinks. Null unless every element that the judge can see has a score;
+-- what it could not be asked counts as absent, as in DSG.
 -- What this says is kept in two columns of the table as well; documents are read only where those are null.
 create or replace view image_scores as
 select
@@ -36,14 +38,20 @@ select
     id as evaluation_id,
     image_id, prompt_id, scene_hash, vision_model, judge_key,
     len(json_keys(element_scores)) as elements,
-    case when not list_contains(json_type(element_scores, '$.*'), 'NULL')
-        then list_avg(cast(element_scores -> '$.*' as double[])) end as soft_tifa_am,
-    case when not list_contains(json_type(element_scores, '$.*'), 'NULL')
+    case when nulls = unasked
+        then list_avg([coalesce(p, 0) for p in cast(element_scores -> '$.*' as double[])]) end as soft_tifa_am,
+    case when nulls = unasked
         then exp(list_avg([ln(greatest(p, 0.02)) for p in cast(element_scores -> '$.*' as double[])])) end as soft_tifa_gm,
     created_at
-from image_evaluations
-where soft_tifa_gm is null
-  and element_scores is not null;
+from (
+    select
+        *,
+        len([t for t in json_type(element_scores, '$.*') if t = 'NULL']) as nulls,
+        coalesce(len(json_keys(model_output, '$.not_askable')), 0) as unasked
+    from image_evaluations
+    where soft_tifa_gm is null
+      and element_scores is not null
+);
 
 -- One row per (prompt version, vision model, judge key).
 create or replace view prompt_scores as

@@ -1,0 +1,81 @@
+"""Directives: what a prompt says beside its words, as `prompts.directives` keeps it, and the words of syntax."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+WORDS = Path(__file__).parent / "lexicon" / "syntax.toml"
+# Kinds that a generator must know to follow. The others are words that it reads as they stand, or its own parameters.
+TO_BE_KNOWN = ("weights", "edits", "networks", "separators", "images", "flags", "settings")
+
+Directives = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SyntaxWords:
+    """The tables of lexicon/syntax.toml."""
+
+    quality: frozenset[str]
+    listed: frozenset[str]  # tags in lists of tags only
+    people: Mapping[str, str]
+    separators: tuple[str, ...]
+    shown_after: frozenset[str]
+    flags: Mapping[str, str]  # name: what follows it, "none", "one" or "rest"
+    parameters: Mapping[str, str]
+    before_emphasis: frozenset[str]
+    before_emoji: frozenset[str]
+    bracketed: frozenset[str]
+    plus_names: frozenset[str]
+    function: frozenset[str]
+    html: frozenset[str]
+    emoji: Mapping[str, str]
+
+
+@cache
+def syntax_words() -> SyntaxWords:
+    """Return the shipped tables, loaded once."""
+    with WORDS.open("rb") as file:
+        tables = tomllib.load(file)
+    sets = {name: frozenset(words.split()) for name, words in tables["words"].items()}
+    return SyntaxWords(
+        quality=_between_semicolons(tables["tags"]["quality"]),
+        listed=_between_semicolons(tables["tags"]["listed"]),
+        people=tables["people"],
+        separators=tuple(tables["separators"]["words"].split()),
+        shown_after=frozenset(tables["separators"]["shown_after"].split()),
+        flags={name: takes for takes, names in tables["flags"].items() for name in names.split()},
+        parameters=tables["parameters"],
+        emoji=tables["emoji"],
+        **sets,
+    )
+
+
+def note(found: Directives, kind: str, entry: Any) -> None:
+    """Add an entry to the list of a kind."""
+    found.setdefault(kind, []).append(entry)
+
+
+def note_mark(found: Directives, kind: str, words: str, written: str, weight: float | None = None) -> None:
+    """Add words that stand marked in the prompt: `written` is the mark and all."""
+    entry = {"words": " ".join(words.split()), "written": written}
+    note(found, kind, entry if weight is None else {**entry, "weight": round(weight, 4)})
+
+
+def not_applied(directives: Mapping[str, Any] | None) -> dict[str, list[str]]:
+    """Return, by kind and as they are written, the directives that no generator here follows: weights, LoRAs, flags."""
+    return {kind: _written(entries) for kind in TO_BE_KNOWN if (entries := (directives or {}).get(kind))}
+
+
+def _written(entries: Any) -> list[str]:
+    if isinstance(entries, Mapping):
+        return [f"{name} {value}".strip() for name, value in entries.items()]
+    return list(dict.fromkeys(entry["written"] if isinstance(entry, Mapping) else entry for entry in entries))
+
+
+def _between_semicolons(text: str) -> frozenset[str]:
+    return frozenset(" ".join(words.split()) for words in text.split(";") if words.strip())

@@ -1,0 +1,138 @@
+"""What stands around a prompt's words: Midjourney's command, pictures and flags, A1111's negative and settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from forgekit.scene.directives import Directives, note, syntax_words
+
+# "**a cat --ar 3:2** - @somebody (fast)", as Discord shows it
+POSTED = re.compile(r"\s*\*\*(?P<words>.+?)\*\*\s+-\s[^\n]*@[^\n]*", re.DOTALL)
+HEAD = re.compile(
+    r"(?:\s*(?:/imagine\b\s*(?:prompt\b\s*:?)?|imagine\s+prompt\s*:))?(?:\s*(?:positive\s+)?prompt\s*:(?=\s))?(?P<images>(?:\s*<?https?://[^\s<>]+>?(?=\s))*)\s*",
+    re.IGNORECASE,
+)
+NEGATIVE = re.compile(r"(?:^|\n)[ \t]*negative(?:[ _]prompt)?\s*:|(?<=\s)negative[ _]prompt\s*:", re.IGNORECASE)
+SETTINGS = re.compile(r"(?:^|(?<=\s))Steps:\s*\d+\s*(?:,\s*[A-Z]|$)")
+SETTING = re.compile(r'\s*([A-Za-z][\w \-/]*):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
+SIZE = re.compile(r"(\d+)\s*x\s*(\d+)")
+FLAG = re.compile(r"(?:^|(?<=\s))(--|—|–)([A-Za-z][\w-]*?)(?=[\s=:,]|$)[\s=:]*")
+VALUE = re.compile(r"https?://\S+(?:\s+https?://\S+)*|(?!--|[—–])\S+")
+NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
+
+
+def find_words(text: str, covered: str, found: Directives) -> tuple[int, int]:
+    """Return start and end of the prompt's own words in `text`, and note what is around them.
+
+    `covered` is the text with its quotations hidden: flags inside these are none.
+    """
+    posted = POSTED.fullmatch(text) if text.lstrip().startswith("**") and "@" in text else None
+    start, end = posted.span("words") if posted else (0, len(text))
+    end = _pasted(text, start, end, found)
+    text = covered
+    head = HEAD.match(text, start, end)
+    if head and head.group().strip() and head.end() < end:
+        start = head.end()
+        for address in head["images"].split():
+            note(found, "images", address.strip("<>"))
+    flags = list(_flags(text, start, end))
+    if flags:
+        for _, _, name, value in flags:
+            _note_flag(found, name, value)
+        end = _tail(text, end, [span[:2] for span in flags])
+    return start, end
+
+
+def without_flags(text: str) -> str:
+    """Return `text` without the flags in the midst of it."""
+    kept, index = [], 0
+    for start, end, _, _ in _flags(text, 0, len(text)) if "-" in text or "—" in text or "–" in text else ():
+        kept += [text[index:start], " "]
+        index = end
+    return "".join([*kept, text[index:]])
+
+
+def _pasted(text: str, start: int, end: int, found: Directives) -> int:
+    """Read what A1111 writes below a prompt, and return where the prompt ends."""
+    settings = SETTINGS.search(text, start, end)
+    if settings:
+        for name, value in SETTING.findall(text[settings.start() : end]):
+            _note_setting(found, name.strip(), value.strip().strip('"'))
+        end = settings.start()
+    negative = NEGATIVE.search(text, start, end)
+    if negative and negative.start() > start:
+        _note_negative(found, text[negative.end() : end])
+        end = negative.start()
+    return end
+
+
+def _flags(text: str, start: int, end: int) -> Iterator[tuple[int, int, str, str]]:
+    """Yield start, end, name and value of each flag. An unknown one counts behind one that is known."""
+    words = syntax_words()
+    marks = list(FLAG.finditer(text, start, end))
+    known = any(mark[1] == "--" and mark[2].lower() in words.flags for mark in marks)
+    numbered = any(_is_numbered(mark, text) for mark in marks)
+    ends = [*(mark.start() for mark in marks[1:]), end]
+    for mark, following in zip(marks, ends, strict=False):
+        name = mark[2].lower()
+        takes = words.flags.get(name)
+        if takes is None and not (known and mark[1] == "--"):
+            continue
+        if mark[1] != "--" and not (known or numbered):
+            continue
+        until = following if takes == "rest" else mark.end()
+        if takes not in ("none", "rest") and (value := VALUE.match(text, mark.end(), following)):
+            until = value.end()
+        yield mark.start(), until, name, text[mark.end() : until].strip()
+
+
+def _is_numbered(mark: re.Match[str], text: str) -> bool:
+    """Say whether a flag whose hyphens became a dash has a number: "—ar 16:9"; a word after a dash may be prose."""
+    return mark[2].lower() in syntax_words().flags and NUMBER.match(text, mark.end()) is not None
+
+
+def _tail(text: str, end: int, spans: list[tuple[int, int]]) -> int:
+    """Return where the run of flags begins that the text ends with."""
+    for start, until in reversed(spans):
+        if text[until:end].strip():
+            break
+        end = start
+    return end
+
+
+def _note_flag(found: Directives, name: str, value: str) -> None:
+    words = syntax_words()
+    if words.flags.get(name) == "rest":
+        _note_negative(found, value)
+    elif name in words.parameters and NUMBER.fullmatch(value):
+        note_parameter(found, words.parameters[name], _number(value))
+    else:
+        found.setdefault("flags", {})[f"--{name}"] = value.strip(",")
+
+
+def _note_setting(found: Directives, name: str, value: str) -> None:
+    parameter = syntax_words().parameters.get({"CFG scale": "cfg"}.get(name, name.lower()))
+    if parameter and NUMBER.fullmatch(value):
+        note_parameter(found, parameter, _number(value))
+    elif name == "Size" and (size := SIZE.fullmatch(value)):
+        note_parameter(found, "width", int(size[1]))
+        note_parameter(found, "height", int(size[2]))
+    elif value:
+        found.setdefault("settings", {})[name] = value
+
+
+def _note_negative(found: Directives, words: str) -> None:
+    if words := " ".join(words.split()).strip(","):
+        before = found.get("parameters", {}).get("negative_prompt")
+        note_parameter(found, "negative_prompt", f"{before}, {words}" if before else words)
+
+
+def note_parameter(found: Directives, name: str, value: Any) -> None:
+    """Add what the pipeline is to be called with, under the name that diffusers has for it."""
+    found.setdefault("parameters", {})[name] = value
+
+
+def _number(text: str) -> int | float:
+    return int(text) if text.lstrip("+-").isdigit() else float(text)
