@@ -51,7 +51,7 @@ def test_rules_add_background_and_style_and_the_generators_parameters(one_scene)
 
 def test_rules_leave_out_what_does_not_fit():
     elements = fk.scene.parse("a red circle")
-    mini = WORDINGS["mini"]
+    mini = WORDINGS["figures"]
     assert complete_by_rules("a red circle", elements, mini, lambda text: len(text) < 35) == (
         "a red circle on a white background"
     )
@@ -60,11 +60,76 @@ def test_rules_leave_out_what_does_not_fit():
 
 def test_what_the_scene_says_itself_is_not_said_again():
     text = "a blue star on a black background, line art"
-    assert complete_by_rules(text, fk.scene.parse(text), WORDINGS["mini"], lambda _: True) == text
+    assert complete_by_rules(text, fk.scene.parse(text), WORDINGS["figures"], lambda _: True) == text
+
+
+PHOTO, SHARP, LIGHT = ", photograph", ", sharp focus", ", natural light"
+
+
+@pytest.mark.parametrize(
+    ("text", "added"),
+    [
+        ("a cat", PHOTO + SHARP + LIGHT),
+        ("a photo of a dog", SHARP + LIGHT),
+        ("a cat, watercolor", ""),
+        ("a watercolour of a cat", ""),
+        ("pencil sketch of a horse", ""),
+        ("a pixel art castle", ""),
+        ("a 3d render of a chair", ""),
+        ("a chair, low poly", ""),
+        ("an anime girl with a sword", ""),
+        ("a logo of a fox", ""),
+        ("a night scene with a fox", ""),
+        ("a candle-lit dinner table", PHOTO + SHARP),
+        ("a moonlit lake with a boat", PHOTO + SHARP),
+        ("a fox at night", PHOTO + SHARP),
+        ("a photo of a dog at night", SHARP),
+        ("a blurry photo of a car", LIGHT),
+        ("a cat on a red background", PHOTO + SHARP),
+        ("a knight in a field", PHOTO + SHARP + LIGHT),  # no night
+    ],
+)
+def test_nothing_is_added_that_the_scene_rules_out(text, added):
+    completed = complete_by_rules(text, fk.scene.parse(text), WORDINGS[""], lambda _: True)
+    assert completed == text + added
+
+
+def test_nothing_is_added_to_a_scene_that_was_not_understood():
+    nothing = {**fk.scene.parse(""), "objects": []}
+    assert complete_by_rules("Eine Aquarellkatze.", nothing, WORDINGS[""], lambda _: True) == "Eine Aquarellkatze."
+
+
+BENCHMARK = ["A  photo of two cats ;", "a cat, watercolor.", "  a dog\non a mat, 4k,"]
+
+
+@pytest.mark.parametrize("how", [{"keep": True}, {"template": "{scene}"}])
+def test_prompts_of_a_benchmark_are_kept_to_the_last_character(store, how):
+    fk.import_prompts(store, pd.DataFrame({"text": BENCHMARK}))
+    imported = store.rows("select prompt_text from prompts order by prompt_text")
+    report = fk.complete_prompts(store, **how)
+    assert (report.done, report.failed) == (3, 0)
+    assert store.rows("select prompt_text from prompts order by prompt_text") == imported
+    assert store.rows("select distinct status from prompts") == [{"status": "completed"}]
+
+
+def test_prompts_are_completed_in_one_way(store):
+    with pytest.raises(ParameterError, match="one of"):
+        fk.complete_prompts(store, keep=True, template="{scene}, oil painting")
+
+
+@pytest.mark.parametrize(
+    ("answer", "loosened"), [("a red ball on a mat", 1), ("a crimson ball on a mat, soft light", 0)]
+)
+def test_a_completion_that_says_a_kind_by_its_plain_word_is_counted(store, answer, loosened):
+    fk.import_prompts(store, pd.DataFrame({"text": ["a crimson ball on a mat"]}))
+    report = fk.complete_prompts(store, language_model=ScriptedModel([f"<PROMPT>{answer}</PROMPT>"]))
+    assert prompt_of(store)["prompt_text"] == answer
+    assert report.details.get("loosened", 0) == loosened
 
 
 def test_a_template_surrounds_the_scene():
     assert complete_by_template("oil painting of {scene}", "a red circle.") == "oil painting of a red circle"
+    assert complete_by_template("{scene}", " a red circle. ") == " a red circle. "
     with pytest.raises(ParameterError, match=r"\{scene\}"):
         complete_by_template("oil painting", "a red circle")
 

@@ -72,7 +72,7 @@ def test_every_decision_by_rule_has_its_row_with_what_it_looked_at_and_what_it_l
 
 
 def test_all_that_a_language_model_was_asked_for_a_decision_carries_its_learning(one):
-    writer = Writer(["<PROMPT>a red circle, line art</PROMPT>", "<PROMPT>a red disc</PROMPT>"])
+    writer = Writer(["<PROMPT>a red circle, line art</PROMPT>", "<PROMPT>a circle that is red</PROMPT>"])
     round_of(one, FakeJudge(score=0.3), policy=AsksTwice(writer))
     [learning] = one.rows(LEARNINGS)
     calls = one.rows(CALLS)
@@ -80,10 +80,12 @@ def test_all_that_a_language_model_was_asked_for_a_decision_carries_its_learning
     assert [call["endpoint"] for call in calls] == ["writer"] * 2
     assert [call["response"]["text"] for call in calls] == [
         "<PROMPT>a red circle, line art</PROMPT>",
-        "<PROMPT>a red disc</PROMPT>",
+        "<PROMPT>a circle that is red</PROMPT>",
     ]
     assert calls[0]["request"]["text"] == writer.requests[0]
-    assert one.rows("select prompt_text from prompts where generation_iteration = 1") == [{"prompt_text": "a red disc"}]
+    assert one.rows("select prompt_text from prompts where generation_iteration = 1") == [
+        {"prompt_text": "a circle that is red"}
+    ]
     assert fk.check(one).findings == []
 
 
@@ -95,7 +97,7 @@ def test_where_a_language_model_policy_need_not_ask_the_decision_has_the_policys
 
 @pytest.mark.parametrize("failure", [ItemError("no connection"), RuntimeError("out of paper")])
 def test_a_failed_ask_is_on_record_without_a_learning_and_the_next_call_asks_anew(one, failure):
-    good = "<PROMPT>a red disc</PROMPT>"
+    good = "<PROMPT>a circle that is red</PROMPT>"
     writer = Writer(["<PROMPT>a red circle, line art</PROMPT>", failure, good, good])
     report = round_of(one, FakeJudge(score=0.3), policy=AsksTwice(writer))
     assert (report.done, report.failed, len(writer.requests)) == (0, 1, 2)

@@ -6,7 +6,7 @@ from forgekit.scene.carrying import carry
 from forgekit.scene.describing import describe, describe_object
 from forgekit.scene.directives import not_applied
 from forgekit.scene.elements import Element, Scene, list_elements
-from forgekit.scene.fidelity import align, compare
+from forgekit.scene.fidelity import align, compare, loosened
 from forgekit.scene.language_reading import LanguageReader
 from forgekit.scene.lexicon import Lexicon, default_lexicon, load_lexicon, synonyms
 from forgekit.scene.reading import Reading, parse, read_scene
@@ -29,6 +29,7 @@ __all__ = [
     "describe_object",
     "list_elements",
     "load_lexicon",
+    "loosened",
     "normalise",
     "not_applied",
     "parse",

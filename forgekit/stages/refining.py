@@ -10,12 +10,13 @@ from typing import Any
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_id
 from forgekit.models import load_stored_model
+from forgekit.models.roles import world_of
 from forgekit.progress import StageReport, running
 from forgekit.refiner.case import Policy, Tools, failing
 from forgekit.refiner.decision import Decision, Limits, decide
 from forgekit.refiner.learnings import Memory, remember
 from forgekit.refiner.policies import load_policy
-from forgekit.scene import Element, Lexicon, default_lexicon, list_elements, load_lexicon, split_prompt
+from forgekit.scene import Element, Lexicon, default_lexicon, list_elements, load_lexicon, loosened, parse, split_prompt
 from forgekit.stages.calls import Call, Conversation
 from forgekit.stages.situations import InHand, gather
 from forgekit.store import Store
@@ -157,7 +158,7 @@ def _decide(in_hand: InHand, how: How, conversation: Conversation) -> Decided | 
     prompt, call = in_hand.prompt, conversation.call
     call.request = _looked_at(in_hand)
     generator = load_stored_model("image_generator", prompt["model"], within=conversation.store.folder)
-    tools = Tools(generator.fits, how.lexicon, conversation.ask)
+    tools = Tools(generator.fits, how.lexicon.in_world(world_of(generator)), conversation.ask)
     memory = how.memory(conversation.store, prompt["model"], prompt["experiment"])
     rng = random.Random(prompt["id"])
     decision = decide(in_hand.situation, how.policy, memory, how.limits, tools=tools, rng=rng)
@@ -165,6 +166,7 @@ def _decide(in_hand: InHand, how: How, conversation: Conversation) -> Decided | 
         return decision
     child = _child_row(prompt, decision) if decision.decision in ("rewrite", "confirm") else None
     learning = _learning_row(in_hand, decision, child, how.policy.name)
+    learning["actions"]["loosened"] = _loosened(in_hand, decision, tools.lexicon)
     told = ("decision", "action", "detail", "child_prompt_id")
     call.learning_id, call.response = learning["id"], {name: learning["actions"][name] for name in told}
     return Decided(in_hand, decision, child, learning, conversation)
@@ -274,6 +276,14 @@ def _actions(in_hand: InHand, decision: Decision, child: Mapping[str, Any] | Non
         **({"lost_syntax": decision.lost_syntax} if decision.lost_syntax else {}),
         **{name: getattr(candidate, name, None) for name in ("action", "element", "kind", "term", "detail")},
     }
+
+
+def _loosened(in_hand: InHand, decision: Decision, lexicon: Lexicon) -> list[str] | None:
+    """What a rewrite says less exactly than its scene: a kind that became its plain word."""
+    if decision.candidate is None:
+        return None
+    scene, text = (parse(each, lexicon=lexicon) for each in (in_hand.situation.scene_text, decision.text))
+    return loosened(scene, text, lexicon=lexicon)
 
 
 def _lexicon(path: str | None) -> Lexicon:
