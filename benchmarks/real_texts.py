@@ -117,8 +117,11 @@ def asking(rows: list[Row]) -> dict[str, Any]:
             twice = max(Counter(asked).values()) > 1
             scenes.append((twice or any(known.get((row["id"], *pair), False) for pair in asked), 1))
             missing += sum((row["id"], *pair) not in known for pair in set(asked))
-    share = with_interval(np.array(scenes, dtype=float), lambda total: float(total[0] / total[1]))
-    return {"scenes refused": share, "unread": missing}
+    return {"unread": missing} | ({"scenes refused": _share(scenes)} if scenes else {})
+
+
+def _share(cases: list[tuple[bool, int]]) -> dict[str, Any]:
+    return with_interval(np.array(cases, dtype=float), lambda total: float(total[0] / total[1]))
 
 
 def scores(rows: list[Row]) -> dict[str, dict[str, Any]]:
@@ -126,9 +129,7 @@ def scores(rows: list[Row]) -> dict[str, dict[str, Any]]:
     found = [tallies(row) for row in rows if row["language"] == "en"]
     result = {name: with_interval(np.array([tally[name] for tally in found]), f1) for name in MEASURES if found}
     if foreign := [(not list_elements(parse(row["text"])), 1) for row in rows if row["language"] != "en"]:
-        result["nothing made up"] = with_interval(
-            np.array(foreign, dtype=float), lambda total: float(total[0] / total[1])
-        )
+        result["nothing made up"] = _share(foreign)
     return result
 
 

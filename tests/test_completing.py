@@ -51,7 +51,7 @@ def test_rules_add_background_and_style_and_the_generators_parameters(one_scene)
 
 def test_rules_leave_out_what_does_not_fit():
     elements = fk.scene.parse("a red circle")
-    mini = WORDINGS["mini"]
+    mini = WORDINGS["figures"]
     assert complete_by_rules("a red circle", elements, mini, lambda text: len(text) < 35) == (
         "a red circle on a white background"
     )
@@ -60,11 +60,76 @@ def test_rules_leave_out_what_does_not_fit():
 
 def test_what_the_scene_says_itself_is_not_said_again():
     text = "a blue star on a black background, line art"
-    assert complete_by_rules(text, fk.scene.parse(text), WORDINGS["mini"], lambda _: True) == text
+    assert complete_by_rules(text, fk.scene.parse(text), WORDINGS["figures"], lambda _: True) == text
+
+
+PHOTO, SHARP, LIGHT = ", photograph", ", sharp focus", ", natural light"
+
+
+@pytest.mark.parametrize(
+    ("text", "added"),
+    [
+        ("a cat", PHOTO + SHARP + LIGHT),
+        ("a photo of a dog", SHARP + LIGHT),
+        ("a cat, watercolor", ""),
+        ("a watercolour of a cat", ""),
+        ("pencil sketch of a horse", ""),
+        ("a pixel art castle", ""),
+        ("a 3d render of a chair", ""),
+        ("a chair, low poly", ""),
+        ("an anime girl with a sword", ""),
+        ("a logo of a fox", ""),
+        ("a night scene with a fox", ""),
+        ("a candle-lit dinner table", PHOTO + SHARP),
+        ("a moonlit lake with a boat", PHOTO + SHARP),
+        ("a fox at night", PHOTO + SHARP),
+        ("a photo of a dog at night", SHARP),
+        ("a blurry photo of a car", LIGHT),
+        ("a cat on a red background", PHOTO + SHARP),
+        ("a knight in a field", PHOTO + SHARP + LIGHT),  # no night
+    ],
+)
+def test_nothing_is_added_that_the_scene_rules_out(text, added):
+    completed = complete_by_rules(text, fk.scene.parse(text), WORDINGS[""], lambda _: True)
+    assert completed == text + added
+
+
+def test_nothing_is_added_to_a_scene_that_was_not_understood():
+    nothing = {**fk.scene.parse(""), "objects": []}
+    assert complete_by_rules("Eine Aquarellkatze.", nothing, WORDINGS[""], lambda _: True) == "Eine Aquarellkatze."
+
+
+BENCHMARK = ["A  photo of two cats ;", "a cat, watercolor.", "  a dog\non a mat, 4k,"]
+
+
+@pytest.mark.parametrize("how", [{"keep": True}, {"template": "{scene}"}])
+def test_prompts_of_a_benchmark_are_kept_to_the_last_character(store, how):
+    fk.import_prompts(store, pd.DataFrame({"text": BENCHMARK}))
+    imported = store.rows("select prompt_text from prompts order by prompt_text")
+    report = fk.complete_prompts(store, **how)
+    assert (report.done, report.failed) == (3, 0)
+    assert store.rows("select prompt_text from prompts order by prompt_text") == imported
+    assert store.rows("select distinct status from prompts") == [{"status": "completed"}]
+
+
+def test_prompts_are_completed_in_one_way(store):
+    with pytest.raises(ParameterError, match="one of"):
+        fk.complete_prompts(store, keep=True, template="{scene}, oil painting")
+
+
+@pytest.mark.parametrize(
+    ("answer", "loosened"), [("a red ball on a mat", 1), ("a crimson ball on a mat, soft light", 0)]
+)
+def test_a_completion_that_says_a_kind_by_its_plain_word_is_counted(store, answer, loosened):
+    fk.import_prompts(store, pd.DataFrame({"text": ["a crimson ball on a mat"]}))
+    report = fk.complete_prompts(store, language_model=ScriptedModel([f"<PROMPT>{answer}</PROMPT>"]))
+    assert prompt_of(store)["prompt_text"] == answer
+    assert report.details.get("loosened", 0) == loosened
 
 
 def test_a_template_surrounds_the_scene():
     assert complete_by_template("oil painting of {scene}", "a red circle.") == "oil painting of a red circle"
+    assert complete_by_template("{scene}", " a red circle. ") == " a red circle. "
     with pytest.raises(ParameterError, match=r"\{scene\}"):
         complete_by_template("oil painting", "a red circle")
 
@@ -99,6 +164,66 @@ def test_a_failed_model_call_is_incomplete_and_tried_again_on_the_next_run(one_s
 def test_answers_are_read_with_and_without_tags_and_duplicates_drop_out():
     assert tagged_prompts("Sure! <PROMPT> a  cat </PROMPT> or <prompt>a cat</prompt>") == ["a cat"]
     assert tagged_prompts('"a cat"') == ["a cat"]
+
+
+GOOD = "Two green triangles on a white background, flat design"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"<think>I must answer between <PROMPT> and </PROMPT>.</think>\n<PROMPT>{GOOD}</PROMPT>",
+        f"I answer with <PROMPT>...</PROMPT>.\n</think>\n<PROMPT>{GOOD}</PROMPT>",
+        f"<think>Keep the triangles green.</think>\n{GOOD}",
+        f"<thinking>Three? No.</thinking>\n\n<PROMPT>{GOOD}</PROMPT>",
+        f"[THINK]<PROMPT>a cat</PROMPT>[/THINK]<PROMPT>{GOOD}</PROMPT>",
+        f"<|channel|>analysis<|message|>Two.<|end|><|start|>assistant<|channel|>final<|message|>{GOOD}<|return|>",
+        f"<PROMPT>two triangles</PROMPT> That lost the colour. Better:\n<PROMPT>{GOOD}</PROMPT>",
+        f"<PROMPT>{GOOD}</PROMPT>\nOr, if you prefer more of them: <PROMPT>Five green triangles</PROMPT>",
+        f"<PROMPT>{GOOD}</PROMPT>\n<PROMPT>Two green triangles on a wh",
+        f"<prompt> {GOOD} <\\prompt>",
+        f"Sure! Here is the completed prompt:\n\n```text\n{GOOD}\n```\n\nLet me know if I can help further!",
+        f"Here is the prompt:\n\n“{GOOD}”\n\nI kept the number and the colour.",
+        f"**Prompt:** {GOOD}",
+        f"1. Three green triangles\n2. {GOOD}",
+        "**Two green triangles** on a white background, flat design",
+        f"Certainly.\n\n> {GOOD}\n\nNote: I added a background and a style.",
+        f"<PROMPT>\n“{GOOD}”\n</PROMPT>",
+    ],
+)
+def test_thinking_remarks_fences_quotes_and_drafts_around_the_prompt_do_not_matter(one_scene, answer):
+    model = ScriptedModel([answer])
+    fk.complete_prompts(one_scene, language_model=model)
+    assert (prompt_of(one_scene)["prompt_text"], len(model.requests)) == (GOOD, 1)
+
+
+@pytest.mark.parametrize(
+    "answer", ["", "<think>Two green triangles, I think, and", "<PROMPT>Two green triangles on a wh"]
+)
+def test_an_answer_without_a_complete_prompt_is_asked_for_again(one_scene, answer):
+    fk.complete_prompts(one_scene, language_model=ScriptedModel([answer, f"<PROMPT>{GOOD}</PROMPT>"]))
+    assert prompt_of(one_scene)["prompt_text"] == GOOD
+
+
+def test_where_no_attempt_has_a_complete_prompt_the_prompt_is_incomplete(one_scene):
+    report = fk.complete_prompts(one_scene, language_model=ScriptedModel([""] * 3))
+    assert list(report.failures.values()) == ["scripted answered with no complete prompt"]
+    assert prompt_of(one_scene)["status"] == "incomplete"
+
+
+def test_quotation_marks_around_a_prompt_go_and_those_in_it_stay():
+    said = 'a sign that says "STOP"'
+    assert tagged_prompts(f"<PROMPT>{said}</PROMPT>") == [said]
+    assert tagged_prompts(f"<PROMPT>“{said}”</PROMPT>") == [said]
+    assert tagged_prompts("<PROMPT>'a cat'</PROMPT>") == ["a cat"]
+
+
+def test_a_prompt_in_a_language_that_the_rules_do_not_read_keeps_the_words_of_its_scene(store):
+    fk.import_prompts(store, pd.DataFrame({"text": ["Ein roter Würfel neben einem Ball"]}))
+    lost, kept = "Ein Würfel neben einem Ball, Aquarell", "Ein roter Würfel neben einem Ball, Aquarell"
+    model = ScriptedModel([f"<PROMPT>{lost}</PROMPT>", f"<PROMPT>{kept}</PROMPT>"])
+    fk.complete_prompts(store, language_model=model)
+    assert prompt_of(store)["prompt_text"] == kept
 
 
 def test_completing_twice_changes_nothing(one_scene):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 import pytest
@@ -11,7 +11,7 @@ from test_refining import round_of
 
 import forgekit as fk
 from forgekit.errors import ItemError, ParameterError
-from forgekit.refiner.llm import LanguageModelPolicy
+from forgekit.refiner.llm import LanguageModelParaphrase, LanguageModelPolicy
 from forgekit.trends import follow
 
 CALLS = "select * from api_logs where stage = 'refine' order by created_at, id"
@@ -72,7 +72,7 @@ def test_every_decision_by_rule_has_its_row_with_what_it_looked_at_and_what_it_l
 
 
 def test_all_that_a_language_model_was_asked_for_a_decision_carries_its_learning(one):
-    writer = Writer(["<PROMPT>a red circle, line art</PROMPT>", "<PROMPT>a red disc</PROMPT>"])
+    writer = Writer(["<PROMPT>a red circle, line art</PROMPT>", "<PROMPT>a circle that is red</PROMPT>"])
     round_of(one, FakeJudge(score=0.3), policy=AsksTwice(writer))
     [learning] = one.rows(LEARNINGS)
     calls = one.rows(CALLS)
@@ -80,10 +80,12 @@ def test_all_that_a_language_model_was_asked_for_a_decision_carries_its_learning
     assert [call["endpoint"] for call in calls] == ["writer"] * 2
     assert [call["response"]["text"] for call in calls] == [
         "<PROMPT>a red circle, line art</PROMPT>",
-        "<PROMPT>a red disc</PROMPT>",
+        "<PROMPT>a circle that is red</PROMPT>",
     ]
     assert calls[0]["request"]["text"] == writer.requests[0]
-    assert one.rows("select prompt_text from prompts where generation_iteration = 1") == [{"prompt_text": "a red disc"}]
+    assert one.rows("select prompt_text from prompts where generation_iteration = 1") == [
+        {"prompt_text": "a circle that is red"}
+    ]
     assert fk.check(one).findings == []
 
 
@@ -95,7 +97,7 @@ def test_where_a_language_model_policy_need_not_ask_the_decision_has_the_policys
 
 @pytest.mark.parametrize("failure", [ItemError("no connection"), RuntimeError("out of paper")])
 def test_a_failed_ask_is_on_record_without_a_learning_and_the_next_call_asks_anew(one, failure):
-    good = "<PROMPT>a red disc</PROMPT>"
+    good = "<PROMPT>a circle that is red</PROMPT>"
     writer = Writer(["<PROMPT>a red circle, line art</PROMPT>", failure, good, good])
     report = round_of(one, FakeJudge(score=0.3), policy=AsksTwice(writer))
     assert (report.done, report.failed, len(writer.requests)) == (0, 1, 2)
@@ -289,3 +291,35 @@ def test_an_accepted_prompt_has_its_decision_alone(one):
 def test_an_unknown_learning_is_refused(one, learning_id):
     with pytest.raises(ParameterError, match="no learning is called"):
         follow(one, learning_id)
+
+
+def test_what_the_gate_refused_is_kept_with_the_decision_and_told_to_the_next_one(one):
+    good = [
+        "<PROMPT>a cat</PROMPT><PROMPT>a red circle, line art</PROMPT>",
+        "<PROMPT>a red circle, flat design</PROMPT>",
+    ]
+    writer = Writer(good)
+    for _ in range(2):
+        round_of(one, FakeJudge(score=0.3), policy=LanguageModelPolicy(writer))
+    first, second = one.rows("select actions from prompt_learnings order by created_at, id")
+    assert first["actions"]["refused"] == [["a cat", ["object lost: circle", "object added: cat"]]]
+    assert "refused" not in second["actions"]
+    assert "a cat" not in writer.requests[0] and "- a cat: object lost: circle" in writer.requests[1]
+
+
+def test_a_language_model_policy_reads_what_the_steering_judge_wrote(one):
+    @dataclass
+    class Telling(FakeJudge):
+        def judge(self, images, scenes):
+            told = {"description": "a blue square", "reasons": {"color:0": "rather blue"}}
+            return [replace(verdict, **told) for verdict in super().judge(images, scenes)]
+
+    writer = Writer(["<PROMPT>a red circle, line art</PROMPT>"])
+    round_of(one, Telling(score=0.3), policy=LanguageModelPolicy(writer))
+    assert "- a red circle: rather blue" in writer.requests[0] and "- seen: a blue square" in writer.requests[0]
+    blind = Writer(["<PROMPT>a red circle, flat design</PROMPT>"])
+    round_of(one, Telling(score=0.3), policy=LanguageModelParaphrase(blind))
+    assert "rather blue" not in blind.requests[0]
+    assert one.rows("select prompt_text from prompts where status = 'completed'") == [
+        {"prompt_text": "a red circle, flat design"}
+    ]

@@ -290,3 +290,19 @@ def test_a_gpu_that_is_too_small_gets_only_the_part_at_work(flux_folder, monkeyp
     generator = DiffusionGenerator("small", str(flux_folder), device="meta", offload=field)
     assert generator.pipeline and asked == ["meta"] * offloaded
     assert "offload" not in json.dumps(generator.describe())
+
+
+def test_a_scheduler_that_the_parameters_name_draws_another_picture_and_the_pipelines_own_one_the_same_again(folders):
+    generator = DiffusionGenerator.from_address(str(folders["sdxl"]))
+    requests = [
+        DrawRequest("a cat", 5, SMALL | named) for named in ({}, {"scheduler": "EulerAncestralDiscreteScheduler"}, {})
+    ]
+    own, other, again = generator.draw(requests)
+    assert other.metadata["parameters"]["scheduler"] == "EulerAncestralDiscreteScheduler"
+    assert (pixels(own) != pixels(other)).any() and abs(pixels(own) - pixels(again)).max() <= 1
+
+
+def test_a_scheduler_that_does_not_go_with_the_pipeline_fails_its_own_request_and_names_those_that_do(mini):
+    good, bad = mini.draw([DrawRequest("x", 0, QUICK), DrawRequest("x", 0, QUICK | {"scheduler": "DDIMScheduler"})])
+    assert isinstance(good, Drawing)
+    assert isinstance(bad, ItemError) and "Known: FlowMatchEulerDiscreteScheduler" in bad.reason

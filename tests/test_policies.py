@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -11,9 +11,10 @@ from forgekit.errors import ItemError, ParameterError
 from forgekit.refiner.actions import ACTIONS, Candidate, Draft
 from forgekit.refiner.case import Case, Situation, Tools, Version
 from forgekit.refiner.learnings import Evidence, Memory
-from forgekit.refiner.llm import LanguageModelPolicy, rewriting_request
+from forgekit.refiner.llm import LanguageModelParaphrase, LanguageModelPolicy, changes, rewriting_request
 from forgekit.refiner.policies import COMBINED, Paraphrase, Refine, Resample, load_policy
 from forgekit.scene import compare, parse
+from forgekit.study.plan import Study, check_plan
 
 SCENE = "a scarlet disc above a cobalt tile"
 PARAMETERS = {"true_cfg_scale": 3.0, "num_inference_steps": 8, "negative_prompt": ""}
@@ -24,12 +25,23 @@ def version(text: str, scores: dict[str, float] | None = None, score: float | No
 
 
 def case(
-    scores: dict[str, float], *, memory: Memory | None = None, seed: int = 0, tried=(), history=(), ask=None
+    scores: dict[str, float],
+    *,
+    memory: Memory | None = None,
+    seed: int = 0,
+    tried=(),
+    history=(),
+    ask=None,
+    said=None,
+    refused=(),
 ) -> Case:
-    """A case whose best version is the scene's own text; `tried` are texts that were drawn, `history` what was judged."""
-    base, parsed = version(SCENE, scores, score=0.05), parse(SCENE)
+    """A case whose best version is the scene's own text; `tried` are texts that were drawn, `history` what was judged.
+
+    `said` is what the judge said of the best version, `refused` what the gate refused in earlier decisions.
+    """
+    base, parsed = replace(version(SCENE, scores, score=0.05), **(said or {})), parse(SCENE)
     versions = [base, *history, *(version(text, score=None) for text in tried)]
-    situation = Situation(base, versions, None, parsed, pass_mark=0.5, scene_text=SCENE)
+    situation = Situation(base, versions, None, parsed, pass_mark=0.5, scene_text=SCENE, refused=refused)
     draft, tools = Draft(SCENE, PARAMETERS, parsed, parsed), Tools(fits=lambda text: True, ask=ask)
     return Case(situation, base, draft, memory or Memory(), tools, random.Random(seed))
 
@@ -167,3 +179,93 @@ def test_no_faithful_proposal_is_no_rewrite_and_a_failure_is_told():
     assert LanguageModelPolicy(Writer("<PROMPT>a cat</PROMPT>")).next_candidate(case(scores, ask=ask)) is None
     failed = LanguageModelPolicy(Writer(ItemError("no connection"))).next_candidate(case(scores, ask=ask))
     assert failed == ItemError("no connection")
+
+
+SAID = {
+    "seen": ["an orange disc on a white background"],
+    "reasons": {"color:0": ["expected a scarlet disc, found a disc rather orange"], "color:1": ["never mind"]},
+}
+
+
+def test_a_language_model_is_told_what_the_judge_says_of_what_failed_and_what_is_seen_instead():
+    request = rewriting_request(case({"color:0": 0.2, "color:1": 0.9}, said=SAID), 4)
+    assert "a scarlet disc: expected a scarlet disc, found a disc rather orange" in request
+    assert "seen: an orange disc on a white background" in request
+    assert "never mind" not in request  # its element passes
+
+
+def test_a_language_model_is_told_what_changes_gained_with_their_counts_where_they_were_tried_often():
+    memory = Memory(
+        (
+            Evidence("color", "llm", "scarlet -> red; + flat design", 3, 0.6),
+            Evidence("color", "llm", "scarlet -> red", 2, 0.4),
+            Evidence("color", "llm", "disc -> dot", 4, -0.4),
+            Evidence("color", "llm", "tile -> square", 2, 1.0),
+        )
+    )
+    request = rewriting_request(case({"color:0": 0.2}, memory=memory), 4)
+    assert "- scarlet -> red (for a failing color): +20 on average, in 5 rewrites" in request
+    assert "- disc -> dot (for a failing color): -10 on average, in 4 rewrites" in request
+    assert "tile -> square" not in request
+
+
+def test_what_the_gate_refused_is_told_in_the_same_decision_and_in_later_ones():
+    writer = Writer("<PROMPT>a cat</PROMPT>")
+    now = case({"color:0": 0.2}, ask=ask, refused=[("a dog", ["object lost: disc"])])
+    assert LanguageModelPolicy(writer).next_candidate(now) is None
+    first, second = writer.requests
+    assert "- a dog: object lost: disc" in first and "- a cat: object lost: disc" in second
+    assert {text for text, _ in now.refused} == {"a cat"}
+
+
+def test_the_control_is_asked_as_often_for_as_many_and_sees_no_score_reason_or_lesson():
+    memory = Memory((Evidence("color", "llm", "scarlet -> red", 12, 2.4),))
+    told = {"history": HISTORY, "ask": ask, "said": SAID, "memory": memory}
+    blind, seeing = Writer("<PROMPT>a cat</PROMPT>"), Writer("<PROMPT>a cat</PROMPT>")
+    LanguageModelParaphrase(blind).next_candidate(case({"color:0": 0.2}, **told))
+    LanguageModelPolicy(seeing).next_candidate(case({"color:0": 0.2}, **told))
+    assert len(blind.requests) == len(seeing.requests) == 2
+    for request in blind.requests:
+        assert "Generate 4 paraphrases" in request and f"Scene: {SCENE}\n" in request
+        assert not any(word in request for word in ("score", "judge", "orange", "on average", "failing"))
+    same = Writer("<PROMPT>a cat</PROMPT>")
+    LanguageModelParaphrase(same).next_candidate(case({"color:1": 0.9}, ask=ask, history=HISTORY))
+    assert same.requests == blind.requests
+
+
+def test_a_model_that_thinks_aloud_is_read_past_its_thinking():
+    writer = Writer(
+        "<think>Not <PROMPT>a cat</PROMPT>, that loses the disc.</think>\n1. <PROMPT>“a red disc over a blue tile”</PROMPT>"
+    )
+    found = LanguageModelPolicy(writer).next_candidate(case({"color:0": 0.2}, ask=ask))
+    assert (found.text, found.detail) == ("a red disc over a blue tile", changes(SCENE, found.text))
+    assert len(writer.requests) == 1
+
+
+def test_changes_are_told_in_words():
+    assert changes("a scarlet disc above a tile", "a red disc above a tile, flat design") == (
+        "scarlet -> red; tile -> tile, flat design"
+    )
+    assert changes("a red disc", "a bright red disc") == "+ bright"
+    assert changes("a very red disc", "a red disc") == "- very"
+    assert changes("a red disc", "a red disc") == "reworded"
+
+
+def test_policies_that_ask_a_model_are_found_by_name():
+    policy = load_policy("llm-paraphrase:http://localhost:8000/v1#tiny")
+    assert (policy.name, policy.from_first, policy.asks_model) == ("llm-paraphrase:tiny", True, True)
+    assert load_policy("llm:http://localhost:8000/v1#tiny").uses_memory
+    with pytest.raises(ParameterError, match="llm-paraphrase:MODEL"):
+        load_policy("llm-paraphrase")
+
+
+def test_the_control_of_a_language_model_is_one_of_the_claims_of_a_plan_that_names_none():
+    model = "http://localhost:8000/v1#tiny"
+    plan = Study(
+        "s", arms=("resample", f"llm-paraphrase:{model}", f"llm:{model}"), vision_models=("mini-owl", "mini-clip")
+    )
+    assert [(one.arm, one.against) for one in plan.comparisons] == [
+        (f"llm:{model}", "resample"),
+        (f"llm:{model}", f"llm-paraphrase:{model}"),
+    ]
+    check_plan(plan)

@@ -10,7 +10,7 @@ from conftest import FakeJudge
 
 import forgekit as fk
 from forgekit.errors import ItemError, ParameterError
-from forgekit.refiner.actions import propose
+from forgekit.refiner.actions import ACTIONS, propose
 from forgekit.refiner.llm import LanguageModelPolicy
 
 
@@ -44,7 +44,8 @@ def test_a_rewrite_is_a_new_version_that_asks_for_the_same_elements(completed):
     for row in versions:
         assert (row["generation_iteration"], row["status"], row["parent_status"]) == (1, "completed", "archived")
         assert (row["prompt_text"], row["base_parameters"]) != (row["parent_text"], row["parent_parameters"])
-        assert fk.scene.compare(row["elements"], fk.scene.parse(row["prompt_text"])) == []
+        mini = fk.scene.default_lexicon().in_world("figures")
+        assert fk.scene.compare(row["elements"], fk.scene.parse(row["prompt_text"]), lexicon=mini) == []
 
 
 def test_a_worse_rewrite_is_dropped_and_the_next_starts_from_the_parent(completed):
@@ -213,3 +214,13 @@ def test_where_the_language_model_fails_the_prompt_stays_due_and_the_call_is_on_
 def test_bad_arguments_are_refused(completed, options, message):
     with pytest.raises(ParameterError, match=message):
         fk.refine_prompts(completed, **options)
+
+
+def test_a_learning_says_what_its_rewrite_loosened(store):
+    fk.import_prompts(store, pd.DataFrame({"text": ["a crimson circle"]}))
+    fk.complete_prompts(store)
+    only = [name for name in ACTIONS if name != "use_plain_word"]
+    round_of(store, FakeJudge(score=0.3), without_actions=only)
+    [learning] = learnings(store)
+    assert learning["actions"]["detail"] == "crimson -> red"
+    assert learning["actions"]["loosened"] == ["color of circle: crimson to red"]

@@ -39,9 +39,12 @@ def test_a_relation_that_can_be_said_from_the_other_end_has_an_opposite_both_way
 
 
 def test_synonyms_put_the_common_word_first_and_leave_the_term_out():
-    assert synonyms("scarlet", "color")[0] == "red" and "scarlet" not in synonyms("scarlet", "color")
-    assert synonyms("disc", "object")[:2] == ["circle", "dot"]
-    assert synonyms("giant", "size")[:2] == ["large", "big"]
+    assert synonyms("scarlet", "color") == ["red"]
+    assert synonyms("navy", "color") == ["blue", "navy blue"]
+    assert synonyms("sofa", "object") == ["couch", "settee"]
+    assert synonyms("boy", "object") == ["child", "person"]
+    assert synonyms("giant", "size")[:3] == ["large", "big", "huge"]
+    assert synonyms("red", "color") == [] == synonyms("dog", "object")  # no kind of theirs keeps what they say
     assert synonyms("zebra", "object") == [] == synonyms("blorp", "color")
 
 
@@ -49,7 +52,28 @@ def test_a_users_lexicon_comes_first_and_adds_concepts(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('[object]\ngizmo = ["widget"]\n[color]\nred = ["rosso"]\n')
     assert synonyms("widget", "object", path=path) == ["gizmo"]
-    assert synonyms("red", "color", path=path)[:2] == ["rosso", "crimson"]
+    assert synonyms("red", "color", path=path) == ["rosso"] and synonyms("crimson", "color", path=path) == [
+        "red",
+        "rosso",
+    ]
     mine = load_lexicon(path)
     assert parse("a rosso widget", lexicon=mine)["objects"][0]["attributes"] == [{"kind": "color", "value": "rosso"}]
     assert compare(parse("a gizmo"), parse("a widget", lexicon=mine), lexicon=mine) == []
+
+
+def test_ones_own_kinds_are_loosened_and_ones_own_synonyms_go_both_ways(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('[color]\nred = ["crimson"]\n[kinds.object]\ndog = ["borzoi"]\n')
+    mine = load_lexicon(path)
+    assert compare(parse("a red cup"), parse("a crimson cup"), lexicon=mine) == []
+    assert compare(parse("a borzoi"), parse("a dog"), lexicon=mine) == []
+    assert compare(parse("a dog"), parse("a borzoi"), lexicon=mine)
+
+
+def test_every_kind_has_one_plain_word_and_no_circle():
+    table = tomllib.loads((SCENE / "lexicon" / "concepts.toml").read_text(encoding="utf-8"))
+    for kind, concepts in table["kinds"].items():
+        words = [(word, plain) for plain, texts in concepts.items() for text in texts for word in text.split(" = ")]
+        assert len(words) == len(dict(words)), kind
+        assert not dict(words).keys() & {word for same in table[kind].values() for word in same}, kind
+        assert not [word for word, plain in words if default_lexicon().kinds.is_kind(plain, word, kind)], kind

@@ -36,7 +36,7 @@ from typing_extensions import TypedDict
 
 from forgekit.errors import ParameterError, reworded
 from forgekit.ids import content_hash
-from forgekit.models.naming import TRUST_VARIABLE, strings_in, why_refused
+from forgekit.models.naming import TRUST_VARIABLE, asked_model, strings_in, why_refused
 from forgekit.store.names import check_name, inside
 
 GIVEN = ("store", "experiment")  # the batch sets these itself, in every execution
@@ -112,7 +112,7 @@ def read_plan(file: str | Path) -> Plan:
 
 def why_foreign(value: str, folder: Path) -> str | None:
     """Return why a plan in `folder` may not hand over this text, or None: it reads as code, a stranger or a file outside."""
-    model = value.removeprefix("llm:")
+    model = asked_model(value) or value
     is_path = value.startswith(("/", "~")) or ".." in value.split("/")
     if "://" not in model and not CODE.fullmatch(model) and not is_path:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,7 +19,7 @@ from forgekit.models.running import distinct_images, in_batches, remembered
 from forgekit.models.synonyms import meaning
 from forgekit.models.towers import HUB, LOCAL, TRANSFORMERS, Towers, load_towers, runs_here
 from forgekit.models.weights import hub_file, load_weights, settings_at, weights_of
-from forgekit.scene import Element, Scene, list_elements
+from forgekit.scene import Element, Scene, default_lexicon, list_elements
 from forgekit.scene.elements import NOTHING
 
 if TYPE_CHECKING:
@@ -189,10 +189,11 @@ class Plan:
     def of(cls, scene: Scene, artifacts: Mapping[str, str]) -> Plan:
         """Return the plan for a scene and flaws in words."""
         elements = [element for element in list_elements(scene.elements) if element.phrase]
-        asked = {meaning(e.phrase) for e in elements if e.expected == "yes"}
+        same = partial(meaning, figures=default_lexicon().all_figures(scene.elements))
+        asked = {same(e.phrase) for e in elements if e.expected == "yes"}
         options = []
         for element in elements:
-            contrasts = tuple(c for c in element.contrasts if meaning(c) not in asked)
+            contrasts = tuple(c for c in element.contrasts if same(c) not in asked)
             options.append((element, contrasts or (NOTHING,)))
         texts = [scene.text, *artifacts, *artifacts.values()]
         texts += [text for element, contrasts in options for text in (element.phrase, *contrasts)]

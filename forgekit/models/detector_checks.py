@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from forgekit.models.synonyms import meaning
@@ -68,6 +69,7 @@ class _Planner:
 
     def __init__(self, scene: dict[str, Any], attributes: tuple[str, ...]) -> None:
         self.scene, self.attributes, self.lexicon = scene, attributes, default_lexicon()
+        self.meaning = partial(meaning, figures=self.lexicon.all_figures(scene))
         self.items = scene["objects"]
         self.elements = list_elements(scene)
         # Detectors look for one thing at a time: the same elements in the singular.
@@ -116,21 +118,21 @@ class _Planner:
         self.extras = [
             phrase
             for phrase in dict.fromkeys(c for i in range(len(self.items)) for c in self.single[f"object:{i}"].contrasts)
-            if phrase != NOTHING and meaning(phrase) not in {meaning(p) for p in self.plain}
+            if phrase != NOTHING and self.meaning(phrase) not in {self.meaning(p) for p in self.plain}
         ]
         for phrase in (*self.plain, *self.extras):
-            self.rivals[phrase] = [p for p in (*self.plain, *self.extras) if meaning(p) != meaning(phrase)]
+            self.rivals[phrase] = [p for p in (*self.plain, *self.extras) if self.meaning(p) != self.meaning(phrase)]
         for i, item in enumerate(self.items):
-            elsewhere = [p for p in self.plain if meaning(p) != meaning(self.plain[i])]
+            elsewhere = [p for p in self.plain if self.meaning(p) != self.meaning(self.plain[i])]
             alike = [p for p, other in zip(self.full, self.items, strict=True) if other["name"] == item["name"]]
             changed: list[str] = []
             for element in self.single.values():
                 if element.kind in self.attributes and element.objects == (i,):
                     contrasts = [c for c in element.contrasts if c != NOTHING]
                     changed += contrasts
-                    others = [p for p in alike if meaning(p) != meaning(element.phrase) and p != self.full[i]]
+                    others = [p for p in alike if self.meaning(p) != self.meaning(element.phrase) and p != self.full[i]]
                     self.rivals[element.phrase] = [*contrasts, *others, *elsewhere]
-            others = [p for p in alike if meaning(p) != meaning(self.full[i])]
+            others = [p for p in alike if self.meaning(p) != self.meaning(self.full[i])]
             if self.full[i] not in self.rivals:
                 self.rivals[self.full[i]] = [*changed, *others, *elsewhere]
         for element in self.elements:
@@ -142,12 +144,12 @@ class _Planner:
 
         "No blue ring" can be mistaken for a red one that is asked for; "no ring" contradicts every ring.
         """
-        name, own = meaning(negation.term), meaning(negation.phrase)
+        name, own = self.meaning(negation.term), self.meaning(negation.phrase)
         rivals = []
         for full, plain, item in zip(self.full, self.plain, self.items, strict=True):
-            if meaning(item["name"]) != name:
+            if self.meaning(item["name"]) != name:
                 rivals.append(plain)
-            elif own != name and meaning(full) != own:
+            elif own != name and self.meaning(full) != own:
                 rivals.append(full)
         return rivals
 

@@ -20,6 +20,7 @@ from forgekit.models.naming import plain_name
 from forgekit.models.prompt_limits import Reader, load_readers, reads_all, sequence_length, truncated
 from forgekit.models.roles import Drawing, DrawRequest
 from forgekit.models.running import in_batches, quiet
+from forgekit.models.schedulers import check_scheduler, scheduled
 from forgekit.models.weights import load_weights, weights_of
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class DiffusionGenerator:
     offload: Literal["", "model", "sequential"] = ""
     batch_size: int = 4
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    world: str = ""  # of the scenes it knows, where that is a small one (scene/lexicon.py)
 
     @classmethod
     def from_address(cls, address: str) -> DiffusionGenerator | None:
@@ -109,6 +111,9 @@ class DiffusionGenerator:
         """
         arguments = {**self.defaults, **parameters}
         allowed = {n for n in self._signature if n not in RESERVED and not n.endswith(("embeds", "_image"))}
+        allowed.add("scheduler")
+        if "scheduler" in arguments:
+            check_scheduler(self.pipeline, arguments["scheduler"])
         for name, value in arguments.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ParameterError(f"{name}={value} of {self.name}: give a finite number")
@@ -141,7 +146,7 @@ class DiffusionGenerator:
         if "output_type" in self._signature:
             call["output_type"] = "np"  # an image of whole numbers hides that they were none: nan turns black
         started = time.perf_counter()
-        with quiet():  # truncation is recorded, not printed
+        with quiet(), scheduled(pipeline, call.pop("scheduler", None)):  # truncation is recorded, not printed
             output = pipeline(
                 prompt=[request.prompt for request in batch],
                 generator=[torch.Generator("cpu").manual_seed(request.seed) for request in batch],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,37 @@ from forgekit.models.memory import placement, weights
 from forgekit.models.naming import plain_name
 from forgekit.models.running import in_batches, quiet
 from forgekit.models.weights import load_weights
+from forgekit.scene.answers import fenced, spoken
 
-TAGGED = re.compile(r"<PROMPT>(.*?)</PROMPT>", re.DOTALL | re.IGNORECASE)
+OPENED = re.compile(r"<\s*PROMPT\s*>", re.IGNORECASE)
+TAGGED = re.compile(r"<\s*PROMPT\s*>((?:(?!<\s*PROMPT\s*>).)*?)<\s*[/\\]\s*PROMPT\s*>?", re.DOTALL | re.IGNORECASE)
+SENTENCE_END = (".", "!", "?", '."', ".'", ".”", "。", "！")
+LABEL = re.compile(
+    r"^[^:\n]{0,60}\b(?:prompt|answer|caption|description|paraphrase|version|output|result)\b[^:\n]{0,20}:",
+    re.IGNORECASE,
+)
+BULLET = re.compile(r"^\s*(?:[-*+•>#]+|\(?\d{1,2}[.):])\s+")
+REMARK = re.compile(  # a line about the prompt
+    r".*:\W*$|(?:sure|certainly|of course|okay|great|absolutely|here(?:'s| is| are)|i (?:hope|have|kept|added|can|will)|i'(?:ve|ll)"
+    r"|let me|let us|note|please|this (?:prompt|version|keeps|scene)|as requested|feel free|would you)\b",
+    re.IGNORECASE,
+)
+QUOTES = (
+    ('"', '"'),
+    ("“", "”"),
+    ("„", "“"),
+    ("„", "”"),
+    ("'", "'"),
+    ("‘", "’"),
+    ("«", "»"),
+    ("»", "«"),
+    ("「", "」"),
+    ("「", "」"),
+)
 ENDPOINT = re.compile(r"^(?P<base_url>https?://[^#\s]+)#(?P<model>\S+)$")
+
+
+REFUSED = (400, 422)  # how endpoints say that they do not know a part of a request
 
 
 @dataclass(frozen=True)
@@ -27,7 +55,8 @@ class TransformersLanguageModel:
     revision: str | None = None
     dtype: str = "auto"  # the one that the weights are stored in
     device: str = "auto"
-    max_new_tokens: int = 256
+    max_new_tokens: int = 1024  # what is thought aloud included
+    thinking: bool = False  # whether a model that can is to think before it answers
     temperature: float = 0.0  # 0 takes the likeliest token: the same request has the same answer
     seed: int = 0
 
@@ -67,8 +96,13 @@ class TransformersLanguageModel:
         import torch
 
         torch.manual_seed(self.seed)
-        sampling = {"do_sample": True, "temperature": self.temperature} if self.temperature else {"do_sample": False}
-        asked = [{"role": "user", "content": request}] if pipeline.tokenizer.chat_template else request
+        sampling: dict[str, Any] = {"do_sample": False}
+        if self.temperature:
+            sampling = {"do_sample": True, "temperature": self.temperature}
+        asked: Any = request
+        if pipeline.tokenizer.chat_template:
+            asked = [{"role": "user", "content": request}]
+            sampling["tokenizer_encode_kwargs"] = {"enable_thinking": self.thinking}  # read by the template, if at all
         with quiet():
             (answer,) = pipeline(asked, max_new_tokens=self.max_new_tokens, return_full_text=False, **sampling)
         return answer["generated_text"].strip()
@@ -87,7 +121,7 @@ class EndpointLanguageModel:
     model: str
     api_key_variable: str = "OPENAI_API_KEY"
     temperature: float = 0.7
-    max_tokens: int = 512
+    max_tokens: int = 2048  # what is thought aloud included
     timeout_s: float = 120.0
     retries: int = 2
 
@@ -101,6 +135,15 @@ class EndpointLanguageModel:
         """Answer each request with text, in order; a request that fails, after `retries` more tries, is an ItemError."""
         with self._session() as session:
             return [self._answer(session, request) for request in requests]
+
+    def generate_json(self, requests: Sequence[str], schema: Mapping[str, Any]) -> list[str | ItemError]:
+        """Answer as `generate` does, in JSON that follows the schema where the endpoint can make sure of that.
+
+        One that refuses to be asked so (status 400 or 422) is asked without it.
+        """
+        form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+        with self._session() as session:
+            return [self._answer(session, request, {"response_format": form}) for request in requests]
 
     def _session(self) -> Any:
         import requests
@@ -117,7 +160,7 @@ class EndpointLanguageModel:
             session.headers["Authorization"] = f"Bearer {key}"
         return session
 
-    def _answer(self, session: Any, request: str) -> str | ItemError:
+    def _answer(self, session: Any, request: str, form: Mapping[str, Any] | None = None) -> str | ItemError:
         import requests
 
         body = {
@@ -125,17 +168,62 @@ class EndpointLanguageModel:
             "messages": [{"role": "user", "content": request}],
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
+            **(form or {}),
         }
         try:
             response = session.post(f"{self.base_url.rstrip('/')}/chat/completions", json=body, timeout=self.timeout_s)
+            if form and response.status_code in REFUSED:
+                return self._answer(session, request)
             response.raise_for_status()
-            return response.json()["choices"][0]["message"]["content"].strip()
+            choice = response.json()["choices"][0]
+            text = choice["message"].get("content")
+            if text is None:  # all of it was thought, or it was refused
+                return ItemError(f"{self.name} answered with nothing (finish reason: {choice.get('finish_reason')})")
+            return text.strip()
         except (requests.RequestException, ValueError, LookupError, AttributeError, TypeError) as error:
             return ItemError(f"{self.name} at {self.base_url}: {type(error).__name__}: {error}")
 
 
 def tagged_prompts(answer: str) -> list[str]:
-    """Return the prompts between <PROMPT> tags, or the whole answer where a model forgot them; no duplicates."""
-    found = TAGGED.findall(answer) or [answer]
-    prompts = [" ".join(prompt.split()).strip("\"'` ") for prompt in found]
-    return list(dict.fromkeys(prompt for prompt in prompts if prompt))
+    """Return the complete prompts between <PROMPT> tags, or what a model that forgot them can have meant; no duplicates.
+
+    What was thought aloud is no part of the answer, unless it is all that there is.
+    """
+    return _clean(_tagged(answer) or _untagged(spoken(answer)))
+
+
+def final_prompts(answer: str) -> list[str]:
+    """Return the prompts of an answer that was to hold one, the last one, which it settled on, first."""
+    return tagged_prompts(answer)[::-1] if _tagged(answer) else tagged_prompts(answer)
+
+
+def _tagged(answer: str) -> list[str]:
+    return TAGGED.findall(spoken(answer)) or TAGGED.findall(answer)
+
+
+def _untagged(said: str) -> list[str]:
+    """Return the parts of an answer that may be the prompt, the likeliest first: in a fence, in quotes, behind a label."""
+    opened = OPENED.split(said)
+    if len(opened) > 1:  # a tag that was never closed: a whole sentence, or what the end of the answer cut off
+        return [opened[-1]] if opened[-1].rstrip().endswith(SENTENCE_END) else []
+    lines = [LABEL.sub("", BULLET.sub("", line)).strip() for line in said.replace("**", "").splitlines()]
+    telling = [line for line in lines if line and not line.startswith("```") and not REMARK.match(line)]
+    quoted = [line for line in telling if _unquoted(line) != line]
+    paragraphs = [" ".join(paragraph.splitlines()) for paragraph in re.split(r"\n\s*\n", "\n".join(telling))]
+    if sum(bool(BULLET.match(line)) for line in said.splitlines()) > 1:  # a list, of one prompt each
+        paragraphs = []
+    return [*fenced(said)[::-1], *quoted[::-1], *paragraphs[::-1], *telling[::-1], said]
+
+
+def _clean(prompts: Sequence[str]) -> list[str]:
+    cleaned = (_unquoted(" ".join(prompt.split()).strip("`*_ ")) for prompt in prompts)
+    return list(dict.fromkeys(prompt for prompt in cleaned if any(map(str.isalnum, prompt))))
+
+
+def _unquoted(text: str) -> str:
+    """Return a text without the quotation marks around all of it; those of a quotation in it stay."""
+    for opening, closing in QUOTES:
+        inside = text[len(opening) : -len(closing)].strip()
+        if text.startswith(opening) and text.endswith(closing) and not {opening, closing} & set(inside):
+            return inside
+    return text

@@ -23,6 +23,7 @@ LOCAL = "local-dir:"
 FAMILIES = ("open_clip:", "hf-hub:")  # prefixes of models that are data, not code
 CODE = frozenset({".py", ".pyc", ".so", ".dll", ".dylib", ".pyd"})
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"})
+ASKING = ("llm:", "llm-paraphrase:")  # what stands before a language model in the name of a policy
 LIBRARIES = ("diffusers", "transformers")
 
 _given: set[str] = set()  # addresses that this process was given as an argument: what it stored it may find again
@@ -36,6 +37,11 @@ def note_given(name: str) -> None:
 def was_given(name: str) -> bool:
     """Say whether this process was given that very name as an argument, with whatever settings."""
     return name in _given
+
+
+def asked_model(policy: str) -> str | None:
+    """Return the language model that a policy's name names, as in "llm:MODEL"; None where it names none."""
+    return next((policy.removeprefix(prefix) for prefix in ASKING if policy.startswith(prefix)), None)
 
 
 def plain_name(address: str, entry: str) -> str | None:

@@ -77,6 +77,11 @@ class ImageGenerator(Protocol):
         """Draw one picture per request, in order. Pixels depend on the request alone, not on its neighbours."""
 
 
+def world_of(generator: ImageGenerator) -> str:
+    """Return the small world whose scenes alone a generator knows, "figures" for `mini`; "" for one that knows any scene."""
+    return getattr(generator, "world", "")  # most generators do not say
+
+
 @runtime_checkable
 class VisionModel(Protocol):
     """A judge: it says how faithfully images show the elements of scenes."""

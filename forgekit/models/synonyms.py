@@ -6,16 +6,17 @@ from functools import lru_cache
 
 from forgekit.scene import default_lexicon
 
-KINDS = ("figure", "object", "color", "size")
+KINDS = ("object", "color", "size")
 
 
 @lru_cache(maxsize=20_000)
-def meaning(phrase: str) -> tuple[str, ...]:
-    """Return the concepts of a phrase, so that "some azure discs" and "a blue circle" are the same."""
-    return tuple(_concept(word) for word in phrase.split() if word not in ("a", "an", "the", "some"))
+def meaning(phrase: str, *, figures: bool) -> tuple[str, ...]:
+    """Return the concepts of a phrase: "some azure discs" and "a blue circle" are the same where a scene is of `figures` only."""
+    kinds = ("figure", *KINDS) if figures else KINDS
+    return tuple(_concept(word, kinds) for word in phrase.split() if word not in ("a", "an", "the", "some"))
 
 
-def _concept(word: str) -> str:
+def _concept(word: str, kinds: tuple[str, ...]) -> str:
     meanings = default_lexicon().meanings
     forms = (word, word.removesuffix("s"), word.removesuffix("es"))
-    return next((meanings[kind, form] for form in forms for kind in KINDS if (kind, form) in meanings), word)
+    return next((meanings[kind, form] for form in forms for kind in kinds if (kind, form) in meanings), word)

@@ -7,98 +7,43 @@ for every element of the scene, so an action may be simple-minded but never need
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-from forgekit.scene import Element, Lexicon, align, default_lexicon, describe, describe_object
-from forgekit.scene.wording import with_article
+from forgekit.refiner.drafts import Action, Candidate, Change, Draft, has_word, lexicon_kind, replace_word
+from forgekit.refiner.prose import PROSE
+from forgekit.scene import Element, describe, describe_object
+from forgekit.scene.lexicon import FIGURES
 
 GUIDANCE_FACTORS = (1.5, 0.67)  # stronger guidance follows the text more; weaker draws cleaner pictures
 STEPS_FACTOR = 1.5
 MAX_GUIDANCE = 12.0
-INTENSIFIERS = {"color": "bright", "count": "exactly", "size": "very", "material": "pure"}
+INTENSIFIERS = {
+    "color": "clearly",
+    "count": "exactly",
+    "size": "clearly",
+    "material": "clearly",
+}  # "bright red" is another red
 RESTATED = {
     "left of": ("to the left of", "on the left of", "left of"),
     "right of": ("to the right of", "on the right of", "right of"),
     "above": ("above", "over", "on top of"),
     "below": ("below", "under", "beneath"),
 }
+SCHEDULERS = (  # those that can stand for each other; pipelines of flow matching (FLUX, SD 3) know one only
+    "EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "DDIMScheduler",
+)  # fmt: skip
 INVERSE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 
 
-@dataclass(frozen=True)
-class Draft:
-    """A prompt version that is to be improved: its text (without syntax) parsed, its parameters, what the scene asks for."""
-
-    text: str
-    parameters: Mapping[str, Any]
-    parsed: Mapping[str, Any]  # the elements of `text` itself, spans included
-    wanted: Mapping[str, Any]  # the elements of the scene
-    lexicon: Lexicon = field(default_factory=default_lexicon)
-    unwanted: Sequence[str] = ()  # what a judge saw in the pictures and the scene does not ask for
-
-    @cached_property
-    def places(self) -> dict[int, int]:
-        """Where each object of the scene stands among the objects of the text."""
-        return align(dict(self.wanted), dict(self.parsed), lexicon=self.lexicon)
-
-    def region(self, element: Element) -> tuple[int, int]:
-        """Return start and end of the text about the element's only object; the whole text for other elements."""
-        place = self.places.get(element.objects[0]) if len(element.objects) == 1 else None
-        if place is None:
-            return 0, len(self.text)
-        starts = sorted(item["span"][0] for item in self.parsed["objects"] if item["span"])
-        start = self.parsed["objects"][place]["span"][0]
-        return start, next((other for other in starts if other > start), len(self.text))
-
-    def described(self, changed: Mapping[str, Any]) -> str:
-        """Return a caption of what the text asks for, with these parts of it changed."""
-        return describe({**self.parsed, **changed})
-
-    def words_for(self, element: Element) -> list[str]:
-        """Return the element's term and all its synonyms, the term first, then the commonest."""
-        return [element.term, *self.lexicon.synonyms(element.term.lower(), _lexicon_kind(element))]
-
-    def standing(self, element: Element) -> str | None:
-        """Return the word for the element that the text has, or None."""
-        start, end = self.region(element)
-        found = [word for word in self.words_for(element) if _has_word(self.text[start:end], word)]
-        return max(found, key=len) if found else None  # "light blue" before "blue"
-
-    def replaced(self, element: Element, word: str, by: str) -> str:
-        """Return the text with `word` replaced where it speaks of the element."""
-        start, end = self.region(element)
-        return self.text[:start] + _replace_word(self.text[start:end], word, by) + self.text[end:]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A prompt that one action proposes, and for which element."""
-
-    action: str
-    element: str  # key of the element it is meant to help
-    kind: str
-    term: str
-    detail: str  # what was done, in words: "scarlet -> red"
-    text: str
-    parameters: Mapping[str, Any]
-
-
-Change = str | Mapping[str, Any]  # the text as changed, or the parameters as changed
-Action = Callable[[Draft, Element], Iterator[tuple[str, Change]]]  # what is done, in words, and the change
-
-
 def use_plain_word(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
-    """Replace the element's term by the commonest word for what it means: "scarlet" by "red"."""
+    """Replace the element's term by the plain word for what it means or is a kind of: "scarlet" by "red"."""
     plain, standing = _plain_word(draft, element), draft.standing(element)
     if plain and standing and standing != plain:
         yield f"{standing} -> {plain}", draft.replaced(element, standing, plain)
 
 
 def substitute(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
-    """Replace the element's term by a less common synonym, or by the word that an earlier substitution replaced."""
+    """Replace the element's term by another word that means the same, or by the word that an earlier substitution replaced."""
     plain, standing = _plain_word(draft, element), draft.standing(element)
     for word in draft.words_for(element):
         if standing and word not in (standing, plain):
@@ -128,10 +73,10 @@ def restate_relation(draft: Draft, element: Element) -> Iterator[tuple[str, Chan
         return
     for relation in draft.parsed["relations"]:
         wordings = RESTATED.get(relation["predicate"], ())
-        standing = next((w for w in sorted(wordings, key=len, reverse=True) if _has_word(draft.text, w)), None)
+        standing = next((w for w in sorted(wordings, key=len, reverse=True) if has_word(draft.text, w)), None)
         for wording in wordings:
             if standing and wording != standing:
-                yield f"{standing} -> {wording}", _replace_word(draft.text, standing, wording)
+                yield f"{standing} -> {wording}", replace_word(draft.text, standing, wording)
         if relation["predicate"] in INVERSE:
             yield "from the other side", _from_the_other_side(draft)
 
@@ -160,9 +105,9 @@ def split_sentences(draft: Draft, element: Element) -> Iterator[tuple[str, Chang
 
 
 def strengthen(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
-    """Put an intensifier before the failing term: "bright red", "exactly two"."""
+    """Stress the failing term: "clearly red", "exactly two"."""
     word, standing = INTENSIFIERS.get(element.kind), draft.standing(element)
-    if word and standing and not _has_word(draft.text, f"{word} {standing}"):
+    if word and standing and not has_word(draft.text, f"{word} {standing}"):
         yield f"{word} {standing}", draft.replaced(element, standing, f"{word} {standing}")
 
 
@@ -208,29 +153,41 @@ def more_steps(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
         yield f"num_inference_steps {steps} -> {more}", {**draft.parameters, "num_inference_steps": more}
 
 
-ACTIONS: dict[str, Action] = {
-    action.__name__: action
-    for action in (
-        use_plain_word,
-        substitute,
-        move_first,
-        restate_relation,
-        bind_attribute,
-        split_sentences,
-        strengthen,
-        simplify,
-        drop_style,
-        negate_unwanted,
-        change_guidance,
-        more_steps,
-    )
-}
+def change_scheduler(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
+    """Take another scheduler, where the prompt's parameters name one.
+
+    Which is best for a pipeline can only be tried: "Schedulers" in the documentation of diffusers.
+    """
+    standing = draft.parameters.get("scheduler")
+    for name in SCHEDULERS if standing in SCHEDULERS else ():
+        if name != standing:
+            yield f"scheduler {standing} -> {name}", {**draft.parameters, "scheduler": name}
+
+
+WORD_ACTIONS = (
+    use_plain_word,
+    substitute,
+    move_first,
+    restate_relation,
+    bind_attribute,
+    split_sentences,
+    strengthen,
+    simplify,
+    drop_style,
+)
+PARAMETER_ACTIONS = (negate_unwanted, change_guidance, more_steps, change_scheduler)
+ACTIONS: dict[str, Action] = {action.__name__: action for action in (*WORD_ACTIONS, *PROSE, *PARAMETER_ACTIONS)}
 
 
 def propose(draft: Draft, element: Element, actions: Iterable[str] = ACTIONS) -> list[Candidate]:
-    """Return what the actions of these names can do for a failing element, without what changes nothing."""
+    """Return what the actions of these names can do for a failing element, without what changes nothing.
+
+    Actions that say something in prose are left out for a generator that knows the words of the mini world only.
+    """
     found = []
     for name in actions:
+        if draft.lexicon.world == FIGURES and ACTIONS[name] in PROSE:
+            continue
         for detail, change in ACTIONS[name](draft, element):
             text, parameters = (change, draft.parameters) if isinstance(change, str) else (draft.text, change)
             if change not in (draft.text, draft.parameters):
@@ -239,17 +196,11 @@ def propose(draft: Draft, element: Element, actions: Iterable[str] = ACTIONS) ->
     return found
 
 
-def _lexicon_kind(element: Element) -> str:
-    return "color" if element.kind == "background" else element.kind
-
-
 def _plain_word(draft: Draft, element: Element) -> str | None:
     """Return the concept that the element's term belongs to, where the lexicon knows it."""
-    kind, term, meanings = _lexicon_kind(element), element.term.lower(), draft.lexicon.meanings
-    kinds = [kind]
-    if kind == "object" and all(("figure", item["name"]) in meanings for item in draft.wanted["objects"]):
-        kinds = ["figure", "object"]  # a ball is a circle where there are only figures
-    return next((draft.lexicon.concept(term, each) for each in kinds if (each, term) in meanings), None)
+    kind, term, words = lexicon_kind(element), element.term.lower(), draft.words
+    kinds = dict.fromkeys([words.naming(term) if kind == "object" else kind, kind])
+    return next((words.concept(term, each) for each in kinds if (each, term) in words.meanings), None)
 
 
 def _from_the_other_side(draft: Draft) -> str:
@@ -260,19 +211,3 @@ def _from_the_other_side(draft: Draft) -> str:
         for r in draft.parsed["relations"]
     ]
     return draft.described({"relations": flipped})
-
-
-def _has_word(text: str, word: str) -> bool:
-    return re.search(rf"\b{re.escape(word)}(e?s)?\b", text, re.IGNORECASE) is not None
-
-
-def _replace_word(text: str, word: str, by: str) -> str:
-    """Replace a word, keeping its plural ending, and mend the article before it."""
-
-    def swap(match: re.Match[str]) -> str:
-        ending = ("es" if by.endswith(("s", "x", "ch", "sh")) else "s") if match["plural"] else ""
-        word = f"{by}{ending}"
-        return with_article(word) if match["article"] else word
-
-    pattern = rf"\b(?:(?P<article>an?)\s+)?{re.escape(word)}(?P<plural>e?s)?\b"
-    return re.sub(pattern, swap, text, count=1, flags=re.IGNORECASE)

@@ -12,10 +12,12 @@ from forgekit.errors import ItemError
 from forgekit.ids import canonical_json
 from forgekit.refiner.actions import Candidate, Draft
 from forgekit.refiner.learnings import Memory
-from forgekit.scene import Element, Lexicon, carry, compare, default_lexicon, list_elements, parse, split_prompt
+from forgekit.scene import Element, Lexicon, carry, default_lexicon, list_elements, split_prompt, why_refused
 
 if TYPE_CHECKING:
     from forgekit.models import LanguageModel
+
+Refusal = tuple[str, Sequence[str]]  # a text that a language model proposed, and why it was not taken
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Version:
     """A prompt version of the scene in this arm, and how it fared by the objective judge, under one key.
 
     `score` is None where that judge gave it none. `element_scores` are means over its images; `lowest` are the
-    probabilities in each element's worst image.
+    probabilities in each element's worst image. What the judge said of them is there where the policy can read: `seen`
+    describes its images, `reasons` say why elements failed.
     """
 
     id: str
@@ -34,6 +37,8 @@ class Version:
     score: float | None = None
     element_scores: Mapping[str, float] = field(default_factory=dict)
     lowest: Mapping[str, float] = field(default_factory=dict)
+    seen: Sequence[str] = ()
+    reasons: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @cached_property
     def asked(self) -> str:
@@ -60,6 +65,7 @@ class Situation:
     last_decision: str | None = None  # the decision that led to this version
     redraws: Mapping[str, int] = field(default_factory=dict)  # how often each version was drawn again, by its id
     rounds: int = 0  # how many decisions came before this one
+    refused: Sequence[Refusal] = ()  # what the gate refused in those decisions
 
     @property
     def judged(self) -> list[Version]:
@@ -96,6 +102,7 @@ class Case:
     memory: Memory
     tools: Tools
     rng: random.Random
+    refused: list[Refusal] = field(default_factory=list)  # what the gate refused while this decision is made
 
     @cached_property
     def elements(self) -> list[Element]:
@@ -117,11 +124,15 @@ class Case:
 
     def faithful(self, candidate: Candidate) -> bool:
         """Whether it passes the fidelity gate and fits the generator's token limit."""
-        wanted, lexicon = dict(self.situation.wanted), self.tools.lexicon
+        return not self.why_refused(candidate)
+
+    def why_refused(self, candidate: Candidate) -> list[str]:
+        """Return why the candidate is no rewording of the scene that the generator reads to its end; [] is faithful."""
         if not self.tools.fits(split_prompt(self.base.reworded(candidate.text)[0]).words):
-            return False
-        same = candidate.text == self.draft.text
-        return same or not compare(wanted, parse(candidate.text, lexicon=lexicon), lexicon=lexicon)
+            return ["the generator would cut the end of it off"]
+        if candidate.text == self.draft.text:
+            return []
+        return why_refused(self.situation.scene_text, candidate.text, lexicon=self.tools.lexicon)
 
     @cached_property
     def _tried(self) -> set[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from forgekit.errors import ItemError
 from forgekit.refiner.actions import Candidate, Draft
-from forgekit.refiner.case import Case, Policy, Situation, Tools, Version
+from forgekit.refiner.case import Case, Policy, Refusal, Situation, Tools, Version
 from forgekit.refiner.learnings import Memory
 from forgekit.scene import parse
 
@@ -39,6 +39,7 @@ class Decision:
     kept: bool | None  # whether the version replaced its parent; None for a first version
     parameters: Mapping[str, Any] = field(default_factory=dict)  # how what comes next is to be drawn
     candidate: Candidate | None = None
+    refused: Sequence[Refusal] = ()  # what the gate refused of a language model's proposals
 
     @property
     def text(self) -> str:
@@ -76,13 +77,15 @@ def decide(
         return Decision("confirm", ending[1], base, kept, {**base.parameters, "seed": fresh})
     if ending is not None:
         return Decision(*ending, base, kept)
-    candidate = policy.next_candidate(_case(situation, base, policy, memory, tools, rng))
+    case = _case(situation, base, policy, memory, tools, rng)
+    candidate = policy.next_candidate(case)
     if isinstance(candidate, ItemError):
         return candidate
     if candidate is None:
-        return Decision("redraw", "the text stays, new seeds", base, kept, {**base.parameters, "seed": seed + 1})
+        parameters = {**base.parameters, "seed": seed + 1}
+        return Decision("redraw", "the text stays, new seeds", base, kept, parameters, refused=case.refused)
     reason = f"{candidate.element} scores {base.element_scores.get(candidate.element, 0.0):.2f}: {candidate.detail}"
-    return Decision("rewrite", reason, base, kept, candidate.parameters, candidate)
+    return Decision("rewrite", reason, base, kept, candidate.parameters, candidate, case.refused)
 
 
 def _is_better(after: Version, before: Version, situation: Situation) -> bool:

@@ -8,9 +8,10 @@ from typing import Any
 
 from forgekit.errors import ParameterError, did_you_mean
 from forgekit.models import load_model
+from forgekit.models.naming import asked_model
 from forgekit.refiner.actions import ACTIONS, Candidate, Draft, propose
 from forgekit.refiner.case import Case, Policy
-from forgekit.refiner.llm import LanguageModelPolicy
+from forgekit.refiner.llm import LanguageModelParaphrase, LanguageModelPolicy
 from forgekit.scene import Element, parse
 
 WORST = 3  # how many failing elements are worked on at a time
@@ -110,10 +111,13 @@ POLICIES: dict[str, Policy] = {
     policy.name: policy
     for policy in (Refine(), Refine("refine-without-memory", uses_memory=False), Paraphrase(), Resample())
 }
+ASKING = {"llm": LanguageModelPolicy, "llm-paraphrase": LanguageModelParaphrase}  # by what stands before ":MODEL"
 
 
 def load_policy(policy: Policy | str, *, without: Sequence[str] = ()) -> Policy:
     """Return a policy object as it is, or the known one of that name; "llm:MODEL" asks a language model.
+
+    "llm-paraphrase:MODEL" is its control, blind to scores.
 
     `without` names actions that the policy is not to use.
 
@@ -136,11 +140,11 @@ def load_policy(policy: Policy | str, *, without: Sequence[str] = ()) -> Policy:
 def _named(name: str) -> Policy:
     if name in POLICIES:
         return POLICIES[name]
-    if name.startswith("llm:"):
-        return LanguageModelPolicy(load_model("language_model", name.removeprefix("llm:")))
+    if model := asked_model(name):
+        return ASKING[name.partition(":")[0]](load_model("language_model", model))
     raise ParameterError(
         f"no policy is called {name!r}.{did_you_mean(name, POLICIES)} Known: {', '.join(POLICIES)}, "
-        'or "llm:MODEL" with a language model'
+        'or "llm:MODEL" and its control "llm-paraphrase:MODEL" with a language model'
     )
 
 

@@ -6,15 +6,17 @@ from forgekit.scene.carrying import carry
 from forgekit.scene.describing import describe, describe_object
 from forgekit.scene.directives import not_applied
 from forgekit.scene.elements import Element, Scene, list_elements
-from forgekit.scene.fidelity import align, compare
+from forgekit.scene.fidelity import align, compare, loosened
+from forgekit.scene.language_reading import LanguageReader
 from forgekit.scene.lexicon import Lexicon, default_lexicon, load_lexicon, synonyms
-from forgekit.scene.parsing import parse
-from forgekit.scene.reading import Reading, read_scene
+from forgekit.scene.reading import Reading, parse, read_scene
+from forgekit.scene.rewording import why_refused
 from forgekit.scene.syntax import PromptParts, split_prompt
 from forgekit.scene.text import normalise, scene_hash
 
 __all__ = [
     "Element",
+    "LanguageReader",
     "Lexicon",
     "PromptParts",
     "Reading",
@@ -27,6 +29,7 @@ __all__ = [
     "describe_object",
     "list_elements",
     "load_lexicon",
+    "loosened",
     "normalise",
     "not_applied",
     "parse",
@@ -34,4 +37,5 @@ __all__ = [
     "scene_hash",
     "split_prompt",
     "synonyms",
+    "why_refused",
 ]

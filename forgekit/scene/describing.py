@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,11 @@ def describe_object(item: Mapping[str, Any], *, lexicon: Lexicon | None = None) 
     return full(item, lexicon or default_lexicon())
 
 
+def again(phrase: str) -> str:
+    """Return how to speak again of what was called `phrase`: "the small disc", "the two pink hearts"."""
+    return re.sub(r"^(?:(?:an?|one) )?", "the ", phrase)
+
+
 def describe(elements: Mapping[str, Any], *, lexicon: Lexicon | None = None) -> str:
     """Return a caption of a parsed scene: its objects and relations, then background, style, negations and quoted text.
 
@@ -24,8 +30,8 @@ def describe(elements: Mapping[str, Any], *, lexicon: Lexicon | None = None) -> 
     clauses, said = [], set()
     for relation in elements["relations"]:
         subject, target = relation["subject"], relation["object"]
-        words = [phrases[subject], said_relation(relation, lexicon)]
-        clauses.append(" ".join(words if target is None else [*words, phrases[target]]))
+        ends = [again(phrases[end]) if end in said else phrases[end] for end in (subject, target) if end is not None]
+        clauses.append(" ".join([ends[0], said_relation(relation, lexicon), *ends[1:]]))
         said |= {subject, target}
     clauses += [phrase for index, phrase in enumerate(phrases) if index not in said]
     text = ", ".join(clauses[:-1]) + " and " + clauses[-1] if len(clauses) > 1 else "".join(clauses)

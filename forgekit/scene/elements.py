@@ -95,6 +95,7 @@ class _Writer:
             self.alike[described(item)].append(index)
         concepts = {lexicon.concept(name, kind) for name in self.named for kind in ("figure", "object")}
         self.asked = frozenset(concepts)
+        self.figures = lexicon.all_figures(scene)
         self._values: dict[tuple[str, str], set[str]] = {}
 
     def all(self) -> Iterator[Element]:
@@ -240,7 +241,7 @@ class _Writer:
     def siblings(self, name: str) -> list[str]:
         """Return other things of the same kind that the scene does not ask for; figures stand beside figures."""
         concept, siblings = self.lexicon.concept, self.lexicon.siblings
-        if concept(name, "figure") in self.lexicon.concepts["figure"]:
+        if self.figures:  # a kite in the sky is no diamond
             return [other for other in siblings["figure"] if other not in self.asked][:MAX_CONTRASTS]
         for group in siblings.values():
             if concept(name, "object") in group or name in group:
@@ -249,7 +250,9 @@ class _Writer:
 
     def others_than(self, value: str, kind: str) -> list[str]:
         """Return the contrasts of a kind but the concept of `value`."""
-        return [other for other in self.lexicon.contrasts[kind] if other != self.lexicon.concept(value, kind)]
+        concept, is_kind = self.lexicon.concept(value, kind), self.lexicon.kinds.is_kind
+        others = (other for other in self.lexicon.contrasts[kind] if other != concept)
+        return [other for other in others if not (is_kind(other, value, kind) or is_kind(value, other, kind))]
 
     def other_values(self, kind: str, value: str) -> list[str]:
         concept = self.lexicon.concept(value, kind)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from forgekit.scene.gathering import gathered
 from forgekit.scene.lexicon import ATTRIBUTE_KINDS, Lexicon, default_lexicon
 
 FIRM_KINDS = ("color", "size", "shape", "material")  # added ones narrow the scene; textures and moods only dress it
@@ -17,55 +19,96 @@ Relation = tuple[int, str, int | None]
 def compare(wanted: dict[str, Any], got: dict[str, Any], *, lexicon: Lexicon | None = None) -> list[str]:
     """Return a reason for each element of `wanted` that `got` lost or changed and each that it added; [] is faithful.
 
-    Both are parsed scenes. Synonyms of one concept are the same ("scarlet" / "red"), so is a relation stated from the other end
-    ("A left of B" / "B right of A"). A style, background, mood or texture where none was asked for may be added; an object,
-    count, colour, size, shape, material, spatial relation, negation or rendered text may not.
+    Both are parsed scenes. A word may become one that means the same (grey / gray), and a kind its plain word (crimson / red,
+    see `loosened`). From the plain word to a kind (red / crimson), or from one kind to another (maroon / scarlet), the scene
+    changes. The same is a relation stated from the other end ("A left of B" / "B right of A"), and several of a thing named
+    one by one ("two cats" / "a cat and another cat"). A style, background, mood or texture where none was asked for may be
+    added; an object, count, colour, size, shape, material, spatial relation, negation or rendered text may not.
     """
-    return _Comparison(wanted, got, lexicon or default_lexicon()).reasons()
+    lexicon = (lexicon or default_lexicon()).for_scene(wanted)
+    reasons = _Comparison(wanted, got, lexicon).reasons()
+    if not reasons or not _Comparison(gathered(wanted, lexicon), gathered(got, lexicon), lexicon).reasons():
+        return []
+    return reasons
+
+
+def loosened(wanted: dict[str, Any], got: dict[str, Any], *, lexicon: Lexicon | None = None) -> list[str]:
+    """Return what a faithful rewording says less exactly than the scene, in words: "color of ball: crimson to red"."""
+    lexicon = (lexicon or default_lexicon()).for_scene(wanted)
+    return list(dict.fromkeys(_Comparison(wanted, got, lexicon).loosened()))
 
 
 def align(wanted: dict[str, Any], got: dict[str, Any], *, lexicon: Lexicon | None = None) -> dict[int, int]:
     """Return which object of `got` is which object of `wanted`, by index; objects that were lost are left out."""
-    return dict(_Comparison(wanted, got, lexicon or default_lexicon()).pairs)
+    return dict(_Comparison(wanted, got, (lexicon or default_lexicon()).for_scene(wanted)).pairs)
 
 
 class _Comparison:
     """Aligns the objects of two scenes and collects what differs."""
 
     def __init__(self, wanted: dict[str, Any], got: dict[str, Any], lexicon: Lexicon) -> None:
-        self.wanted, self.got, self.lexicon = wanted, got, lexicon
-        self.figures = all(("figure", item["name"]) in lexicon.meanings for item in wanted["objects"])
+        self.wanted, self.got, self.lexicon, self.kinds = wanted, got, lexicon, lexicon.kinds
         self.pairs = self._align()
 
     def reasons(self) -> list[str]:
         """Return all reasons, objects first."""
         return [*self._objects(), *self._relations(), *self._setting(), *self._texts(), *self._negations()]
 
-    def _concept(self, name: str) -> str:
-        if self.figures and ("figure", name) in self.lexicon.meanings:
-            return self.lexicon.concept(name, "figure")
-        concept = self.lexicon.concept(name, "object")
-        return concept if concept != name else self.lexicon.concept(name.split()[-1], "object")
+    def loosened(self) -> Iterator[str]:
+        """Yield what was said with a kind and is now said with its plain word."""
+        for index, position in self.pairs.items():
+            item, other = self.wanted["objects"][index], self.got["objects"][position]
+            if self._name(item) != self._name(other):
+                yield f"object: {item['name']} to {other['name']}"
+            for kind in ATTRIBUTE_KINDS:
+                given = _of_kind(other, kind)
+                for value in _of_kind(item, kind):
+                    if given and self._exact(value, kind) not in {self._exact(each, kind) for each in given}:
+                        yield f"{kind} of {item['name']}: {value} to {', '.join(given)}"
+        for part, kind in (("background", "color"), ("style", "style")):
+            asked, said = self.wanted.get(part), self.got.get(part)
+            exact = {self._exact(each, kind) for each in self._said(said or "", kind)}
+            if asked and not all(self._exact(each, kind) in exact for each in asked.split(", ")):
+                yield f"{part}: {asked} to {said}"
+
+    # which object is which
+
+    def _exact(self, term: str, kind: str) -> str:
+        return self.kinds.word(term, kind)
+
+    def _name(self, item: dict[str, Any]) -> str:
+        return self._exact(item["name"], self.lexicon.naming(item["name"]))
+
+    def _keeps(self, asked: str, given: str, kind: str) -> bool:
+        """Say whether `given` means what `asked` means, or is the plain word that it is a kind of."""
+        return self.kinds.is_kind(asked, given, kind)
+
+    def _may_be(self, item: dict[str, Any], other: dict[str, Any]) -> bool:
+        kind = self.lexicon.naming(item["name"])
+        return kind == self.lexicon.naming(other["name"]) and self._keeps(item["name"], other["name"], kind)
 
     def _align(self) -> dict[int, int]:
-        """Pair each wanted object with the unused one of its concept that agrees in most attributes."""
+        """Pair each wanted object with the unused one that it may be and that agrees in most attributes."""
         pairs: dict[int, int] = {}
         for index, item in enumerate(self.wanted["objects"]):
             free = [
                 (self._agreement(item, other), -position, position)
                 for position, other in enumerate(self.got["objects"])
-                if position not in pairs.values() and self._concept(item["name"]) == self._concept(other["name"])
+                if position not in pairs.values() and self._may_be(item, other)
             ]
             if free:
                 pairs[index] = max(free)[2]
         return pairs
 
     def _agreement(self, one: dict[str, Any], other: dict[str, Any]) -> int:
-        shared = self._values(one) & self._values(other)
-        return 2 * len(shared) + (one["count"] == other["count"]) + 4 * (one["name"] == other["name"])
+        given = [(a["kind"], a["value"]) for a in other["attributes"]]
+        kept = sum(
+            any(a["kind"] == kind and self._keeps(a["value"], value, kind) for kind, value in given)
+            for a in one["attributes"]
+        )
+        return 2 * kept + (one["count"] == other["count"]) + 4 * (one["name"] == other["name"])
 
-    def _values(self, item: dict[str, Any]) -> set[tuple[str, str]]:
-        return {(a["kind"], self.lexicon.concept(a["value"], a["kind"])) for a in item["attributes"]}
+    # what differs
 
     def _objects(self) -> list[str]:
         reasons = []
@@ -85,10 +128,13 @@ class _Comparison:
     def _attributes(self, item: dict[str, Any], other: dict[str, Any]) -> list[str]:
         reasons = []
         for kind in (*ATTRIBUTE_KINDS, "other"):
-            asked, given = self._of_kind(item, kind), self._of_kind(other, kind)
-            lost = [value for value, concept in asked if concept not in dict(given).values()]
-            added = [value for value, concept in given if concept not in dict(asked).values()]
-            firm = kind in FIRM_KINDS
+            asked, given = _of_kind(item, kind), _of_kind(other, kind)
+            lost = [value for value in asked if not any(self._keeps(value, each, kind) for each in given)]
+            added = [value for value in given if not any(self._keeps(each, value, kind) for each in asked)]
+            shaded = (
+                given and kind in ("texture", "state", "other") and _of_kind(other, "color")
+            )  # "a dark crimson ball"
+            firm = kind in FIRM_KINDS or (shaded and not self.kinds.shades.isdisjoint(added))
             if lost and added and firm:
                 reasons.append(f"{kind} of {item['name']} changed: {', '.join(lost)} to {', '.join(added)}")
             elif lost:
@@ -96,10 +142,6 @@ class _Comparison:
             elif added and firm:
                 reasons.append(f"{kind} of {item['name']} added: {', '.join(added)}")
         return reasons
-
-    def _of_kind(self, item: dict[str, Any], kind: str) -> list[tuple[str, str]]:
-        values = [attribute["value"] for attribute in item["attributes"] if attribute["kind"] == kind]
-        return [(value, self.lexicon.concept(value, kind)) for value in values]
 
     def _relations(self) -> list[str]:
         back = {position: index for index, position in self.pairs.items()}
@@ -129,17 +171,34 @@ class _Comparison:
 
     def _setting(self) -> list[str]:
         reasons = []
-        for kind, known in (("background", "color"), ("style", "style")):
-            asked, given = self.wanted.get(kind), self.got.get(kind)
-            if asked and not given:
-                reasons.append(f"{kind} lost: {asked}")
-            elif asked and given and not self._keeps(asked, given, known):
-                reasons.append(f"{kind} changed: {asked} to {given}")
+        for part, kind in (("background", "color"), ("style", "style")):
+            asked, given = self.wanted.get(part), self.got.get(part)
+            if not asked:
+                continue
+            said = self._said(given or "", kind)
+            if not all(any(self._keeps(each, other, kind) for other in said) for each in asked.split(", ")):
+                reasons.append(f"{part} changed: {asked} to {given}" if given else f"{part} lost: {asked}")
+            elif part == "style" and (rivals := self._rivals(asked, said)):
+                reasons.append(f"style added: {', '.join(rivals)}")
         return reasons
 
-    def _keeps(self, asked: str, given: str, kind: str) -> bool:
-        parts = {self.lexicon.concept(part, kind) for part in (given, *given.split(", "), *given.split())}
-        return all(self.lexicon.concept(part, kind) in parts for part in asked.split(", "))
+    def _said(self, text: str, kind: str) -> list[str]:
+        """Return the parts of a background or style, and the words of those that the lexicon does not know as a whole."""
+        parts = text.split(", ") if text else []
+        unknown = [part for part in parts if (kind, self._exact(part, kind)) not in self.kinds.wordings]
+        words = [word for part in unknown for word in part.split()]
+        return list(dict.fromkeys([*parts, *words]))
+
+    def _rivals(self, asked: str, said: list[str]) -> list[str]:
+        """Return the styles that were added and that the asked one rules out: a photograph where a watercolor is asked."""
+        wanted = {self.lexicon.concept(each, "style") for each in self._said(asked, "style")}
+        rules_out = self.lexicon.rules_out
+        return [
+            each
+            for each in said
+            if (style := self.lexicon.concept(each, "style")) not in wanted
+            and any(style in rules_out.get(one, ()) or one in rules_out.get(style, ()) for one in wanted)
+        ]
 
     def _texts(self) -> list[str]:
         asked, given = self.wanted.get("rendered_text") or [], self.got.get("rendered_text") or []
@@ -147,7 +206,11 @@ class _Comparison:
         return reasons + [f'rendered text added: "{text}"' for text in given if text not in asked]
 
     def _negations(self) -> list[str]:
-        asked = {self._concept(item["name"]) for item in self.wanted.get("negations") or []}
-        given = {self._concept(item["name"]) for item in self.got.get("negations") or []}
+        asked = {self._name(item) for item in self.wanted.get("negations") or []}
+        given = {self._name(item) for item in self.got.get("negations") or []}
         reasons = [f"negation lost: no {name}" for name in sorted(asked - given)]
         return reasons + [f"negation added: no {name}" for name in sorted(given - asked)]
+
+
+def _of_kind(item: dict[str, Any], kind: str) -> list[str]:
+    return [attribute["value"] for attribute in item["attributes"] if attribute["kind"] == kind]

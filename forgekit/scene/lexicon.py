@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from forgekit.scene.kinds import Kinds, Tables, british, listed_kinds, load_kinds
+
 DATA = Path(__file__).parent / "lexicon"
 ATTRIBUTE_KINDS = ("color", "size", "shape", "material", "texture", "state")
 CONCEPT_KINDS = (*ATTRIBUTE_KINDS, "object", "figure", "style")
+FIGURES = "figures"  # the mini world: its generator knows plane figures and nothing else
 # grammar's tables of the form meaning = words, and those of the form word = meaning
 BY_MEANING = ("count", "partitive", "irregular", "lemma", "turned", "nobody", "foreign")
 BY_WORD = ("inverse", "short_form", "no_place")
@@ -57,6 +60,30 @@ class Lexicon:
     places: frozenset[str]  # the predicates that say where
     entries: dict[str, Entry]
     phrases: dict[str, list[Phrase]]  # by first word, the longest first
+    kinds: Kinds
+    rules_out: dict[
+        str, list[str]
+    ]  # a style: those that it cannot be; what is added: the words of a scene that rule it out
+    world: str = ""  # of the generator that the words are for: FIGURES, or "" for one that knows any scene
+
+    def in_world(self, world: str) -> Lexicon:
+        """Return the lexicon for the prompts of a generator of `world`."""
+        return replace(self, world=world)
+
+    def for_scene(self, scene: Mapping[str, Any]) -> Lexicon:
+        """Return the lexicon as it holds for a parsed scene.
+
+        The figures' synonyms hold only where the mini world's generator draws nothing but figures: there a ball is a circle.
+        """
+        return self if self.world != FIGURES or self.all_figures(scene) else self.in_world("")
+
+    def all_figures(self, scene: Mapping[str, Any]) -> bool:
+        """Say whether all objects of a parsed scene are figures."""
+        return all(("figure", item["name"]) in self.meanings for item in scene["objects"])
+
+    def naming(self, name: str) -> str:
+        """Return as what the noun `name` is known here: "figure" or "object"."""
+        return "figure" if self.world == FIGURES and ("figure", name) in self.meanings else "object"
 
     def concept(self, term: str, kind: str) -> str:
         """Return the concept `term` belongs to as a `kind` ("color", "object", "figure", …), or `term` itself."""
@@ -80,29 +107,25 @@ class Lexicon:
         return looks_living or name in self.words["people"]
 
     def synonyms(self, term: str, kind: str) -> list[str]:
-        """Return the other words for `term`, most common first; [] for a word the lexicon does not know.
+        """Return the other words that keep what `term` asks for: plainer ones first, then those that mean the same.
 
-        An object is also looked up among the figures ("disc" → "circle", "dot", …).
+        [] for a word that the lexicon does not know.
         """
-        words: list[str] = []
-        for each in ("figure", "object") if kind in ("object", "figure") else (kind,):
-            concept = self.concept(term, each)
-            if concept in self.concepts.get(each, {}):
-                words += [concept, *self.concepts[each][concept]]
-        return [word for word in dict.fromkeys(words) if word != term]
+        term = term.lower()
+        figures = (
+            self.kinds.faithful_words(term, "figure") if self.naming(term) == "figure" and kind == "object" else []
+        )
+        return [word for word in dict.fromkeys([*figures, *self.kinds.faithful_words(term, kind)]) if word != term]
 
 
 def load_lexicon(*extra: str | Path) -> Lexicon:
     """Load the shipped lexicon, with the concepts of `extra` TOML files (same form as concepts.toml) put first."""
     known = _read(DATA / "concepts.toml")
     for path in extra:
-        for kind, table in _read(Path(path)).items():
-            _merge(known.setdefault(kind, {}), table)
-    concepts = {kind: known.get(kind, {}) for kind in CONCEPT_KINDS}
-    meanings = {(kind, concept): concept for kind, table in concepts.items() for concept in table}
-    for kind, concept, others in _concepts(concepts):
-        for word in others:
-            meanings.setdefault((kind, word), concept)
+        _merge(known, _read(Path(path)))
+    same = {kind: known.get(kind, {}) for kind in CONCEPT_KINDS}
+    every = [*_spelt(known, _same(same)), *_spelt(known, listed_kinds(known, same))]
+    meanings = _meanings(same, every, known["sibling"])
     grammar = _read(DATA / "grammar.toml")
     tables = {name: _by_word(grammar[name]) for name in BY_MEANING} | {name: grammar[name] for name in BY_WORD}
     inverse, words = grammar["inverse"], {name: _set_of(listed) for name, listed in grammar["words"].items()}
@@ -119,7 +142,7 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
     words["of_picture"] = words["quality"] | words["technique"] | words["shot"] | {"by"}
     wordings = grammar["place"] | grammar["tie"]
     return Lexicon(
-        concepts=concepts,
+        concepts=same,
         meanings=meanings,
         siblings=known.get("sibling", {}),
         opposites=known.get("opposite", {}) | inverse | {one: other for other, one in inverse.items()},
@@ -130,7 +153,9 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
         relations={predicate: words[0] if words else predicate for predicate, words in wordings.items()},
         places=frozenset(grammar["place"]),
         entries=_closed_entries(grammar, tables),
-        phrases=_phrases(grammar, wordings, concepts),
+        phrases=_phrases(grammar, wordings, every),
+        rules_out=known["rules_out"],
+        kinds=load_kinds(known, same, grammar["phrases"]["compounds"]),
     )
 
 
@@ -141,12 +166,12 @@ def default_lexicon() -> Lexicon:
 
 
 def synonyms(term: str, kind: str, *, path: str | Path | None = None) -> list[str]:
-    """Return the other words for `term` as a `kind`, most common first: synonyms("scarlet", "color")[0] is "red".
+    """Return the other words that keep what `term` asks for as a `kind`, plainer ones first: ["red"] for "scarlet".
 
     `path` names a TOML file of one's own concepts, which come before the shipped ones.
     """
     lexicon = load_lexicon(path) if path else default_lexicon()
-    return lexicon.synonyms(term.lower(), kind)
+    return lexicon.synonyms(term, kind)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -154,14 +179,36 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.load(file)
 
 
-def _merge(known: dict[str, Any], more: dict[str, Any]) -> None:
-    for concept, words in more.items():
-        before = known.get(concept, [])
-        known[concept] = words if isinstance(words, str) else list(dict.fromkeys([*words, *before]))
+def _merge(known: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Put the words of one's own tables before the shipped ones."""
+    for name, words in more.items():
+        before = known.get(name)
+        if isinstance(words, Mapping):
+            _merge(known.setdefault(name, {}), words)
+        else:
+            known[name] = words if isinstance(words, str) else list(dict.fromkeys([*words, *(before or [])]))
 
 
-def _concepts(concepts: dict[str, dict[str, list[str]]]) -> Iterator[tuple[str, str, list[str]]]:
-    return ((kind, concept, words) for kind, table in concepts.items() for concept, words in table.items())
+def _same(tables: Tables) -> Iterator[tuple[str, str, list[str]]]:
+    return ((kind, concept, [concept, *words]) for kind, table in tables.items() for concept, words in table.items())
+
+
+def _spelt(
+    known: Mapping[str, Any], entries: Iterable[tuple[str, str, list[str]]]
+) -> Iterator[tuple[str, str, list[str]]]:
+    return ((kind, concept, british(words, known["spelling"])) for kind, concept, words in entries)
+
+
+def _meanings(
+    same: Tables, every: Iterable[tuple[str, str, list[str]]], siblings: Mapping[str, list[str]]
+) -> dict[tuple[str, str], str]:
+    """Return the concept of each word by kind. A thing that has siblings of its own is its own concept: a puppy is no dog."""
+    own = {name for group in siblings.values() for name in group}
+    meanings = {(kind, concept): concept for kind, table in same.items() for concept in table}
+    for kind, concept, words in every:
+        for word in words:
+            meanings.setdefault((kind, word), word if kind == "object" and word in own else concept)
+    return meanings
 
 
 def _set_of(words: str | list[str]) -> frozenset[str]:
@@ -183,7 +230,7 @@ def _closed_entries(grammar: dict[str, Any], tables: dict[str, dict[str, str]]) 
 
 
 def _phrases(
-    grammar: dict[str, Any], wordings: dict[str, list[str]], concepts: dict[str, dict[str, list[str]]]
+    grammar: dict[str, Any], wordings: dict[str, list[str]], every: Iterable[tuple[str, str, list[str]]]
 ) -> dict[str, list[Phrase]]:
     tags = {"object": "N", "figure": "N", "style": "Y"}
     found = []
@@ -192,8 +239,8 @@ def _phrases(
     found += [(text, Entry("X")) for text in grammar["phrases"]["filler"]]
     found += [(text, Entry("N", noun=text)) for text in grammar["phrases"]["compounds"]]
     found += [(text, Entry("J", noun=text)) for text in grammar["phrases"]["adjectives"]]
-    for kind, concept, words in _concepts(concepts):
-        for text in (concept, *words):
+    for kind, _, words in every:
+        for text in words:
             if " " in text or kind == "style":
                 found.append((text, Entry(tags.get(kind, "J"), noun=text, kind="" if kind in tags else kind)))
     phrases: dict[str, list[Phrase]] = {}

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from forgekit.scene.lexicon import Lexicon
+from forgekit.scene.language_reading import LanguageReader
+from forgekit.scene.lexicon import Lexicon, default_lexicon
 from forgekit.scene.parsing import read_by_rules
+from forgekit.scene.syntax import split_prompt
 
 
 @dataclass(frozen=True)
@@ -14,10 +16,37 @@ class Reading:
     """What a scene asks for, and who says so. Where nobody understood it, `elements` asks for nothing."""
 
     elements: dict[str, Any]
-    read_by: dict[str, Any]  # {"reader": "rules"}; {"reader": "nobody", "reason": "not English"}
+    read_by: dict[
+        str, Any
+    ]  # {"reader": "rules"}; {"reader": "nobody", "reason": "not English"}; or as language_reading.py says
 
 
-def read_scene(text: str, *, lexicon: Lexicon | None = None) -> Reading:
-    """Read `text` by the rules, or say why they do not understand it: then it is judged as a whole text only."""
+def parse(text: str, *, lexicon: Lexicon | None = None, language_model: Any = None) -> dict[str, Any]:
+    """Return what `text` asks for: objects, relations, background, style, rendered_text, negations.
+
+    By the rules (see parsing.py), or by `language_model`, any object with a name and `generate`; then texts may be in any
+    language, and each part has beside its English its `words` in the text. Where three answers of it cannot be used, the
+    rules serve; `read_scene` says which. Prompt syntax is no part of the scene: spans are places in `split_prompt(text).asked`.
+
+    Raises:
+        ParameterError: `language_model` is no such object.
+    """
+    reader = None if language_model is None else LanguageReader(language_model)
+    return read_scene(text, lexicon=lexicon, reader=reader).elements
+
+
+def read_scene(text: str, *, lexicon: Lexicon | None = None, reader: LanguageReader | None = None) -> Reading:
+    """Read `text` by a language model, or by the rules, or say why they do not understand it.
+
+    What nobody understands is judged as a whole text only. Where the answers of the language model could not be used,
+    `read_by` says so beside who served.
+    """
+    asked: dict[str, Any] = {}
+    if reader is not None:
+        read = reader.read(split_prompt(text).asked, lexicon or default_lexicon())
+        if read.elements is not None:
+            return Reading(read.elements, read.read_by)
+        asked = {"language_model": read.read_by}
     elements, reason = read_by_rules(text, lexicon)
-    return Reading(elements, {"reader": "nobody", "reason": reason} if reason else {"reader": "rules"})
+    by = {"reader": "nobody", "reason": reason} if reason else {"reader": "rules"}
+    return Reading(elements, by | asked)

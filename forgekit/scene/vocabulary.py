@@ -22,7 +22,8 @@ def entry_of(word: str, lexicon: Lexicon) -> Entry:
 def _open_entry(word: str, lexicon: Lexicon) -> Entry:
     if word[0].isdigit():
         return Entry("Q" if word.isdigit() else "J")
-    kind = next((kind for kind in ATTRIBUTE_KINDS if (kind, word) in lexicon.meanings), "")
+    forms = (word, word.replace("-", " "))  # "dark-red"
+    kind = next((kind for kind in ATTRIBUTE_KINDS for form in forms if (kind, form) in lexicon.meanings), "")
     readings = _dictionary()(word)
     noun = _noun_lemma(word, readings, lexicon)
     if not readings and not noun and not kind:

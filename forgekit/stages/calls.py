@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 from forgekit.errors import ForgekitError, ItemError, UnknownModelError
 from forgekit.ids import content_id, storable
 from forgekit.models import LanguageModel
+from forgekit.scene.language_reading import generate
 from forgekit.store import Store
 from forgekit.store.rows import insert_rows
 
@@ -213,8 +214,11 @@ class Conversation:
         self.rows += [] if self.asked or isinstance(result, ItemError) else [self.call.row()]
         return result
 
-    def ask(self, model: LanguageModel, request: str) -> str | ItemError:
-        """Return the model's answer, after its row was committed; an exception of the model is recorded and goes on."""
+    def ask(self, model: LanguageModel, request: str, schema: Mapping[str, Any] | None = None) -> str | ItemError:
+        """Return the model's answer, after its row was committed; an exception of the model is recorded and goes on.
+
+        A model that can is told the JSON Schema of the answer.
+        """
         call = Call(self.call.stage, model.name, request, self.call.prompt_id)
         same = {"stage": call.stage, "endpoint": call.endpoint, "request": request, "prompt_id": call.prompt_id}
         if left := self.store.rows(LEFT_BEHIND, used=self.asked, **same):
@@ -222,7 +226,7 @@ class Conversation:
             return left[0]["text"]
         try:
             with call.running():
-                answer = _one_answer(model, request)
+                answer = _storable(generate(model, request, schema))
         except Exception as error:
             self.raised = error
             self._keep(call)
@@ -275,9 +279,6 @@ def _checked(
     return checked
 
 
-def _one_answer(model: LanguageModel, request: str) -> str | ItemError:
-    answers = model.generate([request])
-    if len(answers) != 1 or not isinstance(answers[0], str | ItemError):
-        return ItemError(f"{model.name} answered one request with {answers!r:.100}; it must be one text")
-    answer = answers[0]  # what the store cannot hold (half a character) is made such that it can
+def _storable(answer: str | ItemError) -> str | ItemError:
+    """Return an answer without what the store cannot hold (half a character)."""
     return storable(answer) if isinstance(answer, str) else ItemError(storable(answer.reason))

@@ -8,9 +8,12 @@ from typing import Any
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.models import ImageGenerator, LanguageModel, load_model, load_stored_model
-from forgekit.models.language import tagged_prompts
+from forgekit.models.language import final_prompts
+from forgekit.models.roles import world_of
 from forgekit.progress import StageReport, running
-from forgekit.scene import carry, compare, parse, read_scene, split_prompt
+from forgekit.scene import carry, default_lexicon, loosened, parse, read_scene, split_prompt, why_refused
+from forgekit.scene.lexicon import FIGURES
+from forgekit.scene.openness import leaves_open
 from forgekit.scene.understanding import NOT_ENGLISH, TOO_LITTLE
 from forgekit.stages.calls import Call, Conversation
 from forgekit.store import Store
@@ -47,25 +50,28 @@ Scene: {scene}
 RETRY = "Your last attempt was refused: {reasons}. Last attempt: {attempt}\n"
 
 
-# What a generator's prompts say where the scene says nothing, in this order. The mini world has five backgrounds and three
-# styles; other generators get what their captions usually say.
-WORDINGS = {"mini": {"background": "on a white background", "style": "flat design"}}
-DEFAULT_WORDING = {"style": "photograph", "composition": "sharp focus, natural light"}
+# What prompts say where the scene leaves it open, in this order. The mini world has five backgrounds and three styles;
+# other generators get what their captions usually say.
+WORDINGS = {
+    FIGURES: {"background": "on a white background", "style": "flat design"},
+    "": {"style": "photograph", "focus": "sharp focus", "lighting": "natural light"},
+}
 
 
 @dataclass(frozen=True)
 class Way:
-    """How prompts are completed: by a language model, by a template, or, where both are None, by rules."""
+    """How prompts are completed: by a language model, by a template, not at all (`keep`), or else by rules."""
 
     model: LanguageModel | None
     template: str | None
+    keep: bool
     seed: int
     attempts: int
 
     @property
     def endpoint(self) -> str:
         """What `api_logs` calls it."""
-        return self.model.name if self.model else "template" if self.template else "rules"
+        return self.model.name if self.model else "keep" if self.keep else "template" if self.template else "rules"
 
 
 def complete_prompts(
@@ -73,6 +79,7 @@ def complete_prompts(
     *,
     language_model: LanguageModel | str | None = None,
     template: str | None = None,
+    keep: bool = False,
     experiment: str | None = None,
     seed: int = 0,
     attempts: int = 3,
@@ -80,11 +87,12 @@ def complete_prompts(
 ) -> StageReport:
     """Complete every imported prompt, and leave it `completed`.
 
-    What the scene leaves open (background, style, composition) is added within the generator's token
-    limit, and `base_parameters` gets the generator's settings and the seed. A fidelity gate parses the
-    result again: an element lost, added or changed refuses it, as does prompt syntax that is lost, and the next attempt is
-    told why. After the last attempt the prompt's own text stands. Where a prompt fails it becomes `incomplete` and is
-    tried again on the next call of the stage.
+    What the scene leaves open (background, style, focus, light) is added within the generator's token
+    limit, but nothing that the scene rules out (no photograph where a watercolor is asked), and
+    `base_parameters` gets the generator's settings and the seed. A fidelity gate parses the result again:
+    an element lost, added or changed refuses it, as does prompt syntax that is lost, and the next attempt is
+    told why. After the last attempt the prompt's own text stands. Where a prompt fails it becomes `incomplete`
+    and is tried again on the next call of the stage.
 
     Several workers share the prompts. Each answer of a language model is committed as it comes, and its
     prompt after it, so a killed worker loses at most the answer in flight.
@@ -92,20 +100,21 @@ def complete_prompts(
     Args:
         language_model: who completes; None completes by rules, or by `template`.
         template: a text with "{scene}" in it.
+        keep: leave every prompt as it was imported, to the last character, as a benchmark's prompts are to be drawn.
         prompts_per_batch: how many are completed between two commits by rules or a template.
 
     Raises:
         UnknownModelError: `language_model` names no model.
-        ParameterError: a template without "{scene}", both ways at once, `attempts` or `prompts_per_batch` below 1.
+        ParameterError: a template without "{scene}", several ways at once, `attempts` or `prompts_per_batch` below 1.
     """
-    if template is not None and language_model is not None:
-        raise ParameterError("give a template or a language_model, not both")
+    if (template is not None) + (language_model is not None) + keep > 1:
+        raise ParameterError("give one of template, language_model and keep")
     if min(attempts, prompts_per_batch) < 1:
         raise ParameterError(f"attempts={attempts}, prompts_per_batch={prompts_per_batch}: both must be 1 or more")
     if template is not None:
         complete_by_template(template, "")
     model = load_model("language_model", language_model) if language_model is not None else None
-    way = Way(model, template, seed, attempts)
+    way = Way(model, template, keep or template == "{scene}", seed, attempts)
     at_once = 1 if model else prompts_per_batch
     attempted: list[str] = []
     due = len(store.df(DUE, experiment=experiment, attempted=attempted))
@@ -162,7 +171,8 @@ def _completed(
     if isinstance(written, ItemError):
         return written
     text, reasons = written
-    report.count("kept as they were", bool(reasons))
+    report.count("kept as they were", way.keep or bool(reasons))
+    report.count("loosened", bool(way.model and _loosened(prompt, text, generator)))
     conversation.call.response = {"text": text, "refused_for": reasons}
     directives = split_prompt(text).directives or None  # a template may have syntax of its own
     return {"id": prompt["id"], "prompt_text": text, "directives": directives, "base_parameters": parameters}
@@ -172,32 +182,49 @@ def _written(
     prompt: Mapping[str, Any], generator: ImageGenerator, way: Way, conversation: Conversation
 ) -> tuple[str, list[str]] | ItemError:
     """Return the full prompt, or its own text with why all attempts were refused."""
-    scene_text, elements, own = prompt["scene_text"], prompt["elements"], split_prompt(prompt["prompt_text"])
+    if way.keep:
+        return prompt["prompt_text"], []
+    own, lexicon = split_prompt(prompt["prompt_text"]), default_lexicon().in_world(world_of(generator))
     refused: list[tuple[str, list[str]]] = []
     for _ in range(way.attempts if way.model else 1):
-        lost: list[str] = []
-        if way.model:
-            answer = conversation.ask(way.model, completion_request(scene_text, refused))
-            if isinstance(answer, ItemError):
-                return answer
-            if not (found := tagged_prompts(answer)):
-                return ItemError(f"{way.model.name} answered with nothing")
-            candidate, lost = carry(found[0], own)
-        elif way.template:
-            candidate = own.with_words(complete_by_template(way.template, own.words))
-        elif (prompt["read_by"] or {}).get("reader") == "nobody":  # who knows which style it asks for
-            candidate = own.drawn
-        else:
-            wording = WORDINGS.get(prompt["model"], DEFAULT_WORDING)
-            candidate = own.with_words(complete_by_rules(own.words, elements, wording, generator.fits))
-        reasons = compare(elements, parse(candidate))
-        reasons += [f"what {written} marks is lost" for written in lost]
-        if not generator.fits(split_prompt(candidate).words):
-            reasons = [*reasons, f"{generator.name} would cut the end of it off"]
-        if not reasons:
-            return candidate, []
-        refused.append((candidate, reasons))
+        candidates = _candidates(prompt, generator, way, conversation, refused)
+        if isinstance(candidates, ItemError):
+            return candidates
+        tried: list[tuple[str, list[str]]] = []
+        for candidate, lost in candidates:
+            if candidate == own.drawn:
+                return own.drawn, []
+            reasons = why_refused(prompt["scene_text"], candidate, lexicon=lexicon)
+            reasons += [f"what {written} marks is lost" for written in lost]
+            if not generator.fits(split_prompt(candidate).words):
+                reasons = [*reasons, f"{generator.name} would cut the end of it off"]
+            if not reasons:
+                return candidate, []
+            tried.append((candidate, reasons))
+        refused += tried[:1]  # the best one; the others may be no more than parts of it
+    if not refused:
+        return ItemError(f"{way.endpoint} answered with no complete prompt")
     return own.drawn, [reason for _, reasons in refused for reason in reasons]
+
+
+def _candidates(
+    prompt: Mapping[str, Any],
+    generator: ImageGenerator,
+    way: Way,
+    conversation: Conversation,
+    refused: Sequence[tuple[str, list[str]]],
+) -> list[tuple[str, list[str]]] | ItemError:
+    """Return what one attempt proposes, the best first, each with what of the prompt's syntax had no place in it."""
+    own = split_prompt(prompt["prompt_text"])
+    if way.model:
+        answer = conversation.ask(way.model, completion_request(prompt["scene_text"], refused))
+        return answer if isinstance(answer, ItemError) else [carry(words, own) for words in final_prompts(answer)]
+    if way.template:
+        return [(own.with_words(complete_by_template(way.template, own.words.strip())), [])]
+    if (prompt["read_by"] or {}).get("reader") == "nobody":  # who knows which style it asks for
+        return [(own.drawn, [])]
+    wording = WORDINGS.get(world_of(generator), {})
+    return [(own.with_words(complete_by_rules(own.words.strip(), prompt["elements"], wording, generator.fits)), [])]
 
 
 def complete_by_rules(
@@ -207,23 +234,31 @@ def complete_by_rules(
 
     The scene's own words stay as they stand. A background goes to the sentence, the rest is set off by commas.
     """
-    prompt = scene_text.strip().rstrip(".;,")
+    own = prompt = scene_text.strip().rstrip(".;,")
     for part, words in wording.items():
         joint = " " if part == "background" and not {",", "."} & set(prompt) else ", "
-        if not elements.get(part) and fits(prompt + joint + words):
+        if leaves_open(part, scene_text, elements) and fits(prompt + joint + words):
             prompt += joint + words
-    return prompt
+    return scene_text if prompt == own else prompt
 
 
 def complete_by_template(template: str, scene_text: str) -> str:
-    """Fill "{scene}" of a template.
+    """Fill "{scene}" of a template, without the mark that ends the scene; "{scene}" alone leaves it untouched.
 
     Raises:
         ParameterError: the template has no "{scene}".
     """
     if "{scene}" not in template:
         raise ParameterError(f'template {template!r} has no "{{scene}}" in it, e.g. "{{scene}}, oil painting"')
+    if template == "{scene}":
+        return scene_text
     return template.replace("{scene}", scene_text.strip().rstrip(".;,"))
+
+
+def _loosened(prompt: Mapping[str, Any], text: str, generator: ImageGenerator) -> list[str]:
+    """Return what the completed text says less exactly than its scene."""
+    lexicon = default_lexicon().in_world(world_of(generator))
+    return loosened(prompt["elements"], parse(text), lexicon=lexicon)
 
 
 def completion_request(scene_text: str, refused: Sequence[tuple[str, Sequence[str]]] = ()) -> str:

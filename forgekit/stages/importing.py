@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError
-from forgekit.models import known_models, load_model, recorded_name
+from forgekit.models import LanguageModel, known_models, load_model, recorded_name
 from forgekit.models.naming import was_given, why_refused
 from forgekit.progress import StageReport, running
 from forgekit.sources import BENCHMARK_NAMES, BadRow, Notes, Reading, expand_rows, read_chunks
 from forgekit.sources.rows import excerpt, plain_parameters
 from forgekit.stages.calls import Call
 from forgekit.stages.intake import Intake
+from forgekit.stages.reading_scenes import read_scenes
 from forgekit.store import Store
 from forgekit.store.names import check_name
 from forgekit.store.rows import insert_rows
@@ -43,6 +44,7 @@ def import_prompts(
     seed: int = 0,
     draft: bool = False,
     dry_run: bool = False,
+    language_model: LanguageModel | str | None = None,
 ) -> StageReport:
     """Import scene texts as prompts in status `imported`: all good rows of a source, or nothing.
 
@@ -51,7 +53,8 @@ def import_prompts(
     identified by its scene, syntax, model, parameters and experiment, so duplicates are counted and importing
     again adds nothing. Rows that cannot be used are listed in the report and in `api_logs`; what was
     assumed, skipped or not understood is in the report's notes. A scene that no benchmark annotates is
-    parsed by `complete_prompts`, not here.
+    read by `language_model` once the prompts are stored; without one, by the rules when its prompts are
+    completed. Importing again has those scenes read that have no elements yet.
 
     Args:
         source: a file or folder of prompts (from Python also a DataFrame); see `forgekit.sources.read_chunks`.
@@ -72,16 +75,18 @@ def import_prompts(
         seed: what draws the expansions.
         draft: leave the prompts in status `draft`.
         dry_run: store nothing; the report shows the first rows and what would happen.
+        language_model: who reads what the scenes ask for, in any language, one request a scene.
 
     Raises:
         SourceError: the source cannot be read, or no text column can be told.
-        UnknownModelError: `model` names no image generator.
+        UnknownModelError: `model` names no image generator, or `language_model` no language model.
         ParameterError: an unknown format, encoding or role, a parameter that is no value, an experiment that cannot be
             called so, or a template that cannot be expanded.
     """
     check_name("experiment", experiment)
     load_model("image_generator", model)
     model = recorded_name("image_generator", model)
+    reader = load_model("language_model", language_model) if language_model is not None else None
     if expand is not None and expand < 0:
         raise ParameterError(f"expand is {expand}; give how many expansions of each template to draw, 0 for all")
     intake = Intake(model, experiment, _given(parameters or {}), _origin(source, format))
@@ -110,6 +115,8 @@ def import_prompts(
             report.notes += [f"{row['model']}: {row['prompt_text']!r}" for row in intake.first(SHOWN_ROWS)]
         report.notes += notes.lines()
         report.failures = {_place(row): f"{row.reason}: {row.raw!r}" for row in bad}
+        if reader is not None and not dry_run:
+            read_scenes(store, intake.scene_hashes(), reader, report)
         report.count("duplicates in the source", intake.rows - new - known)
         report.count("already stored", known)
         report.count("with prompt syntax", intake.with_syntax)

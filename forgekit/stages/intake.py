@@ -105,6 +105,10 @@ class Intake:
         """Return the first `n` prompts."""
         return [row for table in self.tables for row in table.slice(0, n).to_pylist()][:n]
 
+    def scene_hashes(self) -> list[str]:
+        """Return the scenes of the prompts, each once."""
+        return list(dict.fromkeys(each for table in self.tables for each in table["scene_hash"].to_pylist()))
+
     def store(self, con: Any, status: str) -> tuple[int, int, int]:
         """Insert the scenes and prompts that are not stored yet, the latter in `status`; without one nothing is stored.
 

@@ -10,18 +10,20 @@ from typing import Any
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_id
 from forgekit.models import load_stored_model
+from forgekit.models.roles import world_of
 from forgekit.progress import StageReport, running
 from forgekit.refiner.case import Policy, Tools, failing
 from forgekit.refiner.decision import Decision, Limits, decide
 from forgekit.refiner.learnings import Memory, remember
 from forgekit.refiner.policies import load_policy
-from forgekit.scene import Element, Lexicon, default_lexicon, list_elements, load_lexicon, split_prompt
+from forgekit.scene import Element, Lexicon, default_lexicon, list_elements, load_lexicon, loosened, parse, split_prompt
 from forgekit.stages.calls import Call, Conversation
 from forgekit.stages.situations import InHand, gather
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
 from forgekit.store.rows import insert_rows, update_rows
 
+REFUSALS = 12  # proposals of a language model that a learning keeps
 AT_ONCE = 100  # prompts decided between two commits, where no language model is asked
 
 DUE = """
@@ -97,7 +99,8 @@ def refine_prompts(
 
     Args:
         target: mean adherence, in [0, 1], from which a prompt is accepted.
-        policy: "refine", "refine-without-memory", "paraphrase", "resample", "llm:MODEL", or an object.
+        policy: "refine", "refine-without-memory", "paraphrase", "resample", "llm:MODEL", its control
+            "llm-paraphrase:MODEL", or an object.
         max_iterations: rounds of rewriting or redrawing after the first drawing.
         max_images: images of a scene, all its versions together, that stop further drawing.
         max_minutes: time since a scene was imported that stops further drawing.
@@ -114,8 +117,7 @@ def refine_prompts(
     chosen = load_policy(policy, without=without_actions)
     limits = Limits(target, max_iterations, max_images, patience, confirm, max_minutes)
     how = How(chosen, limits, _lexicon(lexicon))
-    # A policy that does not say so is taken for one by rule.
-    at_once = 1 if getattr(chosen, "asks_model", False) else AT_ONCE
+    at_once = 1 if _asks_model(chosen) else AT_ONCE
     attempted: list[str] = []
     due = len(store.df(DUE, experiment=experiment, attempted=attempted))
     with working(store) as worker, running("refine", total=due, unit="prompt") as (report, bar):
@@ -127,7 +129,7 @@ def refine_prompts(
 
 
 def _refine_batch(worker: Worker, report: StageReport, ids: Sequence[str], how: How) -> None:
-    in_hand = gather(worker.store, ids)
+    in_hand = gather(worker.store, ids, said=_asks_model(how.policy))
     decided, failed, calls = {}, [], []
     for prompt_id in ids:
         conversation = Conversation(worker.store, Call("refine", how.policy.name, None, prompt_id))
@@ -145,13 +147,18 @@ def _refine_batch(worker: Worker, report: StageReport, ids: Sequence[str], how: 
     report.done += len(held)
 
 
+def _asks_model(policy: Policy) -> bool:
+    """Say whether a policy asks a language model; one that does not say is taken for one by rule."""
+    return getattr(policy, "asks_model", False)
+
+
 def _decide(in_hand: InHand, how: How, conversation: Conversation) -> Decided | ItemError:
     if reason := in_hand.unready():
         return ItemError(reason)
     prompt, call = in_hand.prompt, conversation.call
     call.request = _looked_at(in_hand)
     generator = load_stored_model("image_generator", prompt["model"], within=conversation.store.folder)
-    tools = Tools(generator.fits, how.lexicon, conversation.ask)
+    tools = Tools(generator.fits, how.lexicon.in_world(world_of(generator)), conversation.ask)
     memory = how.memory(conversation.store, prompt["model"], prompt["experiment"])
     rng = random.Random(prompt["id"])
     decision = decide(in_hand.situation, how.policy, memory, how.limits, tools=tools, rng=rng)
@@ -159,6 +166,7 @@ def _decide(in_hand: InHand, how: How, conversation: Conversation) -> Decided | 
         return decision
     child = _child_row(prompt, decision) if decision.decision in ("rewrite", "confirm") else None
     learning = _learning_row(in_hand, decision, child, how.policy.name)
+    learning["actions"]["loosened"] = _loosened(in_hand, decision, tools.lexicon)
     told = ("decision", "action", "detail", "child_prompt_id")
     call.learning_id, call.response = learning["id"], {name: learning["actions"][name] for name in told}
     return Decided(in_hand, decision, child, learning, conversation)
@@ -264,9 +272,18 @@ def _actions(in_hand: InHand, decision: Decision, child: Mapping[str, Any] | Non
         "kept": decision.kept,
         "change": in_hand.situation.change,
         "child_prompt_id": child["id"] if child else None,
+        **({"refused": list(decision.refused)[:REFUSALS]} if decision.refused else {}),
         **({"lost_syntax": decision.lost_syntax} if decision.lost_syntax else {}),
         **{name: getattr(candidate, name, None) for name in ("action", "element", "kind", "term", "detail")},
     }
+
+
+def _loosened(in_hand: InHand, decision: Decision, lexicon: Lexicon) -> list[str] | None:
+    """What a rewrite says less exactly than its scene: a kind that became its plain word."""
+    if decision.candidate is None:
+        return None
+    scene, text = (parse(each, lexicon=lexicon) for each in (in_hand.situation.scene_text, decision.text))
+    return loosened(scene, text, lexicon=lexicon)
 
 
 def _lexicon(path: str | None) -> Lexicon:

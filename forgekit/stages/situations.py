@@ -1,7 +1,8 @@
-"""What the refiner knows of the prompts it has in hand, read from the store in three queries."""
+"""What the refiner knows of the prompts it has in hand, read from the store in few queries."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -154,6 +155,25 @@ where h.id in (select unnest($ids::uuid[]))
 order by p.generation_iteration, l.created_at, l.id
 """
 
+# What the judge of each prompt in hand said of the pictures of each version. It is in long documents, so only those who
+# can read ask for it.
+SAID = f"""
+with {STEERED}
+select
+    t.id as hand_id,
+    r.id,
+    list(e.model_output ->> '$.description' order by e.id) as seen,
+    list(e.model_output -> '$.reasons' order by e.id) as reasons
+from steered t
+join prompts r using (scene_hash, experiment, model)
+join image_evaluations e
+    on e.prompt_id = r.id
+    and e.vision_model = t.vision_model
+    and e.judge_key = t.judge_key
+where e.error is null
+group by all
+"""
+
 Row = Mapping[str, Any]
 
 
@@ -164,6 +184,7 @@ class InHand:
     prompt: Row
     versions: list[Row] = field(default_factory=list)
     learnings: list[Row] = field(default_factory=list)
+    said: dict[str, Row] = field(default_factory=dict)  # of each version's pictures, by its id
 
     @property
     def led_here(self) -> Row | None:
@@ -191,7 +212,7 @@ class InHand:
     def situation(self) -> Situation:
         """What a decision is made on, apart from any storage."""
         prompt, actions = self.prompt, [row["actions"] for row in self.learnings]
-        versions = {row["id"]: _version(row) for row in self.versions}
+        versions = {row["id"]: _version(row, self.said.get(row["id"])) for row in self.versions}
         return Situation(
             version=versions[prompt["id"]],
             versions=list(versions.values()),
@@ -204,6 +225,7 @@ class InHand:
             last_decision=self.led_here["actions"]["decision"] if self.led_here else None,
             redraws=Counter(each["base_prompt_id"] for each in actions if each["decision"] == "redraw"),
             rounds=len(actions),
+            refused=[(text, reasons) for each in actions for text, reasons in each.get("refused", ())],
         )
 
     def unready(self) -> str | None:
@@ -226,17 +248,19 @@ class InHand:
         return None
 
 
-def gather(store: Store, ids: Sequence[str]) -> dict[str, InHand]:
-    """Read what decisions about these prompts need, by their ids."""
+def gather(store: Store, ids: Sequence[str], *, said: bool = False) -> dict[str, InHand]:
+    """Read what decisions about these prompts need, by their ids; with `said`, what the judge said of the pictures."""
     found = {row["id"]: InHand(row) for row in store.rows(IN_HAND, ids=list(ids))}
     for row in store.rows(VERSIONS, ids=list(ids)):
         found[row["hand_id"]].versions.append(row)
     for row in store.rows(LEARNT, ids=list(ids)):
         found[row["hand_id"]].learnings.append(row)
+    for row in store.rows(SAID, ids=list(ids)) if said else ():
+        found[row["hand_id"]].said[row["id"]] = row
     return found
 
 
-def _version(row: Row) -> Version:
+def _version(row: Row, said: Row | None) -> Version:
     return Version(
         row["id"],
         row["parent_prompt_id"],
@@ -246,4 +270,16 @@ def _version(row: Row) -> Version:
         row["score"],
         row["means"] or {},
         row["lowest"] or {},
+        [seen for seen in dict.fromkeys(said["seen"]) if seen] if said else (),
+        _by_element(said["reasons"]) if said else {},
     )
+
+
+def _by_element(reasons: Sequence[Any]) -> dict[str, list[str]]:
+    """Return each element's reasons, each once, from the documents of some verdicts."""
+    found: dict[str, list[str]] = {}
+    for document in reasons:
+        for element, reason in (json.loads(document) if document else {}).items():
+            if reason not in found.setdefault(element, []):
+                found[element].append(reason)
+    return found

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from forgekit.errors import ParameterError, did_you_mean, reworded
 from forgekit.models import load_model
-from forgekit.models.naming import why_refused
+from forgekit.models.naming import asked_model, why_refused
 from forgekit.refiner.policies import load_policy
 from forgekit.sources import read_chunks
 from forgekit.store.names import check_name, inside
@@ -21,7 +21,7 @@ from forgekit.store.names import check_name, inside
 if TYPE_CHECKING:
     import pandas as pd
 
-CONTROLS = ("resample", "paraphrase")  # the arms that look at no verdict
+CONTROLS = ("resample", "paraphrase", "llm-paraphrase")  # the arms that look at no verdict; a model's name may follow
 PARTS = ("all", "second half")  # of the scenes, in the order in which they are taken up
 
 
@@ -73,7 +73,7 @@ class Study:
             ParameterError: a comparison lacks an arm, or has a key that no comparison has.
         """
         *others, last = self.arms
-        controls = [arm for arm in others if arm in CONTROLS] or others
+        controls = [arm for arm in others if arm.partition(":")[0] in CONTROLS] or others
         wanted = self.primary or [{"arm": last, "against": other} for other in controls]
         return tuple(
             replace(one, vision_model=judge)
@@ -114,7 +114,7 @@ def _check_names(file: Path, study: Study) -> None:
     """
     check_name(f"{file}: the name", study.name)
     models = [study.model, *study.vision_models]
-    models += [arm.removeprefix("llm:") for arm in study.arms if arm.startswith("llm:")]
+    models += [asked for arm in study.arms if (asked := asked_model(arm)) is not None]
     wrong = [why for model in models if (why := why_refused(model, within=[file.parent]))]
     if not inside(Path(study.prompts), [Path.cwd(), file.parent]):
         wrong.append(

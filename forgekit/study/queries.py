@@ -121,7 +121,7 @@ where starts_with(p.experiment, $prefix)
 
 # The texts of later versions, each of a scene once, and how many versions have it.
 PROMPTS = """
-select p.prompt_text, any_value(s.elements) as elements, count(*) as versions
+select p.prompt_text, any_value(s.scene_text) as scene_text, count(*) as versions
 from prompts p
 join scenes s on s.scene_hash = p.scene_hash
 where starts_with(p.experiment, $prefix) and p.generation_iteration > 0

@@ -8,7 +8,9 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
 from forgekit.metrics import Difference, holm, paired_difference, transfer_ratio
-from forgekit.scene import compare, parse
+from forgekit.models import load_stored_model
+from forgekit.models.roles import world_of
+from forgekit.scene import default_lexicon, why_refused
 from forgekit.study import queries
 from forgekit.study.plan import Comparison, Study
 
@@ -59,12 +61,19 @@ def results(store: Store, study: Study) -> dict[str, Any]:
             "by_block": _means(scores, [i // study.scenes_per_block + 1 for i in range(len(scenes))]),
             "exploratory": list(EXPLORATORY),
             "cost": store.rows(queries.COST, prefix=study.prefix)[0],
-            "unfaithful_prompts": sum(
-                row["versions"]
-                for row in store.rows(queries.PROMPTS, prefix=study.prefix)
-                if compare(row["elements"], parse(row["prompt_text"]))
-            ),
+            "unfaithful_prompts": _unfaithful(store, study),
         }
+    )
+
+
+def _unfaithful(store: Store, study: Study) -> int:
+    """Count the versions that lost, changed or added an element, by the words of the generator's world."""
+    world = world_of(load_stored_model("image_generator", study.model, within=store.folder))
+    lexicon = default_lexicon().in_world(world)
+    return sum(
+        row["versions"]
+        for row in store.rows(queries.PROMPTS, prefix=study.prefix)
+        if why_refused(row["scene_text"], row["prompt_text"], lexicon=lexicon)
     )
 
 

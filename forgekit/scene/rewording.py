@@ -1,0 +1,25 @@
+"""The gate of rewordings: does a text still ask for what the scene's text asks for, both read by the same rules?"""
+
+from __future__ import annotations
+
+from forgekit.scene.content_words import TextWords
+from forgekit.scene.fidelity import compare
+from forgekit.scene.lexicon import Lexicon, default_lexicon
+from forgekit.scene.parsing import parse
+
+
+def why_refused(scene_text: str, text: str, *, lexicon: Lexicon | None = None) -> list[str]:
+    """Return why `text` is no faithful rewording of `scene_text`; [] is faithful.
+
+    Whoever reads one of two texts in other words than whoever read the other finds changes where there are none. So the
+    elements that a scene is judged by, which an annotation or a language model may have given, have no say here. Where
+    the rules find no object in the scene's text (it is in another language), each of its content words must stand.
+    """
+    if text == scene_text:
+        return []
+    lexicon = lexicon or default_lexicon()
+    wanted = parse(scene_text, lexicon=lexicon)
+    if wanted["objects"]:
+        return compare(wanted, parse(text, lexicon=lexicon), lexicon=lexicon)
+    kept = TextWords(text, lexicon)
+    return [f"words lost: {word}" for word in TextWords(scene_text, lexicon).uncovered() if not kept.places(word)]
