@@ -59,7 +59,7 @@ def close_link(clause: Clause, draft: Draft) -> Clause:
     link = clause.link
     if link is None:
         return clause
-    acts = link.verb not in ("", "have", "do") and not draft.lexicon.hints(link.verb, "static")
+    acts = link.verb not in ("", "have", "do", "wear", "hold", "carry") and not draft.lexicon.hints(link.verb, "static")
     if not acts or link.denied or link.lists:  # "surrounded by" has had its objects
         return clause._replace(link=None)
     if link.passive:

@@ -176,8 +176,9 @@ class _Writer:
         twin = one == two and not is_many(second)  # "a dog next to another dog"
         other = f"another {described(second)}" if twin else self.the(second, described(second))[1]
         question = f"{verb} {noun} {said} {other}?"
-        if predicate in ("with", "of") or twin:
-            question = f"{verb} there {one} {said} {other if twin else two}?"
+        if (predicate in ("with", "of") or twin) and not first.get("called"):
+            be = "Is" if one.startswith(("a ", "an ")) else verb  # "a stack of books"
+            question = f"{be} there {one} {said} {other if twin else two}?"
         changed = [f"{one} {self.lexicon.relations.get(other, other)} {two}" for other in self.others(predicate)]
         if predicate not in ("next to", "with", "of", "between"):
             changed.append(f"{two} {said} {one}")

@@ -49,6 +49,8 @@ def _bound_length(tokens: list[Token], index: int, lexicon: Lexicon) -> int:
     """Return how many tokens at `index` bound or loosen a number that follows: 2 for "at least three"."""
     for length in (3, 2, 1):
         said = " ".join(token.word for token in tokens[index : index + length])
+        if said in ("over", "about", "around") and index and tokens[index - 1].entry.tags[0] not in "XCPB":
+            return 0  # "jumping over three buses"
         if said in lexicon.tables["bounds"] or said in lexicon.tables["loosely"]:
             return length if _number(tokens, index + length, lexicon)[0] is not None else 0
     return 0

@@ -60,6 +60,8 @@ def _settle(place: Place) -> str:
         return "J" if describes and noun_follows(place) else "G"
     if token.word in place.lexicon.words["shade"] and following.entry.kind == "color":  # "a light white bathroom"
         return "J"
+    if token.word in place.lexicon.words["shade_noun"]:  # "a neon sign"
+        return "N"
     if len(tags) == 1:
         return tags
     if place.lists_alone and (only := _alone(place)):
