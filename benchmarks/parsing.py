@@ -29,7 +29,7 @@ from annotations import DATA, LOCALITIES, PROSE, Noun, annotated, annotated_free
 from public_sets import ABSENT, public_sets
 
 from forgekit.scene.lexicon import default_lexicon
-from forgekit.scene.parsing import parse
+from forgekit.scene.rules.parsing import parse
 
 SHOWN = ("objects/listed", "objects/audited", "objects/faultless")
 MEASURES = ("objects", "counts", "colors", "relations")

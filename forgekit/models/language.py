@@ -13,7 +13,7 @@ from forgekit.models.memory import placement, weights
 from forgekit.models.naming import plain_name
 from forgekit.models.running import in_batches, quiet
 from forgekit.models.weights import load_weights
-from forgekit.scene.answers import fenced, spoken
+from forgekit.scene.language.json_answers import fenced, spoken
 
 OPENED = re.compile(r"<\s*PROMPT\s*>", re.IGNORECASE)
 TAGGED = re.compile(r"<\s*PROMPT\s*>((?:(?!<\s*PROMPT\s*>).)*?)<\s*[/\\]\s*PROMPT\s*>?", re.DOTALL | re.IGNORECASE)

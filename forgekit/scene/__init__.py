@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from forgekit.scene.carrying import carry
 from forgekit.scene.describing import describe, describe_object
-from forgekit.scene.directives import not_applied
 from forgekit.scene.elements import Element, Scene, list_elements
 from forgekit.scene.fidelity import align, compare, loosened
-from forgekit.scene.language_reading import LanguageReader
+from forgekit.scene.language.reader import LanguageReader
 from forgekit.scene.lexicon import Lexicon, default_lexicon, load_lexicon, synonyms
 from forgekit.scene.reading import Reading, parse, read_scene
 from forgekit.scene.rewording import why_refused
-from forgekit.scene.syntax import PromptParts, split_prompt
+from forgekit.scene.syntax.carrying import carry
+from forgekit.scene.syntax.directives import not_applied
+from forgekit.scene.syntax.prompt import PromptParts, split_prompt
 from forgekit.scene.text import normalise, scene_hash
 
 __all__ = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from forgekit.scene.gathering import gathered
 from forgekit.scene.lexicon import ATTRIBUTE_KINDS, Lexicon, default_lexicon
+from forgekit.scene.rules.gathering import gathered
 
 FIRM_KINDS = ("color", "size", "shape", "material")  # added ones narrow the scene; textures and moods only dress it
 FIRM_RELATIONS = (

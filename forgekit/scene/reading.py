@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from forgekit.scene.language_reading import LanguageReader
+from forgekit.scene.language.reader import LanguageReader
 from forgekit.scene.lexicon import Lexicon, default_lexicon
-from forgekit.scene.parsing import read_by_rules
-from forgekit.scene.syntax import split_prompt
+from forgekit.scene.rules.parsing import read_by_rules
+from forgekit.scene.syntax.prompt import split_prompt
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from forgekit.scene.content_words import TextWords
 from forgekit.scene.fidelity import compare
+from forgekit.scene.language.content_words import TextWords
 from forgekit.scene.lexicon import Lexicon, default_lexicon
-from forgekit.scene.parsing import parse
+from forgekit.scene.rules.parsing import parse
 
 
 def why_refused(scene_text: str, text: str, *, lexicon: Lexicon | None = None) -> list[str]:

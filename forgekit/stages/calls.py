@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from forgekit.errors import ForgekitError, ItemError, UnknownModelError
 from forgekit.ids import content_id, storable
 from forgekit.models import LanguageModel
-from forgekit.scene.language_reading import generate
+from forgekit.scene.language.reader import generate
 from forgekit.store import Store
 from forgekit.store.rows import insert_rows
 

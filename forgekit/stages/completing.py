@@ -14,7 +14,7 @@ from forgekit.progress import StageReport, running
 from forgekit.scene import carry, default_lexicon, loosened, parse, read_scene, split_prompt, why_refused
 from forgekit.scene.lexicon import FIGURES
 from forgekit.scene.openness import leaves_open
-from forgekit.scene.understanding import NOT_ENGLISH, TOO_LITTLE
+from forgekit.scene.rules.understanding import NOT_ENGLISH, TOO_LITTLE
 from forgekit.stages.calls import Call, Conversation
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from forgekit.scene.directives import Directives
-from forgekit.scene.syntax import PromptParts, split_prompt
+from forgekit.scene.syntax.directives import Directives
+from forgekit.scene.syntax.prompt import PromptParts, split_prompt
 from forgekit.scene.text import normalise
 
 HIDDEN = 0x10F000  # words that have their mark back, while others are looked for

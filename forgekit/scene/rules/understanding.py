@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from forgekit.scene.lexicon import Lexicon
-from forgekit.scene.tokens import Token
+from forgekit.scene.rules.tokens import Token
 
 LATIN = re.compile(r"[a-zA-Z\u00c0-\u024f]")
 NOT_ENGLISH, TOO_LITTLE = "not English", "too few of its words are known"

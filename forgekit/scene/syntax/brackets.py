@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from forgekit.scene.directives import Directives, note_mark, syntax_words
+from forgekit.scene.syntax.directives import Directives, note_mark, syntax_words
 
 PAIRS = {")": "(", "]": "["}
 BRACKET = re.compile(r"\\[()\[\]]|[()\[\]]")

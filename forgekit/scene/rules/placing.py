@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from forgekit.scene.clauses import Clause, Link, Objects
-from forgekit.scene.draft import HAVING, Draft
-from forgekit.scene.tokens import Token
+from forgekit.scene.rules.clauses import Clause, Link, Objects
+from forgekit.scene.rules.draft import HAVING, Draft
+from forgekit.scene.rules.tokens import Token
 
 SHARED_PLACES = ("on", "inside", "in front of", "behind")  # "a cat and a dog on a bed": both are
 AROUND = ("room", "within", "place")  # the lists of what other things are in

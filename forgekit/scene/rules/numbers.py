@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from forgekit.scene.lexicon import Entry, Lexicon
-from forgekit.scene.tokens import EDGE, Token
+from forgekit.scene.rules.tokens import EDGE, Token
 
 COUNT = Entry("Q")
 LARGE = (100, 1000, 1_000_000)

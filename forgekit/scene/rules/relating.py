@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from forgekit.scene.clauses import Clause, Link, close_link
-from forgekit.scene.draft import HAVING, Draft
-from forgekit.scene.placing import is_placed
+from forgekit.scene.rules.clauses import Clause, Link, close_link
+from forgekit.scene.rules.draft import HAVING, Draft
+from forgekit.scene.rules.placing import is_placed
 
 
 def relate(clause: Clause, draft: Draft, index: int) -> Clause:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from forgekit.scene.directives import syntax_words
+from forgekit.scene.syntax.directives import syntax_words
 
 ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});")
 EMOJI = re.compile(

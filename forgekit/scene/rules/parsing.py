@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from forgekit.scene.asides import is_abstract, read_abstract, read_aside
-from forgekit.scene.clauses import Clause, Link, close_link
-from forgekit.scene.connecting import on_adjective, on_break, on_preposition, on_pronoun, on_verb
-from forgekit.scene.draft import Draft
 from forgekit.scene.lexicon import Lexicon, default_lexicon
-from forgekit.scene.meaning import meant
-from forgekit.scene.phrases import NounPhrase
-from forgekit.scene.relating import own, relate
-from forgekit.scene.syntax import split_prompt
-from forgekit.scene.tagging import tag_words
-from forgekit.scene.tokens import Token, cut
-from forgekit.scene.understanding import not_understood
+from forgekit.scene.rules.asides import is_abstract, read_abstract, read_aside
+from forgekit.scene.rules.clauses import Clause, Link, close_link
+from forgekit.scene.rules.connecting import on_adjective, on_break, on_preposition, on_pronoun, on_verb
+from forgekit.scene.rules.draft import Draft
+from forgekit.scene.rules.meaning import meant
+from forgekit.scene.rules.phrases import NounPhrase
+from forgekit.scene.rules.relating import own, relate
+from forgekit.scene.rules.tagging import tag_words
+from forgekit.scene.rules.tokens import Token, cut
+from forgekit.scene.rules.understanding import not_understood
+from forgekit.scene.syntax.prompt import split_prompt
 
 POSSESSIVE = ("its", "his", "her", "their", "my", "your", "our")
 

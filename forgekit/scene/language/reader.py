@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from forgekit.errors import ItemError, ParameterError
-from forgekit.scene.answers import json_objects
-from forgekit.scene.content_words import TextWords, is_english_word, words_of
-from forgekit.scene.language_answer import PARTS, Checked, check_answer
-from forgekit.scene.language_request import SCHEMA, TEMPLATE, reading_request
+from forgekit.scene.language.answer import PARTS, Checked, check_answer
+from forgekit.scene.language.content_words import TextWords, is_english_word, words_of
+from forgekit.scene.language.json_answers import json_objects
+from forgekit.scene.language.request import SCHEMA, TEMPLATE, reading_request
 from forgekit.scene.lexicon import Lexicon
 
 ATTEMPTS = 3

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from forgekit.scene.clauses import Clause
-from forgekit.scene.draft import Draft
-from forgekit.scene.phrases import Attribute, NounPhrase
+from forgekit.scene.rules.clauses import Clause
+from forgekit.scene.rules.draft import Draft
+from forgekit.scene.rules.phrases import Attribute, NounPhrase
 
 
 def meant(clause: Clause, draft: Draft, phrase: NounPhrase) -> NounPhrase | None:

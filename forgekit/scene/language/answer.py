@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from forgekit.scene.answers import STRAIGHT
-from forgekit.scene.content_words import Span, TextWords, fold, words_of
-from forgekit.scene.language_request import KINDS
+from forgekit.scene.language.content_words import Span, TextWords, fold, words_of
+from forgekit.scene.language.json_answers import STRAIGHT
+from forgekit.scene.language.predicates import Predicate, read_predicate
+from forgekit.scene.language.request import KINDS
 from forgekit.scene.lexicon import ATTRIBUTE_KINDS
-from forgekit.scene.numbers import join_numbers
-from forgekit.scene.predicates import Predicate, read_predicate
-from forgekit.scene.tokens import cut
+from forgekit.scene.rules.numbers import join_numbers
+from forgekit.scene.rules.tokens import cut
 from forgekit.scene.vocabulary import entry_of
 
 SETTING = ("background", "style")

@@ -6,9 +6,9 @@ what it read, or None for a phrase that is none of its kind. Those that are said
 
 from __future__ import annotations
 
-from forgekit.scene.clauses import Clause, Link, close_link
-from forgekit.scene.draft import Draft
-from forgekit.scene.phrases import NounPhrase
+from forgekit.scene.rules.clauses import Clause, Link, close_link
+from forgekit.scene.rules.draft import Draft
+from forgekit.scene.rules.phrases import NounPhrase
 from forgekit.scene.wording import doing
 
 Read = tuple[Clause, int] | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from forgekit.scene.lexicon import Lexicon
-from forgekit.scene.tokens import EDGE, Token
+from forgekit.scene.rules.tokens import EDGE, Token
 
 
 class Place(NamedTuple):

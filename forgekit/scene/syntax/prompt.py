@@ -11,12 +11,12 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
-from forgekit.scene.brackets import read_brackets
-from forgekit.scene.directives import Directives, note, note_mark, syntax_words
-from forgekit.scene.markup import EMOJI, read_emoji, read_markup, unescape
-from forgekit.scene.settings import find_words, without_flags
-from forgekit.scene.tags import drop_qualifiers, is_tag_list, read_networks, read_tags
-from forgekit.scene.tokens import QUOTED
+from forgekit.scene.rules.tokens import QUOTED
+from forgekit.scene.syntax.brackets import read_brackets
+from forgekit.scene.syntax.directives import Directives, note, note_mark, syntax_words
+from forgekit.scene.syntax.markup import EMOJI, read_emoji, read_markup, unescape
+from forgekit.scene.syntax.settings import find_words, without_flags
+from forgekit.scene.syntax.tags import drop_qualifiers, is_tag_list, read_networks, read_tags
 
 # What syntax may begin with. All alternatives are literals, which lets `re` skip ordinary text; tags are looked up besides.
 MARK = re.compile(

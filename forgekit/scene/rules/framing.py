@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forgekit.scene.lexicon import Entry, Lexicon
-from forgekit.scene.tokens import EDGE, Token
+from forgekit.scene.rules.tokens import EDGE, Token
 
 STYLE, GONE = Entry("Y"), Entry("X")
 BREAKS = frozenset(",.;:!?|()[]{}")

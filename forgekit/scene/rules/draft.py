@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from forgekit.scene.lexicon import Lexicon
-from forgekit.scene.phrases import Attribute, NounPhrase, read_noun_phrase, token_at
-from forgekit.scene.tokens import EDGE, Token
+from forgekit.scene.rules.phrases import Attribute, NounPhrase, read_noun_phrase, token_at
+from forgekit.scene.rules.tokens import EDGE, Token
 
 HAVING = ("with", "wear")
 SIDES = (("left", "right", "left of"), ("top", "bottom", "above"))

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-WORDS = Path(__file__).parent / "lexicon" / "syntax.toml"
+WORDS = Path(__file__).parents[1] / "lexicon" / "syntax.toml"
 # Kinds that a generator must know to follow. The others are words that it reads as they stand, or its own parameters.
 TO_BE_KNOWN = ("weights", "edits", "networks", "separators", "images", "flags", "settings")
 

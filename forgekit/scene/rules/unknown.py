@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from forgekit.scene.tokens import EDGE, Token
+from forgekit.scene.rules.tokens import EDGE, Token
 
 WORDLIKE = re.compile(r"(?!(.)\1)(?=.*[aeiouy]).{3}")
 

@@ -7,10 +7,10 @@ T text to be rendered, I the possessive 's, X punctuation, U unknown.
 
 from __future__ import annotations
 
-from forgekit.scene.framing import set_apart
 from forgekit.scene.lexicon import Lexicon
-from forgekit.scene.numbers import join_numbers
-from forgekit.scene.surroundings import (
+from forgekit.scene.rules.framing import set_apart
+from forgekit.scene.rules.numbers import join_numbers
+from forgekit.scene.rules.surroundings import (
     Place,
     first,
     is_finite,
@@ -19,8 +19,8 @@ from forgekit.scene.surroundings import (
     number_before,
     third_person,
 )
-from forgekit.scene.tokens import EDGE, Token
-from forgekit.scene.unknown import place_unknown
+from forgekit.scene.rules.tokens import EDGE, Token
+from forgekit.scene.rules.unknown import place_unknown
 
 
 def tag_words(tokens: list[Token], lexicon: Lexicon) -> list[Token]:

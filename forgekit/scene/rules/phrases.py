@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from forgekit.scene.lexicon import Lexicon
-from forgekit.scene.tokens import EDGE, Token
+from forgekit.scene.rules.tokens import EDGE, Token
 
 YEAR = re.compile(r"(18|19|20)\d\d")  # "a red 1997 Ford"
 ROMAN = re.compile(r"[ivx]{2,4}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from forgekit.scene.directives import Directives, note, syntax_words
+from forgekit.scene.syntax.directives import Directives, note, syntax_words
 
 ANGLED = re.compile(r"<\|[\w ]+\|>|<([^<>\s][^<>\n]*)>")
 DREAMBOOTH = re.compile(r"\[([A-Z]\d{0,2}|v)\*?\]")  # "a [V] dog"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from forgekit.scene.clauses import Clause, Link, Objects, close_link
-from forgekit.scene.draft import Draft
-from forgekit.scene.placing import AROUND, said_of
-from forgekit.scene.tokens import Token
+from forgekit.scene.rules.clauses import Clause, Link, Objects, close_link
+from forgekit.scene.rules.draft import Draft
+from forgekit.scene.rules.placing import AROUND, said_of
+from forgekit.scene.rules.tokens import Token
 
 
 def on_verb(clause: Clause, draft: Draft, index: int) -> Clause:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from forgekit.scene.draft import Draft
+from forgekit.scene.rules.draft import Draft
 
 Objects = tuple[int, ...]  # by index
 

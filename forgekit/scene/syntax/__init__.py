@@ -1,0 +1,1 @@
+"""Prompt syntax: what is drawn, what is asked for, and what the marks direct."""
