@@ -11,7 +11,7 @@ from forgekit.scene import compare, default_lexicon, load_lexicon, parse, synony
 
 SCENE = Path(__file__).parents[1] / "forgekit" / "scene"
 GRAMMAR = tomllib.loads((SCENE / "lexicon" / "grammar.toml").read_text(encoding="utf-8"))
-CODE = "\n".join(path.read_text(encoding="utf-8") for path in SCENE.glob("*.py"))
+CODE = "\n".join(path.read_text(encoding="utf-8") for path in SCENE.rglob("*.py"))
 
 
 @pytest.mark.parametrize("name", [*GRAMMAR, *GRAMMAR["words"], *GRAMMAR["endings"], *GRAMMAR["phrases"]])
