@@ -126,7 +126,7 @@ def test_objects_have_number_attributes_and_a_singular_name(text, expected):
         ("a girl with black hair jumping off a rock", [("girl", "with", "hair"), ("girl", "jump from", "rock")]),
         (
             "A room with a sink, a tub and a towel",
-            [("room", "with", "sink"), ("room", "with", "tub"), ("room", "with", "towel")],
+            [],
         ),
         ("a ball between a cat and a dog", [("ball", "between", "cat"), ("ball", "between", "dog")]),
         (
@@ -142,10 +142,10 @@ def test_objects_have_number_attributes_and_a_singular_name(text, expected):
         ("a man eating bread in a park", [("man", "eat", "bread"), ("man", "inside", "park")]),
         ("a woman watching a comet in the sky", [("woman", "watch", "comet"), ("comet", "inside", "sky")]),
         ("a boy pushing a ball across the floor", [("boy", "push", "ball"), ("ball", "across", "floor")]),
-        ("a cake with candles on a plate", [("cake", "with", "candle"), ("cake", "on", "plate")]),
-        ("a room with a bed next to a window", [("room", "with", "bed"), ("bed", "next to", "window")]),
+        ("a cake with candles on a plate", [("cake", "on", "plate")]),
+        ("a room with a bed next to a window", [("bed", "next to", "window")]),
         ("a bird sitting on a branch next to a nest", [("bird", "on", "branch"), ("bird", "next to", "nest")]),
-        ("a racket has a ball on it", [("racket", "with", "ball"), ("ball", "on", "racket")]),
+        ("a racket has a ball on it", [("ball", "on", "racket")]),
         ("two teddy bears with tags on them", [("teddy bear", "with", "tag"), ("tag", "on", "teddy bear")]),
         ("a spoon is next to a fork and a cup", [("spoon", "next to", "fork"), ("spoon", "next to", "cup")]),
         ("a cat on a mat and a dog", [("cat", "on", "mat")]),
@@ -158,7 +158,7 @@ def test_objects_have_number_attributes_and_a_singular_name(text, expected):
         ("a baby holding onto a rope", [("baby", "hold onto", "rope")]),
         ("a truck looking over a green valley", [("truck", "look over", "valley")]),
         ('a bike in a lobby with "BUZZ" written on its frame', [("bike", "inside", "lobby")]),
-        ("a truck with a horse on its left", [("truck", "with", "horse"), ("horse", "left of", "truck")]),
+        ("a truck with a horse on its left", [("horse", "left of", "truck")]),
         ("a tiger who wears shoes holds a sock", [("tiger", "wear", "shoe"), ("tiger", "hold", "sock")]),
         (
             "a woman holding a frisbee standing on a field",
@@ -174,15 +174,13 @@ def test_objects_have_number_attributes_and_a_singular_name(text, expected):
         (
             "a desk with a lamp and a cup on it",
             [
-                ("desk", "with", "lamp"),
-                ("desk", "with", "cup"),
                 ("lamp", "on", "desk"),
                 ("cup", "on", "desk"),
             ],
         ),
         ("a man talking on a phone", [("man", "talk on", "phone")]),
         ("a puppy chewing on a sheet", [("puppy", "chew on", "sheet")]),
-        ("a stop sign with a plate posted under it", [("stop sign", "with", "plate"), ("plate", "below", "stop sign")]),
+        ("a stop sign with a plate posted under it", [("plate", "below", "stop sign")]),
         ("a truck parked in a garage under a blue sky", [("truck", "inside", "garage"), ("truck", "below", "sky")]),
         ("a bed right next to a chair", [("bed", "next to", "chair")]),
         ("a man without gloves in a room", [("man", "inside", "room")]),

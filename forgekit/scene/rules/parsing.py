@@ -12,6 +12,7 @@ from forgekit.scene.lexicon import Lexicon, default_lexicon
 from forgekit.scene.rules.asides import is_abstract, read_abstract, read_aside
 from forgekit.scene.rules.clauses import Clause, Link, close_link
 from forgekit.scene.rules.connecting import on_adjective, on_break, on_preposition, on_pronoun, on_verb
+from forgekit.scene.rules.doubting import without_doubtful
 from forgekit.scene.rules.draft import Draft
 from forgekit.scene.rules.meaning import meant
 from forgekit.scene.rules.phrases import NounPhrase
@@ -45,7 +46,7 @@ def read_by_rules(text: str, lexicon: Lexicon | None = None) -> tuple[dict[str, 
     while index < len(draft.tokens):
         clause, index = _step(clause, draft, index)
     close_link(clause, draft)
-    return draft.document(), ""
+    return without_doubtful(draft).document(), ""
 
 
 def _step(clause: Clause, draft: Draft, index: int) -> tuple[Clause, int]:
