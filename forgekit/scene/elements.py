@@ -159,6 +159,8 @@ class _Writer:
             phrase = noun_phrase(f"{value} {name}", count, self.lexicon)
         verb, noun = self.the(item, name)
         question = f"{verb} {noun} {value}?"
+        if kind == "material" and self.lexicon.hints(value, "made_of"):
+            question = f"{verb} {noun} made of {value}?"
         told_apart = len(self.named[name]) > 1 or not is_predicate(kind, value, self.lexicon)
         if told_apart and not item.get("called"):
             question = f"{'Are' if is_many(item) else verb} there {phrase}?"

@@ -22,7 +22,7 @@ BEHIND = (
 )  # what has one of these inside follows its noun: "dressed in black"
 OPEN = ("like ", "shaped like ", "on the ", "at the ", "a ", "an ", "the ")
 VOWEL_SOUND = ("a", "e", "i", "o", "u", "hour", "honest", "heir")
-CONSONANT_SOUND = ("uni", "use", "euro", "one", "ufo", "ukulele", "ewe", "usu", "uri", "ura", "uto", "ute")
+CONSONANT_SOUND = ("uni", "use", "eu", "one", "ufo", "ukulele", "ewe", "usu", "uri", "ura", "uto", "ute")
 NO_CONSONANT_SOUND = ("unin", "unim", "unid")
 
 
@@ -95,7 +95,8 @@ def is_predicate(kind: str, value: str, lexicon: Lexicon) -> bool:
 
 def noun_phrase(words: str, count: int | str, lexicon: Lexicon) -> str:
     """Return `words` (ending in a singular noun) with its article or count: "a small disc", "two small discs", "water"."""
-    if lexicon.hints(words.split()[-1], "mass", "plural") and (count == 1 or isinstance(count, str)):
+    uncounted = lexicon.hints(words.split()[-1], "mass", "plural") or lexicon.hints(_end(words), "uncounted")
+    if uncounted and (count == 1 or isinstance(count, str)):
         return words
     if count == 1:
         return with_article(words)
@@ -107,6 +108,10 @@ def noun_phrase(words: str, count: int | str, lexicon: Lexicon) -> str:
     if lexicon.hints(count, "vague", "quantity"):
         return many if count == "some" else f"{count} {many}"
     return f"{with_article(count)} of {many}"
+
+
+def _end(words: str) -> str:
+    return " ".join(words.split()[-2:])
 
 
 def full(item: Mapping[str, Any], lexicon: Lexicon) -> str:
@@ -136,7 +141,7 @@ def shown_style(style: str, lexicon: Lexicon) -> str:
     *_, last = words = style.split()
     unseen = lexicon.words["technique"]
     shown = [word for word in words if word not in unseen]
-    nothing = last in unseen or last.isdigit() or (len(words) > len(shown) and lexicon.hints(shown[0], "untitled"))
+    nothing = last in unseen or words[0] in lexicon.words["taken"] or last.isdigit() or (len(words) > len(shown) and lexicon.hints(shown[0], "untitled"))
     return "" if nothing else " ".join(shown)
 
 

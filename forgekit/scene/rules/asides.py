@@ -35,6 +35,8 @@ def _frame(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
         after += 1
     elif following.value == "for" and (purpose := draft.phrase(after)):  # "a poster for a jazz festival: …"
         after = purpose.after
+    elif following.value == "from" and (film := draft.phrase(after)) and film.head.noun in lexicon.words["shown_in"]:
+        after = film.after + (draft.token(film.after).word == "of")
     elif following.value not in ("of", "with", "about") and following.word not in lexicon.words["framing"]:
         return None
     draft.framed = True
@@ -139,8 +141,12 @@ def _onlooker(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> R
 
 
 def _coloring(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> Read:
-    """Take "a tie in red tones": colours of the subject."""
+    """Take "a tie in red tones", "a mirror framed in gold": said of the subject."""
     colors = [attribute for attribute in phrase.attributes if attribute[0] == "color"]
+    framed = link.passive and not (phrase.determiner or phrase.attributes or " " in phrase.name)
+    if framed and link.predicate == "inside" and phrase.head.entry.kind in ("material", "color"):
+        draft.describe(link.near or link.subjects, [("other", f"{link.participle} in {phrase.name}")])
+        return clause._replace(link=None), phrase.after
     if link.predicate != "inside" or not colors or phrase.head.noun not in draft.lexicon.words["coloring"]:
         return None
     draft.describe(link.near or link.subjects, colors)
@@ -231,7 +237,9 @@ def is_abstract(clause: Clause, draft: Draft, phrase: NounPhrase) -> bool:
     several = " " in phrase.name
     if phrase.head.word in words["mood"] and not (phrase.determiner or of or link):
         return phrase.number is None
-    if noun in words["game"] and not several:
+    if draft.token_before(phrase).word == "half" and not phrase.determiner:  # "half human and half robot"
+        return True
+    if phrase.name in words["game"]:
         return not phrase.determiner
     if noun in words["time"] and link and link.predicate in ("at", "during", "in front of"):  # the last is "before"
         return True

@@ -13,7 +13,9 @@ def on_verb(clause: Clause, draft: Draft, index: int) -> Clause:
     token, previous, link = draft.token(index), draft.token(index - 1), clause.link
     verb = token.entry.verb or token.word
     denied = clause.negated and previous.tag in "KR"
-    said = token.word.split()[0] if token.tag == "E" and not draft.lexicon.hints(verb, "intransitive") else ""
+    done = token.word in draft.lexicon.words["done_by"] and draft.token(index + 1).word == "by"
+    passive = token.tag == "E" and (done or not draft.lexicon.hints(verb, "intransitive"))
+    said = token.word.split()[0] if passive else ""
     described = previous.tag == "J" and token.tag == "V"
     helping = link is not None and (link.verb == "be" or (link.verb == "do" and token.tag == "V"))
     if link and helping and not link.predicate and not described:  # "is sitting", "has been painted", "does not cross"
@@ -80,7 +82,8 @@ def _agents(clause: Clause, draft: Draft, verb: str) -> Objects:
     if phrase and phrase.determiner in draft.lexicon.words["possessive"] and draft.is_any(nearest[0], "body"):
         return subjects  # "a bird with a fish in its beak perched on a reed"
     lifeless, around = not draft.is_living(nearest[0]), draft.is_any(subjects[0], *AROUND)
-    if lifeless and not around and draft.has(subjects[0], nearest[0]):
+    moves = draft.is_living(subjects[0]) or draft.lexicon.hints(verb, "static", "intransitive")
+    if lifeless and moves and not around and draft.has(subjects[0], nearest[0]):
         return subjects  # "a girl with black hair jumping"
     if clause.linked == "prep" and draft.is_any(nearest[0], *AROUND) and draft.owner_of(nearest[0]) is None:
         return subjects  # "a vase in a field towering over the chairs"
@@ -188,7 +191,7 @@ def on_adjective(clause: Clause, draft: Draft, token: Token) -> Clause:
         colored = not worn or draft.lexicon.hints(link.verb, "coloring_by")
         draft.describe(link.subjects, [("color", value) if colored else ("other", said)])
         clause = clause._replace(link=link._replace(told=True))
-    elif link.predicate in ("of", "from", "to"):  # "stalks of red", "from pink to red"
+    elif link.predicate == "of":  # "stalks of red"
         draft.describe(link.subjects, [(kind, value)])
     elif link.predicate == "on" and kind == "color" and draft.token_is_last(token):  # "isolated on white"
         draft.background = draft.background or value

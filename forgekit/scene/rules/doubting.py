@@ -88,6 +88,8 @@ def _stands_by(draft: Draft, relation: Relation, verb: str) -> bool:
 
 def _describes(draft: Draft, kind: str, value: str) -> bool:
     """Say whether the value of an attribute is an adjective, or several words that stand behind a noun."""
+    if value in draft.lexicon.words["positional"]:
+        return False  # "Is there a left wall?"
     if kind != "other" or " " in value or "-" in value:
         return True
     return not {"J", "G", "E"}.isdisjoint(entry_of(value, draft.lexicon).tags) or draft.lexicon.is_living(value)

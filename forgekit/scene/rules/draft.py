@@ -77,6 +77,10 @@ class Draft:
         """Return the phrase that named the object, if it was named just now."""
         return self._last if index == len(self.objects) - 1 else None
 
+    def token_before(self, phrase: NounPhrase) -> Token:
+        """Return the token before the phrase, or EDGE."""
+        return next((token for token in reversed(self.tokens) if token.end <= phrase.start), EDGE)
+
     def token_after(self, index: int) -> Token | None:
         """Return the token behind the object."""
         end = self.objects[index]["span"][1]

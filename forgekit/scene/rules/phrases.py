@@ -144,6 +144,8 @@ class _Parts:
         if token.tag == "R":
             return token_at(tokens, index + 1).tag in "JRE"
         joint = token.word in (",", "and", "or", "&") and bool(self.attributes)
+        if token.word == "," and token_at(tokens, index - 2).word == ",":  # "a bag, brown, brass buckles"
+            return False
         return token.tag == "Y" or (joint and _more_attributes(tokens, index))
 
     def name(self, lexicon: Lexicon) -> str:
@@ -171,6 +173,8 @@ class _Parts:
         sole, in_capitals = len(self.nouns) == 1, first.proper or last.proper
         if not (in_capitals or first.capital or last.entry.tags == "U"):  # most
             return ""
+        if sole and last.entry.tags == "U" and last.word == last.noun and not (self.determiner or self.attributes):
+            return _capitalised(last)  # "over cappadocia": a name as like as not, and no "a cappadocia"
         plural = last.word != last.noun and (sole or not last.proper)
         if self.determiner not in ("", "the") or self.number is not None or plural:
             return ""

@@ -202,6 +202,7 @@ def _verb_or_noun(place: Place) -> str:
         "on",
         "into",
         "at",
+        "with",
     ):
         return "E"  # "a table set for four"
     if number == "single" and third and not plural and not place.noun_follows:

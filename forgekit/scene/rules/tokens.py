@@ -151,7 +151,7 @@ def _join_phrases(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
             if end and _fits(phrase, joined, tokens[end:], lexicon):
                 last, entry = tokens[end - 1], phrase.entry
                 word = " ".join([*phrase.words[:-1], last.word])
-                joined.append(Token(word, token.start, last.end, entry, entry.tags, entry.noun, token.proper))
+                joined.append(Token(word, token.start, last.end, entry, entry.tags, entry.noun, token.proper, token.capital))
                 index = end
                 break
         else:
