@@ -177,6 +177,8 @@ class _Writer:
         verb, noun = self.the(first, described(first))
         twin = one == two and not is_many(second)  # "a dog next to another dog"
         other = f"another {described(second)}" if twin else self.the(second, described(second))[1]
+        if predicate == "play" and self.lexicon.hints(described(second), "mass"):
+            other = second["name"]  # "playing chess"
         question = f"{verb} {noun} {said} {other}?"
         if (predicate in ("with", "of") or twin) and not first.get("called"):
             be = "Is" if one.startswith(("a ", "an ")) else verb  # "a stack of books"

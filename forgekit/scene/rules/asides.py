@@ -74,6 +74,8 @@ def _medium(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
     ends = following.tag == "X" or (following.word == "in" and " " in phrase.name)
     if not alone or not ends or phrase.head.noun.split()[-1] not in draft.lexicon.words["picture"]:
         return None
+    if " " in phrase.name and phrase.head.noun in draft.lexicon.words["may_be_shown"]:
+        return None
     if not draft.objects and not any(token.tag == "X" and token.end <= phrase.start for token in draft.tokens):
         return None
     draft.styles.append(phrase.name)

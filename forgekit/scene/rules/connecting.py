@@ -76,14 +76,13 @@ def _agents(clause: Clause, draft: Draft, verb: str) -> Objects:
     if not clause.linked:
         return draft.among(clause.group)
     subjects, nearest = clause.subjects, clause.group[-1:]
-    if not subjects:
+    if not subjects or draft.lexicon.hints(verb, "of_nearest"):
         return nearest
     phrase = draft.phrase_of(nearest[0])
     if phrase and phrase.determiner in draft.lexicon.words["possessive"] and draft.is_any(nearest[0], "body"):
         return subjects  # "a bird with a fish in its beak perched on a reed"
     lifeless, around = not draft.is_living(nearest[0]), draft.is_any(subjects[0], *AROUND)
-    moves = draft.is_living(subjects[0]) or draft.lexicon.hints(verb, "static", "intransitive")
-    if lifeless and moves and not around and draft.has(subjects[0], nearest[0]):
+    if lifeless and not around and draft.has(subjects[0], nearest[0]):
         return subjects  # "a girl with black hair jumping"
     if clause.linked == "prep" and draft.is_any(nearest[0], *AROUND) and draft.owner_of(nearest[0]) is None:
         return subjects  # "a vase in a field towering over the chairs"

@@ -64,6 +64,9 @@ def read_noun_phrase(tokens: Sequence[Token], index: int, lexicon: Lexicon) -> N
     head, name = parts.nouns[-1], parts.name(lexicon)
     start = next(t for t in tokens[first:] if t.tag != "X").start
     called = parts.called(lexicon)
+    bare = not (parts.determiner or parts.attributes or parts.number) and head.entry.tags == "U"
+    if bare and name == head.word and token_at(tokens, first - 1).tag == "P" and not lexicon.hints(name, "mass"):
+        called = called or name  # "over cappadocia": a place as like as not, and no "a cappadocia"
     return NounPhrase(
         name, head, start, head.end, index, parts.determiner, parts.number, tuple(parts.attributes), called
     )
@@ -173,8 +176,6 @@ class _Parts:
         sole, in_capitals = len(self.nouns) == 1, first.proper or last.proper
         if not (in_capitals or first.capital or last.entry.tags == "U"):  # most
             return ""
-        if sole and last.entry.tags == "U" and last.word == last.noun and not (self.determiner or self.attributes):
-            return _capitalised(last)  # "over cappadocia": a name as like as not, and no "a cappadocia"
         plural = last.word != last.noun and (sole or not last.proper)
         if self.determiner not in ("", "the") or self.number is not None or plural:
             return ""

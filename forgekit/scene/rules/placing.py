@@ -19,6 +19,9 @@ def said_of(clause: Clause, draft: Draft, token: Token, previous: Token) -> tupl
     ):  # "a cat in a box and a dog in a basket"
         group = draft.among(clause.group) if previous.tag == "N" else clause.group
         return tuple(index for index in group if not draft.is_told_of(index)) or group, ()
+    acts = clause.subjects and draft.is_living(clause.subjects[0]) and not draft.is_living(nearest[0])
+    if token.word == "perched on" and acts:  # "a bird with a fish in its beak perched on a reed"
+        return clause.subjects, ()
     if clause.linked == "verb" and places:
         return clause.subjects or clause.group[:1], nearest
     if previous.tag in "XC":

@@ -108,7 +108,8 @@ def _predicate(draft: Draft, link: Link, index: int) -> str:
         return "with" if verb in ("have", "feature", "contain", "include") else verb
     if predicate == "inside" and lexicon.hints(verb, "covering"):
         return "wear" if verb in ("dress", "clothe") else f"{verb} {link.wording}"
-    if link.passive and link.wording == "by" and not draft.is_any(index, "beside"):
+    beside = draft.is_any(index, "beside") and lexicon.hints(verb, "static")  # "parked by a tree", not "crushed by"
+    if link.passive and link.wording == "by" and not beside:
         return f"{verb} by"
     no_place = lexicon.tables["no_place"].items()
     if any(lexicon.hints(verb, kind) and link.wording in wordings.split() for kind, wordings in no_place):

@@ -151,7 +151,8 @@ def _join_phrases(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
             if end and _fits(phrase, joined, tokens[end:], lexicon):
                 last, entry = tokens[end - 1], phrase.entry
                 word = " ".join([*phrase.words[:-1], last.word])
-                joined.append(Token(word, token.start, last.end, entry, entry.tags, entry.noun, token.proper, token.capital))
+                proper = token.proper or (token.capital and last.proper)  # "Golden Gate Bridge", "Traffic light"
+                joined.append(Token(word, token.start, last.end, entry, entry.tags, entry.noun, proper))
                 index = end
                 break
         else:
