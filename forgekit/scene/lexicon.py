@@ -135,7 +135,7 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
     large = {word for word, number in tables["count"].items() if int(number) >= 20}
     first_words = {said.split()[0] for name in ("bounds", "loosely") for said in grammar["phrases"][name]}
     words["begins_number"] = frozenset(large | first_words | {"dozen"})
-    things = {word for kind, word in meanings if kind == "object" and word.isalpha() and len(word) > 4}
+    things = {word for kind, word in meanings if kind == "object" and word.isalpha() and len(word) > 6}
     closed = {word for listed in grammar["closed"].values() for word in listed.split()}
     words["often_misspelt"] = frozenset(
         closed | things | {word for kind, word in meanings if kind in ("color", "size", "material")}
