@@ -75,6 +75,7 @@ def described(item: Mapping[str, Any], *, only: tuple[str, ...] = ()) -> str:
     attributes.sort(key=lambda a: ATTRIBUTE_ORDER.get(a["kind"], 2))
     colors = [a["value"] for a in attributes if a["kind"] == "color"]
     words = [a["value"] for a in attributes if a["kind"] != "color" or a["value"] == colors[0]]
+    colors = list(dict.fromkeys(colors))
     said = [" and ".join(colors) if word in colors[:1] else word for word in words if not stands_behind(word)]
     return " ".join([*said, item["name"]])
 
@@ -141,7 +142,12 @@ def shown_style(style: str, lexicon: Lexicon) -> str:
     *_, last = words = style.split()
     unseen = lexicon.words["technique"]
     shown = [word for word in words if word not in unseen]
-    nothing = last in unseen or words[0] in lexicon.words["taken"] or last.isdigit() or (len(words) > len(shown) and lexicon.hints(shown[0], "untitled"))
+    nothing = (
+        last in unseen
+        or words[0] in lexicon.words["taken"]
+        or last.isdigit()
+        or (len(words) > len(shown) and lexicon.hints(shown[0], "untitled"))
+    )
     return "" if nothing else " ".join(shown)
 
 

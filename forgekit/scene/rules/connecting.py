@@ -13,7 +13,8 @@ def on_verb(clause: Clause, draft: Draft, index: int) -> Clause:
     token, previous, link = draft.token(index), draft.token(index - 1), clause.link
     verb = token.entry.verb or token.word
     denied = clause.negated and previous.tag in "KR"
-    done = token.word in draft.lexicon.words["done_by"] and draft.token(index + 1).word == "by"
+    helped = previous.entry.verb == "be" or draft.token(index + 1).word == "by"
+    done = helped and token.word in draft.lexicon.words["done_by"]
     passive = token.tag == "E" and (done or not draft.lexicon.hints(verb, "intransitive"))
     said = token.word.split()[0] if passive else ""
     described = previous.tag == "J" and token.tag == "V"
@@ -76,7 +77,7 @@ def _agents(clause: Clause, draft: Draft, verb: str) -> Objects:
     if not clause.linked:
         return draft.among(clause.group)
     subjects, nearest = clause.subjects, clause.group[-1:]
-    if not subjects or draft.lexicon.hints(verb, "of_nearest"):
+    if not subjects or (draft.lexicon.hints(verb, "of_nearest") and not draft.is_living(subjects[0])):
         return nearest
     phrase = draft.phrase_of(nearest[0])
     if phrase and phrase.determiner in draft.lexicon.words["possessive"] and draft.is_any(nearest[0], "body"):

@@ -12,6 +12,7 @@ from forgekit.scene.rules.draft import Draft
 from forgekit.scene.vocabulary import entry_of
 
 LIFELESS = ("worn", "body", "mass", "container", "surface", "place", "room", "ground", "unliving")  # lists of nouns
+THINGS = ("vehicle", "furniture", "kitchen", "fruit", "vegetable", "food")  # groups of siblings that do nothing
 FAR = 10_000  # behind the end of any text
 Relation = dict[str, Any]
 
@@ -30,7 +31,10 @@ def _is_sure(draft: Draft, relation: Relation) -> bool:
     if predicate == "of":
         return draft.is_any(subject, "container") and (draft.is_any(item, "mass") or draft.objects[item]["count"] != 1)
     if predicate == "with":
-        return draft.is_living(subject)
+        had = (
+            not draft.is_any(item, "body") or draft.objects[item]["attributes"]
+        )  # nobody asks for "a girl with a shoulder"
+        return draft.is_living(subject) and bool(had)
     if predicate in draft.lexicon.relations:
         return True
     verb = predicate.split()[0]
@@ -55,9 +59,9 @@ def _can_be_done(draft: Draft, relation: Relation, verb: str) -> bool:
         return placed or not bare  # "a street lined with palms and parked scooters"
     if alone:
         return not hints(verb, "incomplete") and (_may_act(draft, subject) or hints(verb, "intransitive"))
-    if _may_act(draft, subject) or hints(verb, "static", "of_things"):
+    if _may_act(draft, subject) or hints(verb, "of_things"):
         return True
-    return (placed or not bare) and hints(verb, "intransitive")
+    return (placed or not bare) and hints(verb, "intransitive", "static")
 
 
 def _may_act(draft: Draft, index: int) -> bool:
@@ -65,7 +69,8 @@ def _may_act(draft: Draft, index: int) -> bool:
     if draft.is_living(index) or draft.objects[index].get("called"):
         return True
     noun = draft.objects[index]["name"].split()[-1]
-    return not draft.lexicon.is_thing(noun) and not draft.is_any(index, *LIFELESS)
+    known = draft.lexicon.is_thing(noun) or any(noun in draft.lexicon.siblings[kind] for kind in THINGS)
+    return not known and not draft.is_any(index, *LIFELESS)
 
 
 def _stands_by(draft: Draft, relation: Relation, verb: str) -> bool:

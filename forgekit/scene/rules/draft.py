@@ -135,6 +135,11 @@ class Draft:
         if relation not in self.relations:
             self.relations.append(relation)
 
+    def repeat(self, relation: dict[str, Any], item: int) -> None:
+        """Say the same of one more thing: "covered in frosting and sprinkles"."""
+        if relation["subject"] != item and (again := {**relation, "object": item}) not in self.relations:
+            self.relations.append(again)
+
     # what is known
 
     def is_any(self, index: int, *lists: str) -> bool:

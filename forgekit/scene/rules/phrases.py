@@ -174,6 +174,8 @@ class _Parts:
         """Return the phrase as a name, in capitals, where it is one; "" for things."""
         first, last = self.nouns[0], self.nouns[-1]
         sole, in_capitals = len(self.nouns) == 1, first.proper or last.proper
+        if sole and last.word in lexicon.words["planets"] and not self.determiner:
+            return last.word.title()
         if not (in_capitals or first.capital or last.entry.tags == "U"):  # most
             return ""
         plural = last.word != last.noun and (sole or not last.proper)
@@ -188,7 +190,8 @@ class _Parts:
         if not is_name or (first.capital and lexicon.is_thing(last.noun) and not last.proper):
             return ""
         said = " ".join(_capitalised(noun) for noun in self.nouns)
-        return f"the {said}" if self.determiner else said
+        with_article = self.determiner or lexicon.hints(last.word.split()[-1], "over_water")
+        return f"the {said}" if with_article else said
 
 
 def _is_name_part(tokens: Sequence[Token], index: int) -> bool:

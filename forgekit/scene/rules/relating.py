@@ -68,7 +68,7 @@ def _join(clause: Clause, draft: Draft, index: int) -> Clause:
         for relation in [r for r in draft.relations if r["object"] == clause.group[-1]]:
             predicate = relation["predicate"]
             if clause.linked == "verb" or predicate in HAVING or (shares and predicate in draft.lexicon.places):
-                draft.relate(relation["subject"], predicate, index)
+                draft.repeat(relation, index)
     if clause.leading and not clause.group:
         predicate, place = clause.leading
         if place is None:
