@@ -22,13 +22,12 @@ ABOUT = frozenset({"readme", "license", "licence", "notice", "requirements", "ch
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # of a folder of pictures, as `datasets` has it
 
 
-def read_folder(folder: Path, reading: Reading | None = None) -> Iterator[Row]:
+def read_folder(folder: Path, reading: Reading) -> Iterator[Row]:
     """Read what a folder is: metadata of pictures, pictures with or without captions, shards of a table, or texts.
 
     Raises:
         SourceError: it is none of these; the error names what is in it.
     """
-    reading = reading or Reading()
     files, refused = files_below(folder)
     shards = _of_one_format(files, SHARDS)
     if told := [path for path in files if path.name in METADATA]:
@@ -126,6 +125,6 @@ def _captioned(folder: Path, files: Sequence[Path], reading: Reading) -> tuple[I
         for number, (picture, caption) in enumerate(beside.items(), 1):
             row = read_caption(caption, reading)
             yield number, {"id": picture.stem, **row, "file": picture.relative_to(folder).as_posix()}
-        yield from read_pictures(folder, bare, notes=reading.notes)
+        yield from read_pictures(folder, bare, reading.notes)
 
     return rows(), [*beside, *beside.values(), *bare]

@@ -139,11 +139,11 @@ def read_rows(
     if path.is_dir():
         raise SourceError(f"{path} is a folder; name a file in it, or a benchmark: {', '.join(benchmarks.NAMES)}")
     if format == "picture":
-        return read_pictures(path, [path], notes=reading.notes)
+        return read_pictures(path, [path], reading.notes)
     return READERS[format](path, reading)
 
 
-def format_of(source: str | Path | pd.DataFrame, format: str | None = None, reading: Reading | None = None) -> str:
+def format_of(source: str | Path | pd.DataFrame, format: str | None, reading: Reading) -> str:
     """Return the `format` given, else what a file's name tells, else its first bytes; "frame" for a DataFrame.
 
     Raises:
@@ -165,7 +165,7 @@ def format_of(source: str | Path | pd.DataFrame, format: str | None = None, read
         return format or "folder"
     if path.suffix.lower() in ENDINGS or head_of(path).startswith(PICTURE_MARKS):
         return "picture"
-    return format_of_file(path, reading or Reading())
+    return format_of_file(path, reading)
 
 
 def _names_in(rows: Sequence[Row]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")  # a weight, or the value of a flag
 WORDS = Path(__file__).parents[1] / "lexicon" / "syntax.toml"
 # Kinds that a generator must know to follow. The others are words that it reads as they stand, or its own parameters.
 TO_BE_KNOWN = ("weights", "edits", "networks", "separators", "images", "flags", "settings")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from forgekit.scene.syntax.directives import Directives, note, syntax_words
+from forgekit.scene.syntax.directives import NUMBER, Directives, note, syntax_words
 
 # "**a cat --ar 3:2** - @somebody (fast)", as Discord shows it
 POSTED = re.compile(r"\s*\*\*(?P<words>.+?)\*\*\s+-\s[^\n]*@[^\n]*", re.DOTALL)
@@ -20,7 +20,6 @@ SETTING = re.compile(r'\s*([A-Za-z][\w \-/]*):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$
 SIZE = re.compile(r"(\d+)\s*x\s*(\d+)")
 FLAG = re.compile(r"(?:^|(?<=\s))(--|—|–)([A-Za-z][\w-]*?)(?=[\s=:,]|$)[\s=:]*")
 VALUE = re.compile(r"https?://\S+(?:\s+https?://\S+)*|(?!--|[—–])\S+")
-NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
 
 
 def find_words(text: str, covered: str, found: Directives) -> tuple[int, int]:

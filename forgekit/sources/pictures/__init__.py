@@ -6,7 +6,7 @@ kept in `scenes.source`, for what draws is the caller's to say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,8 @@ MOST = {"num_inference_steps": 1_000, "width": 16_384, "height": 16_384}
 DISTILLED = ("distilledcfgscale", "distilledguidance", "fluxguidance", "fluxguidancescale", "guidance")
 
 
-def read_pictures(
-    folder: Path, paths: list[Path], refused: Sequence[BadRow] = (), notes: Notes | None = None
-) -> Iterator[Row]:
-    """Read the prompts of pictures, one row a file, in the order given. A file without a prompt is a bad row.
-
-    `refused` are files that were passed over, and why.
-    """
-    yield from refused
+def read_pictures(folder: Path, paths: list[Path], notes: Notes) -> Iterator[Row]:
+    """Read the prompts of pictures, one row a file, in the order given. A file without a prompt is a bad row."""
     for number, path in enumerate(paths, 1):
         name = str(path.relative_to(folder)) if path != folder else path.name
         found = prompt_of(path, notes)

@@ -25,19 +25,10 @@ NAMED = re.compile(r"\s*([A-Za-z][\w \-/+.]{0,60}):(.*)", re.DOTALL)
 QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 PLAIN = re.compile(r"[^,\"\n{}\[\]]+")
 FIRST_NAMES = ("Steps", "Sampler", "Seed", "CFG scale", "Size", "Model", "Batch")
-USUAL = frozenset(
-    {
-        *FIRST_NAMES,
-        "Guidance Scale",
-        "Distilled CFG Scale",
-        "Schedule type",
-        "Model hash",
-        "VAE",
-        "Clip skip",
-        "Denoising strength",
-    }
-    | {"Version", "App"}
-)
+USUAL = frozenset(FIRST_NAMES) | {
+    "Guidance Scale", "Distilled CFG Scale", "Schedule type", "Model hash", "VAE", "Clip skip", "Denoising strength",
+    "Version", "App",
+}  # fmt: skip
 RESOURCES = "Civitai resources"
 LORAS = ("lora", "lycoris", "locon", "dora")
 UNNAMED = ""
