@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from forgekit.errors import SourceError
@@ -71,10 +72,12 @@ def _shards(folder: Path, paths: Sequence[Path], reading: Reading) -> Iterator[R
     for path in paths:
         place = path.relative_to(folder).as_posix()
         for row in READERS[SUFFIXES[path.suffix.lower()]](path, reading):
-            if isinstance(row, BadRow):
-                yield BadRow(row.row, row.reason, row.raw, file=place)
-            else:
-                yield row[0], {**row[1], "file": place}
+            yield _at(place, row)
+
+
+def _at(place: str, row: Row, **said: str) -> Row:
+    """Return a row of the file `place`, which says so; `said` is what the file's name tells besides."""
+    return replace(row, file=place) if isinstance(row, BadRow) else (row[0], {**said, **row[1], "file": place})
 
 
 def _named_in(folder: Path, paths: Sequence[Path], reading: Reading) -> Iterator[Row]:
@@ -99,10 +102,7 @@ def read_texts(folder: Path, paths: Sequence[Path], reading: Reading) -> Iterato
     for path, rows in zip(paths, files, strict=True):
         place = path.relative_to(folder).as_posix()
         for row in rows:
-            if isinstance(row, BadRow):
-                yield BadRow(row.row, row.reason, row.raw, file=place)
-            else:
-                yield row[0], {label: path.stem, **row[1], "file": place}
+            yield _at(place, row, **{label: path.stem})
 
 
 def _captioned(folder: Path, files: Sequence[Path], reading: Reading) -> tuple[Iterator[Row], list[Path]]:

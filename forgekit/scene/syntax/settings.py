@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from forgekit.scene.syntax.directives import NUMBER, Directives, note, syntax_words
+from forgekit.scene.syntax.parts import Parts
 
 # "**a cat --ar 3:2** - @somebody (fast)", as Discord shows it
 POSTED = re.compile(r"\s*\*\*(?P<words>.+?)\*\*\s+-\s[^\n]*@[^\n]*", re.DOTALL)
@@ -16,7 +17,6 @@ HEAD = re.compile(
 )
 NEGATIVE = re.compile(r"(?:^|\n)[ \t]*negative(?:[ _]prompt)?\s*:|(?<=\s)negative[ _]prompt\s*:", re.IGNORECASE)
 SETTINGS = re.compile(r"(?:^|(?<=\s))Steps:\s*\d+\s*(?:,\s*[A-Z]|$)")
-SETTING = re.compile(r'\s*([A-Za-z][\w \-/]*):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
 SIZE = re.compile(r"(\d+)\s*x\s*(\d+)")
 FLAG = re.compile(r"(?:^|(?<=\s))(--|—|–)([A-Za-z][\w-]*?)(?=[\s=:,]|$)[\s=:]*")
 VALUE = re.compile(r"https?://\S+(?:\s+https?://\S+)*|(?!--|[—–])\S+")
@@ -57,8 +57,9 @@ def _pasted(text: str, start: int, end: int, found: Directives) -> int:
     """Read what A1111 writes below a prompt, and return where the prompt ends."""
     settings = SETTINGS.search(text, start, end)
     if settings:
-        for name, value in SETTING.findall(text[settings.start() : end]):
-            _note_setting(found, name.strip(), value.strip().strip('"'))
+        said, _ = Parts(text[:end].replace("\n", " ")).read(settings.start())
+        for name, value in said.items():
+            _note_setting(found, name, value)
         end = settings.start()
     negative = NEGATIVE.search(text, start, end)
     if negative and negative.start() > start:
@@ -118,7 +119,7 @@ def _note_setting(found: Directives, name: str, value: str) -> None:
     elif name == "Size" and (size := SIZE.fullmatch(value)):
         note_parameter(found, "width", int(size[1]))
         note_parameter(found, "height", int(size[2]))
-    elif value:
+    elif name and value:
         found.setdefault("settings", {})[name] = value
 
 
