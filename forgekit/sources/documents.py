@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from forgekit.errors import SourceError
+from forgekit.scene.syntax.parameters import key, known_as
 from forgekit.sources.columns import is_known, is_text_name
 from forgekit.sources.files import open_text
-from forgekit.sources.parameters import key, known_as
 from forgekit.sources.rows import BadRow, Notes, Reading, Row, excerpt
 
 CONTAINERS = {

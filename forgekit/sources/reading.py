@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError, SourceError, did_you_mean
 from forgekit.ids import canonical_json
+from forgekit.scene.syntax.parameters import known_as
 from forgekit.sources import benchmarks
 from forgekit.sources import columns as columns_of
 from forgekit.sources.columnar import read_frame
 from forgekit.sources.files import head_of
 from forgekit.sources.folders import read_folder
-from forgekit.sources.parameters import known_as, settings
+from forgekit.sources.parameters import settings
 from forgekit.sources.pictures import ENDINGS, read_pictures
 from forgekit.sources.readers import READERS, TABLES, format_of_file
 from forgekit.sources.rows import (

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from forgekit.scene.syntax.parameters import key, known_as
 from forgekit.sources.files import open_text
-from forgekit.sources.parameters import key, known_as
 from forgekit.sources.pictures import prompt_in
 from forgekit.sources.rows import BadRow, Reading, Row, excerpt
 

@@ -28,7 +28,6 @@ class SyntaxWords:
     separators: tuple[str, ...]
     shown_after: frozenset[str]
     flags: Mapping[str, str]  # name: what follows it, "none", "one" or "rest"
-    parameters: Mapping[str, str]
     before_emphasis: frozenset[str]
     before_emoji: frozenset[str]
     bracketed: frozenset[str]
@@ -51,7 +50,6 @@ def syntax_words() -> SyntaxWords:
         separators=tuple(tables["separators"]["words"].split()),
         shown_after=frozenset(tables["separators"]["shown_after"].split()),
         flags={name: takes for takes, names in tables["flags"].items() for name in names.split()},
-        parameters=tables["parameters"],
         emoji=tables["emoji"],
         **sets,
     )

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from forgekit.sources.parameters import key, known_as, settings
+from forgekit.scene.syntax.parameters import key, known_as
+from forgekit.sources.parameters import settings
 from forgekit.sources.pictures.dialects import read_texts
 from forgekit.sources.pictures.found import Found
 from forgekit.sources.pictures.infotext import looks_so, read_infotext
