@@ -152,14 +152,29 @@ def test_draw_keys_of_prompts_without_such_data_are_what_they_were(flux):
     assert "pipeline" not in vars(generator)
 
 
-def test_a_rewrite_keeps_what_its_parent_may_do_without(store, flux, fake_judge):
+def test_a_rewrite_has_the_parameters_that_its_parent_was_drawn_with(store, flux, fake_judge):
     data = pd.DataFrame([{"text": "a red circle left of a blue square", "negative_prompt": "blurry"}])
     drawn(store, data, flux, **SMALL)
     fk.evaluate_images(store, vision_models=[fake_judge])
     fk.refine_prompts(store, target=0.9, policy="paraphrase")
+    [child] = store.rows("select base_parameters from prompts where generation_iteration = 1")
+    assert "negative_prompt" not in child["base_parameters"]  # an action on it would be refused when it is drawn
     report = fk.generate_images(store, images_per_prompt=1)
-    assert (report.done, report.failures) == (1, {})
-    assert sum(left_out(report).values()) == 1
+    assert (report.done, report.failures, left_out(report)) == (1, {}, {})
+
+
+def test_a_rewrite_may_do_without_what_data_brought_and_its_parent_was_drawn_with(store, flux, fake_judge):
+    data = pd.DataFrame([{"text": "a red circle left of a blue square", "negative_prompt": "blurry"}])
+    drawn(store, data, flux, true_cfg_scale=1.1, **SMALL)
+    fk.evaluate_images(store, vision_models=[fake_judge])
+    fk.refine_prompts(store, target=0.9, policy="paraphrase")
+    with store.transaction() as con:  # as an action that lowers the guidance would
+        con.execute(
+            """update prompts set base_parameters = json_merge_patch(base_parameters, '{"true_cfg_scale": 1.0}')
+            where generation_iteration = 1"""
+        )
+    report = fk.generate_images(store, images_per_prompt=1)
+    assert (report.done, report.failures, len(left_out(report))) == (1, {}, 1)
 
 
 def test_a_server_is_asked_again_without_what_it_refuses_of_the_data():
