@@ -327,3 +327,13 @@ def test_a_picture_drawn_for_another_prompt_says_what_its_own_prompt_directs(sto
         ('{"--ar":"16:9"}', '["--ar 16:9"]'), (None, None), ('{"--v":"6"}', '["--v 6"]')
     ]  # fmt: skip
     assert len(fake_generator.drawn) == 1
+
+
+def test_flags_and_pasted_settings_are_read_as_those_of_pictures_and_tables_are():
+    pasted = 'a cat\nSteps: 20, Sampler: "DPM++ 2M, Karras", CFG scale: 1, Distilled CFG Scale: 3.5, Size: 512x768, Clip skip: 2'
+    directives = split_prompt(pasted).directives
+    assert directives["settings"] == {"Sampler": "DPM++ 2M, Karras", "Clip skip": "2"}
+    assert directives["parameters"] == {"num_inference_steps": 20, "guidance_scale": 3.5, "width": 512, "height": 768}
+    flagged = split_prompt("a cat --size 512x768 --cfg-scale 7.5 --sampler euler --steps nan").directives
+    assert flagged["parameters"] == {"width": 512, "height": 768, "guidance_scale": 7.5}
+    assert flagged["flags"] == {"--sampler": "euler", "--steps": "nan"}

@@ -28,21 +28,8 @@ REMARK = re.compile(  # a line about the prompt
     r"|let me|let us|note|please|this (?:prompt|version|keeps|scene)|as requested|feel free|would you)\b",
     re.IGNORECASE,
 )
-QUOTES = (
-    ('"', '"'),
-    ("“", "”"),
-    ("„", "“"),
-    ("„", "”"),
-    ("'", "'"),
-    ("‘", "’"),
-    ("«", "»"),
-    ("»", "«"),
-    ("「", "」"),
-    ("「", "」"),
-)
+QUOTES = ('""', "“”", "„“", "„”", "''", "‘’", "«»", "»«", "「」")
 ENDPOINT = re.compile(r"^(?P<base_url>https?://[^#\s]+)#(?P<model>\S+)$")
-
-
 REFUSED = (400, 422)  # how endpoints say that they do not know a part of a request
 
 
@@ -222,8 +209,5 @@ def _clean(prompts: Sequence[str]) -> list[str]:
 
 def _unquoted(text: str) -> str:
     """Return a text without the quotation marks around all of it; those of a quotation in it stay."""
-    for opening, closing in QUOTES:
-        inside = text[len(opening) : -len(closing)].strip()
-        if text.startswith(opening) and text.endswith(closing) and not {opening, closing} & set(inside):
-            return inside
-    return text
+    marks, inside = text[:1] + text[-1:], text[1:-1].strip()
+    return inside if marks in QUOTES and not {*marks} & {*inside} else text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -58,19 +58,37 @@ class LanguageModelPolicy(Policy):
         """How the policy is recorded."""
         return f"llm:{self.language_model.name}"
 
+    def request(self, case: Case) -> str:
+        """Return what the model is asked now."""
+        return rewriting_request(case, self.candidates)
+
     def next_candidate(self, case: Case) -> Candidate | ItemError | None:
-        """Return the model's first proposal that keeps the scene and is new; None where it has none."""
-        return _first_proposal(self, case, rewriting_request)
+        """Return the model's first proposal that keeps the scene and is new; None where it has none.
+
+        What does not pass is noted in the case, for the next request.
+        """
+        if case.tools.ask is None:
+            return ItemError(f"{self.name}: nobody here can ask a language model")
+        worst = min(case.elements, key=lambda e: (case.base.element_scores.get(e.key, 1.0), e.key))
+        for _ in range(self.attempts):
+            answer = case.tools.ask(self.language_model, self.request(case))
+            if isinstance(answer, ItemError):
+                return answer
+            for text in tagged_prompts(answer):
+                detail = changes(case.draft.text, text)
+                candidate = Candidate("llm", worst.key, worst.kind, worst.term, detail, text, case.draft.parameters)
+                reasons = case.why_refused(candidate)
+                if not reasons and case.is_new(candidate):
+                    return candidate
+                case.refused.append((text, reasons or ["it was drawn before"]))
+        return None
 
 
 @dataclass(frozen=True)
-class LanguageModelParaphrase(Policy):
+class LanguageModelParaphrase(LanguageModelPolicy):
     """Control: the same model asked as often for as many, blind to scores, reasons and lessons; from the first version."""
 
-    language_model: LanguageModel
-    candidates: int = 4
-    attempts: int = 2
-    asks_model: bool = True
+    uses_memory: bool = False
     from_first: bool = True
 
     @property
@@ -78,30 +96,9 @@ class LanguageModelParaphrase(Policy):
         """How the policy is recorded."""
         return f"llm-paraphrase:{self.language_model.name}"
 
-    def next_candidate(self, case: Case) -> Candidate | ItemError | None:
-        """Return the model's first paraphrase that keeps the scene and is new; None where it has none."""
-        return _first_proposal(self, case, paraphrasing_request)
-
-
-def _first_proposal(
-    policy: LanguageModelPolicy | LanguageModelParaphrase, case: Case, request: Callable[[Case, int], str]
-) -> Candidate | ItemError | None:
-    """Return the first proposal of an answer that passes; what does not pass is noted in the case, for the next request."""
-    if case.tools.ask is None:
-        return ItemError(f"{policy.name}: nobody here can ask a language model")
-    worst = min(case.elements, key=lambda e: (case.base.element_scores.get(e.key, 1.0), e.key))
-    for _ in range(policy.attempts):
-        answer = case.tools.ask(policy.language_model, request(case, policy.candidates))
-        if isinstance(answer, ItemError):
-            return answer
-        for text in tagged_prompts(answer):
-            detail = changes(case.draft.text, text)
-            candidate = Candidate("llm", worst.key, worst.kind, worst.term, detail, text, case.draft.parameters)
-            reasons = case.why_refused(candidate)
-            if not reasons and case.is_new(candidate):
-                return candidate
-            case.refused.append((text, reasons or ["it was drawn before"]))
-    return None
+    def request(self, case: Case) -> str:
+        """Return what the model is asked now, for paraphrases."""
+        return paraphrasing_request(case, self.candidates)
 
 
 def rewriting_request(case: Case, n: int) -> str:

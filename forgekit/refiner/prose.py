@@ -30,7 +30,7 @@ def place_in_front(draft: Draft, element: Element) -> Iterator[tuple[str, Change
     index = _failing_thing(draft, element)
     if element.kind not in ("object", "count") or index is None or "foreground" in draft.text:
         return
-    verb = "are" if draft.parsed["objects"][index]["count"] != 1 else "is"
+    verb = _be(draft, index)
     if not _lies_behind(draft, index):
         yield "in the foreground", draft.added(f"{draft.the(index)} {verb} in the foreground and clearly visible")
     elif "clearly visible" not in draft.text:
@@ -45,14 +45,13 @@ def lay_out(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """
     if element.kind != "relation" or len(draft.places.keys() & set(element.objects)) < 2:
         return
-    one, other = (draft.the(draft.places[end]) for end in element.objects)
+    ends = [draft.places[end] for end in element.objects]
+    one, other = map(draft.the, ends)
     if element.term in SIDES:
         here, there = SIDES[element.term]
         if f"is {here}" not in draft.text:
-            yield (
-                "layout",
-                draft.added(f"{one} {_be(draft, element, 0)} {here}, {other} {_be(draft, element, 1)} {there}"),
-            )
+            is_one, is_other = (_be(draft, end) for end in ends)
+            yield "layout", draft.added(f"{one} {is_one} {here}, {other} {is_other} {there}")
     elif element.term == "next to" and "side by side" not in draft.text:
         yield "side by side", draft.added(f"{one} and {other} are side by side")
 
@@ -99,8 +98,7 @@ def add_detail(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """
     index = _failing_thing(draft, element)
     if element.kind == "object" and index is not None and "detail" not in draft.text:
-        verb = "are" if draft.parsed["objects"][index]["count"] != 1 else "is"
-        yield "in detail", draft.added(f"{draft.the(index)} {verb} shown in fine detail")
+        yield "in detail", draft.added(f"{draft.the(index)} {_be(draft, index)} shown in fine detail")
 
 
 PROSE: tuple[Action, ...] = (place_in_front, lay_out, name_each, tell_apart, add_detail)
@@ -111,8 +109,8 @@ def _failing_thing(draft: Draft, element: Element) -> int | None:
     return draft.places.get(element.objects[0]) if len(element.objects) == 1 else None
 
 
-def _be(draft: Draft, element: Element, end: int) -> str:
-    return "is" if draft.parsed["objects"][draft.places[element.objects[end]]]["count"] == 1 else "are"
+def _be(draft: Draft, index: int) -> str:
+    return "is" if draft.parsed["objects"][index]["count"] == 1 else "are"
 
 
 def _lies_behind(draft: Draft, index: int) -> bool:

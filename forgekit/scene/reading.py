@@ -16,15 +16,13 @@ class Reading:
     """What a scene asks for, and who says so. Where nobody understood it, `elements` asks for nothing."""
 
     elements: dict[str, Any]
-    read_by: dict[
-        str, Any
-    ]  # {"reader": "rules"}; {"reader": "nobody", "reason": "not English"}; or as language_reading.py says
+    read_by: dict[str, Any]  # {"reader": "rules"}, {"reader": "nobody", "reason": …}, or as LanguageReader.read says
 
 
 def parse(text: str, *, lexicon: Lexicon | None = None, language_model: Any = None) -> dict[str, Any]:
     """Return what `text` asks for: objects, relations, background, style, rendered_text, negations.
 
-    By the rules (see parsing.py), or by `language_model`, any object with a name and `generate`; then texts may be in any
+    By the rules (scene/rules/parsing.py), or by `language_model`, any object with a name and `generate`; then texts may be in any
     language, and each part has beside its English its `words` in the text. Where three answers of it cannot be used, the
     rules serve; `read_scene` says which. Prompt syntax is no part of the scene: spans are places in `split_prompt(text).asked`.
 

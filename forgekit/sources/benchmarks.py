@@ -108,7 +108,7 @@ BENCHMARKS = {
 NAMES = tuple(BENCHMARKS)
 
 
-def read(name: str, path: Path, reading: Reading | None = None) -> Iterator[Row]:
+def read(name: str, path: Path, reading: Reading) -> Iterator[Row]:
     """Read the benchmark `name` from a file or folder: rows with the columns text, id, category, elements, …
 
     Raises:

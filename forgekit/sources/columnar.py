@@ -20,19 +20,19 @@ BATCH = 10_000  # rows taken at a time
 SHORT = ("float32", "float16", "float", "halffloat")  # read by their digits: 0.1 is not 0.10000000149
 
 
-def read_parquet(path: Path, reading: Reading | None = None) -> Iterator[Row]:
+def read_parquet(path: Path, reading: Reading) -> Iterator[Row]:
     """Read Parquet in batches, without its columns of bytes and of many numbers. Rows count from 1."""
     import pyarrow.parquet as pq
 
     with _readable(path, "Parquet"):
         file = pq.ParquetFile(path)
-        kept = _kept(file.schema_arrow, reading or Reading())
+        kept = _kept(file.schema_arrow, reading)
         yield from _batches(
             path, file.iter_batches(batch_size=BATCH, columns=[file.schema_arrow.names[i] for i in kept])
         )
 
 
-def read_arrow(path: Path, reading: Reading | None = None) -> Iterator[Row]:
+def read_arrow(path: Path, reading: Reading) -> Iterator[Row]:
     """Read an Arrow file or stream, such as a shard of `datasets`, without its columns of bytes. Rows count from 1."""
     import pyarrow as pa
 
@@ -41,7 +41,7 @@ def read_arrow(path: Path, reading: Reading | None = None) -> Iterator[Row]:
         mapped.seek(0)
         schema = (pa.ipc.open_file if is_file else pa.ipc.open_stream)(mapped).schema
         mapped.seek(0)
-        options = pa.ipc.IpcReadOptions(included_fields=_kept(schema, reading or Reading()))
+        options = pa.ipc.IpcReadOptions(included_fields=_kept(schema, reading))
         if is_file:
             file = pa.ipc.open_file(mapped, options=options)
             yield from _batches(path, (file.get_batch(number) for number in range(file.num_record_batches)))

@@ -9,7 +9,8 @@ from statistics import median
 from typing import Any
 
 from forgekit.errors import SourceError, did_you_mean
-from forgekit.sources.parameters import TABLE, key, known_as
+from forgekit.scene.syntax.parameters import key, known_as
+from forgekit.sources.parameters import TABLE
 from forgekit.sources.rows import BadRow, Notes, Row, is_missing
 
 ROLES = ("id", "category", "model", "parameters")

@@ -11,33 +11,21 @@ from typing import Any
 import yaml
 
 from forgekit.errors import SourceError
+from forgekit.scene.syntax.parameters import key, known_as
 from forgekit.sources.columns import is_known, is_text_name
 from forgekit.sources.files import open_text
-from forgekit.sources.parameters import key, known_as
 from forgekit.sources.rows import BadRow, Notes, Reading, Row, excerpt
 
-CONTAINERS = frozenset(
-    [
-        "prompts",
-        "texts",
-        "captions",
-        "scenes",
-        "sentences",
-        "rows",
-        "data",
-        "items",
-        "entries",
-        "records",
-        "samples",
-        "examples",
-    ]
-)
+CONTAINERS = {
+    "prompts", "texts", "captions", "scenes", "sentences", "rows", "data", "items", "entries", "records", "samples",
+    "examples",
+}  # fmt: skip
 DEFAULTS = frozenset({"default", "defaults"})  # what every row of a set says, unless it says something else
 RECORDS = frozenset({"prompt", "text", "caption"})  # an object with one of these is a row, whatever else it has
 LARGEST = 10_000_000  # values in a YAML document whose aliases are written out
 
 
-def read_json_lines(path: Path, reading: Reading | None = None) -> Iterator[Row]:
+def read_json_lines(path: Path, reading: Reading) -> Iterator[Row]:
     """Read one JSON value a line: an object is a record, a string a text. A line that is no JSON is bad."""
     with open_text(path, reading) as file:
         for number, line in enumerate(file, 1):
@@ -49,28 +37,26 @@ def read_json_lines(path: Path, reading: Reading | None = None) -> Iterator[Row]
                 yield BadRow(number, f"not valid JSON: {error}", excerpt(line.rstrip("\n")))
 
 
-def read_json(path: Path, reading: Reading | None = None) -> Iterator[Row]:
+def read_json(path: Path, reading: Reading) -> Iterator[Row]:
     """Read a JSON file: a set of prompts (see `records`), or JSON Lines. Rows count from 1."""
-    reading = reading or Reading()
     try:
         with open_text(path, reading) as file:
             values = records(json.load(file), reading.notes)
     except RecursionError as error:
         raise SourceError(f"{path} is nested too deep to be a prompt set") from error
     except json.JSONDecodeError as error:
-        if not is_json_lines(path):
+        if not is_json_lines(path, reading):
             raise SourceError(f"{path} is not valid JSON: {error}") from error
         yield from read_json_lines(path, reading)
         return
     yield from _rows(path, values)
 
 
-def read_yaml(path: Path, reading: Reading | None = None) -> Iterator[Row]:
+def read_yaml(path: Path, reading: Reading) -> Iterator[Row]:
     """Read a YAML file: each of its documents is a set of prompts or a prompt. Rows count from 1.
 
     Words are texts: "yes", dates and 3:01 are no values of another kind, as in YAML 1.2.
     """
-    reading = reading or Reading()
     try:
         with open_text(path, reading) as file:
             documents = [document for document in yaml.load_all(file, Loader=_Words) if document is not None]
@@ -111,7 +97,7 @@ def _size(value: Any, known: dict[int, int]) -> int:
     return known[id(value)]
 
 
-def is_json_lines(path: Path, reading: Reading | None = None) -> bool:
+def is_json_lines(path: Path, reading: Reading) -> bool:
     """Say whether the first line that is not blank is a JSON object or string of its own."""
     with open_text(path, reading) as file:
         try:

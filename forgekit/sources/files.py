@@ -18,14 +18,13 @@ HEAD = 1024  # bytes
 
 
 @contextmanager
-def open_text(path: Path, reading: Reading | None = None, *, newline: str | None = None) -> Iterator[TextIO]:
+def open_text(path: Path, reading: Reading, *, newline: str | None = None) -> Iterator[TextIO]:
     """Open a text file in its encoding: a byte order mark's, the one named, UTF-8, or the likeliest, which is noted.
 
     Raises:
         SourceError: the file cannot be read, is no text, or not in that encoding; the last also from within the block.
         ParameterError: no encoding has the name given.
     """
-    reading = reading or Reading()
     encoding = _encoding(path, reading)
     try:
         with path.open("r", encoding=encoding, newline=newline) as file:

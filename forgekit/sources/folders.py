@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from forgekit.errors import SourceError
@@ -22,13 +23,12 @@ ABOUT = frozenset({"readme", "license", "licence", "notice", "requirements", "ch
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # of a folder of pictures, as `datasets` has it
 
 
-def read_folder(folder: Path, reading: Reading | None = None) -> Iterator[Row]:
+def read_folder(folder: Path, reading: Reading) -> Iterator[Row]:
     """Read what a folder is: metadata of pictures, pictures with or without captions, shards of a table, or texts.
 
     Raises:
         SourceError: it is none of these; the error names what is in it.
     """
-    reading = reading or Reading()
     files, refused = files_below(folder)
     shards = _of_one_format(files, SHARDS)
     if told := [path for path in files if path.name in METADATA]:
@@ -72,10 +72,12 @@ def _shards(folder: Path, paths: Sequence[Path], reading: Reading) -> Iterator[R
     for path in paths:
         place = path.relative_to(folder).as_posix()
         for row in READERS[SUFFIXES[path.suffix.lower()]](path, reading):
-            if isinstance(row, BadRow):
-                yield BadRow(row.row, row.reason, row.raw, file=place)
-            else:
-                yield row[0], {**row[1], "file": place}
+            yield _at(place, row)
+
+
+def _at(place: str, row: Row, **said: str) -> Row:
+    """Return a row of the file `place`, which says so; `said` is what the file's name tells besides."""
+    return replace(row, file=place) if isinstance(row, BadRow) else (row[0], {**said, **row[1], "file": place})
 
 
 def _named_in(folder: Path, paths: Sequence[Path], reading: Reading) -> Iterator[Row]:
@@ -100,10 +102,7 @@ def read_texts(folder: Path, paths: Sequence[Path], reading: Reading) -> Iterato
     for path, rows in zip(paths, files, strict=True):
         place = path.relative_to(folder).as_posix()
         for row in rows:
-            if isinstance(row, BadRow):
-                yield BadRow(row.row, row.reason, row.raw, file=place)
-            else:
-                yield row[0], {label: path.stem, **row[1], "file": place}
+            yield _at(place, row, **{label: path.stem})
 
 
 def _captioned(folder: Path, files: Sequence[Path], reading: Reading) -> tuple[Iterator[Row], list[Path]]:
@@ -126,6 +125,6 @@ def _captioned(folder: Path, files: Sequence[Path], reading: Reading) -> tuple[I
         for number, (picture, caption) in enumerate(beside.items(), 1):
             row = read_caption(caption, reading)
             yield number, {"id": picture.stem, **row, "file": picture.relative_to(folder).as_posix()}
-        yield from read_pictures(folder, bare, notes=reading.notes)
+        yield from read_pictures(folder, bare, reading.notes)
 
     return rows(), [*beside, *beside.values(), *bare]

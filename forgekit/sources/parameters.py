@@ -1,42 +1,20 @@
-"""What tables, flags and pictures say of the drawing, under the names that diffusers has for it (`parameters.toml`)."""
+"""What tables, flags and pictures say of the drawing, under the names that diffusers has for it; samplers: `parameters.toml`."""
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from forgekit.scene.syntax.parameters import by_key, key, known_as, parameter
 from forgekit.sources.rows import Notes, is_missing, plain
 
 TABLE = tomllib.loads(Path(__file__).with_name("parameters.toml").read_text("utf-8"))
-INTEGERS, NUMBERS = frozenset(TABLE["integers"]), frozenset(TABLE["numbers"])
-SIZE = re.compile(r"\s*(\d{2,5})\s*[x×*]\s*(\d{2,5})\s*", re.IGNORECASE)
-THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")
-
-
-def key(name: str) -> str:
-    """Return a name without case, blanks and marks: "CFG scale", "cfg_scale" and "cfgScale" are one."""
-    return re.sub(r"[\W_]", "", name.casefold().replace("++", "pp"))
-
-
-def _by_key(table: Mapping[str, list[str]]) -> dict[str, str]:
-    return {key(word): ours for ours, words in table.items() for word in (ours, *words)}
-
-
-NAMES = _by_key(TABLE["parameters"] | TABLE["settings"])
-SAMPLERS = {key(name): {"scheduler": scheduler} for name, scheduler in _by_key(TABLE["samplers"]).items()} | {
+SAMPLERS = {key(name): {"scheduler": scheduler} for name, scheduler in by_key(TABLE["samplers"]).items()} | {
     key(name): options for name, options in TABLE["samplers_with_options"].items()
 }
 SCHEDULES = {key(name): options for name, options in TABLE["schedules"].items()}
-
-
-@lru_cache(4096)
-def known_as(name: str) -> str:
-    """Return what we call a column or setting: a call argument of diffusers, "size", "model", "sampler", "schedule"; or ""."""
-    return NAMES.get(key(name), "")
 
 
 def settings(said: Mapping[str, Any], notes: Notes) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -57,7 +35,7 @@ def settings(said: Mapping[str, Any], notes: Notes) -> tuple[dict[str, Any], dic
             sampling[ours] = value
         elif ours == "model":
             rest.setdefault("model", value)
-        elif ours and (told := _parameter(ours, value)) is not None:
+        elif ours and (told := _told(ours, value)) is not None:
             if told.keys() & parameters.keys():
                 rest[name] = value
             elif told.get("seed", 0) >= 0:
@@ -93,33 +71,8 @@ def scheduler_of(sampler: Any, schedule: Any = None) -> dict[str, Any] | None:
     return None
 
 
-def _parameter(name: str, value: Any) -> dict[str, Any] | None:
-    """Return the parameter, or the two of a size; None where the value cannot be one."""
-    if name == "size":
-        size = SIZE.fullmatch(value) if isinstance(value, str) else None
-        return {"width": int(size[1]), "height": int(size[2])} if size else None
+def _told(name: str, value: Any) -> dict[str, Any] | None:
     try:
-        value = plain(value)
+        return parameter(name, plain(value))
     except ValueError:
         return None
-    if name in INTEGERS | NUMBERS:
-        value = _number(value, whole=name in INTEGERS)
-    elif not isinstance(value, str):
-        value = None
-    return None if value is None else {name: value}
-
-
-def _number(value: Any, *, whole: bool) -> int | float | None:
-    """Read a number, also one with a decimal comma; None where it is none, or no whole one."""
-    if isinstance(value, str):
-        text = value.strip()
-        text = text.replace(",", "") if whole and THOUSANDS.fullmatch(text) else text.replace(",", ".")
-        try:
-            value = int(text) if re.fullmatch(r"[+-]?\d{1,30}", text) else plain(float(text))
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if whole and isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    return value

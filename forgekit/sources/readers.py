@@ -14,7 +14,7 @@ from forgekit.sources.tables import is_table, read_csv, read_excel, read_tsv
 from forgekit.sources.texts import is_infotext, read_infotexts, read_lines
 
 # Formats by name, and by the endings of files.
-READERS: dict[str, Callable[[Path, Reading | None], Iterator[Row]]] = {
+READERS: dict[str, Callable[[Path, Reading], Iterator[Row]]] = {
     "txt": read_lines, "csv": read_csv, "tsv": read_tsv, "excel": read_excel, "json": read_json,
     "jsonl": read_json_lines, "infotext": read_infotexts, "yaml": read_yaml, "parquet": read_parquet, "arrow": read_arrow,
 }  # fmt: skip

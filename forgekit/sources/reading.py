@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError, SourceError, did_you_mean
 from forgekit.ids import canonical_json
+from forgekit.scene.syntax.parameters import known_as
 from forgekit.sources import benchmarks
 from forgekit.sources import columns as columns_of
 from forgekit.sources.columnar import read_frame
 from forgekit.sources.files import head_of
 from forgekit.sources.folders import read_folder
-from forgekit.sources.parameters import known_as, settings
+from forgekit.sources.parameters import settings
 from forgekit.sources.pictures import ENDINGS, read_pictures
 from forgekit.sources.readers import READERS, TABLES, format_of_file
 from forgekit.sources.rows import (
@@ -139,11 +140,11 @@ def read_rows(
     if path.is_dir():
         raise SourceError(f"{path} is a folder; name a file in it, or a benchmark: {', '.join(benchmarks.NAMES)}")
     if format == "picture":
-        return read_pictures(path, [path], notes=reading.notes)
+        return read_pictures(path, [path], reading.notes)
     return READERS[format](path, reading)
 
 
-def format_of(source: str | Path | pd.DataFrame, format: str | None = None, reading: Reading | None = None) -> str:
+def format_of(source: str | Path | pd.DataFrame, format: str | None, reading: Reading) -> str:
     """Return the `format` given, else what a file's name tells, else its first bytes; "frame" for a DataFrame.
 
     Raises:
@@ -165,7 +166,7 @@ def format_of(source: str | Path | pd.DataFrame, format: str | None = None, read
         return format or "folder"
     if path.suffix.lower() in ENDINGS or head_of(path).startswith(PICTURE_MARKS):
         return "picture"
-    return format_of_file(path, reading or Reading())
+    return format_of_file(path, reading)
 
 
 def _names_in(rows: Sequence[Row]) -> list[str]:

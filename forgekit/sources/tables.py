@@ -23,14 +23,14 @@ SEPARATOR = re.compile(r"sep=([,;\t|:^~])", re.IGNORECASE)  # Excel's first line
 RULE = re.compile(r":?-+:?")  # the line below the header of a Markdown table
 
 
-def read_csv(path: Path, reading: Reading | None = None) -> Iterator[Row]:
+def read_csv(path: Path, reading: Reading) -> Iterator[Row]:
     """Read a table, its columns separated by whatever its first lines tell; what is not the comma is noted."""
-    return _delimited(path, reading or Reading(), ",")
+    return _delimited(path, reading, ",")
 
 
-def read_tsv(path: Path, reading: Reading | None = None) -> Iterator[Row]:
+def read_tsv(path: Path, reading: Reading) -> Iterator[Row]:
     """Read tab-separated values. Quotation marks are text where the rows only fit the header that way."""
-    return _delimited(path, reading or Reading(), "\t")
+    return _delimited(path, reading, "\t")
 
 
 def is_table(path: Path, reading: Reading) -> bool:
@@ -196,14 +196,14 @@ def _is_quoted(cell: str) -> bool:
     return len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', "")
 
 
-def read_excel(path: Path, reading: Reading | None = None) -> Iterator[Row]:
+def read_excel(path: Path, reading: Reading) -> Iterator[Row]:
     """Read the first sheet of a workbook that is not empty, as values: a formula counts by the value stored with it."""
     import openpyxl
 
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         try:
-            yield from _sheet_rows(path, book, reading or Reading())
+            yield from _sheet_rows(path, book, reading)
         finally:
             book.close()
     except SourceError:

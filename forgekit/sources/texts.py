@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from forgekit.scene.syntax.parameters import key, known_as
 from forgekit.sources.files import open_text
-from forgekit.sources.parameters import key, known_as
 from forgekit.sources.pictures import prompt_in
 from forgekit.sources.rows import BadRow, Reading, Row, excerpt
 
@@ -22,13 +22,12 @@ FLAG = re.compile(
 PROMPT_FLAGS = {"prompt", "p", "positive", "positiveprompt", "text"}
 
 
-def read_lines(path: Path, reading: Reading | None = None) -> Iterator[Row]:
+def read_lines(path: Path, reading: Reading) -> Iterator[Row]:
     """Read a text file: every line that is not blank is a text. Lines end in LF, CR LF or CR, mixed as they come.
 
     A line that begins with # or // is a comment, skipped and noted; \\# at its beginning is the character itself. One of
     flags (--prompt "a cat" --steps 20) is a record of them.
     """
-    reading = reading or Reading()
     with open_text(path, reading) as file:
         for number, line in enumerate(file, 1):
             begin = line.lstrip()
@@ -78,9 +77,8 @@ def is_infotext(path: Path, reading: Reading) -> bool:
         return bool(SETTINGS.search(file.read(SNIFFED)))
 
 
-def read_infotexts(path: Path, reading: Reading | None = None) -> Iterator[Row]:
+def read_infotexts(path: Path, reading: Reading) -> Iterator[Row]:
     """Read prompts over several lines, each with its negative prompt and, as its last line, its settings."""
-    reading = reading or Reading()
     lines: list[str] = []
     start = 1
     with open_text(path, reading) as file:

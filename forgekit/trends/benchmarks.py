@@ -121,13 +121,7 @@ def _rows(
     for (measure, by, category), scored in sorted(values.items(), key=lambda item: _order(*item[0])):
         texts, scores = zip(*scored, strict=True)
         low, high = clustered_interval(scores, texts)
-        figures = {
-            "score": float(np.mean(scores)),
-            "low": low,
-            "high": high,
-            "n": len(scores),
-            "scenes": len(set(texts)),
-        }
+        figures = {"score": float(np.mean(scores)), "low": low, "high": high, "n": len(scores), "scenes": len({*texts})}
         yield {**about, "measure": measure, "by": by, "category": category, **figures}
 
 

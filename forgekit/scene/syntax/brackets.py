@@ -10,11 +10,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from forgekit.scene.syntax.directives import Directives, note_mark, syntax_words
+from forgekit.scene.syntax.directives import NUMBER, Directives, note_mark, syntax_words
 
 PAIRS = {")": "(", "]": "["}
 BRACKET = re.compile(r"\\[()\[\]]|[()\[\]]")
-NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
 SUFFIX = re.compile(r"(?:(\d*\.\d+)|(\++|-+))(?=[\s,.;:!?)\]]|$)")  # compel's, behind a bracket
 SIGNED = re.compile(r"(?<![\w+'’-])([^\W\d_][\w'’-]*?)(\++|-{2,})(?=[\s,.;:!?)]|$)")
 MARKED = re.compile(

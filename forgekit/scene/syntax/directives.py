@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")  # a weight, or the value of a flag
 WORDS = Path(__file__).parents[1] / "lexicon" / "syntax.toml"
 # Kinds that a generator must know to follow. The others are words that it reads as they stand, or its own parameters.
 TO_BE_KNOWN = ("weights", "edits", "networks", "separators", "images", "flags", "settings")
@@ -27,7 +29,6 @@ class SyntaxWords:
     separators: tuple[str, ...]
     shown_after: frozenset[str]
     flags: Mapping[str, str]  # name: what follows it, "none", "one" or "rest"
-    parameters: Mapping[str, str]
     before_emphasis: frozenset[str]
     before_emoji: frozenset[str]
     bracketed: frozenset[str]
@@ -50,7 +51,6 @@ def syntax_words() -> SyntaxWords:
         separators=tuple(tables["separators"]["words"].split()),
         shown_after=frozenset(tables["separators"]["shown_after"].split()),
         flags={name: takes for takes, names in tables["flags"].items() for name in names.split()},
-        parameters=tables["parameters"],
         emoji=tables["emoji"],
         **sets,
     )

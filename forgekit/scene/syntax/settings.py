@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
-from forgekit.scene.syntax.directives import Directives, note, syntax_words
+from forgekit.scene.syntax.directives import NUMBER, Directives, note, syntax_words
+from forgekit.scene.syntax.parameters import known_as, parameter
+from forgekit.scene.syntax.parts import Parts
 
 # "**a cat --ar 3:2** - @somebody (fast)", as Discord shows it
 POSTED = re.compile(r"\s*\*\*(?P<words>.+?)\*\*\s+-\s[^\n]*@[^\n]*", re.DOTALL)
@@ -16,11 +17,9 @@ HEAD = re.compile(
 )
 NEGATIVE = re.compile(r"(?:^|\n)[ \t]*negative(?:[ _]prompt)?\s*:|(?<=\s)negative[ _]prompt\s*:", re.IGNORECASE)
 SETTINGS = re.compile(r"(?:^|(?<=\s))Steps:\s*\d+\s*(?:,\s*[A-Z]|$)")
-SETTING = re.compile(r'\s*([A-Za-z][\w \-/]*):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
-SIZE = re.compile(r"(\d+)\s*x\s*(\d+)")
 FLAG = re.compile(r"(?:^|(?<=\s))(--|—|–)([A-Za-z][\w-]*?)(?=[\s=:,]|$)[\s=:]*")
 VALUE = re.compile(r"https?://\S+(?:\s+https?://\S+)*|(?!--|[—–])\S+")
-NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
+OF_ALL = {"seed", "num_inference_steps", "guidance_scale", "width", "height"}  # pipelines
 
 
 def find_words(text: str, covered: str, found: Directives) -> tuple[int, int]:
@@ -58,8 +57,9 @@ def _pasted(text: str, start: int, end: int, found: Directives) -> int:
     """Read what A1111 writes below a prompt, and return where the prompt ends."""
     settings = SETTINGS.search(text, start, end)
     if settings:
-        for name, value in SETTING.findall(text[settings.start() : end]):
-            _note_setting(found, name.strip(), value.strip().strip('"'))
+        said, _ = Parts(text[:end].replace("\n", " ")).read(settings.start())
+        for name, value in said.items():
+            _note_setting(found, name, value)
         end = settings.start()
     negative = NEGATIVE.search(text, start, end)
     if negative and negative.start() > start:
@@ -103,36 +103,27 @@ def _tail(text: str, end: int, spans: list[tuple[int, int]]) -> int:
 
 
 def _note_flag(found: Directives, name: str, value: str) -> None:
-    words = syntax_words()
-    if words.flags.get(name) == "rest":
+    if syntax_words().flags.get(name) == "rest":
         _note_negative(found, value)
-    elif name in words.parameters and NUMBER.fullmatch(value):
-        note_parameter(found, words.parameters[name], _number(value))
-    else:
+    elif not _note_parameters(found, name, value):
         found.setdefault("flags", {})[f"--{name}"] = value.strip(",")
 
 
 def _note_setting(found: Directives, name: str, value: str) -> None:
-    parameter = syntax_words().parameters.get({"CFG scale": "cfg"}.get(name, name.lower()))
-    if parameter and NUMBER.fullmatch(value):
-        note_parameter(found, parameter, _number(value))
-    elif name == "Size" and (size := SIZE.fullmatch(value)):
-        note_parameter(found, "width", int(size[1]))
-        note_parameter(found, "height", int(size[2]))
-    elif value:
+    if not _note_parameters(found, name, value) and name and value:
         found.setdefault("settings", {})[name] = value
+
+
+def _note_parameters(found: Directives, name: str, value: str) -> bool:
+    """Note what the pipeline is to be called with; say whether a flag or setting is one that all pipelines take."""
+    told = parameter(known_as(name), value) or {}
+    if not told or not told.keys() <= OF_ALL:
+        return False
+    found.setdefault("parameters", {}).update(told)
+    return True
 
 
 def _note_negative(found: Directives, words: str) -> None:
     if words := " ".join(words.split()).strip(","):
         before = found.get("parameters", {}).get("negative_prompt")
-        note_parameter(found, "negative_prompt", f"{before}, {words}" if before else words)
-
-
-def note_parameter(found: Directives, name: str, value: Any) -> None:
-    """Add what the pipeline is to be called with, under the name that diffusers has for it."""
-    found.setdefault("parameters", {})[name] = value
-
-
-def _number(text: str) -> int | float:
-    return int(text) if text.lstrip("+-").isdigit() else float(text)
+        found.setdefault("parameters", {})["negative_prompt"] = f"{before}, {words}" if before else words

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 
-from forgekit.scene.syntax.directives import Directives, note, syntax_words
+from forgekit.scene.syntax.directives import NUMBER, Directives, note, syntax_words
 
 ANGLED = re.compile(r"<\|[\w ]+\|>|<([^<>\s][^<>\n]*)>")
 DREAMBOOTH = re.compile(r"\[([A-Z]\d{0,2}|v)\*?\]")  # "a [V] dog"
 EMBEDDING = re.compile(r"(\()?(?<![\w<])embedding:([^\s,()\[\]:<>]+)(?::(-?\d+(?:\.\d*)?|-?\.\d+))?(?(1)\))")
-NUMBER = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)")
 TOKEN = re.compile(r"[\w-]+")
 FOLLOWING = re.compile(r"\s*([^\W\d_]{1,40})")
 SCORE = re.compile(r"(?<![\w])(?:score_\d+(?:_up)?|rating[:_]\s?\w+|source_\w+)(?![\w])(?:\s*,)?", re.IGNORECASE)

@@ -6,11 +6,12 @@ kept in `scenes.source`, for what draws is the caller's to say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from forgekit.sources.parameters import key, known_as, settings
+from forgekit.scene.syntax.parameters import key, known_as
+from forgekit.sources.parameters import settings
 from forgekit.sources.pictures.dialects import read_texts
 from forgekit.sources.pictures.found import Found
 from forgekit.sources.pictures.infotext import looks_so, read_infotext
@@ -28,14 +29,8 @@ MOST = {"num_inference_steps": 1_000, "width": 16_384, "height": 16_384}
 DISTILLED = ("distilledcfgscale", "distilledguidance", "fluxguidance", "fluxguidancescale", "guidance")
 
 
-def read_pictures(
-    folder: Path, paths: list[Path], refused: Sequence[BadRow] = (), notes: Notes | None = None
-) -> Iterator[Row]:
-    """Read the prompts of pictures, one row a file, in the order given. A file without a prompt is a bad row.
-
-    `refused` are files that were passed over, and why.
-    """
-    yield from refused
+def read_pictures(folder: Path, paths: list[Path], notes: Notes) -> Iterator[Row]:
+    """Read the prompts of pictures, one row a file, in the order given. A file without a prompt is a bad row."""
     for number, path in enumerate(paths, 1):
         name = str(path.relative_to(folder)) if path != folder else path.name
         found = prompt_of(path, notes)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from forgekit.sources.parameters import key
+from forgekit.scene.syntax.parameters import key
 from forgekit.sources.pictures.comfyui import read_comfyui
 from forgekit.sources.pictures.found import Found, UnfollowedError
 from forgekit.sources.pictures.infotext import looks_so, read_infotext
