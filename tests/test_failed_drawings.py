@@ -101,7 +101,7 @@ def test_a_prompt_is_generated_only_when_it_has_all_its_images_and_the_drawn_one
         for request, drawing in zip(requests, drawings, strict=True)
     ]
     generator = painter(answer)
-    from forgekit.stages.generating import image_seed
+    from forgekit.stages.wanted import image_seed
 
     scene = completed.rows("select id, scene_hash from prompts order by id limit 1")[0]
     refuse.append(image_seed(scene["scene_hash"], 0, 2))

@@ -10,7 +10,7 @@ from PIL import Image
 
 import forgekit as fk
 from forgekit.errors import ParameterError, UnknownModelError
-from forgekit.stages.generating import image_seed
+from forgekit.stages.wanted import image_seed
 from forgekit.store.images import encode_png, read_image, write_image
 from forgekit.store.rows import insert_rows, update_rows
 

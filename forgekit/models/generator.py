@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from forgekit.errors import ItemError, ParameterError, UnknownModelError, did_you_mean
 from forgekit.ids import canonical_json
+from forgekit.models.applicable import ENTRY, guidance, pipeline_class, settable, signature_of, too_many
 from forgekit.models.memory import REFUSALS, placement, weights
 from forgekit.models.naming import plain_name
 from forgekit.models.prompt_limits import Reader, load_readers, reads_all, sequence_length, truncated
@@ -26,13 +27,6 @@ from forgekit.models.weights import load_weights, weights_of
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Call arguments of pipelines that are ours to set, or that would change the prompt or the output behind our back.
-RESERVED = frozenset(
-    {"self", "prompt", "prompt_2", "prompt_3", "image", "mask_image", "generator", "latents", "num_images_per_prompt"}
-    | {"output_type", "return_dict", "callback", "callback_steps", "caption_upsample_temperature"}
-    | {"callback_on_step_end", "callback_on_step_end_tensor_inputs"}
-)
-ENTRY = "model_index.json"  # a file that every pipeline of diffusers has
 OFFLOAD_VARIABLE = "FORGEKIT_OFFLOAD"  # "model" (or 1) or "sequential" where the GPU is too small for the models
 
 
@@ -56,6 +50,7 @@ class DiffusionGenerator:
     batch_size: int = 4
     defaults: Mapping[str, Any] = field(default_factory=dict)
     world: str = ""  # of the scenes it knows, where that is a small one (scene/lexicon.py)
+    most_pixels: int = 0  # of a picture it can draw, width times height; above it is noise. 0: not known
 
     @classmethod
     def from_address(cls, address: str) -> DiffusionGenerator | None:
@@ -110,8 +105,7 @@ class DiffusionGenerator:
             ParameterError: the pipeline has no such argument, it is nan or inf, or the negative prompt would be ignored.
         """
         arguments = {**self.defaults, **parameters}
-        allowed = {n for n in self._signature if n not in RESERVED and not n.endswith(("embeds", "_image"))}
-        allowed.add("scheduler")
+        allowed = settable(self._signature)
         if "scheduler" in arguments:
             check_scheduler(self.pipeline, arguments["scheduler"])
         for name, value in arguments.items():
@@ -122,13 +116,29 @@ class DiffusionGenerator:
                     f"{self.name} ({self._pipeline_class}) has no parameter {name!r}."
                     f"{did_you_mean(name, allowed)} Known: {', '.join(sorted(allowed))}"
                 )
-        scale = "true_cfg_scale" if "true_cfg_scale" in allowed else "guidance_scale"
-        guided = arguments.get(scale, self._signature[scale].default if scale in allowed else 1) > 1
+        scale, guided = guidance(self._signature, arguments)
         if arguments.get("negative_prompt") and not guided:
             raise ParameterError(f"{self.name} ignores a negative_prompt unless {scale} > 1; set {scale}, or drop it")
         if guided and scale == "true_cfg_scale":
             arguments.setdefault("negative_prompt", "")  # without one, FLUX ignores true_cfg_scale in its turn
         return arguments
+
+    def not_applicable(self, parameters: Mapping[str, Any], optional: frozenset[str]) -> dict[str, str]:
+        """Return which of the `optional` parameters have no effect here, or a bad one, and why; loads no weights."""
+        pipeline = pipeline_class(self.repo)
+        if not optional or pipeline is None:  # no weights either, or a class of its own, which says what it refuses
+            return {}
+        signature = signature_of(pipeline)
+        allowed, arguments = settable(signature), {**self.defaults, **parameters}
+        left_out = {name: f"{self.name} has no such parameter" for name in optional - allowed}
+        if too_many(self.most_pixels, arguments):
+            reason = f"{self.name} draws {self.most_pixels} pixels at most"
+            left_out |= dict.fromkeys(optional & {"width", "height"}, reason)
+        kept = {name: value for name, value in arguments.items() if name not in left_out}
+        scale, guided = guidance(signature, kept)
+        if "negative_prompt" in optional & kept.keys() and not guided:
+            left_out["negative_prompt"] = f"{self.name} ignores it unless {scale} > 1"
+        return dict(sorted(left_out.items()))
 
     def fits(self, prompt: str) -> bool:
         """Whether the text encoders read the prompt to its end; True where the tokenizers are not at hand."""
@@ -233,7 +243,7 @@ class DiffusionGenerator:
 
     @cached_property
     def _signature(self) -> Mapping[str, inspect.Parameter]:
-        return inspect.signature(type(self.pipeline).__call__).parameters
+        return signature_of(type(self.pipeline))
 
     @property
     def _pipeline_class(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -16,11 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DrawRequest:
-    """One picture to draw. `parameters` holds the pipeline's own call arguments (steps, guidance, size …)."""
+    """One picture to draw. `parameters` holds the pipeline's own call arguments (steps, guidance, size …).
+
+    Those named in `optional` came with data, not from who draws: a generator may do without one that it cannot take, and then
+    says so in the metadata, as `parameters_not_applied`: {name: reason}.
+    """
 
     prompt: str
     seed: int
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,14 @@ class ImageGenerator(Protocol):
 def world_of(generator: ImageGenerator) -> str:
     """Return the small world whose scenes alone a generator knows, "figures" for `mini`; "" for one that knows any scene."""
     return getattr(generator, "world", "")  # most generators do not say
+
+
+def not_applicable(
+    generator: ImageGenerator, parameters: Mapping[str, Any], optional: Iterable[str]
+) -> dict[str, str] | None:
+    """Return which of the optional parameters a generator leaves out, and why; None where that shows when it draws only."""
+    tell = getattr(generator, "not_applicable", None)  # only diffusers' pipelines know beforehand
+    return tell(parameters, frozenset(optional)) if tell else None
 
 
 @runtime_checkable

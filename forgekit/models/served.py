@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ADDRESS = re.compile(r"(?P<base_url>https?://[^#\s]+)#(?P<model>\S+)")
+REASON = 200  # characters of why a parameter was left out
 LARGEST = 1 << 26  # bytes of one picture that are read: 64 MiB
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -91,13 +92,23 @@ def _told(error: Any) -> str:
     return str(body.get("message") or error.message)[:500]
 
 
+def _named(error: Any, optional: frozenset[str]) -> set[str]:
+    """Return which parameter a refusal is about: the one that `param` or the message names first; a `size` is two."""
+    body = error.body if isinstance(error.body, Mapping) else {}
+    sides = optional & {"width", "height"}
+    words = re.findall(r"\w+", f"{body.get('param')} {_told(error)}")
+    first = next((word for word in words if word in optional or (word == "size" and sides)), "")
+    return set(sides) if first in ("width", "height", "size") else {first} & optional
+
+
 @dataclass(frozen=True)
 class ServedGenerator(Server):
     """A text-to-image model behind `/v1/images/generations`.
 
     Width and height go as `size`; all other parameters, and the seed, go under their own names: a server that does not
-    know one refuses the request, and says so. The first picture is asked for twice, to see whether the server honours
-    seeds; what was seen stands in each picture's metadata as `seed_honoured`.
+    know one refuses the request, and says so; where it came with data, the request is sent again without it. The first
+    picture is asked for twice, to see whether the server honours seeds; what was seen stands in each picture's metadata as
+    `seed_honoured`.
     """
 
     send_seed: bool = True  # some hosted models refuse a seed
@@ -130,6 +141,27 @@ class ServedGenerator(Server):
         ]
 
     def _draw(self, request: DrawRequest) -> Drawing:
+        """Draw one picture. What the server refuses and the request can do without is left out, one parameter at a time."""
+        from openai import BadRequestError, UnprocessableEntityError
+
+        left_out: dict[str, str] = {}
+        while True:
+            kept = {name: value for name, value in request.parameters.items() if name not in left_out}
+            try:
+                drawn = self._drawn(replace(request, parameters=kept))
+            except (BadRequestError, UnprocessableEntityError) as error:
+                refused = _named(error, request.optional - left_out.keys())
+                if not refused:
+                    raise
+                left_out |= dict.fromkeys(refused, f"{self.name} refuses it: {_told(error)}"[:REASON])
+            else:
+                return (
+                    replace(drawn, metadata={**drawn.metadata, "parameters_not_applied": left_out})
+                    if left_out
+                    else drawn
+                )
+
+    def _drawn(self, request: DrawRequest) -> Drawing:
         parameters = dict(request.parameters)
         size = [parameters.pop(side, None) for side in ("width", "height")]
         if self.send_seed:

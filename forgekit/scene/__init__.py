@@ -10,7 +10,7 @@ from forgekit.scene.lexicon import Lexicon, default_lexicon, load_lexicon, synon
 from forgekit.scene.reading import Reading, parse, read_scene
 from forgekit.scene.rewording import why_refused
 from forgekit.scene.syntax.carrying import carry
-from forgekit.scene.syntax.directives import not_applied
+from forgekit.scene.syntax.directives import from_data, not_applied
 from forgekit.scene.syntax.prompt import PromptParts, split_prompt
 from forgekit.scene.text import normalise, scene_hash
 
@@ -27,6 +27,7 @@ __all__ = [
     "default_lexicon",
     "describe",
     "describe_object",
+    "from_data",
     "list_elements",
     "load_lexicon",
     "loosened",

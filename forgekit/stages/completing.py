@@ -15,6 +15,7 @@ from forgekit.scene import carry, default_lexicon, loosened, parse, read_scene, 
 from forgekit.scene.lexicon import FIGURES
 from forgekit.scene.openness import leaves_open
 from forgekit.scene.rules.understanding import NOT_ENGLISH, TOO_LITTLE
+from forgekit.scene.syntax.directives import FROM_DATA
 from forgekit.stages.calls import Call, Conversation
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
@@ -30,7 +31,7 @@ order by created_at, id
 """
 
 IN_HAND = """
-select p.id, p.scene_hash, p.model, p.prompt_text, p.base_parameters, s.scene_text, s.elements, s.read_by
+select p.id, p.scene_hash, p.model, p.prompt_text, p.directives, p.base_parameters, s.scene_text, s.elements, s.read_by
 from prompts p
 join scenes s on s.scene_hash = p.scene_hash
 where p.id in (select unnest($ids::uuid[]))
@@ -174,7 +175,8 @@ def _completed(
     report.count("kept as they were", way.keep or bool(reasons))
     report.count("loosened", bool(way.model and _loosened(prompt, text, generator)))
     conversation.call.response = {"text": text, "refused_for": reasons}
-    directives = split_prompt(text).directives or None  # a template may have syntax of its own
+    brought = (prompt["directives"] or {}).get(FROM_DATA)
+    directives = split_prompt(text).all_directives(brought)  # a template may have syntax of its own
     return {"id": prompt["id"], "prompt_text": text, "directives": directives, "base_parameters": parameters}
 
 

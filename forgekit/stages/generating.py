@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from forgekit.errors import ItemError, ParameterError
-from forgekit.ids import canonical_json, content_hash, content_id
-from forgekit.models import Drawing, DrawRequest, ImageGenerator, load_model, load_stored_model, recorded_name
+from forgekit.ids import canonical_json
+from forgekit.models import Drawing, ImageGenerator, load_model, load_stored_model, recorded_name
 from forgekit.progress import StageReport, running
-from forgekit.scene import not_applied, split_prompt
+from forgekit.scene import not_applied
 from forgekit.stages.calls import Calls, recorded_calls
 from forgekit.stages.situations import DECISIONS
+from forgekit.stages.wanted import Wanted, wanted_images
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
 from forgekit.store.images import encode_png, stored_file, write_image
@@ -56,31 +56,7 @@ from generated_images
 where generation_metadata ->> '$.draw_key' in (select unnest($keys::varchar[]))
 group by all
 """
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Image number `index` that a prompt (a row of IN_HAND) is to have. `draw_key` hashes all that determines its pixels."""
-
-    prompt: Mapping[str, Any]
-    index: int
-    request: DrawRequest
-    draw_key: str
-
-    @property
-    def prompt_id(self) -> str:
-        """The prompt that is to have it."""
-        return self.prompt["id"]
-
-    @property
-    def learning_id(self) -> str | None:
-        """The decision of the refiner that caused it, if any."""
-        return self.prompt["learning_id"]
-
-    @property
-    def image_id(self) -> str:
-        """The id that this image gets in whatever process draws it."""
-        return content_id("image", prompt=self.prompt_id, seed=self.request.seed, draw_key=self.draw_key)
+NOT_APPLIED = "parameters_not_applied"
 
 
 @dataclass(frozen=True)
@@ -186,23 +162,6 @@ def _drawn(
     return rows, failures
 
 
-def wanted_images(model: ImageGenerator, prompt: Mapping[str, Any], images_per_prompt: int) -> list[Wanted]:
-    """Return the images that a prompt is to have of `model`."""
-    parameters = {**model.default_parameters(), **prompt["base_parameters"]}
-    seed, words = parameters.pop("seed", 0), split_prompt(prompt["prompt_text"]).words
-    wanted = []
-    for index in range(images_per_prompt):
-        request = DrawRequest(words, image_seed(prompt["scene_hash"], seed, index), parameters)
-        key = content_hash([model.name, model.describe(), request.prompt, request.seed, parameters])
-        wanted.append(Wanted(prompt, index, request, key))
-    return wanted
-
-
-def image_seed(scene_hash: str, seed: int, index: int) -> int:
-    """Return the seed of image `index` of a scene: in [0, 2**31), the same for every version and batch size."""
-    return int(hashlib.sha256(f"{scene_hash}/{seed}/{index}".encode()).hexdigest()[:8], 16) >> 1
-
-
 def _pictures(
     store: Store, calls: Calls, model: ImageGenerator, missing: Sequence[Wanted]
 ) -> dict[str, Drawn | ItemError]:
@@ -266,13 +225,18 @@ def checked_drawing(wanted: Wanted, drawing: Any) -> Drawn | ItemError:
 
 
 def _written(store: Store, image: Wanted, picture: Drawn) -> dict[str, Any]:
-    """Write the file of an image, and return its row. It says what of the prompt's syntax no generator follows."""
-    left_out = not_applied(image.prompt["directives"])
+    """Write the file of an image, and return its row. It says what of the prompt's syntax and parameters was not followed."""
+    metadata = dict(picture.metadata)
+    told = metadata.pop(NOT_APPLIED, {})  # what a generator left out as it drew, or what another prompt had left out
+    left_out = {
+        "directives_not_applied": not_applied(image.prompt["directives"]),
+        NOT_APPLIED: told if image.request.optional else image.left_out,
+    }
     return {
         "id": image.image_id,
         "prompt_id": image.prompt_id,
         "image_path": write_image(store.folder, image.image_id, picture.png, same_as=picture.path),
-        "generation_metadata": {**picture.metadata, **({"directives_not_applied": left_out} if left_out else {})},
+        "generation_metadata": metadata | {name: found for name, found in left_out.items() if found},
         "round": image.prompt["round"],
         "image_index": image.index,
     }
@@ -298,3 +262,5 @@ def _commit(
     report.done += len(done)
     report.failures.update({key: reason for key, reason in failures.items() if key in held})
     report.count("images", len(kept))
+    for name, reason in (each for row in kept for each in row["generation_metadata"].get(NOT_APPLIED, {}).items()):
+        report.count(f"{name} not applied ({reason}): images")

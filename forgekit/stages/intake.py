@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-# `asked` and `directives` are null where the prompt has no syntax: its text is what it asks for.
+# `asked` is null where the prompt has no syntax: its text is what it asks for.
 COLUMNS = (
     "id", "scene_hash", "model", "prompt_text", "asked", "directives", "base_parameters", "elements", "read_by", "source",
 )  # fmt: skip
@@ -82,7 +82,10 @@ class Intake:
         text, elements = said.pop("text"), said.pop("elements", None)
         parts = split_prompt(text)
         drawn = {} if parts.asked == text else {"drawn": text}
-        parameters = {**self.parameters, **parts.parameters, **said.pop("parameters", {})}
+        own = said.pop("parameters", {})
+        parameters = {**self.parameters, **parts.parameters, **own}
+        brought = {n: value for n, value in own.items() if n != "seed" and self.parameters.get(n) != value}
+        directives = parts.all_directives(brought)
         besides = said.pop("source", {})
         named = {"scene_hash": scene_hash(parts.asked), "model": said.pop("model", self.model)}
         return {
@@ -90,7 +93,7 @@ class Intake:
             **named,
             "prompt_text": text,
             "asked": parts.asked if drawn else None,
-            "directives": _document(parts.directives) if parts.directives else None,
+            "directives": _document(directives) if directives else None,
             "base_parameters": canonical_json(parameters),
             "elements": None if elements is None else _document(elements),
             "read_by": None if elements is None else _document(self._reader()),

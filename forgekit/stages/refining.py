@@ -17,6 +17,7 @@ from forgekit.refiner.decision import Decision, Limits, decide
 from forgekit.refiner.learnings import Memory, remember
 from forgekit.refiner.policies import load_policy
 from forgekit.scene import Element, Lexicon, default_lexicon, list_elements, load_lexicon, loosened, parse, split_prompt
+from forgekit.scene.syntax.directives import FROM_DATA
 from forgekit.stages.calls import Call, Conversation
 from forgekit.stages.situations import InHand, gather
 from forgekit.store import Store
@@ -228,7 +229,7 @@ def _child_row(prompt: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
         "generation_iteration": prompt["generation_iteration"] + 1,
         "experiment": prompt["experiment"],
     }
-    directives = split_prompt(decision.text).directives or None
+    directives = split_prompt(decision.text).all_directives((prompt["directives"] or {}).get(FROM_DATA))
     return {"id": content_id("prompt", **row), **row, "directives": directives, "status": "completed"}
 
 

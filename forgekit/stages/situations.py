@@ -139,6 +139,11 @@ select
     scores.* exclude (hand_id, id),
     elements.* exclude (hand_id, id),
     (select count(*) from generated_images i where i.prompt_id = v.id) as images,
+    (
+        select list_distinct(flatten(list(json_keys(i.generation_metadata, '$.parameters_not_applied'))))
+        from generated_images i
+        where i.prompt_id = v.id
+    ) as not_applied,
     epoch(now() at time zone 'utc' - v.created_at) / 60 as minutes
 from versions v
 left join scores using (hand_id, id)
@@ -265,7 +270,7 @@ def _version(row: Row, said: Row | None) -> Version:
         row["id"],
         row["parent_prompt_id"],
         row["prompt_text"],
-        row["base_parameters"],
+        _applied(row),
         row["images"],
         row["score"],
         row["means"] or {},
@@ -273,6 +278,12 @@ def _version(row: Row, said: Row | None) -> Version:
         [seen for seen in dict.fromkeys(said["seen"]) if seen] if said else (),
         _by_element(said["reasons"]) if said else {},
     )
+
+
+def _applied(row: Row) -> dict[str, Any]:
+    """Return the parameters that a version was drawn with: an action on one that was left out would be refused."""
+    left_out = row["not_applied"] or ()
+    return {name: value for name, value in row["base_parameters"].items() if name not in left_out}
 
 
 def _by_element(reasons: Sequence[Any]) -> dict[str, list[str]]:

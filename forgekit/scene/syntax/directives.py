@@ -14,6 +14,7 @@ NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")  # a weight, or the value o
 WORDS = Path(__file__).parents[1] / "lexicon" / "syntax.toml"
 # Kinds that a generator must know to follow. The others are words that it reads as they stand, or its own parameters.
 TO_BE_KNOWN = ("weights", "edits", "networks", "separators", "images", "flags", "settings")
+FROM_DATA = "from_data"  # the kind of the parameters of a row or a picture
 
 Directives = dict[str, Any]
 
@@ -69,6 +70,12 @@ def note_mark(found: Directives, kind: str, words: str, written: str, weight: fl
 def not_applied(directives: Mapping[str, Any] | None) -> dict[str, list[str]]:
     """Return, by kind and as they are written, the directives that no generator here follows: weights, LoRAs, flags."""
     return {kind: _written(entries) for kind in TO_BE_KNOWN if (entries := (directives or {}).get(kind))}
+
+
+def from_data(directives: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the parameters that came with a prompt, not from who imported it: those its text names, then its row's own."""
+    found = directives or {}
+    return {**found.get("parameters", {}), **found.get(FROM_DATA, {})}
 
 
 def _written(entries: Any) -> list[str]:

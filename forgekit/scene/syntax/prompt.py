@@ -7,13 +7,13 @@ emoji in markup.py; what was found is noted as directives.py says. Quoted text i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
 from forgekit.scene.rules.tokens import QUOTED
 from forgekit.scene.syntax.brackets import read_brackets
-from forgekit.scene.syntax.directives import Directives, note, note_mark, syntax_words
+from forgekit.scene.syntax.directives import FROM_DATA, Directives, note, note_mark, syntax_words
 from forgekit.scene.syntax.markup import EMOJI, read_emoji, read_markup, unescape
 from forgekit.scene.syntax.settings import find_words, without_flags
 from forgekit.scene.syntax.tags import drop_qualifiers, is_tag_list, read_networks, read_tags
@@ -65,6 +65,10 @@ class PromptParts(NamedTuple):
     def parameters(self) -> dict[str, Any]:
         """The pipeline parameters that the prompt itself names: negative_prompt, seed, width, …"""
         return self.directives.get("parameters", {})
+
+    def all_directives(self, data: Mapping[str, Any] | None) -> Directives | None:
+        """Return the directives, with the parameters that came with the prompt as data (`from_data`); None for neither."""
+        return {**self.directives, **({FROM_DATA: dict(data)} if data else {})} or None
 
 
 def split_prompt(text: str) -> PromptParts:
