@@ -74,7 +74,6 @@ def test_where_two_objects_share_a_name_the_question_names_the_attribute():
         ("a house with an umbrella", "object:1", "Is there an umbrella?"),
         ('a sign that says "STOP"', "text:0", 'Does the image show the text "STOP"?'),
         ("a star, flat design", "style", "Is the image in flat design style?"),
-        ("a house, low poly", "style", "Is the image in low poly style?"),
     ],
 )
 def test_questions_are_plain_english(text, key, question):

@@ -8,7 +8,7 @@ The questions have few forms, so that a small model can be trained on all of the
     relation    Is the red circle to the left of the blue square?
     action      Is the dog running?
     background  Is the background yellow?
-    style       Is the image a watercolor?                     (Is the image in flat style? In the style of van gogh?)
+    style       Is the image a watercolor?                     (Is the image in flat style?)
     text        Does the image show the text "STOP"?
     negation    Is there a person?                             (expected: no)
 
@@ -46,6 +46,7 @@ from forgekit.scene.wording import (
 )
 
 MAX_CONTRASTS = 10
+AGES = ("years old", "year old", "months old")  # nobody sees a number of years
 COUNTABLE = 20  # nobody counts more in a picture
 NOTHING = "an empty background"
 Item = dict[str, Any]
@@ -104,7 +105,8 @@ class _Writer:
         for index, item in enumerate(self.objects):
             yield from self.count(index, item)
             for attribute in item["attributes"]:
-                yield self.attribute(index, item, attribute["kind"], attribute["value"])
+                if not attribute["value"].endswith(AGES):
+                    yield self.attribute(index, item, attribute["kind"], attribute["value"])
         for index, relation in enumerate(self.scene["relations"]):
             yield self.relation(index, relation) if relation["object"] is not None else self.action(index, relation)
         if self.scene.get("background"):

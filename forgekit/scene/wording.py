@@ -138,17 +138,15 @@ def doing(verb: str, lexicon: Lexicon) -> str:
 
 
 def shown_style(style: str, lexicon: Lexicon) -> str:
-    """Return what one can see of a style: the film still of "35mm film still", nothing of "85mm lens"."""
-    *_, last = words = style.split()
-    unseen = lexicon.words["technique"]
-    shown = [word for word in words if word not in unseen]
-    nothing = (
-        last in unseen
-        or words[0] in lexicon.words["taken"]
-        or last.isdigit()
-        or (len(words) > len(shown) and lexicon.hints(shown[0], "untitled"))
-    )
-    return "" if nothing else " ".join(shown)
+    """Return what a judge can be asked about of a style: "oil painting" of "rough oil painting", nothing of "85mm lens".
+
+    Only styles that the lexicon knows, with what they are not. How the camera stood, what kind of film it held, who is
+    imitated and what the renderer is told are kept with the scene, and asked of nobody.
+    """
+    words = [word for word in style.split() if word not in lexicon.words["technique"]]
+    ends = (" ".join(words[start:]) for start in range(len(words)))
+    known = next((end for end in ends if ("style", end) in lexicon.meanings), "")
+    return "" if known in lexicon.words["unasked_style"] else known
 
 
 def said_style(style: str, lexicon: Lexicon) -> tuple[str, str]:
