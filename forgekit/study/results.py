@@ -8,7 +8,7 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
 from forgekit.metrics import Difference, holm, paired_difference, transfer_ratio
-from forgekit.models import load_stored_model
+from forgekit.models import known_models
 from forgekit.models.roles import world_of
 from forgekit.scene import default_lexicon, why_refused
 from forgekit.study import queries
@@ -68,8 +68,8 @@ def results(store: Store, study: Study) -> dict[str, Any]:
 
 def _unfaithful(store: Store, study: Study) -> int:
     """Count the versions that lost, changed or added an element, by the words of the generator's world."""
-    world = world_of(load_stored_model("image_generator", study.model, within=store.folder))
-    lexicon = default_lexicon().in_world(world)
+    generator = known_models("image_generator").get(study.model)  # nothing is loaded: another one knows any scene
+    lexicon = default_lexicon().in_world(world_of(generator) if generator else "")
     return sum(
         row["versions"]
         for row in store.rows(queries.PROMPTS, prefix=study.prefix)
