@@ -66,10 +66,8 @@ def lexicon_normalizers(vocabulary: Collection[str]) -> list[Any]:
     lexicon = default_lexicon()
     plain = {
         word: concept
-        for kind in ("figure", "color", "size", "style")
-        for concept, words in lexicon.concepts[kind].items()
-        if concept in SYNONYMS
-        for word in words
+        for (kind, word), concept in lexicon.meanings.items()
+        if kind in ("figure", "color", "size", "style") and concept in SYNONYMS
         if not set(word.split()) <= set(vocabulary)
     }
     longest_first = sorted(plain, key=lambda word: (-len(word), word))
