@@ -189,8 +189,6 @@ def test_choices_that_are_no_numbers_are_named_in_the_question(fuyu, tmp_path, m
     (element,) = list_elements(document)
     assert (element.question, element.asked) == ("what color is it?", "what color is it? Choices: red, blue.")
     words = {"red": 0.2, "blue": 0.6}
-    if not all(fuyu._answerer.token_ids(word) for word in words):
-        pytest.skip("the tiny vocabulary has no colours")
     _, verdict = judged(fuyu, document, monkeypatch, {element.asked: words})
     assert verdict.element_scores[element.key] == pytest.approx(0.25)
     assert verdict.answers[element.key]["answer"] == "blue"
