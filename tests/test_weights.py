@@ -213,6 +213,14 @@ def test_models_are_let_go_when_the_next_does_not_fit_and_only_then(flux, monkey
     assert not isinstance(one.draw([DrawRequest("a red circle", 1, SMALL)])[0], fk.errors.ItemError)
 
 
+def test_tokenizers_need_no_room_so_that_completing_prompts_lets_no_model_go(flux, monkeypatch):
+    busy, asked = DiffusionGenerator("busy", str(flux)), DiffusionGenerator("asked", str(flux))
+    assert busy.pipeline
+    monkeypatch.setattr(memory, "room", lambda device: 1000)
+    assert asked.fits("a red circle")
+    assert busy in memory.loaded()
+
+
 def full_memory(*_, **__):
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 24 GiB")
 

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
-from forgekit.errors import ItemError, ParameterError, UnknownModelError, did_you_mean
+from forgekit.errors import ItemError, ParameterError, did_you_mean
 from forgekit.ids import canonical_json
 from forgekit.models.applicable import ENTRY, guidance, pipeline_class, settable, signature_of, too_many
 from forgekit.models.memory import REFUSALS, placement, weights
@@ -143,7 +143,7 @@ class DiffusionGenerator:
     def fits(self, prompt: str) -> bool:
         """Whether the text encoders read the prompt to its end; True where the tokenizers are not at hand."""
         readers = self._readers
-        if isinstance(readers, UnknownModelError):  # what is cut off is recorded when the prompt is drawn
+        if readers is None:  # what is cut off is recorded when the prompt is drawn
             return True
         return reads_all(readers, prompt, self.defaults.get("max_sequence_length", self._sequence_length))
 
@@ -184,7 +184,6 @@ class DiffusionGenerator:
         self, request: DrawRequest, arguments: Mapping[str, Any], size: tuple[int, int], seconds: float
     ) -> dict[str, Any]:
         length = arguments.get("max_sequence_length", self._sequence_length)
-        readers = [] if isinstance(self._readers, UnknownModelError) else self._readers
         return {
             **self.describe(),
             "pipeline": self._pipeline_class,
@@ -193,7 +192,7 @@ class DiffusionGenerator:
             "width": size[0],
             "height": size[1],
             "duration_s": round(seconds, 4),
-            "truncated": dict(truncated(readers, request.prompt, length)) or None,
+            "truncated": dict(truncated(self._readers or [], request.prompt, length)) or None,
         }
 
     @weights
@@ -229,17 +228,17 @@ class DiffusionGenerator:
         return pipeline
 
     @cached_property
-    def _readers(self) -> list[Reader] | UnknownModelError:
-        """The tokenizers, or why there are none: without a network every look-up takes half a minute."""
+    def _readers(self) -> list[Reader] | None:
+        """The tokenizers, which need no room; None, remembered, where they are not at hand: each look-up takes half a minute."""
         try:
             with quiet():
-                return load_weights(self, self.repo, lambda: load_readers(self.repo, self.revision))
-        except UnknownModelError as error:
-            return error
+                return load_readers(self.repo, self.revision)
+        except (*REFUSALS, ImportError):
+            return None
 
     @cached_property
     def _sequence_length(self) -> int | None:
-        return sequence_length(self.repo, self.revision)
+        return sequence_length(self.repo)
 
     @cached_property
     def _signature(self) -> Mapping[str, inspect.Parameter]:

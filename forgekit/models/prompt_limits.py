@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from forgekit.models.applicable import pipeline_class, signature_of
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,10 @@ def load_readers(repo: str, revision: str | None) -> list[Reader]:
     ]
 
 
-def sequence_length(repo: str, revision: str | None) -> int | None:
+def sequence_length(repo: str) -> int | None:
     """Return the `max_sequence_length` that the pipeline at `repo` takes where a call names none; None where it has none."""
-    import diffusers
-
-    index = diffusers.DiffusionPipeline.load_config(repo, revision=revision)
-    pipeline = getattr(diffusers, str(index.get("_class_name")), None)
-    length = inspect.signature(pipeline.__call__).parameters.get("max_sequence_length") if pipeline else None
+    pipeline = pipeline_class(repo)
+    length = signature_of(pipeline).get("max_sequence_length") if pipeline else None
     return length.default if length else None
 
 
