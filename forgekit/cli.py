@@ -14,10 +14,11 @@ from pathlib import Path
 from types import SimpleNamespace, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from forgekit import __version__
-from forgekit.errors import ForgekitError, ParameterError
+from forgekit.errors import ForgekitError, ParameterError, did_you_mean
+from forgekit.progress import as_text
 
 if TYPE_CHECKING:
     from forgekit.store import Store
@@ -26,6 +27,7 @@ DEFAULT_STORE = Path("data/forge.duckdb")
 WATCH_PAUSE_S = 2.0
 
 COMMANDS = {  # each with where its function is defined
+    "status": "forgekit.trends.status:status",
     "import": "forgekit.stages.importing:import_prompts",
     "complete": "forgekit.stages.completing:complete_prompts",
     "generate": "forgekit.stages.generating:generate_images",
@@ -43,6 +45,32 @@ COMMANDS = {  # each with where its function is defined
     "calibrate": "forgekit.judge_tests.calibration:calibrate",
     "import-ratings": "forgekit.judge_tests.ratings:import_ratings",
 }
+GROUPS = {  # in the order of the list of commands
+    "Loop": ("import", "complete", "generate", "evaluate", "refine", "study", "batch"),
+    "Look": ("status", "adherence", "benchmark", "track"),
+    "Trust": ("check", "judge-test", "calibrate", "import-ratings"),
+    "Share": ("report", "export"),
+}
+EXAMPLES = {
+    "status": "forgekit status --experiment first-look",
+    "import": "forgekit import prompts.csv --model flux-1 --experiment first-look --parameters guidance_scale=3.5",
+    "complete": "forgekit complete --experiment first-look",
+    "generate": "forgekit generate --images-per-prompt 4 --watch",
+    "evaluate": "forgekit evaluate --vision-models mini-owl,mini-clip",
+    "refine": "forgekit refine --target 0.9 --policy refine",
+    "study": "forgekit study experiments/words.toml --plan-only",
+    "track": "forgekit track --experiment first-look",
+    "check": "forgekit check",
+    "batch": "forgekit batch experiments/guidance.toml --jobs 2",
+    "export": "forgekit export shared-record --experiment first-look",
+    "report": "forgekit report report.html --experiment first-look",
+    "adherence": "forgekit adherence --experiment first-look",
+    "benchmark": "forgekit benchmark --vision-model mini-owl",
+    "judge-test": "forgekit judge-test --judges mini-owl,mini-clip --graphs 50",
+    "calibrate": "forgekit calibrate --judges mini-owl",
+    "import-ratings": "forgekit import-ratings ratings.csv",
+}
+MAKES_STORE = {"import", "study", "batch"}  # elsewhere, a store that is not there is a name misspelt
 WATCHABLE = {"complete", "generate", "evaluate", "refine", "track"}  # these take their work from a queue
 
 StoreFile = Annotated[Path, Parameter(help="the store's file")]
@@ -50,14 +78,17 @@ Watch = Annotated[bool, Parameter(help="keep going: take up work as it comes, un
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, 1 where something failed, 2 for bad input."""
+    """Run one command and return its exit status: 0, 1 where something failed, 2 for bad input, 130 for Ctrl-C."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    called = " ".join(["forgekit", *(word for word in argv[:1] if word in COMMANDS)])
     try:
         return command_line()(argv) or (0 if argv else 2)
     except (ForgekitError, CycloptsError) as error:
-        named = [word for word in argv[:1] if word in COMMANDS]
-        print(f"{' '.join(['forgekit', *named])}: {error}", file=sys.stderr)
+        print(f"{called}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"\n{called}: stopped. What was committed is kept; the same command goes on from there", file=sys.stderr)
+        return 130
 
 
 def command_line() -> App:
@@ -70,9 +101,14 @@ def command_line() -> App:
         result_action="return_value",
         exit_on_error=False,
         print_error=False,
+        suppress_keyboard_interrupt=False,
+        group_commands=Group("Options", sort_key=len(GROUPS)),
     )
-    for place, (name, address) in enumerate(COMMANDS.items()):
-        app.command(f"{__name__}:{name}", name=name, help=summary(address), sort_key=place)
+    for floor, (title, names) in enumerate(GROUPS.items()):
+        group = Group(title, sort_key=floor)
+        for place, name in enumerate(names):
+            about = {"help": summary(COMMANDS[name]), "help_epilogue": f"Example: {EXAMPLES[name]}"}
+            app.command(f"{__name__}:{name}", name=name, group=group, sort_key=place, **about)
     return app
 
 
@@ -88,25 +124,27 @@ def __getattr__(name: str) -> Callable[..., int]:
     if name not in COMMANDS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, _, function = COMMANDS[name].partition(":")
-    return _command(getattr(importlib.import_module(module), function), watchable=name in WATCHABLE)
+    return _command(getattr(importlib.import_module(module), function), name)
 
 
-def _command(function: Callable[..., Any], *, watchable: bool) -> Callable[..., int]:
+def _command(function: Callable[..., Any], name: str) -> Callable[..., int]:
     """Return a function as a command: its store is named by a file, its other arguments as a command line can."""
     parameters = inspect.signature(function).parameters.values()
     has_store = any(parameter.name == "store" for parameter in parameters)
 
     def command(*given: Any, store: Path = DEFAULT_STORE, watch: bool = False, **options: Any) -> int:
         if has_store:
-            given = (_open(store, options), *given)
+            given = (_open(store, make=name in MAKES_STORE, plan_only=options.get("plan_only")), *given)
         if watch:
             return _watch(function, given, options)
         result = function(*given, **options)
-        print(result.to_string(index=False) if hasattr(result, "to_string") else result)  # a table is shown whole
+        print(as_text(result) if hasattr(result, "to_string") else result)
         return 1 if getattr(result, "failed", 0) else 0
 
     written = [_as_written(parameter, function) for parameter in parameters]
-    written += [inspect.Parameter("watch", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Watch)] * watchable
+    written += [inspect.Parameter("watch", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Watch)] * (
+        name in WATCHABLE
+    )
     command.__doc__ = function.__doc__
     signature = inspect.Signature(sorted(written, key=lambda parameter: parameter.kind))
     # `inspect` reads it off any function; the stubs have it on none.
@@ -126,11 +164,18 @@ def _as_written(parameter: inspect.Parameter, function: Callable[..., Any]) -> i
     return parameter.replace(annotation=_read_as(hint, parameter.default))
 
 
-def _open(path: Path, options: Mapping[str, Any]) -> Store:
-    """Open the store; what only plans makes no file where there is none."""
+def _open(path: Path, *, make: bool, plan_only: bool | None) -> Store:
+    """Open the store; what only plans makes no file where there is none.
+
+    Raises:
+        ParameterError: there is no such file, and the command makes none.
+    """
     from forgekit.store import Store, open_store
 
-    return Store(path) if options.get("plan_only") and not path.exists() else open_store(path)
+    if not make and not path.exists():
+        others = [str(file) for file in path.parent.glob("*.duckdb")]
+        raise ParameterError(f"no store at {path}.{did_you_mean(str(path), others)} `forgekit import` makes a new one")
+    return Store(path) if plan_only and not path.exists() else open_store(path)
 
 
 def _watch(function: Callable[..., Any], given: Sequence[Any], options: Mapping[str, Any]) -> int:

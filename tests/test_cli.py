@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,8 +17,8 @@ import pydantic  # noqa: F401  cyclopts checks more where it is loaded, as it is
 import pytest
 
 import forgekit as fk
-from forgekit.cli import COMMANDS, WATCHABLE, main, summary
-from forgekit.store import Store
+from forgekit.cli import COMMANDS, EXAMPLES, GROUPS, MAKES_STORE, WATCHABLE, command_line, main, summary
+from forgekit.store import Store, open_store
 
 
 def function_of(command: str):
@@ -69,6 +71,7 @@ def test_the_list_of_commands_says_what_each_does_and_loads_nothing_heavy():
 )
 def test_bad_input_is_one_line_on_stderr_and_status_2(tmp_path, monkeypatch, capsys, argv, said):
     monkeypatch.chdir(tmp_path)
+    open_store("data/forge.duckdb")
     assert main(argv) == 2
     out, err = capsys.readouterr()
     assert err.startswith(said)
@@ -107,8 +110,41 @@ def test_options_are_read_as_what_their_function_takes(store: Store, tmp_path: P
 
 def test_the_store_that_is_not_named_lies_in_data(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["check"]) == 0
+    Path("p.csv").write_text("prompt\na red cube\n")
+    assert main(["import", "p.csv"]) == 0
     assert Path("data/forge.duckdb").exists()
+    assert main(["check"]) == 0
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - MAKES_STORE - {"judge-test"}))  # that one takes none
+def test_a_store_that_is_not_there_is_an_error_and_makes_no_file(command, tmp_path, capsys):
+    open_store(tmp_path / "forge.duckdb")
+    given = {"report": ["page.html"], "export": ["folder"], "import-ratings": ["ratings.csv"]}.get(command, [])
+    assert main([command, *given, "--store", str(tmp_path / "forg.duckdb")]) == 2
+    assert f"forgekit {command}: no store at {tmp_path / 'forg.duckdb'}. Did you mean" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["forge.duckdb"]
+
+
+def test_every_command_stands_in_one_group_and_has_an_example_that_is_understood():
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(COMMANDS) == sorted(EXAMPLES)
+    for command, example in EXAMPLES.items():
+        assert shlex.split(example)[:2] == ["forgekit", command]
+        command_line().parse_args(shlex.split(example)[1:])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_says_what_it_does_and_an_example_ends_the_help(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    main([command, "--help"])
+    told = capsys.readouterr().out
+    options = [line.strip("│ ") for line in told.splitlines() if line.startswith(("│ --", "│ *"))]
+    bare = [
+        line
+        for line in options
+        if not re.sub(r"^\W*(--?\S+ |[A-Z_|=,…]+ |STR |INT |FLOAT |PATH )+|\[.*?\]", "", line).strip()
+    ]
+    assert bare == []
+    assert EXAMPLES[command] in told
 
 
 def test_something_that_failed_is_status_1(store: Store, capsys):

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 
 ANY_PROMPT = "select id from prompts where starts_with(experiment, $prefix) limit 1"
+IMAGES = "select count(*) as n from generated_images join prompts p on p.id = prompt_id where starts_with(p.experiment, $prefix)"
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,13 @@ def run_batch(
         report.skipped = len(plan.executions) - len(due)
         bar.update(report.skipped)
         write_index(store, plan, folder)
+        started, before = time.monotonic(), _images(store, plan)
         for execution, state in _execute(store, plan, folder, due, jobs):
             if state.status == "finished":
                 report.done += 1
             else:
                 report.failures[execution.name] = str(state.error)
+            bar.set_postfix_str(f"{(_images(store, plan) - before) / (time.monotonic() - started):.2f} images/s")
             bar.update()
             write_index(store, plan, folder)
         if not untracked:
@@ -121,6 +124,10 @@ def summary(store: Store, plan: Plan, folder: Path) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _images(store: Store, plan: Plan) -> int:
+    return store.rows(IMAGES, prefix=f"{plan.name}/")[0]["n"]
 
 
 def _figures(store: Store) -> pd.DataFrame:
@@ -212,7 +219,7 @@ def _execute(
 def _run(notebook: Path, done: Path, parameters: dict[str, Any], cwd: Path, threads: int) -> None:
     """Execute one notebook in this process and write down what became of it."""
     threading.Thread(target=_die_with_the_batch, daemon=True).start()
-    os.environ.pop("JPY_SESSION_NAME", None)  # nobody looks on: the explorer is to show itself as plain HTML
+    os.environ.pop("JPY_SESSION_NAME", None)  # nobody looks on: no bars, and the explorer as plain HTML
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     os.chdir(cwd)
     started_at, started, notebook_hash = datetime.now(UTC), time.monotonic(), _notebook_hash(notebook)

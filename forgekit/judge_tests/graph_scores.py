@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from forgekit.errors import ForgekitError, ItemError
 from forgekit.models import VisionModel
 from forgekit.models.judgements import checked_judgement
+from forgekit.progress import progress_bar
 from forgekit.scene import Scene, list_elements
 
 if TYPE_CHECKING:
@@ -59,19 +61,21 @@ def score_graphs(
         score). And the judges that could not judge at all, by name, with the reason; they have no rows.
     """
     import pandas as pd
-    from tqdm import tqdm
 
     rows: list[dict[str, Any]] = []
     failures: dict[str, str] = {}
-    for judge in judges:
-        starts = range(0, len(graphs), GRAPHS_AT_ONCE)
-        for start in tqdm(starts, desc=judge.name, unit="batch", leave=False, disable=None):
+    starts = range(0, len(graphs), GRAPHS_AT_ONCE)
+    with progress_bar("judge-test", total=len(judges) * len(starts), unit="batch") as bar:
+        for judge, start in product(judges, starts):
+            bar.update()
+            if judge.name in failures:
+                continue
             part = list(_pictures(graphs[start : start + GRAPHS_AT_ONCE], start, seed))
             try:
                 verdicts = judge.judge([image for image, _, _ in part], [graph.scene for _, graph, _ in part])
             except ForgekitError as error:
                 failures[judge.name] = str(error)
-                break
+                continue
             rows += [
                 {"judge": judge.name, **told, **said(verdict, graph.scene)}
                 for (_, graph, told), verdict in zip(part, verdicts, strict=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from forgekit.errors import ParameterError, UnknownModelError
 from forgekit.judge_tests.graph_scores import score_graphs
 from forgekit.models import VisionModel, load_model
+from forgekit.progress import as_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +53,7 @@ class JudgeTest:
     def __str__(self) -> str:
         if self.json:
             return json_format.dumps(self.figures, indent=2)
-        lines = [self.frame().to_string(index=False, na_rep="-", float_format="{:.3f}".format)]
+        lines = [as_text(self.frame())]
         return "\n".join([*lines, *(f"{judge}: {reason}" for judge, reason in self.failures.items())])
 
     __repr__ = __str__
@@ -66,7 +67,7 @@ def judge_test(
     seed: int = 0,
     json: bool = False,
 ) -> JudgeTest:
-    """Test judges on semantic error graphs: a correct picture of the mini world, then one, two and three errors.
+    """Test judges on pictures of the mini world that are right, then have one, two and three errors.
 
     A judge that is not known or cannot be loaded is reported with its reason, and the others are tested.
 

@@ -6,12 +6,12 @@ browser (papermill, nbconvert) the same cell shows what is chosen as plain HTML.
 
 from __future__ import annotations
 
-import os
 import threading
 from html import escape
 from typing import Any
 
 from forgekit.errors import ForgekitError, ParameterError
+from forgekit.progress import in_notebook_server
 from forgekit.show import pages
 from forgekit.show.selection import SCOPES, Selection, show_pictures, show_version
 from forgekit.store import Store
@@ -40,8 +40,7 @@ def explore(
         ParameterError: there is no such experiment, scene or judge in the store, or nothing in it is judged.
     """
     selection = Selection.first(store, experiment, scene, vision_model)
-    # Servers name the session of a kernel that a person works in; papermill and nbconvert start kernels without one.
-    return Explorer(store, selection, "JPY_SESSION_NAME" in os.environ if interactive is None else interactive)
+    return Explorer(store, selection, in_notebook_server() if interactive is None else interactive)
 
 
 class Explorer:

@@ -32,6 +32,7 @@ def write_report(
     disk on any machine.
 
     Args:
+        file: the page, such as report.html.
         experiment: an experiment, or a study whose arms are `experiment`/…; None for everything in the store.
         scenes: how many scenes of each experiment are shown before and after, the ones that gained most first.
         notebook: another one that takes the parameters of 03_trends; None for 03_trends, which lies in `notebooks/` of

@@ -102,6 +102,9 @@ def complete_prompts(
         language_model: who completes; None completes by rules, or by `template`.
         template: a text with "{scene}" in it.
         keep: leave every prompt as it was imported, to the last character, as a benchmark's prompts are to be drawn.
+        experiment: only the prompts of this one; None for all.
+        seed: for `base_parameters`, which the seeds of the images are made from, and for what the rules choose to add.
+        attempts: how often a prompt is tried before its own text stands.
         prompts_per_batch: how many are completed between two commits by rules or a template.
 
     Raises:

@@ -93,7 +93,6 @@ where vision_model = $vision_model
 order by created_at, id
 """
 
-
 # A verdict that failed, or one on a picture that was replaced, makes way for the new one.
 MAKE_WAY = """
 delete from image_evaluations
@@ -119,7 +118,7 @@ def evaluate_images(
     prompts_per_batch: int = 8,
     backfill: bool = False,
 ) -> StageReport:
-    """Have every vision model judge the images it has not judged, and leave their prompts `evaluated`.
+    """Have vision models judge the images they have not judged, and leave their prompts `evaluated`.
 
     The first model steers (`role` "objective"): `adherence_score` of an image is the geometric mean of its element
     probabilities, `current_score` of a prompt the mean over its images. The others only watch ("heldout"). An image is
@@ -134,6 +133,8 @@ def evaluate_images(
 
     Args:
         vision_models: names or objects; the first one steers the loop, the others are held out.
+        experiment: only the prompts of this one; None for all.
+        prompts_per_batch: how many are judged before their statuses are set.
         backfill: judge the images of prompts that are past evaluation too; their scores and statuses stay.
 
     Raises:

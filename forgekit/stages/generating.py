@@ -76,7 +76,7 @@ def generate_images(
     experiment: str | None = None,
     images_per_batch: int = 32,
 ) -> StageReport:
-    """Draw `images_per_prompt` images for each prompt that is due, and leave it `generated`.
+    """Draw images for each prompt that is due, and leave it `generated`.
 
     Image i of a prompt has a seed made from its scene, `base_parameters["seed"]` and i: the versions of
     a scene share their seeds, so they compare pair by pair. What is stored is never drawn again, also
@@ -87,7 +87,9 @@ def generate_images(
     asked about, with its traceback in `api_logs`; the others go on.
 
     Args:
+        images_per_prompt: how many there are to be of each version, those that are stored among them.
         image_generator: draws only the prompts whose `model` is its name or address; None draws each with its own model.
+        experiment: only the prompts of this one; None for all.
         images_per_batch: how many are drawn between two commits; what a killed process loses at most.
 
     Raises:

@@ -46,7 +46,7 @@ def import_prompts(
     dry_run: bool = False,
     language_model: LanguageModel | str | None = None,
 ) -> StageReport:
-    """Import scene texts as prompts in status `imported`: all good rows of a source, or nothing.
+    """Import scene texts as prompts: all good rows of a source, or nothing.
 
     Texts are kept as they stand; a scene is what one asks for, without prompt syntax, and what the syntax
     directs is kept beside it. Texts with the same normalised form are one scene; a prompt is

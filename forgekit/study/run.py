@@ -6,9 +6,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from forgekit.errors import ParameterError
+from forgekit.progress import progress_bar
 from forgekit.stages.completing import complete_prompts
 from forgekit.stages.evaluating import evaluate_images
 from forgekit.stages.generating import generate_images
@@ -18,6 +17,7 @@ from forgekit.study.plan import Study, check_plan, load_plan, read_scenes
 
 if TYPE_CHECKING:
     import pandas as pd
+    from tqdm import tqdm
 
     from forgekit.store import Store
 
@@ -33,7 +33,8 @@ with arms as (
 )
 select
     count(*) filter (status <> 'archived') as open,
-    count(distinct experiment || scene_hash) filter (status <> 'archived') as open_scenes,
+    count(distinct experiment || scene_hash) - count(distinct experiment || scene_hash) filter (status <> 'archived')
+        as closed,
     (select count(*) from generated_images where prompt_id in (select id from arms)) as images,
     (select count(*) from image_evaluations where error is null and prompt_id in (select id from arms)) as verdicts,
     (select count(*) from prompt_learnings where prompt_id in (select id from arms)) as learnings
@@ -50,7 +51,7 @@ def study(
     earlier: str | None = None,
     sd: float | None = None,
 ) -> Any:
-    """Run the study that a TOML file plans, and write its result; called again, it goes on where it was stopped.
+    """Run the study that a TOML file plans, or go on with it where it was stopped, and write its result.
 
     The result is the folder `out`/<date it began>-<name>: README.md with tables and plots, and result.json.
 
@@ -92,33 +93,40 @@ def run_study(store: Store, scenes: pd.DataFrame, study: Study) -> None:
     """
     check_plan(study)
     scenes = scenes.assign(parameters=[dict(study.parameters)] * len(scenes)) if study.parameters else scenes
-    with tqdm(total=len(scenes), desc=f"study {study.name}", unit="scene", mininterval=5) as bar:
+    with progress_bar(f"study {study.name}", total=len(scenes) * len(study.arms), unit="scene") as bar:
         for start in range(0, len(scenes), study.scenes_per_block):
             block = scenes.iloc[start : start + study.scenes_per_block]
             for arm in study.arms:
                 import_prompts(store, block, model=study.model, experiment=study.prefix + arm)
                 complete_prompts(store, experiment=study.prefix + arm)
             _finish_block(store, study, bar)
-            bar.update(len(block))
 
 
 def _finish_block(store: Store, study: Study, bar: tqdm) -> None:
     """Go round until every prompt is archived, or a few rounds in a row changed nothing."""
     before: dict[str, Any] = {}
     fruitless = 0
-    while (now := store.rows(PROGRESS, prefix=study.prefix)[0])["open"]:
+    while (now := _progress(store, study, bar))["open"]:
         fruitless = fruitless + 1 if now == before else 0
         if fruitless == FRUITLESS_ROUNDS:
             log.warning("study %s: %d prompts can be neither drawn nor judged; they stay open", study.name, now["open"])
             return
-        bar.set_postfix(open=now["open_scenes"], images=now["images"], verdicts=now["verdicts"])
         before = now
-        _round(store, study)
+        _round(store, study, bar)
 
 
-def _round(store: Store, study: Study) -> None:
+def _progress(store: Store, study: Study, bar: tqdm) -> dict[str, Any]:
+    """Return how far the study is, and move its bar there: it counts the scenes that each arm has closed."""
+    now = store.rows(PROGRESS, prefix=study.prefix)[0]
+    bar.update(now["closed"] - bar.n)
+    return now
+
+
+def _round(store: Store, study: Study, bar: tqdm) -> None:
     for arm in study.arms:
-        generate_images(store, images_per_prompt=study.images_per_prompt, experiment=study.prefix + arm)
+        drawn = generate_images(store, images_per_prompt=study.images_per_prompt, experiment=study.prefix + arm)
+        if images := drawn.details.get("images"):
+            bar.set_postfix_str(f"{images / drawn.seconds:.2f} images/s drawn")
         evaluate_images(store, vision_models=study.vision_models, experiment=study.prefix + arm)
         refine_prompts(
             store,

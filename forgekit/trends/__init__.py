@@ -16,6 +16,7 @@ from forgekit.trends.pictures import before_after, pictures
 from forgekit.trends.rewrites import rewrites
 from forgekit.trends.rounds import adherence, confirmed, distributions, gain, version_deltas
 from forgekit.trends.scenes import decisions, lineage, scenes, unread
+from forgekit.trends.status import status
 
 __all__ = [
     "adherence",
@@ -38,6 +39,7 @@ __all__ = [
     "pictures",
     "rewrites",
     "scenes",
+    "status",
     "unread",
     "version_deltas",
     "version_elements",

@@ -68,7 +68,7 @@ Values = dict[tuple[str, str, str], list[tuple[str, float]]]  # measure, by, cat
 
 
 def benchmark(store: Store, *, experiment: str | None = None, vision_model: str | None = None) -> pd.DataFrame:
-    """Return each benchmark's own score and its table by category: one row per (experiment, model, judge, measure, category).
+    """Return each benchmark's own score and its table by category.
 
     Over the first drawing of the first version of each text. Columns: `score` with its 95 % interval `low` to `high`
     over scenes; `n`, the images or questions that it is the mean of, of so many `scenes`; and of the generator and the judge as a

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forgekit.errors import ParameterError, did_you_mean
+from forgekit.progress import as_text
 from forgekit.store import Store
 from forgekit.trends.rounds import adherence, confirmed, gain
 
@@ -30,7 +31,7 @@ class Overview:
             ("Gain from round 0 to the last, within scenes", self.gain),
             ("The chosen versions on fresh seeds", self.confirmed),
         ]
-        tables = [f"{title}\n{_text(table)}" for title, table in parts if len(table)]
+        tables = [f"{title}\n{as_text(table)}" for title, table in parts if len(table)]
         return "\n\n".join([*tables, NOTE]) if tables else "Nothing is judged yet; run `forgekit evaluate` first"
 
 
@@ -57,7 +58,3 @@ def overview(store: Store, *, experiment: str | None = None, vision_model: str |
     """
     about = {"experiment": experiment, "vision_model": vision_model}
     return Overview(adherence(store, **about), gain(store, **about), confirmed(store, **about))
-
-
-def _text(table: pd.DataFrame) -> str:
-    return table.to_string(index=False, float_format="{:.3f}".format, na_rep="")
