@@ -28,6 +28,7 @@ _FUNCTIONS = {
     "track": "forgekit.tracking",
     "check": "forgekit.store.checking",
     "explore": "forgekit.show.explorer",
+    "in_project": "forgekit.show.notebook",
     "run_batch": "forgekit.batches.run",
     "export_store": "forgekit.show.export",
     "write_report": "forgekit.show.report",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -21,15 +22,15 @@ SMALL = {
     "01_prompts": {"prompts": "small.csv"},
     "02_loop": {"prompts": "small.csv", "iterations": 2, "images_per_prompt": 2},
     "04_vision_models": {"graphs": 6},
-    "05_study": {
-        "prompts": "small.csv",
-        "out": "experiments",
-        "scenes": 2,
-        "arms": ["resample", "refine"],
-        "images_per_prompt": 1,
-        "images_per_scene": 2,
-    },
+    "05_study": {"plan": "small.toml", "out": "experiments"},
 }
+PLAN = """
+prompts = "{}"
+scenes = 2
+arms = ["resample", "refine"]
+images_per_prompt = 1
+images_per_scene = 2
+"""
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
@@ -37,12 +38,14 @@ def test_the_notebook_runs_from_top_to_bottom(notebook, tmp_path):
     if notebook.stem == "03_trends":  # it looks at what is there
         study.fill(fk.open_store(tmp_path / "store.duckdb"))
     (tmp_path / "small.csv").write_text("text\na red circle\na cobalt sphere\n")
+    (tmp_path / "small.toml").write_text(PLAN.format(tmp_path / "small.csv"))
     parameters = {"store": str(tmp_path / "store.duckdb"), **SMALL.get(notebook.stem, {})}
-    parameters |= {name: str(tmp_path / parameters[name]) for name in ("prompts", "out") if name in parameters}
+    parameters |= {name: str(tmp_path / parameters[name]) for name in ("prompts", "out", "plan") if name in parameters}
     done = tmp_path / notebook.name
     papermill.execute_notebook(
         notebook, done, parameters=parameters, kernel_name="python3", cwd=ROOT, progress_bar=False
     )
+    assert noise_of(done) == []
     again = subprocess.run(
         [
             sys.executable,
@@ -75,3 +78,24 @@ def test_only_the_tour_is_stored_with_its_outputs(notebook):
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_notebook_names_the_kernel_that_every_environment_has(notebook):
     assert json.loads(notebook.read_text())["metadata"]["kernelspec"]["name"] == "python3"
+
+
+def noise_of(notebook: Path) -> list[str]:
+    """What an executed notebook shows on stderr: bars, warnings, errors."""
+    outputs = [output for cell in json.loads(notebook.read_text())["cells"] for output in cell.get("outputs", ())]
+    return ["".join(output["text"]) for output in outputs if output.get("name") == "stderr"]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_parameter_keeps_what_it_was_given(notebook):
+    """A name that becomes an object cannot be run twice: `store = fk.open_store(store)`."""
+    cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
+    given = next(cell for cell in cells if "parameters" in cell["metadata"].get("tags", ()))
+    names = {target.id for node in ast.parse("".join(given["source"])).body for target in node.targets}
+    others = "\n".join("".join(cell["source"]) for cell in cells if cell is not given)
+    assigned = {
+        node.id
+        for node in ast.walk(ast.parse(others))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    assert names & assigned == set()

@@ -207,11 +207,12 @@ class DiffusionGenerator:
     def _load(self) -> Any:
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
         import torch
-        from diffusers import AutoPipelineForText2Image, DiffusionPipeline
 
         device, dtype = placement(self)
         found = {"revision": self.revision, "variant": self.variant, "dtype": getattr(torch, dtype)}
         with quiet():
+            from diffusers import AutoPipelineForText2Image, DiffusionPipeline
+
             try:
                 pipeline = AutoPipelineForText2Image.from_pretrained(self.repo, **found)
             except ValueError:  # a pipeline that has no task: what its own index says

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -81,7 +82,10 @@ def remembered(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence diffusers' and transformers' progress bars and warnings for a while, then restore what was set."""
+    """Silence diffusers' and transformers' progress bars and warnings for a while, then restore what was set.
+
+    Their own files use what torch calls deprecated, and say so on import: that is between them.
+    """
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
@@ -91,7 +95,9 @@ def quiet() -> Iterator[None]:
         library.set_verbosity_error()
         library.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         for library, (verbosity, bar) in zip(libraries, before, strict=True):
             library.set_verbosity(verbosity)
