@@ -8,6 +8,7 @@ STORE  ?= data/forge.duckdb
 PROMPTS ?= data/prompts/starter.csv
 READY  := $(VENV)/.ready
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+LAB_SETTINGS = $(VENV)/share/jupyter/lab/settings/overrides.json
 MLFLOW_DB = $(abspath $(dir $(STORE)))/mlflow.db
 
 # Nothing calls home.
@@ -42,21 +43,23 @@ test-browser: $(VENV)/.browser  ## what a person sees in MLflow and JupyterLab (
 	$(BIN)/python -m pytest tests/browser
 
 lab: $(READY)  ## JupyterLab on the notebooks
-	$(BIN)/jupyter lab --notebook-dir=.
+	$(BIN)/jupyter lab --notebook-dir=. --ip=127.0.0.1
 
 ui: $(READY)  ## the MLflow UI on this project's store
 	@echo 'In MLflow choose "Model training" at the top left, then the experiment, then the view "by vision model".'
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(MLFLOW_DB)
+	$(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///$(MLFLOW_DB)
 
 tour: $(READY)  ## execute notebooks/00_tour.ipynb on a new store and keep its pictures
 	rm -rf data/tour && mkdir -p data/tour
-	TQDM_DISABLE=1 PYTHONWARNINGS=ignore $(BIN)/jupyter execute --inplace --kernel_name=python3 notebooks/00_tour.ipynb
+	$(BIN)/jupyter execute --inplace --kernel_name=python3 notebooks/00_tour.ipynb
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "forgekit needs Python 3.11, 3.12 or 3.13, and none of them is on PATH:" \
 		"install one, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[lab,test]'
+	mkdir -p $(dir $(LAB_SETTINGS))
+	echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' > $(LAB_SETTINGS)
 	touch $@
 
 $(VENV)/.browser: $(READY)

@@ -45,9 +45,6 @@ def lab(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
     ]
     names = ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
     own = {name: str(folder / ".jupyter" / name) for name in names}  # not what this machine's user has set
-    news = Path(own["JUPYTERLAB_SETTINGS_DIR"], "@jupyterlab/apputils-extension/notification.jupyterlab-settings")
-    news.parent.mkdir(parents=True)
-    news.write_text('{"fetchNews": "false"}')  # or it asks, over what is to be seen
     address = f"http://127.0.0.1:{port}"
     with serving(command, f"{address}/api", folder / "lab.log", own):
         yield folder, address
@@ -68,6 +65,7 @@ def test_choosing_in_the_explorer_changes_what_is_shown(
     store = fk.open_store(folder / "forge.duckdb")
     page.goto(f"{address}/lab/tree/explore.ipynb?reset")
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()  # what is run before that is lost
+    expect(page.get_by_text("Jupyter news")).to_have_count(0)  # the environment's settings say that nobody asks
     page.keyboard.press("Control+B")  # without the list of files
     page.locator(".jp-Notebook .cm-content").click()
     page.keyboard.press("Shift+Enter")
