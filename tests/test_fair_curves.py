@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import fair_world
@@ -10,6 +11,7 @@ import pytest
 
 from forgekit import trends
 from forgekit.store import Store, open_store
+from forgekit.trends import rounds
 
 
 def make(folder: Path, **settings: object) -> Store:
@@ -105,3 +107,14 @@ def test_of_one_image_a_version_only_the_selected_curve_can_be_told(tmp_path: Pa
     assert curve["adherence"].isna().all()
     assert curve["selected"].notna().all()
     assert len(trends.gain(open_store(tmp_path / "forge.duckdb"))) == 0
+
+
+def test_no_step_of_a_question_makes_many_more_rows_than_there_are_verdicts(tmp_path: Path) -> None:
+    """Joined in another order, all images of a seed meet each other first: of 8 arms, 20 GB and no end."""
+    store = make(tmp_path, scenes=60, rounds=3, arms=tuple(f"arm{number}" for number in range(6)))
+    verdicts = store.rows("select count(*) as n from image_evaluations")[0]["n"]
+    values = {"against": "parent", "experiment": None, "vision_model": None}
+    with store.transaction() as con:
+        told = con.execute(f"explain (analyze, format json) {rounds.DELTAS}", values).fetchall()[0][1]
+    most = max(map(int, re.findall(r'"intermediate_rows": *(\d+)', told)))
+    assert 0 < most <= 2 * verdicts

@@ -44,7 +44,8 @@ def pixels(image, color: str) -> int:
 def test_the_trend_names_who_steers_and_who_is_held_out(store: Store) -> None:
     ax = plots.adherence(trends.adherence(store))
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert labels == ["mini-clip (steers), 4 scenes", "mini-fuyu (held out), 4 scenes"]
+    assert labels == ["mini-clip (steers)", "mini-fuyu (held out)"]
+    assert ax.get_xlabel() == "round of drawing\nn = 4 scenes; bands: 95 % intervals over scenes"
     assert [line.get_linestyle() for line in ax.get_lines()] == ["-", "--"]
 
 
@@ -57,7 +58,7 @@ def test_the_score_on_fresh_seeds_stands_right_of_the_curve_with_its_interval(tm
     marker = ax.containers[0].lines[0]
     assert marker.get_xdata()[0] > table["round"].max()
     assert marker.get_ydata()[0] == pytest.approx(0.9)
-    assert "  on fresh seeds, 12 scenes" in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "n = 12 scenes; bands: 95 % intervals over scenes; open: fresh seeds" in ax.get_xlabel()
     assert len(plots.adherence(table).containers) == 0
 
 
@@ -65,7 +66,8 @@ def test_a_maximum_that_is_drawn_for_want_of_halves_says_that_it_is_selected(tmp
     store = study.make(tmp_path, seeds=1)
     ax = plots.adherence(trends.adherence(store))
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
-        f"{judge}: best version so far, selected" for judge in study.JUDGES
+        "mini-clip (steers), selected",
+        "mini-fuyu (held out), selected",
     ]
     assert ax.get_lines()[0].get_ydata().tolist() == trends.adherence(store)["selected"].tolist()[:3]
 
@@ -81,11 +83,7 @@ def test_every_plot_says_of_how_many_scenes_or_images_it_is(store: Store) -> Non
         plots.lineage(trends.lineage(store, scene)),
     ]
     for ax in drawn:
-        texts = [
-            ax.get_title(),
-            *(text.get_text() for text in (ax.get_legend().get_texts() if ax.get_legend() else [])),
-        ]
-        assert re.search(r"\d+ (scene|image)", " ".join(texts)), texts
+        assert re.search(r"n = \d+( to \d+)? (scene|image)", ax.get_xlabel()), ax.get_xlabel()
 
 
 def test_a_plot_can_be_drawn_into_axes_that_are_there(store: Store) -> None:
@@ -121,7 +119,7 @@ def test_judges_that_disagree_are_shown_side_by_side_and_not_averaged() -> None:
     table = pd.DataFrame([judged("severe", 0.15), judged("mild", 0.73), judged("mild", 0.8, kind="color")])
     panels = plots.elements(table.assign(scenes=[5, 5, 9])).figure.axes
     shown = {panel.get_title().split(",")[0]: [text.get_text() for text in panel.texts] for panel in panels}
-    assert shown == {"main · mini · mild": ["0.73", "0.80"], "main · mini · severe": ["0.15"]}
+    assert shown == {"main · mild": ["0.73", "0.80"], "main · severe": ["0.15"]}
     assert [panel.get_title().split("n = ")[1].split("\n")[0] for panel in panels] == ["5 to 9 scenes", "5 scenes"]
     assert panels[0].get_xlabel() == "round of drawing"
 
@@ -137,8 +135,10 @@ def test_arms_generators_and_judges_each_have_a_panel_of_their_own(apart: str) -
 def test_a_store_is_asked_for_the_table_of_a_plot(store: Store) -> None:
     asked, given = plots.adherence(store), plots.adherence(trends.adherence(store), confirmed=trends.confirmed(store))
     assert [line.get_xydata().tolist() for line in asked.lines] == [line.get_xydata().tolist() for line in given.lines]
-    for plot in (plots.pareto, plots.distribution, plots.elements, plots.deltas):
+    for plot in (plots.pareto, plots.distribution, plots.elements, plots.deltas, plots.lineage, plots.judges):
         assert plot(store).get_title()
+    with pytest.raises(ParameterError, match="nobody has rated"):
+        plots.reliability(store)
 
 
 def test_nothing_judged_is_an_empty_panel(store: Store) -> None:
@@ -146,18 +146,95 @@ def test_nothing_judged_is_an_empty_panel(store: Store) -> None:
 
 
 def test_the_distribution_can_show_one_judge(store: Store) -> None:
-    both = ["mini-clip, 16 images", "mini-fuyu, 16 images"]
+    both = ["mini-clip", "mini-fuyu"]
     spread = trends.distributions(store)
     assert plots.distribution(spread).get_legend_handles_labels()[1] == both
     assert plots.distribution(spread, vision_model="mini-fuyu").get_legend_handles_labels()[1] == both[1:]
 
 
-def test_a_judge_has_the_same_colour_in_every_plot(store: Store) -> None:
+def test_an_arm_has_its_colour_and_a_judge_its_stroke_in_every_plot(store: Store) -> None:
     steering_second = trends.adherence(store).sort_values("vision_model", ascending=False)
     for plot, table in ((plots.adherence, steering_second), (plots.distribution, trends.distributions(store))):
         handles, labels = plot(table).get_legend_handles_labels()
-        colors = {re.split("[ ,]", label)[0]: handle.get_color() for label, handle in zip(labels, handles, strict=True)}
-        assert colors == {"mini-clip": "#0072B2", "mini-fuyu": "#D55E00"}
+        look = {
+            re.split("[ ,]", label)[0]: (handle.get_color(), handle.get_linestyle())
+            for label, handle in zip(labels, handles, strict=True)
+        }
+        assert look == {"mini-clip": ("#0072B2", "-"), "mini-fuyu": ("#0072B2", "--")}
+
+
+def many(arms: int, judges: int) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "experiment": f"words/arm-{arm}",
+            "model": "mini",
+            "vision_model": f"judge-{judge}",
+            "steers": judge == 0,
+            "round": round_,
+            "scenes": 3,
+            "images": 12,
+            "adherence": 0.5,
+            "low": 0.4,
+            "high": 0.6,
+            "selected": 0.6,
+        }
+        for arm in range(arms)
+        for judge in range(judges)
+        for round_ in range(2)
+    )
+
+
+@pytest.mark.parametrize(("arms", "judges"), [(1, 1), (1, 4), (8, 1), (8, 4), (12, 2)])
+def test_no_two_lines_look_alike_and_shared_folders_are_left_out(arms: int, judges: int) -> None:
+    ax = plots.adherence(many(arms, judges))
+    panels = ax.figure.axes
+    assert len(panels) == (judges if arms > 1 and judges > 1 else 1)
+    looks = [
+        (panel, str(line.get_color()), str(line.get_linestyle()), line.get_marker())
+        for panel in panels
+        for line in panel.get_lines()
+    ]
+    assert len(set(looks)) == len(looks) == arms * judges
+    (legend,) = [panel.get_legend() for panel in panels if panel.get_legend()]
+    names = [text.get_text() for text in legend.get_texts()]
+    assert len(set(names)) == len(names) == (judges if arms == 1 else arms)
+    assert not any("words/" in name for name in names)
+    ax.figure.draw_without_rendering()
+    right = max(panel.get_window_extent().x1 for panel in panels[:2])
+    assert legend.get_window_extent().x0 >= right  # beside the axes, over no line
+
+
+def test_panels_of_judges_begin_with_the_one_that_steers() -> None:
+    panels = plots.adherence(many(3, 2).replace({"vision_model": {"judge-0": "z", "judge-1": "a"}})).figure.axes
+    assert [panel.get_title() for panel in panels] == ["z (steers)", "a (held out)"]
+
+
+def test_of_many_words_the_heat_map_has_the_hardest_and_says_so() -> None:
+    table = pd.DataFrame([judged("mild", n / 100, kind=f"word {n:02}") for n in range(40)])
+    ax = plots.elements(table.rename(columns={"kind": "term"}), most=10)
+    assert [text.get_text() for text in ax.get_yticklabels()] == [f"word {n:02}" for n in range(10)]
+    assert "10 of 40" in ax.get_title()
+
+
+@pytest.mark.parametrize(("width", "inches"), [("column", 3.25), ("text", 6.75), (5.0, 5.0)])
+def test_a_figure_is_saved_as_wide_as_a_paper_wants_it_and_stays_as_it_was(
+    store: Store, tmp_path, width, inches
+) -> None:
+    ax = plots.adherence(store)
+    before = ax.figure.get_size_inches().tolist(), ax.title.get_fontsize()
+    file = plots.save(ax, tmp_path / "figure.png", width=width)
+    with Image.open(file) as image:
+        assert image.width == pytest.approx(inches * 300, abs=2)
+    assert (ax.figure.get_size_inches().tolist(), ax.title.get_fontsize()) == before
+    page = plots.save(ax.figure, tmp_path / "figure.pdf", width=width).read_bytes()
+    assert b"/Type3" not in page.replace(b" ", b"")  # fonts that a publisher's checks refuse
+
+
+@pytest.mark.parametrize("width", ["page", 0, -1.0, True, None, float("nan")])
+def test_a_width_that_no_paper_has_is_refused(store: Store, tmp_path, width) -> None:
+    with pytest.raises(ParameterError, match="'column' or 'text', or inches"):
+        plots.save(plots.adherence(store), tmp_path / "figure.png", width=width)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_scores_in_the_outermost_bar_are_drawn_at_their_full_height() -> None:
@@ -191,7 +268,7 @@ def test_the_judge_scatter_has_a_point_per_image_and_the_names_of_both(store: St
     pairs = trends.judge_pairs(store, "mini-clip", "mini-fuyu")
     ax = plots.judges(pairs, folder=str(store.folder))
     assert len(ax.collections[0].get_offsets()) == len(pairs)
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("mini-clip", "mini-fuyu")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("mini-clip\nn = 28 images", "mini-fuyu")
 
 
 def test_the_pareto_front_is_the_best_that_so_many_images_have_bought() -> None:

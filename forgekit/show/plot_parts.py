@@ -1,10 +1,10 @@
-"""What plots share: colours safe for the colour-blind (Okabe-Ito), lines and their names, counts, thumbnails."""
+"""What plots share: colours of arms, lines of judges, their names, panels, counts, thumbnails, and a file for a paper."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,19 +12,35 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
 from forgekit import trends
+from forgekit.errors import ParameterError
 from forgekit.show.sheets import thumbnail
 from forgekit.store.images import stored_file
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from forgekit.store import Store
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLORS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+    "#8C6D31",
+)  # Okabe-Ito and a brown
+MANY = "turbo"  # the colour map for more arms than that
+STROKES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 MARKERS = "os^Dv<>"
-LINES = ("experiment", "model", "vision_model")
+ARM, JUDGE = ("experiment", "model"), "vision_model"
+LINES = (*ARM, JUDGE)
 WHOLE = (-0.02, 1.02)  # limits for [0, 1] that do not cut markers in half
+WIDTHS = {"column": 3.25, "text": 6.75}  # inches, of a two-column page
+FONT = 7.0 / 10.0  # of a paper's figure, against a screen's
 
 
 def as_table(data: pd.DataFrame | Store, question: str) -> pd.DataFrame:
@@ -32,22 +48,66 @@ def as_table(data: pd.DataFrame | Store, question: str) -> pd.DataFrame:
     return data if hasattr(data, "columns") else getattr(trends, question)(data)
 
 
+def split_panels(table: pd.DataFrame, ax: Axes | None, *, height: float = 4.0) -> list[tuple[Axes, str, pd.DataFrame]]:
+    """Return axes, title and rows of each panel: one per judge where several judge several arms, else one.
+
+    All in `ax` where it is given. The judge that steers comes first.
+    """
+    judges = in_order(table)
+    arms = len(table.groupby(list(ARM)))
+    if ax is not None or len(judges) < 2 or arms < 2:
+        return [(ax or new_axes(height=height), "", table)]
+    columns = min(2, len(judges))
+    rows = -(-len(judges) // columns)
+    size = (5.0 * columns + 2.0, height * rows)
+    grid = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False, sharex=True, sharey=True)[1]
+    for spare in grid.flat[len(judges) :]:
+        spare.remove()
+    return [(place, judge, table[table[JUDGE] == judge]) for place, judge in zip(grid.flat, judges, strict=False)]
+
+
+def in_order(table: pd.DataFrame) -> list[str]:
+    """Return the judges of a table: those that steer first, then by name."""
+    steering = set(table.loc[table["steers"], JUDGE]) if "steers" in table else set()
+    return sorted(table[JUDGE].unique(), key=lambda judge: (judge not in steering, judge))
+
+
 def split_lines(
     table: pd.DataFrame, among: pd.DataFrame | None = None
 ) -> list[tuple[str, pd.DataFrame, dict[str, Any]]]:
-    """Split the rows into lines, each named by what sets it apart from the others, with its colour and marker.
+    """Split the rows into lines, each named by what sets it apart, with its colour, stroke and marker.
 
-    Those go by the place in the alphabet `among` all lines, so that a judge looks the same in every plot.
+    An arm has a colour, a judge a stroke and a marker, by their places `among` all lines: in every plot of the same
+    table they look the same, and no two lines are alike.
     """
-    every = sorted((table if among is None else among).groupby(list(LINES)).groups)
-    varying = [column for column in LINES if table[column].nunique() > 1] or ["vision_model"]
+    every = table if among is None else among
+    arms, judges = sorted(every.groupby(list(ARM)).groups), in_order(every)
+    colors = COLORS if len(arms) <= len(COLORS) else plt.get_cmap(MANY)(np.linspace(0.05, 0.95, len(arms)))
+    prefix = shared_prefix(name for name, _ in arms)
+    varying = [column for column in LINES if table[column].nunique() > 1] or [JUDGE]
     lines = []
     for key, line in table.groupby(list(LINES), sort=False):
-        number = every.index(key)
-        style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
-        name = " · ".join(str(line[column].iloc[0]) for column in varying)
-        lines.append((name, line.sort_values("round"), style))
-    return lines
+        judge = judges.index(key[-1])
+        style = {
+            "color": colors[arms.index(key[:-1])],
+            "linestyle": STROKES[judge % len(STROKES)],
+            "marker": MARKERS[judge % len(MARKERS)],
+        }
+        named = dict(zip(LINES, key, strict=True))
+        named["experiment"] = named["experiment"].removeprefix(prefix)
+        lines.append((" · ".join(named[column] for column in varying), line.sort_values("round"), style))
+    return sorted(lines, key=lambda each: (judges.index(each[1][JUDGE].iloc[0]), each[1][list(ARM)].iloc[0].tolist()))
+
+
+def shared_prefix(names: Iterable[str]) -> str:
+    """Return the folders that all names of experiments lie in, such as "words/"; "" for a single name."""
+    parts = [name.split("/")[:-1] for name in dict.fromkeys(names)]
+    shared = []
+    for level in zip(*parts, strict=False):
+        if len(parts) < 2 or len(set(level)) > 1:
+            break
+        shared.append(level[0])
+    return "".join(f"{part}/" for part in shared)
 
 
 def counted(numbers: Iterable[float], what: str) -> str:
@@ -67,13 +127,45 @@ def new_axes(*, width: float = 8.0, height: float = 4.0) -> Axes:
     return plt.subplots(figsize=(width, height), layout="constrained")[1]
 
 
-def finish(ax: Axes) -> Axes:
-    """Add grid and legend, where there is something to name, and return the axes."""
+def finish(ax: Axes, caption: str = "", *, legend: bool = True) -> Axes:
+    """Add grid, caption and legend (beside the axes, where there is something to name), and return the axes."""
     ax.grid(alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False)
+    if caption:
+        ax.set_xlabel(f"{ax.get_xlabel()}\n{caption}" if ax.get_xlabel() else caption)
+    if legend and ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
     return ax
+
+
+def save(drawn: Figure | Axes, file: str | Path, *, width: Literal["column", "text"] | float = "column") -> Path:
+    """Write a figure as a paper wants it and return the file: 7 pt type, fonts embedded, 300 dots an inch.
+
+    Args:
+        drawn: the figure, or axes of it, which stay as they are.
+        file: its ending says the format: pdf, svg, png.
+        width: "column" (3.25 inches), "text" (6.75), or inches. The height goes with it, to half of what it was at the least.
+
+    Raises:
+        ParameterError: another width.
+    """
+    inches = WIDTHS.get(width, width) if isinstance(width, str) else width
+    if not isinstance(inches, int | float) or isinstance(inches, bool) or not 0 < inches < 100:
+        raise ParameterError(f"width={width!r}: give {' or '.join(map(repr, WIDTHS))}, or inches")
+    figure: Any = drawn if hasattr(drawn, "savefig") else drawn.get_figure(root=True)
+    size, texts = figure.get_size_inches().copy(), figure.findobj(plt.Text)
+    sizes = [text.get_fontsize() for text in texts]
+    try:
+        figure.set_size_inches(inches, size[1] * max(inches / size[0], 0.5))
+        for text, points in zip(texts, sizes, strict=True):
+            text.set_fontsize(points * FONT)
+        with plt.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
+            figure.savefig(file, dpi=300)
+    finally:
+        figure.set_size_inches(size)
+        for text, points in zip(texts, sizes, strict=True):
+            text.set_fontsize(points)
+    return Path(file)
 
 
 def place_thumbnail(

@@ -47,7 +47,7 @@ select
     a.vision_model as judge,
     b.vision_model as other,
     cast(a.image_id as varchar) as image_id,
-    g.image_path,
+    a.scene_hash, g.image_path,
     a.score as x,
     b.score as y
 from scores_in($experiment, $judge) a

@@ -104,24 +104,28 @@ images as (
     from scores_in($experiment, $vision_model) s
     join competing_images c using (image_id)
 ),
+children as materialized ( -- or the planner may join all images of a seed with each other first
+    select i.*, v.baseline_id
+    from versions v
+    join images i using (prompt_id)
+    where v.baseline_id <> v.prompt_id
+),
 by_scene as (
     select
         new.experiment, new.model, new.vision_model,
         min(new.round) as round,
-        new.prompt_id,
+        new.prompt_id, any_value(new.steers) as steers,
         count(*) as pairs,
         avg(new.score - old.score) as delta
-    from versions v
-    join images new on new.prompt_id = v.prompt_id
+    from children new
     join images old
-        on old.prompt_id = v.baseline_id
+        on old.prompt_id = new.baseline_id
         and old.vision_model = new.vision_model
         and old.seed = new.seed
-    where v.baseline_id <> v.prompt_id
     group by all
 )
 select
-    experiment, model, vision_model, round,
+    experiment, model, vision_model, any_value(steers) as steers, round,
     count(*) as scenes,
     cast(sum(pairs) as bigint) as pairs,
     steady_avg(delta) as delta,
@@ -134,7 +138,7 @@ order by experiment, model, vision_model, round
 
 DISTRIBUTIONS = """
 select
-    s.experiment, s.model, s.vision_model, v.round,
+    s.experiment, s.model, s.vision_model, any_value(s.steers) as steers, v.round,
     count(distinct s.scene_hash) as scenes,
     count(*) as images,
     steady_avg(s.score) as mean,
@@ -200,7 +204,7 @@ def version_deltas(
 ) -> pd.DataFrame:
     """Return what a new version changed: one row per (experiment, model, vision model, round that drew it first).
 
-    Images are compared seed by seed with those of the parent version, or of the scene's first one. Columns: `scenes`,
+    Images are compared seed by seed with those of the parent version, or of the scene's first one. Columns: `steers`, `scenes`,
     `pairs` of images, `delta` (mean over scenes of the mean over pairs), `low` and `high` (its 95 % interval over
     scenes; null for one scene), `improved` (share of scenes with a delta above 0). A parent was the best so far, in
     part by luck, so its children look worse than they are; a first version had no luck to lose.
@@ -217,7 +221,7 @@ def distributions(store: Store, *, experiment: str | None = None, vision_model: 
     """Return how the scores of single images spread: one row per (experiment, model, vision model, round).
 
     The images of a scene are those that had no part in choosing the version they show, as in `adherence`. Columns:
-    `scenes`, `images`, `mean`, `std`, quantiles `q05` … `q95`, and `histogram`: 20 counts, bin i holding [i/20,
+    `steers`, `scenes`, `images`, `mean`, `std`, quantiles `q05` … `q95`, and `histogram`: 20 counts, bin i holding [i/20,
     (i+1)/20).
     """
     return store.df(DISTRIBUTIONS, experiment=experiment, vision_model=vision_model)

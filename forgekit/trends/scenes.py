@@ -86,7 +86,7 @@ select
     cast(p.id as varchar) as prompt_id,
     cast(p.parent_prompt_id as varchar) as parent_prompt_id,
     cast(p.status as varchar) as status,
-    p.prompt_text,
+    p.prompt_text, t.scene_text,
     s.step.decision as decision,
     s.step.action as action,
     s.step.element as element,
@@ -94,6 +94,7 @@ select
     p.current_score, j.scores,
     i.image_path as best_image
 from prompts p
+join scenes t on t.scene_hash = p.scene_hash
 left join judged j on j.prompt_id = p.id
 left join drawn d on d.prompt_id = p.id
 left join steps s on s.child_prompt_id = p.id
