@@ -111,13 +111,9 @@ def test_of_one_image_a_version_only_the_selected_curve_can_be_told(tmp_path: Pa
 
 def test_no_step_of_a_question_makes_many_more_rows_than_there_are_verdicts(tmp_path: Path) -> None:
     """Joined in another order, all images of a seed meet each other first: of 8 arms, 20 GB and no end."""
+    arms = tuple(f"arm{number}" for number in range(8))
     store = make(
-        tmp_path,
-        scenes=60,
-        rounds=3,
-        confirm=True,
-        judges=("steering",),
-        arms=tuple(f"arm{number}" for number in range(6)),
+        tmp_path, scenes=60, rounds=4, judges=("steering",), arms=arms, helps=arms[:2], effect=0.1, confirm=True
     )
     verdicts = store.rows("select count(*) as n from image_evaluations")[0]["n"]
     values = {"against": "parent", "experiment": None, "vision_model": None}
