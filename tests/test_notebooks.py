@@ -23,6 +23,7 @@ SMALL = {
     "02_loop": {"prompts": "small.csv", "iterations": 2, "images_per_prompt": 2},
     "04_vision_models": {"graphs": 6},
     "05_study": {"plan": "small.toml", "out": "experiments"},
+    "06_batches": {"plan": "batch.toml", "jobs": 1},
 }
 PLAN = """
 prompts = "{}"
@@ -31,6 +32,17 @@ arms = ["resample", "refine"]
 images_per_prompt = 1
 images_per_scene = 2
 """
+BATCH = """
+notebook = "{}"
+[parameters]
+prompts = "{}"
+iterations = 1
+images_per_prompt = 1
+control = ""
+confirm = false
+[grid]
+policy = ["resample"]
+"""
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
@@ -38,6 +50,7 @@ def test_the_notebook_runs_from_top_to_bottom(notebook, tmp_path):
     if notebook.stem == "03_trends":  # it looks at what is there
         study.fill(fk.open_store(tmp_path / "store.duckdb"))
     (tmp_path / "small.csv").write_text("text\na red circle\na cobalt sphere\n")
+    (tmp_path / "batch.toml").write_text(BATCH.format(ROOT / "notebooks/02_loop.ipynb", tmp_path / "small.csv"))
     (tmp_path / "small.toml").write_text(PLAN.format(tmp_path / "small.csv"))
     parameters = {"store": str(tmp_path / "store.duckdb"), **SMALL.get(notebook.stem, {})}
     parameters |= {name: str(tmp_path / parameters[name]) for name in ("prompts", "out", "plan") if name in parameters}

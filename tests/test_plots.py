@@ -135,7 +135,15 @@ def test_arms_generators_and_judges_each_have_a_panel_of_their_own(apart: str) -
 def test_a_store_is_asked_for_the_table_of_a_plot(store: Store) -> None:
     asked, given = plots.adherence(store), plots.adherence(trends.adherence(store), confirmed=trends.confirmed(store))
     assert [line.get_xydata().tolist() for line in asked.lines] == [line.get_xydata().tolist() for line in given.lines]
-    for plot in (plots.pareto, plots.distribution, plots.elements, plots.deltas, plots.lineage, plots.judges):
+    for plot in (
+        plots.pareto,
+        plots.gains,
+        plots.distribution,
+        plots.elements,
+        plots.deltas,
+        plots.lineage,
+        plots.judges,
+    ):
         assert plot(store).get_title()
     with pytest.raises(ParameterError, match="nobody has rated"):
         plots.reliability(store)
@@ -202,6 +210,16 @@ def test_no_two_lines_look_alike_and_shared_folders_are_left_out(arms: int, judg
     ax.figure.draw_without_rendering()
     right = max(panel.get_window_extent().x1 for panel in panels[:2])
     assert legend.get_window_extent().x0 >= right  # beside the axes, over no line
+
+
+def test_gains_stand_in_a_row_an_arm_with_their_intervals(tmp_path: Path) -> None:
+    store = fair_world.World(scenes=12, rounds=3).fill(open_store(tmp_path / "forge.duckdb"))
+    told, ax = trends.gain(store), plots.gains(store)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["redraw", "rewrite"]
+    drawn = {round(x, 12) for bars in ax.containers for x in bars.lines[0].get_xdata()}
+    assert drawn == {round(gain, 12) for gain in told["gain"]}
+    assert [bars.get_label() for bars in ax.containers] == ["steering (steers)", "watching (held out)"]
+    assert "n = 12 scenes" in ax.get_xlabel()
 
 
 def test_panels_of_judges_begin_with_the_one_that_steers() -> None:

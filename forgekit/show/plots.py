@@ -19,6 +19,7 @@ from forgekit.show.plot_parts import (
     COLORS,
     JUDGE,
     LINES,
+    MARKERS,
     WHOLE,
     as_table,
     counted,
@@ -48,6 +49,7 @@ __all__ = [
     "deltas",
     "distribution",
     "elements",
+    "gains",
     "judges",
     "lineage",
     "pareto",
@@ -107,6 +109,33 @@ def _mark_confirmed(ax: Axes, confirmed: pd.DataFrame, line: pd.DataFrame, style
         errors = error_bars(row[["confirmed"]], row[["low"]], row[["high"]])
         look: dict[str, Any] = {**style, "markerfacecolor": "white", "linestyle": "none", "capsize": 3}
         ax.errorbar([place + 0.08 * number], [row["confirmed"]], yerr=errors, **look)
+
+
+def gains(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
+    """Draw what each arm gained from round 0 to its last round, paired within scenes, with 95 % intervals (`trends.gain`).
+
+    One row per arm, a mark per judge. An arm that only draws again shows what luck is worth.
+    """
+    data = as_table(data, "gain")
+    arms = list(dict.fromkeys(zip(data["experiment"], data["model"], strict=True)))
+    ax = ax or new_axes(height=1.6 + 0.4 * len(arms))
+    prefix, several = shared_prefix(name for name, _ in arms), len({model for _, model in arms}) > 1
+    judges = in_order(data)
+    for number, judge in enumerate(judges):
+        rows = data[data[JUDGE] == judge]
+        y = [
+            arms.index(arm) + 0.5 * (number + 1) / (len(judges) + 1) - 0.25
+            for arm in zip(rows["experiment"], rows["model"], strict=True)
+        ]
+        errors = error_bars(rows["gain"], rows["low"], rows["high"])
+        look = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)], "linestyle": "none"}
+        ax.errorbar(rows["gain"], y, xerr=errors, capsize=3, label=f"{judge} ({_role(rows)})", **look)
+    ax.axvline(0, color="gray", linewidth=0.8)
+    ax.set_yticks(range(len(arms)), [name.removeprefix(prefix) + f" · {model}" * several for name, model in arms])
+    ax.set_ylim(max(1, len(arms)) - 0.5, -0.5)
+    ax.set(xlabel="gain, cross-fitted", title="From round 0 to the last round")
+    n = counted(data["scenes"], "scene") if len(data) else "0 scenes"
+    return finish(ax, f"n = {n}; bars: {OVER_SCENES}")
 
 
 def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
