@@ -10,6 +10,7 @@ from typing import Any, cast
 from forgekit.errors import ItemError, ParameterError
 from forgekit.models import VisionModel, load_model
 from forgekit.models.judgements import checked_judgement
+from forgekit.models.roles import may_steer
 from forgekit.progress import StageReport, running
 from forgekit.stages.calls import CallError, Calls, recorded_calls
 from forgekit.stages.scores import SCORE_VERDICTS, score
@@ -174,6 +175,11 @@ def _refuse_unfit(judges: Sequence[VisionModel]) -> None:
     names = [judge.name for judge in judges]
     if not judges or len(set(names)) < len(names):
         raise ParameterError(f"vision_models={names}: give at least one, each name once")
+    if not may_steer(judges[0]):
+        raise ParameterError(
+            f"vision_models={names}: {names[0]} scores no elements of a scene, so it can watch but not steer; "
+            "name a judge that does first, such as mini-owl or CLIP-L14"
+        )
     for judge in judges:
         mark = judge.adhering_at
         if isinstance(mark, bool) or not isinstance(mark, Real) or not 0 <= mark <= 1:
