@@ -59,6 +59,7 @@ def align() -> Parts:
     words = _words()
     text = {**SMALL, "pad_token_id": 0, "vocab_size": len(words), "max_position_embeddings": 16}
     image = {"image_size": 32, "width_coefficient": 0.1, "depth_coefficient": 0.1, "hidden_dim": 64}
+    image["initializer_range"] = 0.5  # as its usual one gives so narrow a tower no picture at all
     config = t.AlignConfig(text_config=text, vision_config=image, projection_dim=32)
     return t.AlignModel(config), t.AlignProcessor(t.EfficientNetImageProcessor(**SQUARE), words)
 
@@ -67,8 +68,9 @@ def siglip2() -> Parts:
     """Return a SigLIP 2 that takes pictures of any shape, as patches."""
     import transformers as t
 
-    words = _words()
-    text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 16, "projection_size": 32, **ENDS}
+    letters = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *"abcdefghijklmnopqrstuvwxyz,"]
+    words = t.Siglip2Tokenizer(vocab={letter: i for i, letter in enumerate(letters)}, merges=[])
+    text = {**SMALL, "vocab_size": len(letters), "max_position_embeddings": 16, "projection_size": 32, **ENDS}
     image = {**SMALL, "num_patches": 16, "patch_size": 16}
     pixels = t.Siglip2ImageProcessor(patch_size=16, max_num_patches=16)
     return t.Siglip2Model(t.Siglip2Config(text_config=text, vision_config=image)), t.Siglip2Processor(pixels, words)

@@ -236,7 +236,7 @@ class Detector:
             logits, _ = self.model.class_predictor(tokens[place : place + 1], wanted[None])
             # The pictures of OWLv2 are filled up to squares, at the right and the bottom.
             size = (max(image.size),) * 2 if self.kind == "owlv2" else image.size
-            found.append(_proposals(boxes[place], logits[0].float().sigmoid(), size))
+            found.append(Proposals.from_centres(boxes[place], logits[0].float().sigmoid(), size))
         return found
 
     def _encode_phrases(self, phrases: Sequence[str]) -> Mapping[str, Tensor]:
@@ -262,7 +262,7 @@ class Detector:
         for (i, _, spans), logits, boxes in zip(texts, output.logits, output.pred_boxes, strict=True):
             chances = logits.float().sigmoid()
             scores = torch.stack([chances[:, start:end].mean(1) for start, end in spans], 1)
-            found[i].append(_proposals(boxes, scores, images[i].size))
+            found[i].append(Proposals.from_centres(boxes, scores, images[i].size))
         return [Proposals.side_by_side(passes) for passes in found]
 
     def _texts(self, phrases: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
@@ -293,11 +293,3 @@ class Detector:
         with quiet():
             inputs = self.processor.image_processor([as_rgb(image) for image in images], return_tensors="pt")
         return on_device(inputs, self.model)
-
-
-def _proposals(boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> Proposals:
-    """Turn boxes given as centre and size, in shares of a picture, into corners in pixels."""
-    from torchvision.ops import box_convert
-
-    corners = box_convert(boxes.double(), "cxcywh", "xyxy").cpu().numpy() * np.array([*size, *size])
-    return Proposals(corners, scores.double().cpu().numpy())

@@ -45,9 +45,9 @@ class VQAJudge:
     and a score is the probability of the expected one among them; the answer given, `answers`, is the likeliest of them:
     what TIFA compares with the expected one (Hu et al. 2023). All other questions are asked within `prompt`.
 
-    `text_match_score` is the same for the whole text (VQAScore, Lin et al. 2024), asked as it stands in `whole`. `metrics` holds `vqa_score`, its
-    plain P(yes); `soft_tifa_am` and `soft_tifa_gm`, arithmetic and geometric means of the plain probabilities of the
-    elements' right answers (GenEval 2); and `answer_mass`, the least share that the possible answers had.
+    `text_match_score` is the same for the whole text (VQAScore, Lin et al. 2024), asked as `whole` has it. `metrics` holds
+    `vqa_score`, its plain P(yes); `soft_tifa_am` and `soft_tifa_gm`, arithmetic and geometric means of the plain
+    probabilities of the elements' right answers (GenEval 2); and `answer_mass`, the least share that possible answers had.
     """
 
     name: str
