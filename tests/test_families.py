@@ -15,7 +15,6 @@ from PIL import Image
 from tiny_judges import DETECTORS, TOWERS, VLMS, build_clip
 from tiny_models import GENERATORS
 from tiny_pipelines import PIPELINES
-from tiny_towers import KINDS
 from tiny_vlms import FAMILIES, heard
 
 import forgekit as fk
@@ -27,7 +26,7 @@ from forgekit.scene import Scene, parse
 TEXTS = ("two pink hearts on a white background, watercolor", "a red circle left of a blue square, no rings")
 PIPELINE_KINDS = {**GENERATORS, **PIPELINES}
 ANSWERING = {**VLMS, **FAMILIES}
-OTHERS = {**DETECTORS, **TOWERS, **KINDS}
+OTHERS = {**DETECTORS, **TOWERS}
 SMALL = {"height": 32, "width": 32, "num_inference_steps": 2}
 UNBINNED = {
     "pixart",
@@ -222,3 +221,24 @@ def test_a_folder_of_any_detector_and_pair_of_towers_judges_into_a_store_in_a_ba
         (alone,) = judge.judge([image], [Scene(row["scene_text"], parse(row["scene_text"]))])
         assert row["element_scores"] == pytest.approx(alone.element_scores, abs=1e-4) and row["error"] is None
         assert all(0 <= score <= 1 for score in row["element_scores"].values())
+
+
+@pytest.mark.parametrize("kind", ["paligemma", "blip2"])
+def test_where_no_pass_can_be_shared_questions_of_one_length_are_passed_together_and_fewer_where_memory_is_full(
+    kind, folder_of, monkeypatch
+):
+    answerer, rows = load_model("vision_model", folder_of(kind))._answerer, []
+    questions = ["Is there a star?", "Is there a ring?", "Is there a heart?", "Are there two red stars?"]
+    alone = [answerer.next_word([noise(1)], [[question]])[0][0] for question in questions]
+    forward = type(answerer.model).forward
+
+    def crowded(self, **inputs):
+        rows.append(len(inputs["input_ids"]))
+        if rows[-1] > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, **inputs)
+
+    monkeypatch.setattr(answerer.model, "forward", crowded.__get__(answerer.model))
+    (together,) = answerer.next_word([noise(1)], [questions])
+    assert rows[:3] == [3, 1, 2] and sum(rows[1:]) == 4
+    assert together.numpy() == pytest.approx(torch.stack(alone).numpy(), abs=1e-5)
