@@ -165,7 +165,7 @@ def test_a_picture_that_cannot_be_read_and_weights_that_give_no_number_are_failu
 
 
 def test_missing_weights_end_the_judge_with_what_would_help(tmp_path):
-    with pytest.raises(UnknownModelError, match="hf download"):
+    with pytest.raises(UnknownModelError, match="hf download nobody/nothing none.pt"):
         replace(known_models("vision_model")["HPSv2"], pretrained="nobody/nothing/none.pt").judge(
             [picture(0)], SCENES[:1]
         )

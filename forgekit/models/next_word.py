@@ -195,17 +195,15 @@ class Answerer:
             return {text: self._ids(self._in_chat(text, {"type": "image"}) if self._chats else text) for text in texts}
 
         prompts = remembered(self._read, [MARKER, PROBE, *questions], read)
-        alike = sum(1 for _ in takewhile(_same, zip(*(own[:-1] for own in prompts.values()), strict=False)))
+        alike = sum(
+            1 for _ in takewhile(lambda at: len(set(at)) == 1, zip(*(p[:-1] for p in prompts.values()), strict=False))
+        )
         marker = prompts[MARKER][alike:]
         for start in range(len(ids) - len(marker), 0, -1):
             if ids[start : start + len(marker)] == marker:
                 after = ids[start + len(marker) :]
                 return start, {text: [*prompts[text][alike:], *after] for text in questions}
         raise _NoPrefixError("its tokenizer reads a question differently inside a prompt")
-
-
-def _same(tokens: Sequence[int]) -> bool:
-    return len(set(tokens)) == 1
 
 
 def _alike(lengths: Sequence[int]) -> list[list[int]]:

@@ -61,12 +61,18 @@ class PreferenceJudge:
         return cls(Path(address).name, f"{TRANSFORMERS}{address}")
 
     @property
+    def _place(self) -> tuple[str, str]:
+        """The folder or repository of the weights, and the file in it where one is named."""
+        if not self.pretrained:
+            return self.model.removeprefix(TRANSFORMERS), ""
+        folder, _, file = self.pretrained.rpartition("/")
+        named = Path(self.pretrained).is_file() or folder.count("/") == 1
+        return (folder, file) if named and folder else (self.pretrained, "")
+
+    @property
     def judge_key(self) -> str:
         """Hash of weights and of how the figure is made; not of device and batch size, which do not change it."""
-        address = self.model.removeprefix(TRANSFORMERS)
-        if self.pretrained:
-            address = str(Path(self.pretrained).parent)
-        identity = weights_of(self, address, SETTINGS if address in self.model else ANY)
+        identity = weights_of(self, self._place[0], ANY if self.pretrained else SETTINGS)
         settings = [self.model, self.pretrained, self.processor, self.measure, self.scaled, self.resize]
         return content_hash({"family": "preference", "weights": identity, "settings": settings})
 
@@ -96,19 +102,10 @@ class PreferenceJudge:
 
     @weights
     def _towers(self) -> Towers:
-        return load_weights(self, self.pretrained or self.model.removeprefix(TRANSFORMERS), self._load)
+        return load_weights(self, " ".join(self._place).strip(), self._load)
 
     def _load(self) -> Towers:
-        """Load the towers.
-
-        Raises:
-            OSError: the weights are neither here nor to be fetched.
-        """
-        pretrained = self.pretrained
-        if pretrained and pretrained.count("/") == 2 and not Path(pretrained).is_file():
-            repo, file = str(Path(pretrained).parent), Path(pretrained).name
-            if (found := hub_file(repo, file, fetch=True)) is None:
-                raise OSError(f"{file} of {repo} is neither here nor to be fetched")
-            pretrained = str(found)
-        options = {"processor": self.processor, "resize": self.resize}
-        return load_towers(self.model, pretrained, *placement(self), **options)
+        (folder, file), pretrained = self._place, self.pretrained
+        if file and not Path(self.pretrained or "").is_file():
+            pretrained = str(hub_file(folder, file, fetch=True) or pretrained)  # open_clip says what it does not find
+        return load_towers(self.model, pretrained, *placement(self), self.processor, self.resize)

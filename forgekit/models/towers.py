@@ -37,13 +37,7 @@ class Towers(Protocol):
 
 
 def load_towers(
-    model: str,
-    pretrained: str | None,
-    device: str,
-    dtype: str,
-    *,
-    processor: str | None = None,
-    resize: str | None = None,
+    model: str, pretrained: str | None, device: str, dtype: str, processor: str | None = None, resize: str | None = None
 ) -> Towers:
     """Load what `model` names: an open_clip name with the tag `pretrained`, or one of the prefixes and an address.
 
