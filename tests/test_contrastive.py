@@ -172,15 +172,17 @@ def test_towers_of_transformers_are_a_judge_with_the_similarities_of_the_library
     assert isinstance(judge, ContrastiveJudge) and judge.name == f"my-{kind}"
     model, processor = AutoModel.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
     texts = ["a red circle", "a red circle on a blue star", "a cat"]
-    padding = {"padding": "max_length", "max_length": 16} if kind == "siglip" else {"padding": True}
+    siglip = kind.startswith("siglip")
+    padding = {"padding": "max_length", "max_length": 16} if siglip else {"padding": True}
     images = [picture(seed) for seed in range(3)]
     with torch.no_grad():
         wanted = model(**processor(text=texts, images=images, return_tensors="pt", **padding)).logits_per_image
     pair = judge._towers
     seen, read = np.stack(pair.encode_images(images)), np.stack(pair.encode_texts(texts))
     assert pair.scale * seen @ read.T + pair.bias == pytest.approx(wanted.numpy(), abs=1e-4)
-    assert pair.biased == (kind == "siglip")
-    assert pair.cut_off("red " * 20) == " ".join(["red"] * 5)  # of 16 places the last is the end token's
+    assert pair.biased == siglip
+    cut = 16 if kind == "siglip2" else 5  # of 16 places the last is the end token's; it has a token for each letter
+    assert pair.cut_off("red " * 20) == " ".join(["red"] * cut) and pair.cut_off("red") == ""
     verdicts = judge.judge(images, [scene(TEXTS[0])] * 3)
     assert all(set(v.element_scores) == {"object:0", "object:1", "color:0", "color:1", "relation:0"} for v in verdicts)
     assert load_model("vision_model", f"{folder}?template=a photo of {{}}").judge_key != judge.judge_key

@@ -136,15 +136,21 @@ def test_a_model_that_gives_no_numbers_fails_with_a_reason(folders, monkeypatch)
     assert "no number" in verdict.reason
 
 
-def test_a_phrase_that_is_cut_off_has_no_score_and_says_so(folders):
-    long = "a " + "red " * 20 + "circle"
-    elements = parse("a red circle")
-    elements["objects"][0]["attributes"][0]["value"] = "red " * 19 + "red"
-    (verdict,) = DetectorJudge.from_address(str(folders["owlvit"])).judge([picture(0)], [Scene(long, elements)])
-    assert verdict.element_scores["color:0"] is None
-    assert "cannot read all" in verdict.reasons["color:0"]
-    assert verdict.element_scores["object:0"] is not None
-    assert verdict.text_match_score is None
+@pytest.mark.parametrize(("kind", "words"), [("owlvit", 15), ("owlv2", 15), ("grounding-dino", 61)])
+def test_a_phrase_that_is_cut_off_has_no_score_and_its_words_are_counted(folders, kind, words):
+    """OWL reads 16 tokens with the end's, Grounding DINO here 64 with its beginning, a stop and its end."""
+    article = kind != "grounding-dino"  # which is looked for without
+    told = {}
+    for more in (0, 3):
+        reds = words - 1 - article + more
+        elements = parse("a red circle")
+        elements["objects"][0]["attributes"][0]["value"] = " ".join(["red"] * reds)
+        judge = load_model("vision_model", str(folders[kind]))
+        (told[more],) = judge.judge([picture(0)], [Scene("a circle", elements)])
+    assert told[0].metrics["truncated_words"] == 0 and told[0].element_scores["color:0"] is not None
+    assert told[3].metrics["truncated_words"] == 3 and told[3].element_scores["color:0"] is None
+    assert "cannot read all" in told[3].reasons["color:0"] and "not 'red red circle'" in told[3].reasons["color:0"]
+    assert told[3].element_scores["object:0"] is not None and told[3].text_match_score is None
 
 
 def test_the_key_changes_with_thresholds_and_rules_but_not_with_the_batch_size(folders):

@@ -11,9 +11,11 @@ from PIL import Image
 from tiny_judges import VLMS, build_judge
 
 from forgekit.errors import ItemError, ParameterError, UnknownModelError
+from forgekit.ids import content_hash
 from forgekit.models import Judgement, VisionModel, load_model, memory
 from forgekit.models.next_word import Answerer, distinct_answers
-from forgekit.models.vlm import NUMBERS, VQAJudge
+from forgekit.models.vlm import NUMBERS, YES_NO, VQAJudge
+from forgekit.models.weights import weights_of
 from forgekit.scene import Scene, parse
 
 TEXTS = ("a red circle left of a blue square", "two pink hearts on a white background, watercolor", "a star, no rings")
@@ -228,3 +230,71 @@ def test_a_template_without_a_place_for_the_text_is_refused(field):
 def test_addresses_name_folders_and_hub_models():
     assert VQAJudge.from_address("Qwen/Qwen3-VL-4B-Instruct").repo == "Qwen/Qwen3-VL-4B-Instruct"
     assert VQAJudge.from_address("no-such-folder") is None
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Every text that is put to a model about an image, in order."""
+    texts, next_word, describe = [], Answerer.next_word, Answerer.describe
+
+    def listen(self, images, questions):
+        texts.extend(question if isinstance(question, str) else question[0] for each in questions for question in each)
+        return next_word(self, images, questions)
+
+    monkeypatch.setattr(Answerer, "next_word", listen)
+    monkeypatch.setattr(Answerer, "describe", lambda s, i, text, n: texts.append(text) or describe(s, i, text, n))
+    return texts
+
+
+CHOICE = {"key": "color:0", "kind": "color", "term": "red", "parents": []}
+CHOICE |= {"question": "What color is the circle?", "expected": "red", "choices": ["red", "blue"]}
+COUNTED = {"key": "count:0", "kind": "count", "term": "two", "parents": []}
+COUNTED |= {"question": "How many circles are there?", "expected": "two", "choices": []}
+
+
+def test_only_a_question_about_an_element_is_put_in_the_prompt_and_the_rest_is_said_as_it_stands(folders, asked):
+    judge = replace(VQAJudge.from_address(str(folders["qwen3"])), least_mass=0.0, description_tokens=2)
+    judge.judge([picture(0)], [scene("two hearts, no rings")])
+    assert asked == [
+        "Is there a heart? Answer in one word.",
+        "How many hearts are there? Answer in one word.",
+        "Is there a ring? Answer in one word.",
+        'Does this image show "two hearts, no rings"? Answer the question with Yes or No.',
+        "Describe the image.",
+    ]
+
+
+def test_a_benchmarks_question_that_names_its_answers_says_itself_how_to_answer(folders, asked):
+    judge = replace(VQAJudge.from_address(str(folders["qwen3"])), least_mass=0.0, description="")
+    judge.judge([picture(0)], [Scene("two circles", {**parse("two circles"), "questions": [COUNTED, CHOICE]})])
+    assert asked[:2] == [
+        "How many circles are there? Answer in one word.",
+        "What color is the circle? Choices: red, blue.",
+    ]
+
+
+def test_a_frame_stands_around_all_that_is_said_and_changes_the_key(folders, asked):
+    plain = replace(VQAJudge.from_address(str(folders["fuyu"])), prompt="{}", least_mass=0.0, description_tokens=2)
+    judge = replace(plain, frame="{} answer :")
+    judge.judge([picture(0)], [scene("a star")])
+    assert [text.endswith(" answer :") for text in asked] == [True] * 3
+    assert judge.judge_key != plain.judge_key
+
+
+def test_a_key_changes_where_the_asking_does_and_is_the_old_one_where_it_does_not(folders):
+    """Before there was a frame, `prompt` stood around everything: a judge that says the same as then has its old key."""
+
+    def old_key(judge, prompt):
+        asking = [prompt, judge.whole, judge.description, judge.description_tokens, judge.count_questions]
+        weights = weights_of(judge, judge.repo, "config.json")
+        thresholds = [judge.least_mass, judge.unwanted_at, judge.adhering_at]
+        told = {"family": "vqa", "weights": weights, "asking": [*asking, YES_NO, NUMBERS], "thresholds": thresholds}
+        return content_hash(told)
+
+    bare = replace(VQAJudge.from_address(str(folders["fuyu"])), prompt="{}")
+    assert bare.judge_key == old_key(bare, "{}")
+    framed = replace(bare, frame="{}\n")
+    assert framed.judge_key == old_key(framed, "{}\n")
+    usual = replace(bare, prompt="{} Answer in one word.")
+    assert usual.judge_key != old_key(usual, "{} Answer in one word.")
+    assert len({judge.judge_key for judge in (bare, framed, usual, replace(framed, prompt=usual.prompt))}) == 4

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from tiny_models import WORDS, chat, word_tokenizer
+from tiny_towers import KINDS
 
 LAYERS = {"num_hidden_layers": 2, "num_attention_heads": 2}
 SMALL = {"hidden_size": 32, "intermediate_size": 32, **LAYERS}
@@ -199,5 +200,5 @@ DETECTORS: dict[str, Callable[[], tuple[Any, ...]]] = {
     "owlv2": lambda: owl("v2"),
     "grounding-dino": grounding_dino,
 }
-TOWERS: dict[str, Callable[[], tuple[Any, ...]]] = {kind: partial(towers, kind) for kind in ("clip", "siglip")}
+TOWERS: dict[str, Callable[[], tuple[Any, ...]]] = {kind: partial(towers, kind) for kind in ("clip", "siglip")} | KINDS
 JUDGES = {**VLMS, **DETECTORS, **TOWERS}

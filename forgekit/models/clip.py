@@ -15,9 +15,9 @@ from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
 from forgekit.models.memory import placement, weights
 from forgekit.models.roles import Judgement
-from forgekit.models.running import distinct_images, in_batches, remembered
+from forgekit.models.running import distinct_images, remembered
 from forgekit.models.synonyms import meaning
-from forgekit.models.towers import HUB, LOCAL, TRANSFORMERS, Towers, load_towers, runs_here
+from forgekit.models.towers import HUB, LOCAL, TRANSFORMERS, Towers, encoded, load_towers, runs_here
 from forgekit.models.weights import hub_file, load_weights, settings_at, weights_of
 from forgekit.scene import Element, Scene, default_lexicon, list_elements
 from forgekit.scene.elements import NOTHING
@@ -109,7 +109,7 @@ class ContrastiveJudge:
             UnknownModelError: the weights are not there.
         """
         pictures, places = distinct_images(images)
-        seen = in_batches(pictures, self.batch_size, self._towers.encode_images, self)
+        seen = encoded(self, pictures, self._towers.encode_images, "image")
         plans = {id(scene): Plan.of(scene, self.artifacts) for scene in scenes}
         texts = [text for plan in plans.values() for text in plan.texts]
         features = remembered(self._features, texts, self._encode_texts)
@@ -118,21 +118,17 @@ class ContrastiveJudge:
             image if isinstance(image, ItemError) else self._verdict(image, plan, features) for image, plan in items
         ]
 
-    def _encode_texts(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+    def _encode_texts(self, texts: Sequence[str]) -> dict[str, np.ndarray | ItemError]:
         written = [self.template.format(text) for text in texts]
-        rows = in_batches(written, self.batch_size, self._towers.encode_texts, self)
-        features: dict[str, np.ndarray] = {}
-        for text, row in zip(texts, rows, strict=True):
-            if isinstance(row, ItemError):
-                raise ParameterError(f"the texts of the scenes cannot be read: {row.reason}")
-            features[text] = row
-        return features
+        return dict(zip(texts, encoded(self, written, self._towers.encode_texts, "text"), strict=True))
 
-    def _verdict(self, image: np.ndarray, plan: Plan, features: Mapping[str, np.ndarray]) -> Judgement | ItemError:
-        towers = self._towers
-        similarity = {text: float(image @ features[text]) for text in plan.texts}
-        if any(value != value for value in similarity.values()):
-            return ItemError(f"{self.name} gave no number (nan) for this image")
+    def _verdict(
+        self, image: np.ndarray, plan: Plan, features: Mapping[str, np.ndarray | ItemError]
+    ) -> Judgement | ItemError:
+        towers, read = self._towers, {text: features[text] for text in plan.texts}
+        if unread := next((row for row in read.values() if isinstance(row, ItemError)), None):
+            return unread
+        similarity = {text: float(image @ row) for text, row in read.items()}
         logits = {text: towers.scale * value + towers.bias for text, value in similarity.items()}
         clip_score = {text: CLIPSCORE_WEIGHT * max(value, 0.0) for text, value in similarity.items()}
         reading = _Reading(logits, self)

@@ -32,6 +32,7 @@ from forgekit.models.running import (
     on_device,
     quiet,
     remembered,
+    words_behind,
 )
 from forgekit.models.weights import load_weights, settings_at, weights_of
 from forgekit.scene import Scene
@@ -45,6 +46,7 @@ GROUNDING = ("grounding-dino", "mm-grounding-dino")
 MARKS = ("owlvit", "owl-vit", "owlv2", "grounding-dino", "grounding_dino", "groundingdino")  # in names of repositories
 ENTRY = "config.json"  # a file that every repository of transformers has
 REMEMBERED = 20_000  # phrases whose features are kept
+AROUND = 3  # tokens besides a phrase in a text of Grounding DINO: its beginning, a stop, its end
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class DetectorJudge:
     GenEval's direction lies at its limit. A negation is 1 minus the chance of the thing.
 
     `text_match_score` is the product over all elements, since GenEval's images are right only where everything is;
-    `metrics` holds `geneval` = 1.0 where all rules hold at their thresholds, else 0.0.
+    `metrics` holds `geneval` = 1.0 where all rules hold at their thresholds, else 0.0, and `truncated_words`, words of
+    phrases that the text encoder cuts off: what they are of has no score.
     """
 
     half: ClassVar[str] = "float16"  # boxes need more digits than bfloat16 has
@@ -138,12 +141,12 @@ class DetectorJudge:
 
     def _verdict(self, sought: Sought, proposals: Proposals) -> Judgement:
         sighting = Sighting(sought, proposals, self._rules)
+        cut = {phrase: words for phrase in sought.asked if (words := self._detector.cut_off(phrase))}
         for check in sought.checks:
-            cut = next((phrase for phrase in check.phrases if not self._detector.fits(phrase)), None)
-            if cut is None:
-                sighting.judge(check)
+            if lost := next((phrase for phrase in check.phrases if phrase in cut), None):
+                sighting.refuse(check, f"the model cannot read all of {lost!r}, not {cut[lost]!r}")
             else:
-                sighting.refuse(check, f"the model cannot read all of {cut!r}")
+                sighting.judge(check)
         known = [score for score in sighting.scores.values() if score is not None]
         whole = math.prod(known) if known and len(known) == len(sighting.scores) else None
         return Judgement(
@@ -152,7 +155,10 @@ class DetectorJudge:
             description=sighting.description(),
             unwanted_elements=sighting.unwanted(),
             reasons=sighting.reasons,
-            metrics={"geneval": float(not sighting.reasons) if whole is not None else None},
+            metrics={
+                "geneval": float(not sighting.reasons) if whole is not None else None,
+                "truncated_words": sum(len(words.split()) for words in cut.values()),
+            },
         )
 
     @weights
@@ -190,9 +196,13 @@ class Detector:
         self.context = text.max_position_embeddings if kind in OWL else self.model.config.max_text_len
         self._queries: LRUCache[str, Tensor] = LRUCache(REMEMBERED)
 
-    def fits(self, phrase: str) -> bool:
-        """Whether the text encoder reads the phrase to its end."""
-        return len(self.tokenizer(self.template.format(phrase)).input_ids) <= self.context
+    def cut_off(self, phrase: str) -> str:
+        """Return the words at the end of the phrase, in its template, that the text encoder does not read."""
+        if self.kind in OWL:
+            read = self.tokenizer
+            return words_behind(self._written(phrase), lambda words: len(read(words).input_ids) <= self.context)
+        limit = self.context - AROUND
+        return words_behind(self._written(phrase), lambda words: len(self._ids(words)) <= limit)
 
     def propose(self, images: Sequence[Image], phrases: Sequence[Sequence[str]]) -> list[Proposals]:
         """Return the boxes of each image with scores for each of its own phrases, in order.
@@ -226,15 +236,17 @@ class Detector:
             logits, _ = self.model.class_predictor(tokens[place : place + 1], wanted[None])
             # The pictures of OWLv2 are filled up to squares, at the right and the bottom.
             size = (max(image.size),) * 2 if self.kind == "owlv2" else image.size
-            found.append(_proposals(boxes[place], logits[0].float().sigmoid(), size))
+            found.append(Proposals.from_centres(boxes[place], logits[0].float().sigmoid(), size))
         return found
 
     def _encode_phrases(self, phrases: Sequence[str]) -> Mapping[str, Tensor]:
-        texts = [self.template.format(phrase) for phrase in phrases]
+        texts = [self._written(phrase) for phrase in phrases]
         words = self.tokenizer(texts, padding=True, truncation=True, max_length=self.context, return_tensors="pt")
         words = words.to(self.model.device)
         base = getattr(self.model, self.kind)
         features = base.get_text_features(words.input_ids, words.attention_mask).pooler_output
+        if not features.isfinite().all():  # or they would be remembered
+            raise ValueError("the detector gave no number (nan) for these phrases")
         return dict(zip(phrases, features.cpu(), strict=True))
 
     def _ground(self, images: Sequence[Image], phrases: Sequence[Sequence[str]]) -> list[Proposals]:
@@ -250,7 +262,7 @@ class Detector:
         for (i, _, spans), logits, boxes in zip(texts, output.logits, output.pred_boxes, strict=True):
             chances = logits.float().sigmoid()
             scores = torch.stack([chances[:, start:end].mean(1) for start, end in spans], 1)
-            found[i].append(_proposals(boxes, scores, images[i].size))
+            found[i].append(Proposals.from_centres(boxes, scores, images[i].size))
         return [Proposals.side_by_side(passes) for passes in found]
 
     def _texts(self, phrases: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
@@ -261,7 +273,7 @@ class Detector:
         stop, end = self.tokenizer.convert_tokens_to_ids("."), self.tokenizer.sep_token_id
         texts: list[tuple[list[int], list[tuple[int, int]]]] = []
         for phrase in phrases:
-            words = self._phrase_ids(phrase)[: self.context - 3]
+            words = self._ids(self._written(phrase))[: self.context - AROUND]
             if not texts or len(texts[-1][0]) + len(words) + 2 > self.context:  # its stop, and the end
                 texts.append(([self.tokenizer.cls_token_id], []))
             ids, spans = texts[-1]
@@ -269,19 +281,15 @@ class Detector:
             ids += [*words, stop]
         return [([*ids, end], spans) for ids, spans in texts]
 
-    def _phrase_ids(self, phrase: str) -> list[int]:
-        bare = phrase.lower().removeprefix("an ").removeprefix("a ")  # an article is found nowhere in a picture
-        return self.tokenizer(self.template.format(bare), add_special_tokens=False).input_ids
+    def _written(self, phrase: str) -> str:
+        if self.kind in GROUNDING:
+            phrase = phrase.lower().removeprefix("an ").removeprefix("a ")  # an article is found nowhere in a picture
+        return self.template.format(phrase)
+
+    def _ids(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
 
     def _pixels(self, images: Sequence[Image]) -> dict[str, Tensor]:
         with quiet():
             inputs = self.processor.image_processor([as_rgb(image) for image in images], return_tensors="pt")
         return on_device(inputs, self.model)
-
-
-def _proposals(boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> Proposals:
-    """Turn boxes given as centre and size, in shares of a picture, into corners in pixels."""
-    from torchvision.ops import box_convert
-
-    corners = box_convert(boxes.double(), "cxcywh", "xyxy").cpu().numpy() * np.array([*size, *size])
-    return Proposals(corners, scores.double().cpu().numpy())

@@ -51,9 +51,14 @@ class Sought:
     extras: Sequence[str]
 
     @property
+    def asked(self) -> list[str]:
+        """Every phrase that an element is judged by, once."""
+        return list(dict.fromkeys(phrase for check in self.checks for phrase in check.phrases))
+
+    @property
     def phrases(self) -> list[str]:
         """Every phrase that a score is needed for, once."""
-        wanted = [phrase for check in self.checks for phrase in check.phrases]
+        wanted = self.asked
         wanted += [phrase for pair in self.objects for phrase in pair] + list(self.extras)
         wanted += [rival for phrase in wanted for rival in self.rivals.get(phrase, ())]
         return list(dict.fromkeys(wanted))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import block_diag
 from scipy.special import expit
 
 from forgekit.models.detector_checks import DIRECTIONS, Check, Sought, counted
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LIMIT = 0.5  # share of a direction along one axis from which an object lies that way
 SAME_PLACE = 0.5  # intersection over union from which two phrases compete for one place
@@ -35,6 +39,14 @@ class Proposals:
 
     boxes: np.ndarray
     scores: np.ndarray
+
+    @classmethod
+    def from_centres(cls, boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> Proposals:
+        """Return boxes that are given as centre and size, in shares of a picture of `size` pixels."""
+        from torchvision.ops import box_convert
+
+        corners = box_convert(boxes.double(), "cxcywh", "xyxy").cpu().numpy() * np.array([*size, *size])
+        return cls(corners, scores.double().cpu().numpy())
 
     @classmethod
     def side_by_side(cls, passes: Sequence[Proposals]) -> Proposals:

@@ -1,4 +1,4 @@
-"""What a judge may say: whatever a model returns is a judgement that can be stored, or a reason."""
+"""Who may judge, and what a judge may say: whatever a model returns is a judgement that can be stored, or a reason."""
 
 from __future__ import annotations
 
@@ -7,10 +7,30 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
-from forgekit.errors import ItemError
+from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import storable
-from forgekit.models.roles import Judgement
+from forgekit.models.roles import Judgement, VisionModel, may_steer
 from forgekit.scene import Element
+
+
+def check_judges(judges: Sequence[VisionModel]) -> None:
+    """Refuse judges that cannot sit together; the first one steers.
+
+    Raises:
+        ParameterError: there is none, or two of one name; the first scores no elements; a pass mark is no number in [0, 1].
+    """
+    names = [judge.name for judge in judges]
+    if not judges or len(set(names)) < len(names):
+        raise ParameterError(f"vision_models={names}: give at least one, each name once")
+    if not may_steer(judges[0]):
+        raise ParameterError(
+            f"vision_models={names}: {names[0]} scores no elements of a scene, so it can watch but not steer; "
+            "name a judge that does first, such as mini-owl or CLIP-L14"
+        )
+    for judge in judges:
+        mark = judge.adhering_at
+        if isinstance(mark, bool) or not isinstance(mark, Real) or not 0 <= mark <= 1:
+            raise ParameterError(f"adhering_at={mark!r} of {judge.name}: give a number from 0 to 1")
 
 
 def checked_judgement(verdict: Any, elements: Sequence[Element]) -> Judgement | ItemError:

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from forgekit.errors import ParameterError, UnknownModelError, did_you_mean
-from forgekit.models.naming import LOCAL, note_given, plain_name, settings_of, was_given, why_refused
+from forgekit.models.naming import LOCAL, PREFERENCE, note_given, plain_name, settings_of, was_given, why_refused
 from forgekit.models.roles import PROTOCOLS
 from forgekit.models.weights import EMBEDDED, Stamp, hub_file, stamp
 
@@ -104,9 +104,10 @@ def _families(role: str) -> tuple[Any, ...]:
         return EndpointLanguageModel, TransformersLanguageModel
     from forgekit.models.clip import ContrastiveJudge
     from forgekit.models.detector import DetectorJudge
+    from forgekit.models.preference import PreferenceJudge
     from forgekit.models.vlm import VQAJudge
 
-    return ContrastiveJudge, DetectorJudge, VQAJudge  # the last takes any model of transformers
+    return PreferenceJudge, ContrastiveJudge, DetectorJudge, VQAJudge  # the last takes any model of transformers
 
 
 def _at_address(role: str, address: str) -> Any:
@@ -116,7 +117,7 @@ def _at_address(role: str, address: str) -> Any:
 def _found(role: str, name: str) -> Any:
     """Return the one object for a name; a folder whose files change holds another model."""
     address, settings = settings_of(name)
-    folder = Path(address.removeprefix(LOCAL))
+    folder = Path(address.removeprefix(PREFERENCE).removeprefix(LOCAL))
     files = stamp(folder) if folder.is_dir() else None
     kept = _objects.get((role, name))
     if kept and kept[0] == files:

@@ -9,7 +9,10 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-REFUSALS = (RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, OSError)  # what models raise at an input
+REFUSALS = (  # what models raise at an input
+    *(RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, OSError),
+    *(AttributeError, AssertionError),
+)
 HEADROOM = 1.2  # of the weights' size: activations, and what the loader holds twice for a while
 
 _loaded: list[weakref.ref[Any]] = []  # in the order of loading

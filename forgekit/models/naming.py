@@ -20,6 +20,7 @@ from forgekit.errors import ParameterError
 TRUST_VARIABLE = "FORGEKIT_TRUSTED_MODELS"  # addresses, and folders of models, that data may name; between commas
 LONGEST = 400  # bytes
 LOCAL = "local-dir:"
+PREFERENCE = "preference:"  # of a judge that measures what people like; behind it stands the address of its weights
 FAMILIES = ("open_clip:", "hf-hub:")  # prefixes of models that are data, not code
 CODE = frozenset({".py", ".pyc", ".so", ".dll", ".dylib", ".pyd"})
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"})
@@ -87,7 +88,7 @@ def why_refused(name: Any, *, within: Sequence[Path] = ()) -> str | None:
         return f"its model is an address on a network ({host}), which only you may give: {_remedy('ADDRESS')}"
     if name.startswith(FAMILIES):
         return None if name.count(":") == 1 else _code(name)
-    path = name.removeprefix(LOCAL)
+    path = name.removeprefix(PREFERENCE).removeprefix(LOCAL)
     if _is_path(path):
         return _why_no_folder(Path(path), name, within)
     return _code(name) if ":" in path else None

@@ -2,8 +2,8 @@
 
 All questions of an image share one pass over it: the prompt up to the question is computed once and kept as a cache of
 keys and values, and every question continues from there (`python benchmarks/judging.py --only vqa` measures what that
-saves). Where it does not give what a pass over the whole prompt gives (checked on the first image), each question gets
-its own pass.
+saves). Where it does not give what a pass over the whole prompt gives (checked on the first image), whole prompts of one
+length are passed together.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import inspect
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
+
+from cachetools import LRUCache
 
 from forgekit.errors import ParameterError
 from forgekit.models.memory import is_full
-from forgekit.models.running import as_rgb, load_transformers, on_device, quiet
+from forgekit.models.running import as_rgb, load_transformers, on_device, quiet, remembered
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MARKER = "Is it red?"  # a question that shows where in a prompt questions stand
-PROBE = "What is in the image?"
+PROBE = "What is in the image?"  # and one that begins differently
+REMEMBERED = 20_000  # questions whose tokens are kept
+PREFIX_LMS = ("paligemma",)  # `model_type`s in which an image is looked at with the question in mind
 TOLERANCE = 0.02  # of a probability, between a shared pass and a whole one
 Question = str | tuple[str, tuple[int, ...]]  # alone, or with the first tokens of its answer
 
@@ -34,16 +39,18 @@ Question = str | tuple[str, tuple[int, ...]]  # alone, or with the first tokens 
 class Answerer:
     """A loaded vision-language model with its processor."""
 
-    def __init__(self, repo: str, revision: str | None, device: str, dtype: str, prompt: str) -> None:
-        """Load from a hub id or local folder. `prompt` holds {} where the question belongs."""
+    def __init__(self, repo: str, revision: str | None, device: str, dtype: str) -> None:
+        """Load from a hub id or local folder."""
         self.model, self.processor = load_transformers("AutoModelForImageTextToText", repo, revision, device, dtype)
-        self.prompt = prompt
         self.tokenizer = self.processor.tokenizer
+        self._read: LRUCache[str, list[int]] = LRUCache(REMEMBERED)
+        self._chats = bool(getattr(self.processor, "chat_template", None))
         accepted = inspect.signature(type(self.model).forward).parameters
         self._cache = "cache" if "cache" in accepted else "past_key_values"  # the older name
+        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
         # Models with rotary offsets of images remember them between the passes, one image at a time.
         self._one_by_one = hasattr(getattr(self.model, "model", None), "rope_deltas")
-        self._shares: bool | None = None
+        self._shares: bool | None = False if self.model.config.model_type in PREFIX_LMS else None
 
     def answer_ids(self, spellings: Iterable[str]) -> list[int]:
         """Return the token ids of those spellings of an answer that are one token, each id once."""
@@ -58,14 +65,15 @@ class Answerer:
     def next_word(self, images: Sequence[Image], questions: Sequence[Sequence[Question]]) -> list[Tensor]:
         """Return for each image the probabilities of the next token after each of its questions: (questions, words).
 
-        A question may come with the first tokens of its answer: the next token is then that of the answer.
+        A question may come with the first tokens of its answer: the next token is then that of the answer. What a model
+        that overflows gives is no number (nan).
         """
         import torch
 
         with torch.inference_mode():
             if self._can_share(images[0]):
                 return self._shared(images, questions)
-            return [torch.stack([self._whole(i, q) for q in asked]) for i, asked in zip(images, questions, strict=True)]
+            return [self._apart(image, asked) for image, asked in zip(images, questions, strict=True)]
 
     def describe(self, images: Sequence[Image], question: str, max_tokens: int) -> list[str]:
         """Answer `question` about each image in up to `max_tokens` tokens, always taking the likeliest."""
@@ -73,47 +81,73 @@ class Answerer:
 
         texts: list[str] = []
         for inputs in self._batches(images, question):
-            with torch.inference_mode():
+            with torch.inference_mode(), quiet():
                 out = self.model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False, use_cache=True)
             texts += self.tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         return [text.strip() for text in texts]
 
     def _batches(self, images: Sequence[Image], question: str, *, one_by_one: bool = False) -> list[dict[str, Tensor]]:
         """Return the model's arguments for `question` about the images: in one batch where all prompts are as long."""
-        import torch
-
-        with quiet():
-            inputs = [self._inputs(image, question) for image in images]
+        inputs = [self._inputs(image, question) for image in images]
         if one_by_one or len({each["input_ids"].shape[1] for each in inputs}) > 1:
             return inputs
-        return [{name: torch.cat([each[name] for each in inputs]) for name in inputs[0]}]
+        return [_joined(inputs)]
 
     def _inputs(self, image: Image, question: str) -> dict[str, Any]:
-        """Return the model's arguments for one image and question."""
-        arguments: dict[str, Any] = {"images": as_rgb(image), "text": self._prompt(question), "return_tensors": "pt"}
-        if type(self.processor).__name__ == "FuyuProcessor":
-            arguments["return_legacy_image_output"] = False
-        return on_device(self.processor(**arguments), self.model)
+        """Return the model's arguments for one image and question.
 
-    def _prompt(self, question: str) -> str:
-        text = self.prompt.format(question)
-        if not getattr(self.processor, "chat_template", None):
-            return text
-        content = [{"type": "image"}, {"type": "text", "text": text}]
-        return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        A chat template is filled in and read in one step: some write the first token themselves, and it must not come twice.
+        """
+        with quiet():
+            if self._chats:
+                tensors = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
+                return on_device(
+                    self._in_chat(question, {"type": "image", "image": as_rgb(image)}, **tensors), self.model
+                )
+            fuyu = type(self.processor).__name__ == "FuyuProcessor"
+            options = {"return_legacy_image_output": False} if fuyu else {}
+            inputs = self.processor(images=as_rgb(image), text=question, return_tensors="pt", **options)
+            inputs.pop("labels", None)  # PaliGemma's, which are for training
+        return on_device(inputs, self.model)
+
+    def _in_chat(self, question: str, image: Mapping[str, Any], **how: Any) -> Any:
+        messages = [{"role": "user", "content": [image, {"type": "text", "text": question}]}]
+        return self.processor.apply_chat_template(messages, add_generation_prompt=True, **how)
 
     def _whole(self, image: Image, question: Question) -> Tensor:
-        text, begun = _parts(question)
-        inputs = self._inputs(image, text)
-        return self.model(**_continued(inputs, begun)).logits[0, -1].float().softmax(-1).cpu()
+        return self._apart(image, [question])[0]
+
+    def _apart(self, image: Image, questions: Sequence[Question]) -> Tensor:
+        """Do it with a pass over the whole prompt of each question; prompts of one length are passed together."""
+        import torch
+
+        prompts = [_continued(self._inputs(image, text), begun) for text, begun in map(_parts, questions)]
+        chances: dict[int, Tensor] = {}
+        for places in _alike([each["input_ids"].shape[1] for each in prompts]):
+            chances |= zip(places, self._passed([prompts[place] for place in places]), strict=True)
+        return torch.stack([chances[place] for place in range(len(prompts))])
+
+    def _passed(self, prompts: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
+        """Return the next-token probabilities of prompts of one length; of fewer at a time where memory is full."""
+        try:
+            output = self.model(**_joined(prompts), **self._last_only)
+            return list(output.logits[:, -1].float().softmax(-1).cpu())
+        except RuntimeError as error:
+            if not is_full(error) or len(prompts) == 1:
+                raise
+        half = len(prompts) // 2
+        return self._passed(prompts[:half]) + self._passed(prompts[half:])
 
     def _can_share(self, image: Image) -> bool:
         if self._shares is None:
+            whole = self._whole(image, PROBE)
+            if not whole.isfinite().all():  # an overflow says nothing about the architecture
+                return False
             try:
-                shared, whole = self._shared([image], [[PROBE, MARKER]])[0][0], self._whole(image, PROBE)
+                shared = self._shared([image], [[PROBE, MARKER]])[0][0]
                 self._shares = bool((shared - whole).abs().max() < TOLERANCE)
-            except (_NoPrefixError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-                if is_full(error):  # says nothing about the architecture
+            except Exception as error:  # whatever a library raises that cannot do it; each question gets its own pass
+                if is_full(error):  # nor does full memory
                     raise
                 log.warning("no shared pass over an image with this model: %s", error)
                 self._shares = False
@@ -123,12 +157,12 @@ class Answerer:
         chances: list[Tensor] = []
         for inputs in self._batches(images, MARKER, one_by_one=self._one_by_one):
             like_tokens = inputs["input_ids"].shape
-            start, tail = self._question_place(inputs["input_ids"][0].tolist())
-            before = {name: v[:, :start] if v.shape == like_tokens else v for name, v in inputs.items()}
-            cache = getattr(self.model(**before, use_cache=True, logits_to_keep=1), self._cache)
             asked = questions[len(chances) : len(chances) + like_tokens[0]]
             turns = [(place, *_parts(question)) for place, each in enumerate(asked) for question in each]
-            rows = [(place, [*self._question_ids(text), *tail, *begun]) for place, text, begun in turns]
+            start, rest = self._parting(inputs["input_ids"][0].tolist(), [text for _, text, _ in turns])
+            before = {name: v[:, :start] if v.shape == like_tokens else v for name, v in inputs.items()}
+            cache = getattr(self.model(**before, use_cache=True, **self._last_only), self._cache)
+            rows = [(place, [*rest[text], *begun]) for place, text, begun in turns]
             chances += self._continue(cache, rows).split([len(each) for each in asked])
         return chances
 
@@ -139,31 +173,52 @@ class Answerer:
         """
         import torch
 
-        alike: dict[int, list[int]] = defaultdict(list)
-        for number, (_, ids) in enumerate(rows):
-            alike[len(ids)].append(number)
         chances: dict[int, Tensor] = {}
-        for numbers in alike.values():
+        for numbers in _alike([len(ids) for _, ids in rows]):
             chosen = copy.deepcopy(cache)  # which the pass makes longer
             chosen.batch_select_indices(torch.tensor([rows[n][0] for n in numbers], device=self.model.device))
             tokens = torch.tensor([rows[n][1] for n in numbers], device=self.model.device)
-            output = self.model(**{"input_ids": tokens, self._cache: chosen}, use_cache=True, logits_to_keep=1)
+            output = self.model(**{"input_ids": tokens, self._cache: chosen}, use_cache=True, **self._last_only)
             chances |= dict(zip(numbers, output.logits[:, -1].float().softmax(-1).cpu(), strict=True))
         return torch.stack([chances[number] for number in range(len(rows))])
-
-    def _question_ids(self, question: str) -> list[int]:
-        return self._ids(self.prompt.format(question))
 
     def _ids(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False).input_ids
 
-    def _question_place(self, ids: list[int]) -> tuple[int, list[int]]:
-        """Return where the marker question starts in a prompt and the tokens that follow it."""
-        question = self._question_ids(MARKER)
-        for start in range(len(ids) - len(question), 0, -1):
-            if ids[start : start + len(question)] == question:
-                return start, ids[start + len(question) :]
+    def _parting(self, ids: list[int], questions: Sequence[str]) -> tuple[int, dict[str, list[int]]]:
+        """Return where the prompt of the marker question, `ids`, ceases to be that of `questions`, and how each goes on.
+
+        Tokenizers read a word by what stands before it, so prompts are compared as a whole, but for their images.
+        """
+
+        def read(texts: Sequence[str]) -> dict[str, list[int]]:
+            return {text: self._ids(self._in_chat(text, {"type": "image"}) if self._chats else text) for text in texts}
+
+        prompts = remembered(self._read, [MARKER, PROBE, *questions], read)
+        alike = sum(
+            1 for _ in takewhile(lambda at: len(set(at)) == 1, zip(*(p[:-1] for p in prompts.values()), strict=False))
+        )
+        marker = prompts[MARKER][alike:]
+        for start in range(len(ids) - len(marker), 0, -1):
+            if ids[start : start + len(marker)] == marker:
+                after = ids[start + len(marker) :]
+                return start, {text: [*prompts[text][alike:], *after] for text in questions}
         raise _NoPrefixError("its tokenizer reads a question differently inside a prompt")
+
+
+def _alike(lengths: Sequence[int]) -> list[list[int]]:
+    """Return the places of equal lengths together."""
+    places: dict[int, list[int]] = defaultdict(list)
+    for place, length in enumerate(lengths):
+        places[length].append(place)
+    return list(places.values())
+
+
+def _joined(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return a model's arguments for several prompts of one length."""
+    import torch
+
+    return {name: torch.cat([each[name] for each in inputs]) for name in inputs[0]}
 
 
 def _parts(question: Question) -> tuple[str, tuple[int, ...]]:

@@ -16,6 +16,7 @@ class Reader:
     name: str  # "tokenizer", "tokenizer_2" …
     tokenizer: Any
     encoder: str  # class of the text encoder: "CLIPTextModel", "T5EncoderModel" …
+    pipeline: str = ""  # class of the pipeline
 
     def limit(self, max_sequence_length: int | None) -> int:
         """Return how many tokens of a prompt are read, special and chat-template tokens already taken off."""
@@ -32,6 +33,8 @@ class Reader:
 
     def _overhead(self) -> int:
         """Return how many tokens are not the prompt's: special tokens, or all of the chat template."""
+        if self.pipeline.startswith("Sana"):
+            return 2  # what it tells its encoder first is cut off again, and two tokens of the prompt's with it
         if "CLIP" in self.encoder or "T5" in self.encoder or not getattr(self.tokenizer, "chat_template", None):
             return self.tokenizer.num_special_tokens_to_add()
         messages = [{"role": "user", "content": ""}]
@@ -58,6 +61,7 @@ def load_readers(repo: str, revision: str | None) -> list[Reader]:
             name,
             AutoTokenizer.from_pretrained(repo, subfolder=name, revision=revision, trust_remote_code=False),
             index.get(name.replace("tokenizer", "text_encoder"), [None, ""])[1],
+            str(index.get("_class_name")),
         )
         for name in names
     ]

@@ -87,6 +87,11 @@ def world_of(generator: ImageGenerator) -> str:
     return getattr(generator, "world", "")  # most generators do not say
 
 
+def may_steer(judge: VisionModel) -> bool:
+    """Say whether a judge scores elements; one that measures a picture as a whole (a preference score) only watches."""
+    return getattr(judge, "scores_elements", True)  # most judges do, and do not say
+
+
 def not_applicable(
     generator: ImageGenerator, parameters: Mapping[str, Any], optional: Iterable[str]
 ) -> dict[str, str] | None:

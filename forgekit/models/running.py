@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import warnings
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from forgekit.errors import ItemError
-from forgekit.models.memory import REFUSALS, is_full, let_others_go
+from forgekit.errors import ForgekitError, ItemError
+from forgekit.models.memory import is_full, let_others_go
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,13 +21,19 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def load_transformers(kind: str, repo: str, revision: str | None, device: str, dtype: str) -> tuple[Any, Any]:
+def load_transformers(
+    kind: str, repo: str, revision: str | None, device: str, dtype: str, processor_repo: str | None = None
+) -> tuple[Any, Any]:
     """Load a model by the auto class of transformers called `kind`, and its processor; no code of the repository runs."""
     import torch
     import transformers
 
     with quiet():
-        processor = transformers.AutoProcessor.from_pretrained(repo, revision=revision, trust_remote_code=False)
+        found = {
+            "pretrained_model_name_or_path": processor_repo or repo,
+            "revision": None if processor_repo else revision,
+        }
+        processor = transformers.AutoProcessor.from_pretrained(**found, trust_remote_code=False)
         model = getattr(transformers, kind).from_pretrained(
             repo, revision=revision, dtype=getattr(torch, dtype), trust_remote_code=False
         )
@@ -45,16 +52,20 @@ def in_batches(
     """Return `work`'s results for all items, in order, computed `size` at a time by `model`.
 
     Where memory is full, models that do nothing are let go, then the batch is halved, down to one; where anything else
-    fails the items of that batch are tried one by one, so that a bad item costs only itself. What still fails becomes an
-    ItemError.
+    fails, whatever a library raises, or gives fewer results or more than there are items, those of that batch are tried one
+    by one, so that a bad item costs only itself. What still fails becomes an ItemError. Errors of ours go on to the caller.
     """
     results: list[Result | ItemError] = []
     while len(results) < len(items):
         batch = items[len(results) : len(results) + size]
         try:
-            results += work(batch)
-            continue
-        except (*REFUSALS, MemoryError) as error:
+            if len(found := work(batch)) == len(batch):
+                results += found
+                continue
+            full, reason = False, f"it gave {len(found)} results for {len(batch)} items"
+        except ForgekitError:
+            raise
+        except Exception as error:  # this batch's failure, or one item's: the others go on
             full, reason = is_full(error), f"{type(error).__name__}: {error}".splitlines()[0]
         if full and let_others_go(model):
             continue
@@ -71,12 +82,12 @@ def in_batches(
 def remembered(
     cache: MutableMapping[str, Any], keys: Sequence[str], compute: Callable[[Sequence[str]], Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return the values of `keys`; those that `cache` does not hold are computed in one go and put into it."""
+    """Return the values of `keys`; those that `cache` does not hold are computed in one go and, but for failures, put into it."""
     values = {key: cache[key] for key in keys if key in cache}
     if missing := [key for key in dict.fromkeys(keys) if key not in values]:
         fresh = compute(missing)
         values |= fresh
-        cache.update(fresh)
+        cache.update({key: value for key, value in fresh.items() if not isinstance(value, ItemError)})
     return values
 
 
@@ -119,3 +130,10 @@ def as_rgb(image: Image) -> Image:
         OSError: its file is cut short or damaged.
     """
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def words_behind(text: str, fits: Callable[[str], bool]) -> str:
+    """Return the words of `text` behind the longest beginning that fits; "" where all of it does."""
+    words = [] if fits(text) else text.split()
+    fitting = bisect_left(range(len(words) + 1), True, key=lambda n: not fits(" ".join(words[:n]))) - 1
+    return " ".join(words[max(fitting, 0) :])

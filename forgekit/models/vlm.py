@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -41,13 +41,13 @@ class VQAJudge:
     numbers. Where the possible answers together have less than `least_mass`, the model did not follow the question, and
     the score is None with that reason.
 
-    A benchmark's own questions are asked as they stand. Where it allows certain answers they are named in the question, and
-    a score is the probability of the expected one among them; the answer given, `answers`, is the likeliest of them: what
-    TIFA compares with the expected one (Hu et al. 2023).
+    Where a benchmark allows certain answers, of whatever length, they are named in its question, which is asked as it stands,
+    and a score is the probability of the expected one among them; the answer given, `answers`, is the likeliest of them:
+    what TIFA compares with the expected one (Hu et al. 2023). All other questions are asked within `prompt`.
 
-    `text_match_score` is the same for the whole text (VQAScore, Lin et al. 2024). `metrics` holds `vqa_score`, its
-    plain P(yes); `soft_tifa_am` and `soft_tifa_gm`, arithmetic and geometric means of the plain probabilities of the
-    elements' right answers (GenEval 2); and `answer_mass`, the least share that the possible answers had.
+    `text_match_score` is the same for the whole text (VQAScore, Lin et al. 2024), asked as `whole` has it. `metrics` holds
+    `vqa_score`, its plain P(yes); `soft_tifa_am` and `soft_tifa_gm`, arithmetic and geometric means of the plain
+    probabilities of the elements' right answers (GenEval 2); and `answer_mass`, the least share that possible answers had.
     """
 
     name: str
@@ -56,7 +56,8 @@ class VQAJudge:
     device: str = "auto"
     dtype: str = "auto"
     batch_size: int = 4  # images at a time, each with all its questions
-    prompt: str = "{} Answer in one word."
+    frame: str = "{}"  # around all that is said, where a model has a form for it and no chat template
+    prompt: str = "{} Answer in one word."  # around a question about an element, as GenEval 2 puts it
     whole: str = WHOLE
     description: str = DESCRIBE  # the request for `model_output.description`; "" for none
     description_tokens: int = 40
@@ -67,7 +68,7 @@ class VQAJudge:
 
     def __post_init__(self) -> None:
         """Refuse templates that hold no place for what they ask about."""
-        for field in ("prompt", "whole"):
+        for field in ("frame", "prompt", "whole"):
             if "{}" not in getattr(self, field):
                 given = f"{field}={getattr(self, field)!r}"
                 raise ParameterError(f"{given} of {self.name}: put {{}} where the text belongs")
@@ -81,12 +82,15 @@ class VQAJudge:
     @property
     def judge_key(self) -> str:
         """Hash of weights, templates and thresholds; not of device and batch size, which change no verdict."""
-        asking = [self.prompt, self.whole, self.description, self.description_tokens, self.count_questions]
+        element = self.frame.format(self.prompt)
+        asking = [element, self.whole, self.description, self.description_tokens, self.count_questions, YES_NO, NUMBERS]
+        if element != self.frame:  # else all is asked alike
+            asking.append(self.frame)
         return content_hash(
             {
                 "family": "vqa",
                 "weights": weights_of(self, self.repo, ENTRY),
-                "asking": [*asking, YES_NO, NUMBERS],
+                "asking": asking,
                 "thresholds": [self.least_mass, self.unwanted_at, self.adhering_at],
             }
         )
@@ -99,19 +103,28 @@ class VQAJudge:
             ParameterError: yes and no are not single, distinct tokens of this model.
         """
         words = _Words(*self._answers, self.count_questions, self._answerer)  # refuses models that cannot answer
-        plans = {id(scene): _Plan(scene, self.whole, words) for scene in scenes}
+        plans = {id(scene): _Plan(scene, self, words) for scene in scenes}
         items = [(image, plans[id(scene)]) for image, scene in zip(images, scenes, strict=True)]
         return in_batches(items, self.batch_size, self._judge_batch, self)
 
-    def _judge_batch(self, items: Sequence[tuple[Image, _Plan]]) -> list[Judgement]:
+    def said(self, element: Element, question: str) -> str:
+        """Return how a question about an element is put; where its answers are named, they say how to answer."""
+        return self.frame.format(question if element.asked != element.question else self.prompt.format(question))
+
+    def _judge_batch(self, items: Sequence[tuple[Image, _Plan]]) -> list[Judgement | ItemError]:
         images = [image for image, _ in items]
         chances = self._answerer.next_word(images, [plan.rows for _, plan in items])
         texts = [""] * len(items)
         if self.description:
-            texts = self._answerer.describe(images, self.description, self.description_tokens)
+            texts = self._answerer.describe(images, self.frame.format(self.description), self.description_tokens)
         return [self._verdict(plan, c, text) for (_, plan), c, text in zip(items, chances, texts, strict=True)]
 
-    def _verdict(self, plan: _Plan, chances: Tensor, description: str) -> Judgement:
+    def _verdict(self, plan: _Plan, chances: Tensor, description: str) -> Judgement | ItemError:
+        if not chances.isfinite().all():
+            dtype = placement(self)[1]
+            return ItemError(
+                f"{self.name} gave no number (nan) for this image in {dtype}; another dtype may help: float32"
+            )
         heard = {key: self._heard(plan, ask, chances) for key, ask in plan.asks.items()}
         whole, style = heard[WHOLE_KEY], heard.get("style")
         told = {element.key: heard[element.key] for element in plan.elements}
@@ -167,7 +180,7 @@ class VQAJudge:
 
     @weights
     def _answerer(self) -> Answerer:
-        return load_weights(self, self.repo, lambda: Answerer(self.repo, self.revision, *placement(self), self.prompt))
+        return load_weights(self, self.repo, lambda: Answerer(self.repo, self.revision, *placement(self)))
 
     @cached_property
     def _answers(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
@@ -196,6 +209,7 @@ class _Ask:
     right: str
     refused: str = ""
     others: Sequence[int] = ()  # words that answer it, too, and are none of the choices: other numbers
+    said: str = ""  # the question as it is put to the model
 
 
 @dataclass(frozen=True)
@@ -213,12 +227,13 @@ class _Heard:
 class _Plan:
     """What to ask about one scene: for each element, and for the text, a question; the same one only once."""
 
-    def __init__(self, scene: Scene, whole: str, words: _Words) -> None:
+    def __init__(self, scene: Scene, judge: VQAJudge, words: _Words) -> None:
         self.elements = list_elements(scene.elements)
         self.annotated = bool(own_questions(scene.elements))
-        ask = _own if self.annotated else _written
-        self.asks = {element.key: ask(element, words) for element in self.elements}
-        self.asks[WHOLE_KEY] = _Ask(whole.format(scene.text), words.yes_no, "yes")
+        written = ((element, (_own if self.annotated else _written)(element, words)) for element in self.elements)
+        self.asks = {element.key: replace(ask, said=judge.said(element, ask.question)) for element, ask in written}
+        whole = judge.whole.format(scene.text)
+        self.asks[WHOLE_KEY] = _Ask(whole, words.yes_no, "yes", said=judge.frame.format(whole))
         asked = [question for each in self.asks.values() if not each.refused for question in _turns(each)]
         self.rows: list[Question] = list(dict.fromkeys(asked))
         self._place = {question: place for place, question in enumerate(self.rows)}
@@ -232,13 +247,13 @@ class _Plan:
 
     def followed(self, ask: _Ask, chances: Tensor) -> float:
         """Return the probability of the words that answer a count, whether they are among its choices or not."""
-        return float(chances[self._place[ask.question]][list(ask.others)].sum())
+        return float(chances[self._place[ask.said]][list(ask.others)].sum())
 
 
 def _turns(ask: _Ask) -> list[Question]:
     """Return what the next word must be known after: the question, and the question with the beginning of an answer."""
     beginnings = ask.options.beginnings[1:] if isinstance(ask.options, Choices) else []
-    return [ask.question, *((ask.question, begun) for begun in beginnings)]
+    return [ask.said, *((ask.said, begun) for begun in beginnings)]
 
 
 def _written(element: Element, words: _Words) -> _Ask:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from cachetools import TTLCache
 
-from forgekit.errors import UnknownModelError
+from forgekit.errors import ForgekitError, UnknownModelError
 from forgekit.models.memory import REFUSALS, is_full, let_others_go, make_room, placement
 
 EMBEDDED = Path(__file__).parents[1] / "mini" / "weights"  # of the models that ship in the package
@@ -21,6 +21,7 @@ CACHE_VARIABLE = "XDG_CACHE_HOME"
 NOT_READ = frozenset(
     {".md", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4", ".pdf", ".lock", ".metadata", ".incomplete"}
 )
+EXTRAS = {"num2words": "vlm"}  # packages that some models need, and the extra of ours that brings them
 SETTLED_S = 2.0  # a file written less long ago may be written again within what its time can tell apart
 ABSENT_S = 600  # how long a look-up that failed is not repeated: without a network each takes half a minute
 
@@ -172,12 +173,16 @@ def load_weights(model: Any, address: str, load: Callable[[], T], advice: str = 
             if not (is_full(error) and let_others_go(model)):
                 raise
         return load()
-    except (*REFUSALS, ImportError, MemoryError) as error:
+    except ForgekitError:
+        raise
+    except Exception as error:  # libraries have many ways to say so
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         advice = advice or (
             f"Fetch them once with `hf download {address}` (some need a licence accepted and `hf auth login`), "
             "or give the path of a local folder."
         )
+        if isinstance(error, ImportError):
+            advice = _installing(reason)
         what = (
             f"out of memory while loading {address!r}"
             if is_full(error)
@@ -196,6 +201,12 @@ def size_of(address: str) -> int:
             return 0
         folder = entry.parent
     return sum(path.stat().st_size for path in folder.rglob("*.safetensors") if path.is_file())
+
+
+def _installing(reason: str) -> str:
+    """Return how to get a package that a library misses."""
+    extras = [extra for package, extra in EXTRAS.items() if package in reason]
+    return f"Run pip install 'forgekit[{extras[0]}]'." if extras else "Install what it names, then try again."
 
 
 def _smaller(model: Any) -> str:

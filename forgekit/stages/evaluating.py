@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Real
 from typing import Any, cast
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.models import VisionModel, load_model
-from forgekit.models.judgements import checked_judgement
+from forgekit.models.judgements import check_judges, checked_judgement
 from forgekit.progress import StageReport, running
 from forgekit.stages.calls import CallError, Calls, recorded_calls
 from forgekit.stages.scores import SCORE_VERDICTS, score
@@ -143,7 +142,7 @@ def evaluate_images(
             `prompts_per_batch` below 1.
     """
     judges = [load_model("vision_model", model) for model in vision_models]
-    _refuse_unfit(judges)
+    check_judges(judges)
     if prompts_per_batch < 1:
         raise ParameterError(f"prompts_per_batch={prompts_per_batch} must be 1 or more")
     attempted: list[str] = []
@@ -169,16 +168,6 @@ def evaluate_images(
                 worker.release(con, ids)
             bar.update(len(ids))
     return report
-
-
-def _refuse_unfit(judges: Sequence[VisionModel]) -> None:
-    names = [judge.name for judge in judges]
-    if not judges or len(set(names)) < len(names):
-        raise ParameterError(f"vision_models={names}: give at least one, each name once")
-    for judge in judges:
-        mark = judge.adhering_at
-        if isinstance(mark, bool) or not isinstance(mark, Real) or not 0 <= mark <= 1:
-            raise ParameterError(f"adhering_at={mark!r} of {judge.name}: give a number from 0 to 1")
 
 
 def take_seats(store: Store, judges: Sequence[VisionModel], unable: Mapping[str, str]) -> list[Seat]:

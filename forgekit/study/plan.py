@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 from forgekit.errors import ParameterError, did_you_mean, reworded
 from forgekit.models import load_model
 from forgekit.models.naming import asked_model, why_refused
+from forgekit.models.roles import may_steer
 from forgekit.refiner.policies import load_policy
 from forgekit.sources import read_chunks
 from forgekit.store.names import check_name, inside
@@ -154,8 +155,12 @@ def check_plan(study: Study) -> None:
         check_name("the experiment", study.prefix + arm)
         load_policy(arm, without=study.without_actions)
     load_model("image_generator", study.model)
-    for judge in study.vision_models:
-        load_model("vision_model", judge)
+    watching = [judge for judge in study.vision_models if not may_steer(load_model("vision_model", judge))]
+    if watching:
+        raise ParameterError(
+            f"vision_models={watching} score no elements, and arms are compared by those; leave them out of the study, and "
+            "measure its pictures afterwards: evaluate_images(store, vision_models=[..., ...], backfill=True)"
+        )
     if len(study.vision_models) < 2:
         raise ParameterError("a study needs a judge that steers and at least one that is held out")
     if len(study.arms) < 2:

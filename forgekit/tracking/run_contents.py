@@ -100,6 +100,7 @@ select
     try_cast(e.adherence_analysis ->> '$.text_match_score' as double) as text_match,
     e.model_output ->> '$.description' as description,
     e.element_scores,
+    e.model_output -> '$.metrics' as measures,
     e.error
 from wanted w
 join prompts p on p.id = w.prompt_id
@@ -228,6 +229,7 @@ def _run(images: list[dict[str, Any]], due: Due) -> Run:
 def _metrics(images: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, int]]:
     scores = [image["score"] for image in images if image["score"] is not None]
     row = images[0]
+    measured = [] if scores else [i["measures"] for i in images if i["measures"] and not i["error"]]  # by a guard-rail
     named = {
         "score/mean": row["mean_score"],
         "score/min": row["min_score"],
@@ -236,8 +238,9 @@ def _metrics(images: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, int]
         "score/arithmetic_mean": row["mean_am"],
         "score/change_from_parent": row["change"],
         "images/drawn": len(images),
-        "images/without_verdict": len(images) - len(scores),
+        "images/without_verdict": len(images) - len(scores or measured),
         **{safe_key(f"element/{kind}"): score for kind, score in _by_kind(images).items()},
+        **{safe_key(f"measure/{name}"): value for name, value in _means(measured).items()},
     }
     metrics = [(name, float(value), 0) for name, value in named.items() if value is not None]
     if scores:
@@ -255,6 +258,15 @@ def _by_kind(images: Sequence[Mapping[str, Any]]) -> dict[str, float]:
             if score is not None:
                 scores[element.partition(":")[0]].append(score)
     return {kind: fmean(of_kind) for kind, of_kind in sorted(scores.items())}
+
+
+def _means(measured: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
+    """Return the mean of each measure over the images that have it."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for name, value in (pair for measures in measured for pair in measures.items()):
+        if value is not None:
+            values[name].append(value)
+    return {name: fmean(of_name) for name, of_name in sorted(values.items())}
 
 
 def _note(row: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ luck in choosing does not look like progress (docs/trends.md); columns named `se
 from forgekit.trends.benchmarks import benchmark
 from forgekit.trends.costs import cost
 from forgekit.trends.elements import by_element_kind, by_term, failing_together, version_elements
-from forgekit.trends.judges import judge_agreement, judge_pairs
+from forgekit.trends.judges import judge_agreement, judge_pairs, measures
 from forgekit.trends.learnings import follow
 from forgekit.trends.overview import arms, overview
 from forgekit.trends.pictures import before_after, pictures
@@ -35,6 +35,7 @@ __all__ = [
     "judge_agreement",
     "judge_pairs",
     "lineage",
+    "measures",
     "overview",
     "pictures",
     "rewrites",

@@ -56,6 +56,40 @@ join generated_images g on g.id = a.image_id
 order by abs(a.score - b.score) desc, a.image_id
 """
 
+MEASURES = """
+with told as (
+    select
+        p.experiment, g.round, e.vision_model, e.image_id,
+        unnest(json_keys(e.model_output, '$.metrics')) as measure,
+        unnest(cast(e.model_output -> '$.metrics.*' as double[])) as value
+    from image_evaluations e
+    join prompts p on p.id = e.prompt_id
+    join judges_in($experiment, $vision_model) j using (experiment, vision_model, judge_key)
+    join generated_images g on g.id = e.image_id
+    where e.error is null
+)
+select
+    experiment, round, vision_model, measure,
+    count(value) as images,
+    steady_avg(value) as mean,
+    steady_std(value) as std,
+    min(value) as lowest,
+    max(value) as highest
+from told
+group by all
+having count(value) > 0
+order by all
+"""
+
+
+def measures(store: Store, *, experiment: str | None = None, vision_model: str | None = None) -> pd.DataFrame:
+    """Return what judges measure besides adherence: one row per arm, round, judge and measure, over the images drawn in it.
+
+    Such are the preference scores of guard-rails (`pick_score`, `hps_v2`), CLIPScore, VQAScore. Each has a scale of its own:
+    compare a measure with itself, along the rounds or between arms. Columns: `images`, `mean`, `std`, `lowest`, `highest`.
+    """
+    return store.df(MEASURES, experiment=experiment, vision_model=vision_model)
+
 
 def judge_agreement(store: Store, *, experiment: str | None = None) -> pd.DataFrame:
     """Return how far the judges agree: one row per pair of vision models, over the images that both have scored.
