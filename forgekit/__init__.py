@@ -27,6 +27,8 @@ _FUNCTIONS = {
     "load_model": "forgekit.models",
     "track": "forgekit.tracking",
     "check": "forgekit.store.checking",
+    "doctor": "forgekit.doctor",
+    "fetch": "forgekit.models.fetching",
     "explore": "forgekit.show.explorer",
     "run_batch": "forgekit.batches.run",
     "export_store": "forgekit.show.export",

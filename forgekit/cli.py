@@ -34,6 +34,8 @@ COMMANDS = {  # each with where its function is defined
     "study": "forgekit.study.run:study",
     "track": "forgekit.tracking.mirroring:track",
     "check": "forgekit.store.checking:check",
+    "doctor": "forgekit.doctor.looking:doctor",
+    "fetch": "forgekit.models.fetching:fetch",
     "batch": "forgekit.batches.run:run_batch",
     "export": "forgekit.show.export:export_store",
     "report": "forgekit.show.report:write_report",
@@ -95,10 +97,11 @@ def _command(function: Callable[..., Any], *, watchable: bool) -> Callable[..., 
     """Return a function as a command: its store is named by a file, its other arguments as a command line can."""
     parameters = inspect.signature(function).parameters.values()
     has_store = any(parameter.name == "store" for parameter in parameters)
+    optional = any(parameter.name == "store" and parameter.default is None for parameter in parameters)
 
     def command(*given: Any, store: Path = DEFAULT_STORE, watch: bool = False, **options: Any) -> int:
         if has_store:
-            given = (_open(store, options), *given)
+            given = (_open(store, options, opened=not optional), *given)
         if watch:
             return _watch(function, given, options)
         result = function(*given, **options)
@@ -119,6 +122,8 @@ def _as_written(parameter: inspect.Parameter, function: Callable[..., Any]) -> i
     """Return how the parameter of a function is written on the command line: what is keyword-only is an option."""
     if parameter.name == "store":
         return parameter.replace(kind=parameter.KEYWORD_ONLY, default=DEFAULT_STORE, annotation=StoreFile)
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        return parameter.replace(annotation=str)
     if parameter.kind is not parameter.KEYWORD_ONLY:  # its type may be one that is not imported at run time
         return parameter.replace(kind=parameter.POSITIONAL_ONLY, annotation=str)
     annotations = SimpleNamespace(__annotations__={"": parameter.annotation})
@@ -126,11 +131,11 @@ def _as_written(parameter: inspect.Parameter, function: Callable[..., Any]) -> i
     return parameter.replace(annotation=_read_as(hint, parameter.default))
 
 
-def _open(path: Path, options: Mapping[str, Any]) -> Store:
-    """Open the store; what only plans makes no file where there is none."""
+def _open(path: Path, options: Mapping[str, Any], *, opened: bool) -> Store:
+    """Open the store; what only looks (`opened` is False) or plans makes no file where there is none."""
     from forgekit.store import Store, open_store
 
-    return Store(path) if options.get("plan_only") and not path.exists() else open_store(path)
+    return Store(path) if not opened or (options.get("plan_only") and not path.exists()) else open_store(path)
 
 
 def _watch(function: Callable[..., Any], given: Sequence[Any], options: Mapping[str, Any]) -> int:

@@ -25,6 +25,7 @@ FLOORS = (
     ("show",),
     ("tracking",),
     ("batches", "study"),
+    ("doctor",),
     ("cli",),
 )
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
