@@ -67,7 +67,7 @@ def expected(report: DoctorReport, work: Work, store: Store | None) -> None:
             )
             size += images * _mean_size(store, name) if store and what == "images" else 0
     but = f", and what is not known yet: {', '.join(sorted(set(unknown)))}" if unknown else ""
-    if work.images:
+    if len(unknown) < len(work.images) + len(work.verdicts):
         report.plan.append(
             f"in all {duration(seconds)}{f', cost {cost:.2f}' if cost else ''}{but}, one after the other"
         )

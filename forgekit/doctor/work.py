@@ -57,7 +57,7 @@ class Work:
         """Take up images to be drawn, each to be judged by all judges."""
         self.images[generator] += images
         self.verdicts.update(dict.fromkeys(judges, images))
-        self.texts.setdefault(generator, []).extend(texts)
+        self.texts[generator] = list(dict.fromkeys([*self.texts.get(generator, []), *texts]))
 
 
 def add_plan(work: Work, file: Path) -> Study | None:
@@ -89,27 +89,28 @@ def add_plan(work: Work, file: Path) -> Study | None:
 
 
 def _add_batch(work: Work, file: Path) -> None:
+    """Take up a batch: what each execution draws is told by parameters that are called as those of the loop's notebook."""
     plan = read_plan(file)
-    defaults = notebook_defaults(plan.notebook)
+    defaults, unknown, total = notebook_defaults(plan.notebook), [], 0
     for execution in plan.executions:
         values = {**defaults, **execution.parameters}
         found = _models_in(values)
         for role, name in found:
             work.name(role, [name], by_data=True)
         try:
-            frames = [chunk.frame for chunk in read_chunks(values["prompts"])]
-            rounds = values["iterations"] + bool(values.get("confirm"))
-            images = sum(map(len, frames)) * rounds * values["images_per_prompt"]
+            texts = [text for chunk in read_chunks(values["prompts"]) for text in chunk.frame["text"]]
+            images = len(texts) * (values["iterations"] + bool(values.get("confirm"))) * values["images_per_prompt"]
         except (KeyError, TypeError):
-            work.told.append(
-                f"{execution.name}: how many images is not known: the notebook has no prompts, iterations and images_per_prompt"
-            )
+            unknown.append(execution.name)
             continue
-        texts = [text for frame in frames for text in frame["text"].head(MOST_TEXTS)]
         judges = [name for role, name in found if role == "vision_model"]
         for generator in [name for role, name in found if role == "image_generator"]:
-            work.draw(generator, images, judges, texts)
-        work.told.append(f"{execution.name}: at most {images} images in {rounds} rounds")
+            work.draw(generator, images, judges, texts[:MOST_TEXTS])
+            total += images
+    work.told.append(f"batch {plan.name}: {len(plan.executions)} executions, at most {total} images")
+    if unknown:
+        lacks = "the notebook has no prompts, iterations and images_per_prompt"
+        work.told.append(f"how many images of {', '.join(unknown[:5])} is not known: {lacks}")
 
 
 def _models_in(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -130,8 +130,9 @@ def needed(files: Iterable[str], index: Mapping[str, Any] | None = None, variant
     taken = [
         path
         for own in weights.values()
-        for path, m in _variant([each for each in own if (each[1]["kind"] == "safetensors") is safe], variant)
-        if not (m["stem"] == "model" and (m["shard"] or m["index"]) and _is_whole(own, m))
+        for path in _in_one_form(
+            _variant([each for each in own if (each[1]["kind"] == "safetensors") is safe], variant)
+        )
     ]
     settings = [path for folder in folders for path in by_folder[folder] if _is_settings(path)]
     return sorted(path.as_posix() for path in {*taken, *settings})
@@ -152,9 +153,10 @@ def _variant(own: list[tuple[PurePosixPath, re.Match[str]]], variant: str | None
     return [each for each in own if variant and of(each[1]) == variant] or [each for each in own if of(each[1]) is None]
 
 
-def _is_whole(own: list[tuple[PurePosixPath, re.Match[str]]], m: re.Match[str]) -> bool:
-    """Say whether the same weights lie there in one file as well, which transformers prefers."""
-    return any(path.name == f"model.{m['kind']}" for path, _ in own)
+def _in_one_form(own: list[Any]) -> list[PurePosixPath]:
+    """Return the files of a part's weights without shards where transformers has the same in one file, which it prefers."""
+    whole = any(m["stem"] == "model" and not (m["shard"] or m["index"]) for _, m in own)
+    return [path for path, m in own if not (whole and (m["shard"] or m["index"]))]
 
 
 def _is_settings(path: PurePosixPath) -> bool:
