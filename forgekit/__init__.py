@@ -27,7 +27,7 @@ _FUNCTIONS = {
     "load_model": "forgekit.models",
     "track": "forgekit.tracking",
     "check": "forgekit.store.checking",
-    "doctor": "forgekit.doctor",
+    "doctor": "forgekit.checkup.doctor",
     "fetch": "forgekit.models.fetching",
     "explore": "forgekit.show.explorer",
     "run_batch": "forgekit.batches.run",

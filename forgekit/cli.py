@@ -34,7 +34,7 @@ COMMANDS = {  # each with where its function is defined
     "study": "forgekit.study.run:study",
     "track": "forgekit.tracking.mirroring:track",
     "check": "forgekit.store.checking:check",
-    "doctor": "forgekit.doctor.looking:doctor",
+    "doctor": "forgekit.checkup.doctor:doctor",
     "fetch": "forgekit.models.fetching:fetch",
     "batch": "forgekit.batches.run:run_batch",
     "export": "forgekit.show.export:export_store",

@@ -25,7 +25,7 @@ FLOORS = (
     ("show",),
     ("tracking",),
     ("batches", "study"),
-    ("doctor",),
+    ("checkup",),
     ("cli",),
 )
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}

@@ -59,10 +59,13 @@ class Repository:
 
 @dataclass(frozen=True)
 class Listing:
-    """What the hub says of a repository: the bytes of each file, its licence, and whether that must be accepted first."""
+    """What the hub says of a repository: the bytes of each file, of those that its model needs, its licence, and whether that
+    must be accepted first.
+    """
 
     commit: str
     sizes: Mapping[str, int]
+    needed: Mapping[str, int]
     licence: str
     gated: bool
 
@@ -93,7 +96,7 @@ def _home_of(name: str, tag: str) -> str:
 
 
 def look_up(repository: Repository) -> Listing:
-    """Ask the hub about a repository, for at most some seconds.
+    """Ask the hub about a repository; of a pipeline its index is fetched.
 
     Raises:
         Exception: whatever huggingface_hub says: no network, HF_HUB_OFFLINE, no such repository.
@@ -106,7 +109,9 @@ def look_up(repository: Repository) -> Listing:
         (tag.removeprefix("license:") for tag in info.tags or [] if tag.startswith("license:")), "not stated"
     )
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
-    return Listing(info.sha or "", sizes, licence, bool(info.gated))
+    index = settings_at(repository.address, PIPELINE, fetch=True) if PIPELINE in sizes else None
+    files = {file: sizes[file] for file in needed(sizes, index, repository.variant)}
+    return Listing(info.sha or "", sizes, files, licence, bool(info.gated))
 
 
 def needed(files: Iterable[str], index: Mapping[str, Any] | None = None, variant: str | None = None) -> list[str]:
@@ -163,12 +168,6 @@ def _is_settings(path: PurePosixPath) -> bool:
     return counts(path) and path.suffix.lower() not in OTHER_WEIGHTS and not WEIGHTS.fullmatch(path.name)
 
 
-def wanted(repository: Repository, listing: Listing) -> list[str]:
-    """Return the files of a repository of the hub that its model needs; for a pipeline its index is fetched."""
-    index = settings_at(repository.address, PIPELINE, fetch=True) if repository.entry == PIPELINE else None
-    return needed(listing.sizes, index, repository.variant)
-
-
 def fetch(*names: str) -> StageReport:
     """Fetch the weights of models, and of each only the files that its loader reads.
 
@@ -197,17 +196,18 @@ def _fetched(name: str) -> str:
     if Path(repository.address).is_dir():
         return f"its weights are in {repository.address}"
     listing = look_up(repository)
-    files = wanted(repository, listing)
-    size, whole = sum(listing.sizes[file] for file in files), sum(listing.sizes.values())
+    size, whole = sum(listing.needed.values()), sum(listing.sizes.values())
     home = next(folder for folder in (Path(HF_HUB_CACHE), *Path(HF_HUB_CACHE).parents) if folder.exists())
     if size > (free := shutil.disk_usage(home).free):
         raise UnknownModelError(
             f"{gib(size)} of files, and {gib(free)} are free at {home}; make room, or set HF_HOME to another disk"
         )
     folder = snapshot_download(
-        repository.address, revision=listing.commit or repository.revision, allow_patterns=[escape(f) for f in files]
+        repository.address,
+        revision=listing.commit or repository.revision,
+        allow_patterns=[*map(escape, listing.needed)],
     )
-    return f"{gib(size)} of {gib(whole)} in {len(files)} files, licence {listing.licence}: {folder}"
+    return f"{gib(size)} of {gib(whole)} in {len(listing.needed)} files, licence {listing.licence}: {folder}"
 
 
 def _repository(name: str) -> Repository:

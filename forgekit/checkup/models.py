@@ -11,11 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from forgekit.doctor.findings import FAULT, OK, WARNING, DoctorReport, reason
-from forgekit.doctor.services import RAY
+from forgekit.checkup.findings import FAULT, OK, WARNING, DoctorReport, reason
+from forgekit.checkup.services import RAY
 from forgekit.errors import ForgekitError, ItemError, ParameterError, UnknownModelError, did_you_mean
 from forgekit.models import DrawRequest, known_models, load_model
-from forgekit.models.fetching import PIPELINE, Listing, Repository, gib, repository_of, wanted
+from forgekit.models.fetching import PIPELINE, Listing, Repository, gib, repository_of
 from forgekit.models.footprint import footprint, ways
 from forgekit.models.loading import find_model
 from forgekit.models.memory import placement, room
@@ -60,7 +60,7 @@ class Looked:
     def lacks(self) -> list[str]:
         """What is missing in the folder of its weights: parts of a pipeline, shards."""
         folder = self.repository.folder if self.repository else None
-        return _lacking(folder) if folder else []
+        return _lacking(folder, self.repository.variant) if folder and self.repository else []
 
 
 def resolved(
@@ -95,9 +95,9 @@ def _inner(name: str) -> str:
 
 def _loaded(role: str | None, name: str) -> tuple[str, Any]:
     """Return the model of whatever role has it: a "module:factory", whose code runs."""
-    if role or ":" not in name:
-        if role:
-            return role, load_model(role, name)
+    if role:
+        return role, load_model(role, name)
+    if ":" not in name:
         known = sorted({each for one in PROTOCOLS for each in known_models(one)})
         raise UnknownModelError(
             f"no model is called {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "
@@ -122,7 +122,7 @@ def note_weights(report: DoctorReport, looked: Looked) -> bool:
     lacks = f"it lacks {', '.join(looked.lacks[:5])}" if looked.lacks else "not on this machine"
     told, fits = "", True
     if isinstance(looked.hub, Listing):
-        size = sum(looked.hub.sizes[file] for file in wanted(repository, looked.hub))
+        size = sum(looked.hub.needed.values())
         told = f"; a download of {gib(size)}, licence {looked.hub.licence}"
         told += ", to be accepted on its page first, then `hf auth login`" * looked.hub.gated
         fits = _note_disk(report, looked.name, size)
@@ -142,26 +142,24 @@ def _note_disk(report: DoctorReport, name: str, size: int) -> bool:
     return report.add(name, "disk", OK if size < free else FAULT, told, "" if size < free else f"it takes {gib(size)}")
 
 
-def _lacking(folder: Path) -> list[str]:
-    """Return which parts of a pipeline, and which shards of weights, a folder names and does not have."""
+def _lacking(folder: Path, variant: str | None) -> list[str]:
+    """Return which parts of a pipeline, and which weights, a folder is to have and does not."""
     index = settings_at(str(folder), PIPELINE)
     parts = [n for n, part in (index or {}).items() if isinstance(part, list) and part and part[0]]
     lacking = [f"{part}/" for part in parts if not any((folder / part).glob("*"))]
     for place in [folder / part for part in parts] if index else [folder]:
+        weights = [*place.glob("*.safetensors"), *place.glob("*.bin")]
         shards: set[str] = set()
-        for file in place.glob("*.safetensors.index*.json"):
+        for file in place.glob("*.index*.json"):
             shards |= set((settings_at(str(place), file.name) or {}).get("weight_map", {}).values())
-        whole = [file for file in place.glob("*.safetensors") if "-of-" not in file.name] or list(place.glob("*.bin"))
-        if not whole:
+        if all("-of-" in file.name for file in weights):
             lacking += sorted(f"{place.name}/{shard}" for shard in shards if not (place / shard).is_file())
-            if not shards and not list(place.glob("*.safetensors")) and _is_model(place, top=not index):
-                lacking.append(f"the weights of {place.name}")
+        # Tokenizers, schedulers and processors have settings of other names.
+        if not (weights or shards) and (index is None or (place / "config.json").is_file()):
+            lacking.append(f"the weights of {place.name}")
+    if variant and not lacking and not any(folder.rglob(f"*.{variant}*")):
+        lacking.append(f"weights in the variant {variant!r}")
     return lacking
-
-
-def _is_model(place: Path, *, top: bool) -> bool:
-    """Say whether a folder is that of a model: tokenizers, schedulers and processors have settings of other names."""
-    return top or (place / "config.json").is_file()
 
 
 def note_memory(report: DoctorReport, looked: Looked, memory_gib: float | None) -> bool:

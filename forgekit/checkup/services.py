@@ -7,7 +7,7 @@ import socket
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
-from forgekit.doctor.findings import FAULT, OK, WARNING, Finding, reason
+from forgekit.checkup.findings import FAULT, OK, WARNING, Finding, reason
 from forgekit.models.naming import settings_of
 from forgekit.models.served import ADDRESS
 from forgekit.store import Store

@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from forgekit.doctor import services
-from forgekit.doctor.expected import expected
-from forgekit.doctor.findings import FAULT, OK, WARNING, DoctorReport, Finding, ask_all, reason
-from forgekit.doctor.models import Looked, note_cut, note_memory, note_weights, resolved, try_out
-from forgekit.doctor.work import IS_STORE, Work, add_plan, add_store
+from forgekit.checkup import services
+from forgekit.checkup.expected import expected
+from forgekit.checkup.findings import FAULT, OK, WARNING, DoctorReport, Finding, ask_all, reason
+from forgekit.checkup.models import Looked, note_cut, note_memory, note_weights, resolved, try_out
+from forgekit.checkup.work import IS_STORE, Work, add_plan, add_store
 from forgekit.errors import ForgekitError, ParameterError
 from forgekit.models.fetching import look_up
 from forgekit.models.naming import note_given

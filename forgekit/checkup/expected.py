@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from forgekit.doctor.findings import FAULT, OK, DoctorReport
-from forgekit.doctor.work import Work
+from forgekit.checkup.findings import FAULT, OK, DoctorReport
+from forgekit.checkup.work import Work
 from forgekit.errors import ForgekitError
 from forgekit.models import recorded_name
 from forgekit.models.fetching import gib
