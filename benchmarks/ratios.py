@@ -65,26 +65,25 @@ def generate(folder: Path, repeats: int) -> dict[str, dict[str, float]]:
         texts = [f"{SCENES[i % len(SCENES)]}, take {number}-{i}" for i in range(prompts)]
         fk.import_prompts(store, pd.DataFrame({"text": texts}), model="mini", experiment=f"turn-{number}")
         fk.complete_prompts(store, experiment=f"turn-{number}")
-        return texts
+        return [text for text in texts for _ in range(images)]
 
-    def bare() -> None:
-        texts = [text for text in SCENES for _ in range(images)] * prompts
-        for start in range(0, prompts * images, model.batch_size):
-            batch = texts[start : start + model.batch_size]
-            seeds = [torch.Generator("cpu").manual_seed(start + i) for i in range(len(batch))]
+    def bare(texts: list[str]) -> None:
+        for begin in range(0, len(texts), model.batch_size):
+            batch = texts[begin : begin + model.batch_size]
+            seeds = [torch.Generator("cpu").manual_seed(begin + i) for i in range(len(batch))]
             model.pipeline(prompt=batch, generator=seeds, **arguments, negative_prompt=[negative] * len(batch))
 
-    def stage() -> None:
+    def stage(_: list[str]) -> None:
         assert fk.generate_images(store, images_per_prompt=images).details["images"] == prompts * images
 
     walls: list[tuple[float, float]] = []
     cpus: list[tuple[float, float]] = []
     for each in range(repeats + 1):
-        ready()
+        texts = ready()
         clock = [time.perf_counter()]
         cpu = [time.process_time()]
         for work in (bare, stage):
-            work()
+            work(texts)
             clock.append(time.perf_counter())
             cpu.append(time.process_time())
         if each:

@@ -80,7 +80,7 @@ def ways(model: Any, found: Footprint, free: float, *, half: str = "") -> Iterat
     batches = [model.batch_size, 1] if hasattr(model, "batch_size") else [None]
     for offload, dtype, batch in product(offloads, dict.fromkeys(dtypes), dict.fromkeys(batches)):
         own = {"dtype": dtype, "batch_size": batch, "offload": offload}
-        changed = {name: value for name, value in own.items() if value not in (None, getattr(model, name, None))}
+        changed = {n: value for n, value in own.items() if hasattr(model, n) and value not in (None, getattr(model, n))}
         need = sum(found.bytes(replace(model, **changed), half=half))
         if changed and need <= free:
             yield f"{model.name}?{'&'.join(f'{name}={value}' for name, value in changed.items())}", need
