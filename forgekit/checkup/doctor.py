@@ -109,8 +109,8 @@ def _ask(
     tasks |= {model.pool: partial(services.ray, model.pool) for model in looked if model.pool}
     if store is not None:
         tasks["mlflow"] = partial(services.mlflow, store, tracking_uri)
-    absent = [model for model in looked if model.repository and online and not model.is_here]
-    hub = {f"hub {model.name}": partial(look_up, model.repository) for model in absent if model.repository}
+    absent = {f"hub {each.name}": each for each in looked if online and each.repository and not each.is_here}
+    hub = {name: partial(look_up, each.repository) for name, each in absent.items() if each.repository}
     answers = ask_all(tasks | hub, LIMIT_S)
     for name in tasks:
         answer = answers[name]
@@ -119,13 +119,10 @@ def _ask(
         for model in looked:
             if name in (model.name, model.pool):
                 model.answers &= found.verdict != FAULT
-    for model in absent:
-        answer = answers[f"hub {model.name}"]
-        model.hub = answer
-        if isinstance(answer, Exception):
+    for name, model in absent.items():
+        model.hub = answers[name]
+        if isinstance(model.hub, Exception):
             remedy = (
                 "look at the network, HF_ENDPOINT and HF_HUB_OFFLINE; without the hub, copy the model's folder here"
             )
-            report.add(
-                model.name, "hub", FAULT, f"it says nothing of {model.repository.address}: {reason(answer)}", remedy
-            )  # type: ignore[union-attr]
+            report.add(model.name, "hub", FAULT, f"it says nothing: {reason(model.hub)}", remedy)

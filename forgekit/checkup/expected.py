@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from forgekit.checkup.findings import FAULT, OK, DoctorReport
 from forgekit.checkup.work import Work
-from forgekit.errors import ForgekitError
+from forgekit.errors import StoreError
 from forgekit.models import recorded_name
 from forgekit.models.fetching import gib
 from forgekit.store import Store
@@ -18,9 +17,9 @@ from forgekit.store.images import stored_file
 TOOK = """
 select
     endpoint,
-    sum(duration_ms) filter (items > 0) / 1000 as seconds,
-    sum(items) as items,
-    sum(cost) as cost
+    sum(duration_ms) filter (items > 0) / 1000 / sum(items) as seconds,
+    sum(items)::bigint as items,
+    sum(cost) / sum(items) as cost
 from (
     select
         endpoint,
@@ -79,21 +78,12 @@ def expected(report: DoctorReport, work: Work, store: Store | None) -> None:
         )
 
 
-def _earlier(store: Store | None) -> Mapping[str, Took]:
-    if store is None or not store.path.exists():
-        return {}
+def _earlier(store: Store | None) -> dict[str, Took]:
     try:
-        rows: Iterable[Mapping[str, object]] = store.rows(TOOK)
-    except ForgekitError:  # it has a finding of its own
+        rows = store.rows(TOOK) if store and store.path.exists() else []
+    except StoreError:  # it has a finding of its own
         return {}
-    return {
-        str(row["endpoint"]): Took(
-            row["seconds"] / row["items"],
-            row["cost"] and row["cost"] / row["items"],
-            row["items"],  # type: ignore[operator, arg-type]
-        )
-        for row in rows
-    }
+    return {row["endpoint"]: Took(row["seconds"], row["cost"], row["items"]) for row in rows}
 
 
 def _mean_size(store: Store, model: str) -> float:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
 
@@ -17,7 +17,7 @@ class Finding:
 
     subject: str
     what: str
-    verdict: Literal["ok", "warning", "fault"]
+    verdict: str  # OK, WARNING or FAULT
     found: str
     remedy: str = ""
 
@@ -34,9 +34,7 @@ class DoctorReport:
     plan: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
-    def add(
-        self, subject: str, what: str, verdict: Literal["ok", "warning", "fault"], found: str, remedy: str = ""
-    ) -> bool:
+    def add(self, subject: str, what: str, verdict: str, found: str, remedy: str = "") -> bool:
         """Note a finding; return whether it is no fault."""
         self.findings.append(Finding(subject, what, verdict, found, remedy))
         return verdict != FAULT

@@ -111,26 +111,30 @@ def _loaded(role: str | None, name: str) -> tuple[str, Any]:
 
 def note_weights(report: DoctorReport, looked: Looked) -> bool:
     """Note whether the weights are here, and what the hub says of those that are not; return whether there is no fault."""
-    repository = looked.repository
-    if repository is None and not looked.is_served:
-        report.add(looked.name, "weights", OK, f"code of your own, {looked.role}: only a dry run can tell how it is")
+    repository, name = looked.repository, looked.name
     if repository is None or looked.is_served:
+        if not looked.is_served:
+            report.add(name, "weights", OK, f"code of your own, {looked.role}: only a dry run can tell how it is")
         return looked.answers
     if looked.is_here:
-        size = sum(path.stat().st_size for path in repository.folder.rglob("*.safetensors"))  # type: ignore[union-attr]
-        return report.add(looked.name, "weights", OK, f"{gib(size)} in {repository.folder}")
-    lacks = f"it lacks {', '.join(looked.lacks[:5])}" if looked.lacks else "not on this machine"
-    told, fits = "", True
+        return report.add(name, "weights", OK, f"all in {repository.folder}")
+    told = f"{repository.address}: " + (
+        f"it lacks {', '.join(looked.lacks[:5])}" if looked.lacks else "not on this machine"
+    )
+    remedy, unasked = (
+        f"forgekit fetch {name.partition('?')[0]}",
+        "" if looked.hub else " (its size and licence: --online)",
+    )
     if isinstance(looked.hub, Listing):
         size = sum(looked.hub.needed.values())
-        told = f"; a download of {gib(size)}, licence {looked.hub.licence}"
-        told += ", to be accepted on its page first, then `hf auth login`" * looked.hub.gated
-        fits = _note_disk(report, looked.name, size)
-    remedy = f"forgekit fetch {looked.name.partition('?')[0]}" if fits else "make room, or set HF_HOME to another disk"
+        told += f"; a download of {gib(size)}, licence {looked.hub.licence}"
+        if looked.hub.gated:
+            told += ", to be accepted on its page first, then `hf auth login`"
+        if not _note_disk(report, name, size):
+            remedy = "make room, or set HF_HOME to another disk"
     if Path(repository.address).is_dir():
-        remedy = "copy the folder again, or name another"
-    unasked = "" if looked.hub else " (its size and licence: --online)"
-    return report.add(looked.name, "weights", FAULT, f"{repository.address}: {lacks}{told}", remedy + unasked)
+        remedy, unasked = "copy the folder again, or name another", ""
+    return report.add(name, "weights", FAULT, told, remedy + unasked)
 
 
 def _note_disk(report: DoctorReport, name: str, size: int) -> bool:

@@ -41,7 +41,7 @@ class Footprint:
         each = NUMBER_BYTES[dtype]
         sizes = [(raw if stored else numbers * each) + fixed for numbers, raw, fixed in self.parts.values()]
         offload = getattr(model, "offload", "") if model.device != "cpu" else ""
-        weights = {"": sum, "model": max, "sequential": lambda _: self.layer * each}[offload](sizes)
+        weights = {"": sum(sizes), "model": max(sizes), "sequential": self.layer * each}[offload]
         return weights, self.working * each * getattr(model, "batch_size", 1)
 
 
