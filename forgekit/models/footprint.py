@@ -36,7 +36,7 @@ class Footprint:
 
     def bytes(self, model: Any, *, half: str = "") -> tuple[float, float]:
         """Return the bytes that weights, and what `model` works with, take on its device; `half` is its "auto" dtype there."""
-        dtype = half if half and model.dtype == "auto" else placement(model)[1]
+        dtype = (half or placement(model)[1]) if model.dtype == "auto" else model.dtype
         stored = model.dtype == "auto" and not hasattr(model, "batch_size")  # language models load as they are stored
         each = NUMBER_BYTES[dtype]
         sizes = [(raw if stored else numbers * each) + fixed for numbers, raw, fixed in self.parts.values()]
