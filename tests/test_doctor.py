@@ -128,10 +128,12 @@ def test_weights_take_what_their_numbers_take_in_the_dtype_and_what_would_fit_is
     assert verdict == "ok"
     assert f"{sum(numbers.values()) * 2 / 2**20:.1f} MiB of weights and an estimated {4 * picture_mib:.1f} MiB" in told
     ((verdict, told),) = found(fk.doctor(None, str(tiny), memory_gib=0.3), "memory")
-    assert (verdict, "would fit: tiny-flux?batch_size=1" in told) == ("fault", True)
+    assert (verdict, f"would fit: {tiny}?batch_size=1" in told) == ("fault", True)
     largest = max(numbers.values()) * 2 / 2**20 + picture_mib
     ((verdict, told),) = found(fk.doctor(None, str(tiny), memory_gib=(largest + 0.01) / 1024), "memory")
-    assert "would fit: tiny-flux?batch_size=1&offload=model" in told
+    assert f"would fit: {tiny}?batch_size=1&offload=model" in told
+    told = found(fk.doctor(None, f"{tiny}?batch_size=2", memory_gib=0.3), "memory")[0][1]
+    assert f"would fit: {tiny}?batch_size=1 (about" in told
 
 
 def test_too_little_memory_on_this_machine_is_a_fault_found_in_seconds(tiny):

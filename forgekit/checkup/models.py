@@ -189,9 +189,9 @@ def note_memory(report: DoctorReport, looked: Looked, memory_gib: float | None) 
     told = f"{gib(weights)} of weights and an estimated {gib(working)} to work with, on {place}"
     if weights + working <= free:
         return report.add(looked.name, "memory", OK, told)
-    fitting = [f"{name} (about {gib(need)})" for name, need in ways(model, found, free, half=half)][:3]
+    fitting = [f"{name} (about {gib(need)})" for name, need in ways(looked.name, model, found, free, half=half)][:3]
     if not fitting and model.device != "cpu" and sum(found.bytes(replace(model, device="cpu"))) <= room("cpu"):
-        fitting = [f"{model.name}?device=cpu (slow)"]
+        fitting = [f"{settings_of(looked.name)[0]}?device=cpu (slow)"]
     remedy = (
         f"would fit: {', '.join(fitting)}"
         if fitting

@@ -13,6 +13,7 @@ from typing import Any
 
 from forgekit.models.fetching import PIPELINE, Repository, needed
 from forgekit.models.memory import placement
+from forgekit.models.naming import settings_of
 from forgekit.models.weights import settings_at
 
 FLOATS = {"F64", "F32", "F16", "BF16"}  # numbers that are loaded in the dtype asked for; others stay as they are stored
@@ -73,8 +74,9 @@ def footprint(model: Any, repository: Repository, folder: Path) -> Footprint | N
     return Footprint(found, max(layers.values(), default=0), _working(model, folder))
 
 
-def ways(model: Any, found: Footprint, free: float, *, half: str = "") -> Iterator[tuple[str, float]]:
-    """Yield a model's name with settings by which it fits into `free` bytes, the mildest first, and the bytes it then takes."""
+def ways(name: str, model: Any, found: Footprint, free: float, *, half: str = "") -> Iterator[tuple[str, float]]:
+    """Yield `name` with settings by which its model fits into `free` bytes, the mildest first, and the bytes it then takes."""
+    address, given = settings_of(name)
     dtypes = ["auto" if half else model.dtype, "bfloat16"]
     offloads = ["", "model", "sequential"] if hasattr(model, "offload") and model.device != "cpu" else [""]
     batches = [model.batch_size, 1] if hasattr(model, "batch_size") else [None]
@@ -83,7 +85,7 @@ def ways(model: Any, found: Footprint, free: float, *, half: str = "") -> Iterat
         changed = {n: value for n, value in own.items() if hasattr(model, n) and value not in (None, getattr(model, n))}
         need = sum(found.bytes(replace(model, **changed), half=half))
         if changed and need <= free:
-            yield f"{model.name}?{'&'.join(f'{name}={value}' for name, value in changed.items())}", need
+            yield f"{address}?{'&'.join(f'{n}={value}' for n, value in {**given, **changed}.items())}", need
 
 
 def _working(model: Any, folder: Path) -> float:
