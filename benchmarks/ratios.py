@@ -56,7 +56,7 @@ def generate(folder: Path, repeats: int) -> dict[str, dict[str, float]]:
 
     torch.set_num_threads(1)
     model, store = fk.load_model("image_generator", "mini"), fk.open_store(folder / "forge.duckdb")
-    prompts, images, turn = 8, 4, iter(range(10**6))
+    prompts, images, turn = 4, 4, iter(range(10**6))
     arguments = model.call_arguments({})
     negative = arguments.pop("negative_prompt")
 
