@@ -18,7 +18,7 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 export HF_HUB_OFFLINE ?= 1
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION ?= false
 
-.PHONY: help loop test check test-browser lab ui tour clean
+.PHONY: help loop test check ratios test-browser lab ui tour clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -38,6 +38,9 @@ check: $(READY)  ## lint, format, types, then the whole suite
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(PYTEST)
+
+ratios: $(READY)  ## what the stages cost beside the bare libraries, and how fast everything starts
+	$(BIN)/python benchmarks/ratios.py
 
 test-browser: $(VENV)/.browser  ## what a person sees in MLflow and JupyterLab (needs Debian's chromium)
 	$(BIN)/python -m pytest tests/browser

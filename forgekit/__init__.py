@@ -27,6 +27,8 @@ _FUNCTIONS = {
     "load_model": "forgekit.models",
     "track": "forgekit.tracking",
     "check": "forgekit.store.checking",
+    "doctor": "forgekit.checkup.doctor",
+    "fetch": "forgekit.models.fetching",
     "explore": "forgekit.show.explorer",
     "in_project": "forgekit.show.notebook",
     "run_batch": "forgekit.batches.run",

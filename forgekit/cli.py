@@ -36,6 +36,8 @@ COMMANDS = {  # each with where its function is defined
     "study": "forgekit.study.run:study",
     "track": "forgekit.tracking.mirroring:track",
     "check": "forgekit.store.checking:check",
+    "doctor": "forgekit.checkup.doctor:doctor",
+    "fetch": "forgekit.models.fetching:fetch",
     "batch": "forgekit.batches.run:run_batch",
     "export": "forgekit.show.export:export_store",
     "report": "forgekit.show.report:write_report",
@@ -46,9 +48,9 @@ COMMANDS = {  # each with where its function is defined
     "import-ratings": "forgekit.judge_tests.ratings:import_ratings",
 }
 GROUPS = {  # in the order of the list of commands
-    "Loop": ("import", "complete", "generate", "evaluate", "refine", "study", "batch"),
+    "Loop": ("fetch", "import", "complete", "generate", "evaluate", "refine", "study", "batch"),
     "Look": ("status", "adherence", "benchmark", "track"),
-    "Trust": ("check", "judge-test", "calibrate", "import-ratings"),
+    "Trust": ("check", "doctor", "judge-test", "calibrate", "import-ratings"),
     "Share": ("report", "export"),
 }
 EXAMPLES = {
@@ -61,6 +63,8 @@ EXAMPLES = {
     "study": "forgekit study experiments/words.toml --plan-only",
     "track": "forgekit track --experiment first-look",
     "check": "forgekit check",
+    "doctor": "forgekit doctor experiments/words.toml",
+    "fetch": "forgekit fetch flux-1 CLIP-L14",
     "batch": "forgekit batch experiments/guidance.toml --jobs 2",
     "export": "forgekit export shared-record --experiment first-look",
     "report": "forgekit report report.html --experiment first-look",
@@ -131,10 +135,11 @@ def _command(function: Callable[..., Any], name: str) -> Callable[..., int]:
     """Return a function as a command: its store is named by a file, its other arguments as a command line can."""
     parameters = inspect.signature(function).parameters.values()
     has_store = any(parameter.name == "store" for parameter in parameters)
+    optional = any(parameter.name == "store" and parameter.default is None for parameter in parameters)
 
     def command(*given: Any, store: Path = DEFAULT_STORE, watch: bool = False, **options: Any) -> int:
         if has_store:
-            given = (_open(store, make=name in MAKES_STORE, plan_only=options.get("plan_only")), *given)
+            given = (_open(store, make=name in MAKES_STORE, only_looks=optional or options.get("plan_only")), *given)
         if watch:
             return _watch(function, given, options)
         result = function(*given, **options)
@@ -157,6 +162,8 @@ def _as_written(parameter: inspect.Parameter, function: Callable[..., Any]) -> i
     """Return how the parameter of a function is written on the command line: what is keyword-only is an option."""
     if parameter.name == "store":
         return parameter.replace(kind=parameter.KEYWORD_ONLY, default=DEFAULT_STORE, annotation=StoreFile)
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        return parameter.replace(annotation=str)
     if parameter.kind is not parameter.KEYWORD_ONLY:  # its type may be one that is not imported at run time
         return parameter.replace(kind=parameter.POSITIONAL_ONLY, annotation=str)
     annotations = SimpleNamespace(__annotations__={"": parameter.annotation})
@@ -164,18 +171,20 @@ def _as_written(parameter: inspect.Parameter, function: Callable[..., Any]) -> i
     return parameter.replace(annotation=_read_as(hint, parameter.default))
 
 
-def _open(path: Path, *, make: bool, plan_only: bool | None) -> Store:
-    """Open the store; what only plans makes no file where there is none.
+def _open(path: Path, *, make: bool, only_looks: bool | None) -> Store:
+    """Open the store; what only looks or plans makes no file where there is none.
 
     Raises:
         ParameterError: there is no such file, and the command makes none.
     """
     from forgekit.store import Store, open_store
 
+    if only_looks and not path.exists():
+        return Store(path)
     if not make and not path.exists():
         others = [str(file) for file in path.parent.glob("*.duckdb")]
         raise ParameterError(f"no store at {path}.{did_you_mean(str(path), others)} `forgekit import` makes a new one")
-    return Store(path) if plan_only and not path.exists() else open_store(path)
+    return open_store(path)
 
 
 def _watch(function: Callable[..., Any], given: Sequence[Any], options: Mapping[str, Any]) -> int:

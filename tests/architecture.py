@@ -25,6 +25,7 @@ FLOORS = (
     ("show",),
     ("tracking",),
     ("batches", "study"),
+    ("checkup",),
     ("cli",),
 )
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}

@@ -177,7 +177,7 @@ def test_settings_that_make_no_sense_are_refused_by_name(setting, value):
 
 def test_missing_weights_are_an_error_that_names_the_way_out(folders, tmp_path):
     (tmp_path / "config.json").write_text((folders["owlvit"] / "config.json").read_text())
-    with pytest.raises(UnknownModelError, match="hf download"):
+    with pytest.raises(UnknownModelError, match="forgekit fetch"):
         DetectorJudge.from_address(str(tmp_path)).judge([picture(0)], [scene("a star")])
 
 

@@ -275,7 +275,7 @@ def test_a_name_that_is_no_address_is_left_to_others(tmp_path):
 
 def test_missing_weights_say_how_to_get_them(tmp_path):
     (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline", "vae": ["diffusers", "AutoencoderKL"]}')
-    with pytest.raises(UnknownModelError, match="hf download"):
+    with pytest.raises(UnknownModelError, match="forgekit fetch"):
         DiffusionGenerator.from_address(str(tmp_path)).draw([DrawRequest("a", 1)])
 
 

@@ -24,6 +24,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -128,10 +129,29 @@ def why_foreign(value: str, folder: Path) -> str | None:
 def notebook_parameters(notebook: Path) -> dict[str, Any]:
     """Return the parameters of a notebook, which are what its cell tagged `parameters` assigns, with their types.
 
-    Read here and not by `papermill.inspect_notebook`, which passes over `x: int | None = 1` and cuts `"a # b"` short.
+    Raises:
+        ParameterError: it cannot be read, or has no such cell.
+    """
+    return {name: _type(default, annotation) for name, default, annotation in _assigned(notebook)}
+
+
+def notebook_defaults(notebook: Path) -> dict[str, Any]:
+    """Return the values of a notebook's parameters where none are given, as far as they are literals.
 
     Raises:
         ParameterError: it cannot be read, or has no such cell.
+    """
+    found = {}
+    for name, default, _ in _assigned(notebook):
+        with suppress(ValueError):
+            found[name] = ast.literal_eval(default) if default else None
+    return found
+
+
+def _assigned(notebook: Path) -> Iterator[tuple[str, ast.expr | None, ast.expr | None]]:
+    """Yield each parameter of a notebook with the expressions of its default and its annotation.
+
+    Read here and not by `papermill.inspect_notebook`, which passes over `x: int | None = 1` and cuts `"a # b"` short.
     """
     try:
         cells = json.loads(notebook.read_text())["cells"]
@@ -140,13 +160,11 @@ def notebook_parameters(notebook: Path) -> dict[str, Any]:
     sources = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if not sources:
         raise ParameterError(f"{notebook} has no cell with the tag `parameters`; tag the cell that sets them")
-    found = {}
     for statement in ast.parse(sources[0]).body:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            found[statement.targets[0].id] = _type(statement.value, None)
+            yield statement.targets[0].id, statement.value, None
         elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            found[statement.target.id] = _type(statement.value, statement.annotation)
-    return found
+            yield statement.target.id, statement.value, statement.annotation
 
 
 def _type(default: ast.expr | None, annotation: ast.expr | None) -> Any:

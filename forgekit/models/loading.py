@@ -14,10 +14,20 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from forgekit.errors import ParameterError, UnknownModelError, did_you_mean
-from forgekit.models.naming import LOCAL, PREFERENCE, note_given, plain_name, settings_of, was_given, why_refused
+from forgekit.models.naming import (
+    FAMILIES,
+    LOCAL,
+    PREFERENCE,
+    note_given,
+    plain_name,
+    settings_of,
+    was_given,
+    why_refused,
+)
 from forgekit.models.roles import PROTOCOLS
-from forgekit.models.weights import EMBEDDED, Stamp, hub_file, stamp
+from forgekit.models.weights import EMBEDDED, Stamp, hub_file, settings_at, stamp
 
+KNOWN = Path(__file__).with_name("known.toml")
 FIXED = frozenset({"name", "repo", "model", "pretrained", "base_url"})  # what a model is, not how it runs
 CHOICES = {
     "dtype": ("auto", "float32", "float16", "bfloat16"),
@@ -62,6 +72,33 @@ def load_stored_model(role: str, name: str, *, within: Path | None = None) -> An
     return _found(role, name)
 
 
+def find_model(role: str, name: str) -> Any:
+    """Return the model of `role` that `name` stands for by the files that are here; None where they do not tell.
+
+    Nothing is fetched and no code runs. What a Hugging Face id that is not here holds, and for what role, is not known.
+    """
+    address, settings = settings_of(name)
+    model = _known(role, address)
+    if model is None and role_here(address) == role:
+        model = _at_address(role, address)
+    return None if model is None else with_settings(model, settings)
+
+
+def role_here(address: str) -> str | None:
+    """Return the role of what lies at a folder or Hugging Face id, by the settings that are here; None where none tell."""
+    if address.startswith(FAMILIES) or address.startswith(LOCAL):
+        return "vision_model"
+    for entry, role in (("model_index.json", "image_generator"), ("open_clip_config.json", "vision_model")):
+        if settings_at(address, entry) is not None:
+            return role
+    settings = settings_at(address, "config.json")
+    if settings is None:
+        return None
+    writes = any(str(kind).endswith("ForCausalLM") for kind in settings.get("architectures") or [])
+    sees = settings.keys() & {"vision_config", "image_size", "patch_size"}  # Fuyu is a "ForCausalLM", too
+    return "language_model" if writes and not sees else "vision_model"
+
+
 def known_models(role: str) -> dict[str, Any]:
     """Return the models of `role` in known.toml by name; one with several names is the same object under each."""
     return {name: model for names, _, model in _entries(role) for name in names}
@@ -83,8 +120,9 @@ def _known(role: str, name: str) -> Any:
 def _entries(role: str) -> list[tuple[list[str], str, Any]]:
     """Return the names, the full address and the model of each entry of known.toml whose weights can be looked for."""
     entries = []
-    for name, settings in tomllib.loads(Path(__file__).with_name("known.toml").read_text())[role].items():
+    for name, settings in tomllib.loads(KNOWN.read_text())[role].items():
         names = [name, *settings.pop("aliases", ())]
+        settings.pop("hub", None)  # read by `fetching`
         address = settings.pop("address").replace("{weights}", str(EMBEDDED))
         if model := _at_address(role, address):  # embedded weights may not be trained yet
             entries.append((names, address, replace(model, name=name, **settings)))

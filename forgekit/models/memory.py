@@ -23,10 +23,10 @@ def placement(model: Any) -> tuple[str, str]:
 
     There "auto" is half precision: bfloat16, but float16 for models whose class says `half = "float16"`.
     """
-    import torch
-
     device, dtype = model.device, model.dtype
     if device == "auto":
+        import torch  # here and in `room`: it takes seconds, and for "cpu" nobody needs it
+
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         device = accelerator.type if accelerator else "cpu"
     if dtype == "auto":
@@ -78,9 +78,10 @@ def make_room(model: Any, size: int, device: str) -> None:
 def room(device: str) -> int:
     """Return the bytes of memory that are free on a device."""
     import psutil
-    import torch
 
     if device.startswith("cuda"):
+        import torch
+
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)  # an accelerator that shares the processor's memory has the same
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import file_digest, sha256
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from cachetools import TTLCache
@@ -98,7 +98,7 @@ def settings_at(address: str, entry: str, *, fetch: bool = False) -> dict[str, A
 
 def stamp(folder: Path) -> Stamp:
     """Return name, size and time of each file in a folder that counts as weights or settings; cheap, no file is read."""
-    files = (path for path in folder.rglob("*") if path.is_file() and _counts(path.relative_to(folder)))
+    files = (path for path in folder.rglob("*") if path.is_file() and counts(path.relative_to(folder)))
     return tuple(
         sorted(
             (path.relative_to(folder).as_posix(), (found := path.stat()).st_size, found.st_mtime_ns) for path in files
@@ -106,7 +106,7 @@ def stamp(folder: Path) -> Stamp:
     )
 
 
-def _counts(path: Path) -> bool:
+def counts(path: PurePath) -> bool:
     """Say whether a file has a part in what a model does: a README and what tools hide away have none."""
     hidden = any(part.startswith(".") for part in path.parts)
     return not hidden and path.suffix.lower() not in NOT_READ and path.name.upper() not in ("LICENSE", "NOTICE")
@@ -178,7 +178,7 @@ def load_weights(model: Any, address: str, load: Callable[[], T], advice: str = 
     except Exception as error:  # libraries have many ways to say so
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         advice = advice or (
-            f"Fetch them once with `hf download {address}` (some need a licence accepted and `hf auth login`), "
+            f"Fetch them once with `forgekit fetch {address}` (some need a licence accepted and `hf auth login`), "
             "or give the path of a local folder."
         )
         if isinstance(error, ImportError):

@@ -36,7 +36,7 @@ def connect(uri: str, database: Path | None) -> MlflowClient:
         MlflowException, SQLAlchemyError, sqlite3.Error: the database is damaged or has another version's tables.
     """
     if uri.startswith(("http://", "https://")):
-        _ask_for_health(uri)
+        ask_for_health(uri)
     if database is not None:
         _use_write_ahead_log(database)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
@@ -78,7 +78,12 @@ def little_patience() -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def _ask_for_health(uri: str) -> None:
+def ask_for_health(uri: str) -> None:
+    """Ask an MLflow server whether it is there.
+
+    Raises:
+        ConnectionError: none answers.
+    """
     try:
         urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_S).close()
     except urllib.error.HTTPError:

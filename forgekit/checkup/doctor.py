@@ -1,0 +1,128 @@
+"""`doctor`: look before a run at all that it names, and say what is wrong, what would work, and what it will take."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from forgekit.checkup import services
+from forgekit.checkup.expected import expected
+from forgekit.checkup.findings import FAULT, OK, WARNING, DoctorReport, Finding, ask_all, reason
+from forgekit.checkup.models import Looked, note_cut, note_memory, note_weights, resolved, try_out
+from forgekit.checkup.work import IS_STORE, Work, add_plan, add_store
+from forgekit.errors import ForgekitError, ParameterError
+from forgekit.models.fetching import look_up
+from forgekit.models.naming import note_given
+from forgekit.store import Store
+from forgekit.study.plan import check_plan
+
+LIMIT_S = 4.0  # for all that may not answer, at the same time
+
+
+def doctor(
+    store: Store | None = None,
+    *targets: str,
+    online: bool = False,
+    dry_run: bool = False,
+    memory_gib: float | None = None,
+    tracking_uri: str | None = None,
+) -> DoctorReport:
+    """Look before a run whether the models it names are here, fit and answer, and what it will take.
+
+    Nothing is loaded, written or asked of the hub unless that is asked for.
+
+    Args:
+        targets: models of any role by name or address, or the TOML files of batches and studies. None: the models of the
+            prompts that are due in the store.
+        online: ask the hub for download sizes, licences and gates; HF_HUB_OFFLINE is honoured.
+        dry_run: have each model that is there draw one picture in one step, judge one, or answer once.
+        memory_gib: look whether models fit into an accelerator of so many GiB, instead of this machine.
+        tracking_uri: the MLflow server that runs are to be mirrored to.
+
+    Raises:
+        ParameterError: memory_gib is not above 0.
+    """
+    if memory_gib is not None and not memory_gib > 0:
+        raise ParameterError(f"memory_gib={memory_gib} must be above 0, such as 24")
+    started, report, work = time.monotonic(), DoctorReport(), Work()
+    studies = _take_up(report, work, targets)
+    _look_at_store(report, work, store, targets)
+    looked = [model for key, by_data in work.models.items() if (model := resolved(report, *key, by_data, work.folders))]
+    _ask(report, looked, store, online=online, tracking_uri=tracking_uri)
+    for model in looked:
+        if note_weights(report, model) and note_memory(report, model, memory_gib):
+            note_cut(report, model, work.texts)
+            if dry_run:
+                try_out(report, model)
+    for study in studies if not report.failed else []:
+        try:
+            check_plan(study)
+        except ForgekitError as error:
+            report.add(study.name, "study", FAULT, str(error))
+    expected(report, work, store)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _take_up(report: DoctorReport, work: Work, targets: tuple[str, ...]) -> list[Any]:
+    """Take up what is named; return the studies among it."""
+    studies = []
+    for target in targets:
+        if not target.endswith(".toml"):
+            note_given(target)
+            work.name(None, [target], by_data=False)
+            continue
+        try:
+            studies.append(add_plan(work, Path(target)))
+            report.add(target, "plan", OK, "it can be read, and names nothing that it may not")
+        except ForgekitError as error:
+            report.add(target, "plan", FAULT, str(error))
+    return list(filter(None, studies))
+
+
+def _look_at_store(report: DoctorReport, work: Work, store: Store | None, targets: tuple[str, ...]) -> None:
+    """Take up what is due in the store, unless a plan is looked at, which brings its own prompts."""
+    if store is None or not store.path.exists():
+        told = "no store is given" if store is None else f"{store.path} is not there yet; the first import makes it"
+        report.add("store", "file", OK if targets else WARNING, told, "" if targets else "name a model, or a plan")
+        return
+    try:
+        if store.rows(IS_STORE)[0]["n"] != 2:
+            report.add(
+                "store", "file", FAULT, f"{store.path} is no store of forgekit", "give another file: --store PATH"
+            )
+            return
+        report.add("store", "file", OK, str(store.path))
+        if not any(target.endswith(".toml") for target in targets):
+            add_store(work, store, as_targets=not targets)
+    except ForgekitError as error:
+        report.add("store", "file", FAULT, str(error))
+
+
+def _ask(
+    report: DoctorReport, looked: list[Looked], store: Store | None, *, online: bool, tracking_uri: str | None
+) -> None:
+    """Ask all that may not answer at the same time: servers, clusters, MLflow, and the hub about weights that are not here."""
+    tasks: dict[str, Any] = {model.name: partial(services.server, model.name) for model in looked if model.is_served}
+    tasks |= {model.pool: partial(services.ray, model.pool) for model in looked if model.pool}
+    if store is not None:
+        tasks["mlflow"] = partial(services.mlflow, store, tracking_uri)
+    absent = {f"hub {each.name}": each for each in looked if online and each.repository and not each.is_here}
+    hub = {name: partial(look_up, each.repository) for name, each in absent.items() if each.repository}
+    answers = ask_all(tasks | hub, LIMIT_S)
+    for name in tasks:
+        answer = answers[name]
+        found = answer if isinstance(answer, Finding) else services.silent(name, answer)
+        report.findings.append(found)
+        for model in looked:
+            if name in (model.name, model.pool):
+                model.answers &= found.verdict != FAULT
+    for name, model in absent.items():
+        model.hub = answers[name]
+        if isinstance(model.hub, Exception):
+            remedy = (
+                "look at the network, HF_ENDPOINT and HF_HUB_OFFLINE; without the hub, copy the model's folder here"
+            )
+            report.add(model.name, "hub", FAULT, f"it says nothing: {reason(model.hub)}", remedy)

@@ -1,0 +1,257 @@
+"""Looking at models: are the weights here, do they fit, do they read the prompts to the end, do they work at all?"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from forgekit.checkup.findings import FAULT, OK, WARNING, DoctorReport, reason
+from forgekit.checkup.services import RAY
+from forgekit.errors import ForgekitError, ItemError, ParameterError, UnknownModelError, did_you_mean
+from forgekit.models import DrawRequest, known_models, load_model
+from forgekit.models.fetching import PIPELINE, Listing, Repository, gib, repository_of
+from forgekit.models.footprint import footprint, ways
+from forgekit.models.loading import find_model
+from forgekit.models.memory import placement, room
+from forgekit.models.naming import settings_of, was_given, why_refused
+from forgekit.models.roles import PROTOCOLS
+from forgekit.models.weights import settings_at
+from forgekit.scene import Scene, parse
+
+POOL = {"workers", "gpus", "cpus", "address", "start_s"}  # settings of a pool of workers, not of the model in it
+HALF = "bfloat16"  # what "auto" is on an accelerator
+
+
+@dataclass
+class Looked:
+    """A model that is looked at, as far as what is here tells what it is."""
+
+    name: str
+    role: str | None
+    model: Any = None
+    pool: str = ""  # its whole name, where workers on Ray run it
+    hub: Listing | Exception | None = None
+    answers: bool = True  # the server or cluster that it runs on
+
+    @property
+    def is_served(self) -> bool:
+        """Whether it runs behind a server."""
+        return "://" in self.name
+
+    @cached_property
+    def repository(self) -> Repository | None:
+        """Where its weights lie."""
+        if self.model is None and self.name.count("/") == 1 and ":" not in self.name:
+            return Repository(self.name, PIPELINE if self.role == "image_generator" else "config.json")
+        return repository_of(self.model)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether all its weights are on this machine."""
+        return self.repository is not None and self.repository.folder is not None and not self.lacks
+
+    @property
+    def lacks(self) -> list[str]:
+        """What is missing in the folder of its weights: parts of a pipeline, shards."""
+        folder = self.repository.folder if self.repository else None
+        return _lacking(folder, self.repository.variant) if folder and self.repository else []
+
+
+def resolved(
+    report: DoctorReport, role: str | None, name: str, by_data: bool, folders: Sequence[Path]
+) -> Looked | None:
+    """Return what a name stands for by what is here, or note why it may not be named, or stands for nothing."""
+    if by_data and not was_given(name) and (refused := why_refused(name, within=folders)):
+        report.add(name, "name", FAULT, f"a plan or a row names it, and may not: {refused}")
+        return None
+    pool, inner = (name, _inner(name)) if name.startswith(RAY) else ("", name)
+    if "://" in inner:
+        return Looked(inner, role, pool=pool)
+    try:
+        for each in [role] if role else PROTOCOLS:
+            if (model := find_model(each, inner)) is not None:
+                return Looked(inner, each, model, pool)
+        if inner.count("/") == 1 and ":" not in inner and not Path(inner).exists():
+            return Looked(inner, role, None, pool)  # a Hugging Face id of which nothing is here
+        each, model = _loaded(role, inner)
+    except ForgekitError as error:
+        report.add(name, "name", FAULT, str(error))
+        return None
+    return Looked(inner, each, model, pool)
+
+
+def _inner(name: str) -> str:
+    """Return the model in a pool, with its own settings."""
+    address, settings = settings_of(name.removeprefix(RAY))
+    own = "&".join(f"{key}={value}" for key, value in settings.items() if key not in POOL)
+    return f"{address}?{own}" if own else address
+
+
+def _loaded(role: str | None, name: str) -> tuple[str, Any]:
+    """Return the model of whatever role has it: a "module:factory", whose code runs."""
+    if role:
+        return role, load_model(role, name)
+    if ":" not in name:
+        known = sorted({each for one in PROTOCOLS for each in known_models(one)})
+        raise UnknownModelError(
+            f"no model is called {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "
+            'or a Hugging Face id ("owner/name"), a local folder, a server ("http://host:8000/v1#model"), or "module:factory"'
+        )
+    for each in [*PROTOCOLS][:-1]:
+        with suppress(ParameterError):  # it is of another role
+            return each, load_model(each, name)
+    return [*PROTOCOLS][-1], load_model([*PROTOCOLS][-1], name)
+
+
+def note_weights(report: DoctorReport, looked: Looked) -> bool:
+    """Note whether the weights are here, and what the hub says of those that are not; return whether there is no fault."""
+    repository, name = looked.repository, looked.name
+    if repository is None or looked.is_served:
+        if not looked.is_served:
+            report.add(name, "weights", OK, f"code of your own, {looked.role}: only a dry run can tell how it is")
+        return looked.answers
+    if looked.is_here:
+        return report.add(name, "weights", OK, f"all in {repository.folder}")
+    told = f"{repository.address}: " + (
+        f"it lacks {', '.join(looked.lacks[:5])}" if looked.lacks else "not on this machine"
+    )
+    remedy, unasked = (
+        f"forgekit fetch {name.partition('?')[0]}",
+        "" if looked.hub else " (its size and licence: --online)",
+    )
+    if isinstance(looked.hub, Listing):
+        size = sum(looked.hub.needed.values())
+        told += f"; a download of {gib(size)}, licence {looked.hub.licence}"
+        if looked.hub.gated:
+            told += ", to be accepted on its page first, then `hf auth login`"
+        if not _note_disk(report, name, size):
+            remedy = "make room, or set HF_HOME to another disk"
+    if Path(repository.address).is_dir():
+        remedy, unasked = "copy the folder again, or name another", ""
+    return report.add(name, "weights", FAULT, told, remedy + unasked)
+
+
+def _note_disk(report: DoctorReport, name: str, size: int) -> bool:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    home = next(folder for folder in (Path(HF_HUB_CACHE), *Path(HF_HUB_CACHE).parents) if folder.exists())
+    free = shutil.disk_usage(home).free
+    told = f"{gib(free)} are free for downloads at {home}"
+    return report.add(name, "disk", OK if size < free else FAULT, told, "" if size < free else f"it takes {gib(size)}")
+
+
+def _lacking(folder: Path, variant: str | None) -> list[str]:
+    """Return which parts of a pipeline, and which weights, a folder is to have and does not."""
+    index = settings_at(str(folder), PIPELINE)
+    parts = [n for n, part in (index or {}).items() if isinstance(part, list) and part and part[0]]
+    lacking = [f"{part}/" for part in parts if not any((folder / part).glob("*"))]
+    for place in [folder / part for part in parts] if index else [folder]:
+        weights = [*place.glob("*.safetensors"), *place.glob("*.bin")]
+        shards: set[str] = set()
+        for file in place.glob("*.index*.json"):
+            shards |= set((settings_at(str(place), file.name) or {}).get("weight_map", {}).values())
+        if all("-of-" in file.name for file in weights):
+            lacking += sorted(f"{place.name}/{shard}" for shard in shards if not (place / shard).is_file())
+        # Tokenizers, schedulers and processors have settings of other names.
+        if not (weights or shards) and (index is None or (place / "config.json").is_file()):
+            lacking.append(f"the weights of {place.name}")
+    if variant and not lacking and not any(folder.rglob(f"*.{variant}*")):
+        lacking.append(f"weights in the variant {variant!r}")
+    return lacking
+
+
+def note_memory(report: DoctorReport, looked: Looked, memory_gib: float | None) -> bool:
+    """Note whether the weights and what the model works with fit, and which settings would; return whether they do."""
+    if not looked.is_here or looked.repository is None or not hasattr(looked.model, "dtype"):
+        return True
+    model, half = looked.model, ""
+    if memory_gib and model.device == "auto":
+        half, free, place = getattr(model, "half", HALF), memory_gib * 2**30, f"an accelerator of {memory_gib:g} GiB"
+    else:
+        device = placement(model)[0]
+        model = replace(model, device=device)
+        free, place = room(device), f"{device}, where {gib(room(device))} are free"
+    try:
+        found = footprint(model, looked.repository, looked.repository.folder)  # type: ignore[arg-type]
+    except Exception as error:  # a damaged file, by whatever name huggingface_hub calls that
+        return report.add(
+            looked.name, "weights", FAULT, f"they cannot be read: {reason(error)}", "fetch or copy them again"
+        )
+    if found is None:
+        return report.add(looked.name, "memory", WARNING, "weights in pickles do not say their size", "use safetensors")
+    weights, working = found.bytes(model, half=half)
+    told = f"{gib(weights)} of weights and an estimated {gib(working)} to work with, on {place}"
+    if weights + working <= free:
+        return report.add(looked.name, "memory", OK, told)
+    fitting = [f"{name} (about {gib(need)})" for name, need in ways(looked.name, model, found, free, half=half)][:3]
+    if not fitting and model.device != "cpu" and sum(found.bytes(replace(model, device="cpu"))) <= room("cpu"):
+        fitting = [f"{settings_of(looked.name)[0]}?device=cpu (slow)"]
+    remedy = (
+        f"would fit: {', '.join(fitting)}"
+        if fitting
+        else "none of its settings fits: a smaller model, a server, or `ray:`"
+    )
+    return report.add(looked.name, "memory", FAULT, told, remedy)
+
+
+def note_cut(report: DoctorReport, looked: Looked, texts: Mapping[str, Sequence[str]]) -> None:
+    """Note how many of the prompts that a generator is to draw its text encoders do not read to the end."""
+    own = texts.get(looked.name) or []
+    if not (own and looked.is_here and hasattr(looked.model, "fits") and looked.repository):
+        return
+    model = looked.model
+    if hasattr(model, "repo"):
+        model = replace(model, repo=str(looked.repository.folder))  # so that no tokenizer is looked for on the hub
+    cut = [text for text in own if not model.fits(text)]
+    told = f"of {len(own)} prompts {len(cut)} are longer than it reads" + "".join(
+        f", such as {text[:60]!r}" for text in cut[:1]
+    )
+    remedy = (
+        "shorten them, or take a model that reads more; the part that is cut is recorded with each picture"
+        if cut
+        else ""
+    )
+    report.add(looked.name, "prompts", WARNING if cut else OK, told, remedy)
+
+
+def try_out(report: DoctorReport, looked: Looked) -> None:
+    """Have a model work once: draw one picture in one step, judge one picture, or answer one request."""
+    started = time.monotonic()
+    for role in [looked.role] if looked.role else ["image_generator", "language_model"]:  # of a server it is not known
+        try:
+            answer = _once(role, looked.model or load_model(role, looked.name))
+        except Exception as error:  # whatever a model raises is what is wrong with it
+            answer = ItemError(reason(error))
+        if not isinstance(answer, ItemError):
+            break
+    if isinstance(answer, ItemError):
+        report.add(looked.name, "dry run", FAULT, answer.reason, "see docs/gpu.md; another name with settings may work")
+        return
+    report.add(looked.name, "dry run", OK, f"it works ({time.monotonic() - started:.1f} s)")
+    honoured = getattr(answer, "metadata", {}).get("seed_honoured")
+    if honoured is False:
+        report.add(
+            looked.name, "seeds", WARNING, "the server draws another picture for the same seed",
+            "comparisons by seed are void with it; start it with deterministic settings, or take more images per prompt",
+        )  # fmt: skip
+    elif honoured:
+        report.add(looked.name, "seeds", OK, "the same seed gives the same picture")
+
+
+def _once(role: str, model: Any) -> Any:
+    if role == "image_generator":
+        own = model.default_parameters()
+        steps = {"num_inference_steps": 1} if "num_inference_steps" in own else {}
+        return model.draw([DrawRequest("a red circle", 0, own | steps)])[0]
+    if role == "vision_model":
+        from PIL import Image
+
+        text = "a red circle"
+        return model.judge([Image.new("RGB", (224, 224), "white")], [Scene(text, parse(text))])[0]
+    return model.generate(["Answer with the word yes."])[0]

@@ -1,0 +1,97 @@
+"""What runs elsewhere: servers of models, Ray, MLflow. Each is asked whether it answers, for some seconds at most."""
+
+from __future__ import annotations
+
+import os
+import socket
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+
+from forgekit.checkup.findings import FAULT, OK, WARNING, Finding, reason
+from forgekit.models.naming import settings_of
+from forgekit.models.served import ADDRESS
+from forgekit.store import Store
+from forgekit.tracking.connection import DATABASE, ask_for_health
+
+RAY = "ray:"  # what stands before a model that a pool of workers is
+RAY_PORT = 6379  # of a cluster, where its address names none
+PATIENCE_S = 3.0
+KEY = "OPENAI_API_KEY"
+
+
+def server(address: str) -> Finding:
+    """Ask a server of models whether it has the one that its address names."""
+    import requests
+
+    found = ADDRESS.fullmatch(address)
+    if not found:
+        form = "write it as http://host:8000/v1#model"
+        return Finding(address.partition("#")[0], "server", FAULT, "the address names no model there", form)
+    base, model = found["base_url"].rstrip("/"), found["model"].partition("?")[0]
+    key = {"Authorization": f"Bearer {os.environ[KEY]}"} if os.environ.get(KEY) else {}
+    try:
+        answer = requests.get(f"{base}/models", headers=key, timeout=PATIENCE_S)
+        if answer.status_code in (401, 403):
+            told = f"{base} refuses the key ({answer.status_code})"
+            return Finding(model, "server", FAULT, told, f"put the server's key into the environment variable {KEY}")
+        answer.raise_for_status()
+        served = [str(each["id"]) for each in answer.json()["data"]]
+    except (requests.ConnectionError, requests.Timeout) as error:
+        return silent(address, error)
+    except (requests.RequestException, ValueError, LookupError, TypeError):
+        told = f"{base} answers, but not with a list of its models (status {answer.status_code})"
+        return Finding(
+            model, "server", WARNING, told, f"its address ends in /v1 as a rule; --dry-run asks {model!r} itself"
+        )
+    if model in served:
+        return Finding(model, "server", OK, f"{base} answers and has it")
+    remedy = (
+        f"start it with that model, or name one that it has: {base}#{served[0]}" if served else "load a model there"
+    )
+    return Finding(model, "server", FAULT, f"{base} answers, but has {', '.join(served[:5]) or 'no model'}", remedy)
+
+
+def silent(address: str, error: BaseException) -> Finding:
+    """Return the finding that a server does not answer."""
+    base, _, model = address.partition("#")
+    remedy = f"start it, or correct the address: `curl {base}/models` must answer from this machine"
+    return Finding(model.partition("?")[0] or base, "server", FAULT, f"{base} does not answer: {_cause(error)}", remedy)
+
+
+def _cause(error: BaseException) -> str:
+    """Return why no connection came about; the client wraps that into several errors."""
+    told = reason(error)
+    known = ("Connection refused", "Name or service not known", "timed out", "No route to host", "no answer within")
+    return next((each for each in known if each in told), told)
+
+
+def ray(name: str) -> Finding:
+    """Look whether Ray is installed and the cluster of a pool of workers answers; it is not imported."""
+    address = settings_of(name)[1].get("address") or os.environ.get("RAY_ADDRESS", "")
+    if find_spec("ray") is None:
+        return Finding(name, "ray", FAULT, "Ray is not installed", "pip install 'forgekit[ray]'")
+    if address in ("", "auto", "local"):
+        told = "no address is given: its workers start on this machine, or in the cluster that this machine is part of"
+        return Finding(name, "ray", OK, told)
+    try:
+        place = urlsplit(address if "://" in address else f"ray://{address}")
+        socket.create_connection((place.hostname or "", place.port or RAY_PORT), PATIENCE_S).close()
+    except (OSError, ValueError) as error:
+        remedy = "start it with `ray start --head`; RAY_ADDRESS says where it is"
+        return Finding(name, "ray", FAULT, f"no cluster answers at {address}: {reason(error)}", remedy)
+    return Finding(name, "ray", OK, f"{address} accepts connections")
+
+
+def mlflow(store: Store, uri: str | None) -> Finding:
+    """Look whether there is somewhere to mirror to: the server at `uri`, or the database beside the store."""
+    if uri is None or not uri.startswith(("http://", "https://")):
+        made = (store.folder / DATABASE).exists() or uri
+        return Finding(
+            "mlflow", "mirror", OK, uri or f"{DATABASE} beside the store{'' if made else ', made when it is needed'}"
+        )
+    try:
+        ask_for_health(uri)
+    except OSError as error:
+        remedy = "start it, or leave tracking_uri out: the mirror is then a file beside the store"
+        return Finding("mlflow", "mirror", FAULT, f"{uri}: {reason(error)}", remedy)
+    return Finding("mlflow", "mirror", OK, f"{uri} answers")

@@ -1,0 +1,142 @@
+"""The work that is looked at: which models are named, for what, and how many images and judge calls it will take at most."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from forgekit.batches.plan import notebook_defaults, read_plan
+from forgekit.errors import ParameterError
+from forgekit.models import known_models
+from forgekit.models.naming import asked_model, strings_in
+from forgekit.models.roles import PROTOCOLS
+from forgekit.sources import read_chunks
+from forgekit.store import Store
+from forgekit.study.plan import Study, load_plan, read_scenes
+
+ROLES = {  # what parameters are called that name models
+    "model": "image_generator", "models": "image_generator", "image_generator": "image_generator",
+    "image_generators": "image_generator", "vision_model": "vision_model", "vision_models": "vision_model",
+    "judges": "vision_model", "judge": "vision_model", "language_model": "language_model", "llm": "language_model",
+}  # fmt: skip
+
+# What is due, by model: prompts whose images are still to be drawn, and the longest texts first.
+DUE = """
+select model, count(*) as prompts, list(prompt_text order by length(prompt_text) desc)[:$most] as texts
+from prompts
+where status in ('draft', 'imported', 'incomplete', 'completed', 'needs_refinement', 'generating')
+group by model
+order by model
+"""
+IS_STORE = "select count(*) as n from information_schema.tables where table_name in ('prompts', 'api_logs')"
+MOST_TEXTS = 2000  # of a model that are looked at, the longest
+IMAGES_PER_PROMPT = 4  # where nobody says: the default of `generate_images`
+
+
+@dataclass
+class Work:
+    """What is to be done: `models` by (role, name) with whether data names them, the rest by generator or judge."""
+
+    models: dict[tuple[str | None, str], bool] = field(default_factory=dict)
+    images: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)  # how the numbers come about, and which are not known
+    folders: list[Path] = field(default_factory=list)  # that data may name models in, besides the working folder
+
+    def name(self, role: str | None, names: Iterable[str], *, by_data: bool) -> None:
+        """Take up models that a caller, or data, names."""
+        for name in names:
+            self.models.setdefault((role, name), by_data)
+
+    def draw(self, generator: str, images: int, judges: Iterable[str], texts: Iterable[str] = ()) -> None:
+        """Take up images to be drawn, each to be judged by all judges."""
+        self.images[generator] += images
+        self.verdicts.update(dict.fromkeys(judges, images))
+        self.texts[generator] = list(dict.fromkeys([*self.texts.get(generator, []), *texts]))
+
+
+def add_plan(work: Work, file: Path) -> Study | None:
+    """Take up what the plan of a batch or a study names; return the study.
+
+    Raises:
+        ParameterError, SourceError: it cannot be read, or names what no plan may.
+    """
+    work.folders.append(file.parent)
+    try:
+        is_batch = "notebook" in tomllib.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise ParameterError(f"{file} cannot be read: {error}; give the TOML file of a batch or a study") from error
+    if is_batch:
+        _add_batch(work, file)
+        return None
+    study = load_plan(file)
+    scenes = read_scenes(study)
+    work.name("image_generator", [study.model], by_data=True)
+    work.name("vision_model", study.vision_models, by_data=True)
+    work.name("language_model", filter(None, map(asked_model, study.arms)), by_data=True)
+    each = study.images_per_scene + study.images_per_prompt
+    work.draw(study.model, len(study.arms) * len(scenes) * each, study.vision_models, scenes["text"].head(MOST_TEXTS))
+    work.told.append(
+        f"study {study.name}: at most {len(study.arms)} arms × {len(scenes)} scenes × {each} images, of which "
+        f"{study.images_per_prompt} confirm"
+    )
+    return study
+
+
+def _add_batch(work: Work, file: Path) -> None:
+    """Take up a batch: what each execution draws is told by parameters that are called as those of the loop's notebook."""
+    plan = read_plan(file)
+    defaults, unknown, total = notebook_defaults(plan.notebook), [], 0
+    for execution in plan.executions:
+        values = {**defaults, **execution.parameters}
+        found = _models_in(values)
+        for role, name in found:
+            work.name(role, [name], by_data=True)
+        try:
+            texts = [text for chunk in read_chunks(values["prompts"]) for text in chunk.frame["text"]]
+            images = len(texts) * (values["iterations"] + bool(values.get("confirm"))) * values["images_per_prompt"]
+        except (KeyError, TypeError):
+            unknown.append(execution.name)
+            continue
+        judges = [name for role, name in found if role == "vision_model"]
+        for generator in [name for role, name in found if role == "image_generator"]:
+            work.draw(generator, images, judges, texts[:MOST_TEXTS])
+            total += images
+    work.told.append(f"batch {plan.name}: {len(plan.executions)} executions, at most {total} images")
+    if unknown:
+        lacks = "the notebook has no prompts, iterations and images_per_prompt"
+        work.told.append(f"how many images of {', '.join(unknown[:5])} is not known: {lacks}")
+
+
+def _models_in(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the models that parameters name: those that say so, policies that ask one, and known names anywhere."""
+    found: dict[tuple[str, str], None] = {}
+    for parameter, value in parameters.items():
+        for text in strings_in(value):
+            if asked := asked_model(text):
+                found["language_model", asked] = None
+            elif role := ROLES.get(parameter):
+                found[role, text] = None
+            else:
+                found |= {(each, text): None for each in PROTOCOLS if text in known_models(each)}
+    return list(found)
+
+
+def add_store(work: Work, store: Store, *, as_targets: bool) -> None:
+    """Take up what a store's prompts are due for; with `as_targets` their models, too.
+
+    Raises:
+        StoreError: it cannot be opened, or holds no store of forgekit.
+    """
+    work.folders.append(store.folder)
+    judges = [name for role, name in work.models if role == "vision_model"]
+    for row in store.rows(DUE, most=MOST_TEXTS):
+        work.told.append(f"{row['prompts']} prompts due for {row['model']}, {IMAGES_PER_PROMPT} images each and round")
+        work.draw(row["model"], row["prompts"] * IMAGES_PER_PROMPT, judges, row["texts"])
+        if as_targets:
+            work.name("image_generator", [row["model"]], by_data=True)

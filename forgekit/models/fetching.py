@@ -1,0 +1,247 @@
+"""Fetching weights: where a model's lie, which files of there its loader reads, and `fetch`, which gets those and no others."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from glob import escape
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from forgekit.errors import ForgekitError, UnknownModelError
+from forgekit.models.loading import KNOWN, find_model
+from forgekit.models.naming import note_given
+from forgekit.models.roles import PROTOCOLS
+from forgekit.models.towers import HUB, LOCAL, TRANSFORMERS
+from forgekit.models.weights import counts, hub_file, settings_at
+from forgekit.progress import StageReport, running
+
+PIPELINE, TOWERS, SINGLE = (
+    "model_index.json",
+    "open_clip_config.json",
+    "config.json",
+)  # what tells kinds of repositories apart
+# Names of weights that diffusers, transformers and open_clip read: "model.fp16-00001-of-00002.safetensors", its index …
+WEIGHTS = re.compile(
+    r"(?P<stem>diffusion_pytorch_model|pytorch_model|model|open_clip_model|open_clip_pytorch_model)"
+    r"(\.(?P<variant>(?!safetensors|bin)\w+))?(?P<shard>-\d{5}-of-\d{5})?(\.(?P<late>(?!safetensors|bin)\w+))?"
+    r"\.(?P<kind>safetensors|bin)(\.(?P<old>(?!index)\w+))?(?P<index>\.index(\.(?P<of>(?!json)\w+))?\.json)?"
+)
+OTHER_WEIGHTS = frozenset(
+    {".safetensors", ".bin", ".msgpack", ".h5", ".ot", ".onnx", ".onnx_data", ".pb", ".xml", ".ckpt", ".pt", ".pth"}
+    | {".gguf", ".npz", ".tflite", ".mlmodel", ".zip", ".py"}
+)
+TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Where a model's weights lie: a folder or a repository of the hub. `entry` is the file that tells its kind."""
+
+    address: str
+    entry: str
+    revision: str | None = None
+    variant: str | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder with its files on this machine; None where not even its settings are here."""
+        if Path(self.address).is_dir():
+            return Path(self.address)
+        file = hub_file(self.address, self.entry, self.revision)
+        return file.parent if file else None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the hub says of a repository: the bytes of each file, of those that its model needs, its licence, and whether that
+    must be accepted first.
+    """
+
+    commit: str
+    sizes: Mapping[str, int]
+    needed: Mapping[str, int]
+    licence: str
+    gated: bool
+
+
+def repository_of(model: Any) -> Repository | None:
+    """Return where a model's weights lie; None for one that runs elsewhere, or is somebody's own code."""
+    revision, tag = getattr(model, "revision", None), getattr(model, "pretrained", None)
+    if repo := getattr(model, "repo", None):
+        return Repository(
+            repo, PIPELINE if hasattr(model, "offload") else SINGLE, revision, getattr(model, "variant", None)
+        )
+    address = getattr(model, "model", "") if hasattr(model, "pretrained") else ""
+    if address.startswith(TRANSFORMERS):
+        return Repository(address.removeprefix(TRANSFORMERS), SINGLE)
+    if address.startswith((LOCAL, HUB)):
+        return Repository(address.removeprefix(LOCAL).removeprefix(HUB), TOWERS)
+    return Repository(_home_of(address, tag), TOWERS) if address and tag else None
+
+
+def _home_of(name: str, tag: str) -> str:
+    """Return the repository of open_clip's weights; for known models without importing it, which takes seconds."""
+    for entry in tomllib.loads(KNOWN.read_text())["vision_model"].values():
+        if entry["address"] == f"open_clip:{name}/{tag}" and "hub" in entry:
+            return entry["hub"]
+    from open_clip.pretrained import get_pretrained_cfg
+
+    return get_pretrained_cfg(name, tag).get("hf_hub", "").rstrip("/")
+
+
+def look_up(repository: Repository) -> Listing:
+    """Ask the hub about a repository; of a pipeline its index is fetched.
+
+    Raises:
+        Exception: whatever huggingface_hub says: no network, HF_HUB_OFFLINE, no such repository.
+    """
+    from huggingface_hub import HfApi
+
+    asked = {"revision": repository.revision, "files_metadata": True, "timeout": TIMEOUT_S}
+    info = HfApi().model_info(repository.address, **asked)
+    licence = next(
+        (tag.removeprefix("license:") for tag in info.tags or [] if tag.startswith("license:")), "not stated"
+    )
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    index = settings_at(repository.address, PIPELINE, fetch=True) if PIPELINE in sizes else None
+    files = {file: sizes[file] for file in needed(sizes, index, repository.variant)}
+    return Listing(info.sha or "", sizes, files, licence, bool(info.gated))
+
+
+def needed(files: Iterable[str], index: Mapping[str, Any] | None = None, variant: str | None = None) -> list[str]:
+    """Return those of a repository's files that the loader of its kind reads, sorted.
+
+    `index` is the content of a pipeline's model_index.json: what lies outside its components' folders is left out; where it
+    cannot be read, every folder with settings counts. Weights are taken as diffusers takes them: safetensors where all
+    parts have them, in the `variant` where a part has it, and in one form each; checkpoints of other programs never.
+    """
+    by_folder: dict[str, list[PurePosixPath]] = defaultdict(list)
+    for path in map(PurePosixPath, sorted(files)):
+        by_folder[path.parent.as_posix().removeprefix(".")].append(path)
+    top = {path.name for path in by_folder[""]}
+    folders = {""} | (_components(by_folder, index) if PIPELINE in top else set())
+    weights = {folder: [(p, m) for p in by_folder[folder] if (m := WEIGHTS.fullmatch(p.name))] for folder in folders}
+    if PIPELINE in top and len(folders) > 1:
+        weights.pop("")  # a pipeline's parts have folders of their own; beside them lie checkpoints of other programs
+    if TOWERS in top:
+        weights[""] = [(p, m) for p, m in weights[""] if m["stem"].startswith("open_clip")] or weights[""]
+    safe = all(any(m["kind"] == "safetensors" for _, m in _variant(own, variant)) for own in weights.values() if own)
+    taken = [
+        path
+        for own in weights.values()
+        for path in _in_one_form(
+            _variant([each for each in own if (each[1]["kind"] == "safetensors") is safe], variant)
+        )
+    ]
+    settings = [path for folder in folders for path in by_folder[folder] if _is_settings(path)]
+    return sorted(path.as_posix() for path in {*taken, *settings})
+
+
+def _components(by_folder: Mapping[str, Any], index: Mapping[str, Any] | None) -> set[str]:
+    if index is None:
+        return {folder for folder, own in by_folder.items() if any(p.name.endswith("config.json") for p in own)} - {""}
+    return {name for name, part in index.items() if isinstance(part, list) and part[:1] != [None]} & set(by_folder)
+
+
+def _variant(own: list[tuple[PurePosixPath, re.Match[str]]], variant: str | None) -> list[Any]:
+    """Return the files of a folder in the variant, or where it has none, those in no variant."""
+
+    def of(m: re.Match[str]) -> str | None:
+        return m["variant"] or m["late"] or m["old"] or m["of"]
+
+    return [each for each in own if variant and of(each[1]) == variant] or [each for each in own if of(each[1]) is None]
+
+
+def _in_one_form(own: list[Any]) -> list[PurePosixPath]:
+    """Return the files of a part's weights without shards where transformers has the same in one file, which it prefers."""
+    whole = any(m["stem"] == "model" and not (m["shard"] or m["index"]) for _, m in own)
+    return [path for path, m in own if not (whole and (m["shard"] or m["index"]))]
+
+
+def _is_settings(path: PurePosixPath) -> bool:
+    return counts(path) and path.suffix.lower() not in OTHER_WEIGHTS and not WEIGHTS.fullmatch(path.name)
+
+
+def fetch(*names: str) -> StageReport:
+    """Fetch the weights of models, and of each only the files that its loader reads.
+
+    A name is a known model's, of any role, or a Hugging Face id. What is here already is not fetched again.
+    One that cannot be had stops no other; the report says why.
+    """
+    with running("fetch", total=len(names), unit="model") as (report, bar):
+        for name in names:
+            try:
+                report.notes.append(f"{name}: {_fetched(name)}")
+                report.done += 1
+            except ForgekitError as error:
+                report.failures[name] = str(error)
+            except Exception as error:  # whatever the hub and its client say is why this one cannot be had
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                report.failures[name] = f"{reason.rstrip('.')}. {_remedy(name, error)}"
+            bar.update()
+    return report
+
+
+def _fetched(name: str) -> str:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    repository = _repository(name)
+    if Path(repository.address).is_dir():
+        return f"its weights are in {repository.address}"
+    listing = look_up(repository)
+    size, whole = sum(listing.needed.values()), sum(listing.sizes.values())
+    home = next(folder for folder in (Path(HF_HUB_CACHE), *Path(HF_HUB_CACHE).parents) if folder.exists())
+    if size > (free := shutil.disk_usage(home).free):
+        raise UnknownModelError(
+            f"{gib(size)} of files, and {gib(free)} are free at {home}; make room, or set HF_HOME to another disk"
+        )
+    folder = snapshot_download(
+        repository.address,
+        revision=listing.commit or repository.revision,
+        allow_patterns=[*map(escape, listing.needed)],
+    )
+    return f"{gib(size)} of {gib(whole)} in {len(listing.needed)} files, licence {listing.licence}: {folder}"
+
+
+def _repository(name: str) -> Repository:
+    """Return where the weights of what is called so lie; of an id that is not here the hub says what kind it is.
+
+    Raises:
+        UnknownModelError: nothing of that name has weights to be fetched.
+    """
+    model = next((found for role in PROTOCOLS if (found := find_model(role, name)) is not None), None)
+    repository = repository_of(model) if model is not None else None
+    if repository is None and re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        found = look_up(Repository(name, SINGLE)).sizes
+        repository = Repository(name, next((entry for entry in (PIPELINE, TOWERS) if entry in found), SINGLE))
+    if repository is None or not repository.address:
+        raise UnknownModelError(f"{name!r} has no weights to fetch; give a known model's name or a Hugging Face id")
+    note_given(name)
+    return repository
+
+
+def _remedy(name: str, error: Exception) -> str:
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    kind = type(error).__name__
+    if HF_HUB_OFFLINE:
+        return "Unset HF_HUB_OFFLINE, or copy the folder of the model here and give its path."
+    if "Gated" in kind:
+        return f"Accept its licence on the hub's page of the model, then `hf auth login`, then `forgekit fetch {name}`."
+    if "NotFound" in kind:
+        return "Look at the spelling; a private one needs `hf auth login`."
+    return (
+        f"Is the hub reachable from here ({os.environ.get('HF_ENDPOINT', 'https://huggingface.co')})? Then try again."
+    )
+
+
+def gib(size: float) -> str:
+    """Return bytes as people read them."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
