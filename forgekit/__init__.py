@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from forgekit.stages.evaluating import evaluate_images
     from forgekit.stages.generating import generate_images
     from forgekit.stages.importing import import_prompts
+    from forgekit.stages.importing_pictures import import_pictures
     from forgekit.stages.refining import refine_prompts
     from forgekit.store import Store, open_store
 
@@ -20,6 +21,7 @@ _FUNCTIONS = {
     "open_store": "forgekit.store",
     "Store": "forgekit.store",
     "import_prompts": "forgekit.stages.importing",
+    "import_pictures": "forgekit.stages.importing_pictures",
     "complete_prompts": "forgekit.stages.completing",
     "generate_images": "forgekit.stages.generating",
     "evaluate_images": "forgekit.stages.evaluating",

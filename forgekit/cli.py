@@ -27,6 +27,7 @@ WATCH_PAUSE_S = 2.0
 
 COMMANDS = {  # each with where its function is defined
     "import": "forgekit.stages.importing:import_prompts",
+    "import-pictures": "forgekit.stages.importing_pictures:import_pictures",
     "complete": "forgekit.stages.completing:complete_prompts",
     "generate": "forgekit.stages.generating:generate_images",
     "evaluate": "forgekit.stages.evaluating:evaluate_images",

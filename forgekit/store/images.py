@@ -38,17 +38,18 @@ def encode_png(image: Image, metadata: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def write_image(folder: Path, image_id: str, png: bytes, *, same_as: str | None = None) -> str:
+def write_image(folder: Path, image_id: str, png: bytes, *, same_as: str | None = None, ending: str = ".png") -> str:
     """Store PNG bytes under a name made from their hash and return the path relative to `folder`.
 
     The file appears under its name only when it is complete. Where `same_as` names a stored file with
-    these bytes, it is linked instead of written again (copied where the file system has no links).
+    these bytes, it is linked instead of written again (copied where the file system has no links). What was drawn
+    elsewhere is stored as it is, with the `ending` of its own format.
 
     Raises:
         StoreError: a link or a file stands where a folder of images should be.
     """
     digest = hashlib.sha256(png).hexdigest()
-    relative = f"{IMAGES}/{digest[:2]}/{digest[:32]}-{image_id[:8]}.png"
+    relative = f"{IMAGES}/{digest[:2]}/{digest[:32]}-{image_id[:8]}{ending}"
     target = folder / relative
     if reason := _why_outside(folder, PurePosixPath(relative).parent):
         raise StoreError(f"no image can be written to {target.parent}: {reason}")
@@ -138,10 +139,11 @@ def read_image(folder: Path, image_path: str) -> Image | ItemError:
 
 def open_image(file: Path, name: str) -> Image | ItemError:
     """Open an image file, which a caller names or `stored_file` has found, as RGB; or say why `name` cannot be read."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(file) as image:
+            ImageOps.exif_transpose(image, in_place=True)  # of a picture from outside, as browsers show it
             return image.convert("RGB")
     except FileNotFoundError:
         return ItemError(f"the image file {name} is missing; restore it from a copy")
