@@ -30,6 +30,7 @@ COMMANDS = {  # each with where its function is defined
     "import-pictures": "forgekit.stages.importing_pictures:import_pictures",
     "complete": "forgekit.stages.completing:complete_prompts",
     "generate": "forgekit.stages.generating:generate_images",
+    "redraw": "forgekit.stages.redrawing:redraw",
     "evaluate": "forgekit.stages.evaluating:evaluate_images",
     "refine": "forgekit.stages.refining:refine_prompts",
     "study": "forgekit.study.run:study",
@@ -95,10 +96,13 @@ def __getattr__(name: str) -> Callable[..., int]:
 def _command(function: Callable[..., Any], *, watchable: bool) -> Callable[..., int]:
     """Return a function as a command: its store is named by a file, its other arguments as a command line can."""
     parameters = inspect.signature(function).parameters.values()
-    has_store = any(parameter.name == "store" for parameter in parameters)
+    kinds = {parameter.name: parameter.kind for parameter in parameters}
+    may_lack_it = kinds.get("store") is inspect.Parameter.KEYWORD_ONLY
 
     def command(*given: Any, store: Path = DEFAULT_STORE, watch: bool = False, **options: Any) -> int:
-        if has_store:
+        if may_lack_it:
+            options["store"] = _open(store, {}) if store.exists() else None
+        elif "store" in kinds:
             given = (_open(store, options), *given)
         if watch:
             return _watch(function, given, options)
@@ -161,6 +165,8 @@ def _read_as(hint: Any, default: Any) -> Any:
     origins = {get_origin(kind): kind for kind in kinds}
     if Mapping in origins:
         return _text(_values if Any in get_args(origins[Mapping]) else _pairs, "NAME=VALUE,…")
+    if Sequence in origins and int in get_args(origins[Sequence]):
+        return _text(_whole_numbers, "N,N,…")
     if Sequence in origins:
         return _text(_listed, "A,B,…", show_default=", ".join(default) or False)
     if {int, str} <= kinds:
@@ -182,6 +188,14 @@ def _text(read: Callable[[str], Any], metavar: str, *, show_default: str | bool 
 def _listed(text: str) -> list[str]:
     """Read "a,b"."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _whole_numbers(text: str) -> list[int]:
+    """Read "1,2"."""
+    try:
+        return [int(part) for part in _listed(text)]
+    except ValueError:
+        raise ParameterError(f"{text!r} is no list of whole numbers, such as 1,2,3") from None
 
 
 def _pairs(text: str) -> dict[str, str]:

@@ -162,27 +162,26 @@ class DiffusionGenerator:
                 generator=[torch.Generator("cpu").manual_seed(request.seed) for request in batch],
                 **call,
             )
-        seconds = (time.perf_counter() - started) / len(batch)
+        seconds = round((time.perf_counter() - started) / len(batch), 4)
+        measured = {"duration_s": seconds, "batch": len(batch)}
         withheld = getattr(output, "nsfw_content_detected", None) or [False] * len(batch)
         return [
             ItemError(f"{self.name}: the pipeline's safety checker withheld the picture")
             if hidden
-            else self._drawing(request, arguments, pixels, seconds)
+            else self._drawing(request, arguments, pixels, measured)
             for request, pixels, hidden in zip(batch, output.images, withheld, strict=True)
         ]
 
     def _drawing(
-        self, request: DrawRequest, arguments: Mapping[str, Any], pixels: Any, seconds: float
+        self, request: DrawRequest, arguments: Mapping[str, Any], pixels: Any, measured: Mapping[str, Any]
     ) -> Drawing | ItemError:
         try:
             image = as_picture(pixels)
         except ValueError as error:
             return ItemError(f"{self.name}: {error}")
-        return Drawing(image, self._metadata(request, arguments, image.size, seconds))
+        return Drawing(image, self._metadata(request, arguments, image.size) | measured)
 
-    def _metadata(
-        self, request: DrawRequest, arguments: Mapping[str, Any], size: tuple[int, int], seconds: float
-    ) -> dict[str, Any]:
+    def _metadata(self, request: DrawRequest, arguments: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
         length = arguments.get("max_sequence_length", self._sequence_length)
         return {
             **self.describe(),
@@ -191,7 +190,6 @@ class DiffusionGenerator:
             "parameters": arguments,
             "width": size[0],
             "height": size[1],
-            "duration_s": round(seconds, 4),
             "truncated": dict(truncated(self._readers or [], request.prompt, length)) or None,
         }
 

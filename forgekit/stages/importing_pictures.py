@@ -20,6 +20,7 @@ from forgekit.sources.rows import excerpt, is_missing, plain_parameters
 from forgekit.stages.calls import Call
 from forgekit.stages.intake import Intake
 from forgekit.stages.reading_scenes import read_scenes
+from forgekit.stages.wanted import is_seed
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
 from forgekit.store.images import write_image
@@ -33,7 +34,6 @@ AT_ONCE = 32  # pictures in memory, and between two commits
 LONGEST_MODEL = 200  # characters of what a generator is called
 ROLES = ("picture", "experiment")  # columns beside those of `read_chunks`
 ARMS = ("experiment", "arm")
-LARGEST_SEED = 2**63
 LONGEST_SETTINGS = 20_000  # characters, of what a row and its picture say of the drawing
 LISTED_BAD_ROWS = 1000  # in api_logs; the report holds them all
 
@@ -161,9 +161,9 @@ def _given(
         parameters = storable(plain_parameters({**picture.said.get("parameters", {}), **(row.get("parameters") or {})}))
         if len(canonical_json(parameters)) > LONGEST_SETTINGS:
             raise UnusableError(f"its settings have more than {LONGEST_SETTINGS:,} characters")
-        seed = _seed(parameters.pop("seed", split_prompt(row["text"]).parameters.get("seed")))
+        seed = parameters.pop("seed", split_prompt(row["text"]).parameters.get("seed"))
         told = {**row, "model": named, "parameters": parameters}
-        return Given(told, picture, check_name("experiment", arm or experiment), seed, place)
+        return Given(told, picture, check_name("experiment", arm or experiment), seed if is_seed(seed) else None, place)
     except (ParameterError, ValueError, RecursionError) as error:
         report.failures[place] = f"{error}: {excerpt(row['text'])!r}"
     return None
@@ -179,12 +179,6 @@ def _why_no_name(model: Any) -> str | None:
     return (
         f'say what drew the pictures in printable words of {LONGEST_MODEL} characters at most, such as "midjourney-7"'
     )
-
-
-def _seed(value: Any) -> int | None:
-    """Return a seed as a number; what is none is not known, and kept with what the picture says."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return value if whole and 0 <= value < LARGEST_SEED else None
 
 
 def _take_in(worker: Worker, report: StageReport, given: Sequence[Given], origin: Mapping[str, str]) -> list[str]:

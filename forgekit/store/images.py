@@ -22,17 +22,19 @@ if TYPE_CHECKING:
 
 IMAGES = "images"  # the folder beside the store that every image lies in
 METADATA_KEY = "forgekit"  # the PNG text chunk that `sources` reads back
+MEASURED = ("duration_s", "batch")
 
 
 def encode_png(image: Image, metadata: Mapping[str, Any]) -> bytes:
     """Return the image as PNG bytes with `metadata` as JSON in its text chunk.
 
-    How long the drawing took stays out: the same picture drawn again must get the same bytes, and so the same name.
+    How long the drawing took, and in how large a batch, stays out: the same picture drawn again must get the same
+    bytes, and so the same name.
     """
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
-    info.add_itxt(METADATA_KEY, canonical_json({k: v for k, v in metadata.items() if k != "duration_s"}))
+    info.add_itxt(METADATA_KEY, canonical_json({k: v for k, v in metadata.items() if k not in MEASURED}))
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", pnginfo=info)
     return buffer.getvalue()
