@@ -218,7 +218,7 @@ def test_a_bad_picture_fails_alone_with_its_reason(store, tmp_path):
         for place, reason in zip([f"row {n}" for n in range(1, 14)], bad.values(), strict=True)
     } == {f"row {n}": True for n in range(1, 14)}
     [log] = store.rows("select response, error_context from api_logs")
-    assert log["response"]["new_images"] == 1 and len(log["error_context"]["errors"]) == len(bad)
+    assert log["response"]["images"] == 1 and len(log["error_context"]["errors"]) == len(bad)
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,8 @@ def _drawn(
         models[name] = loaded
     rows, failures, wanted = [], {}, []
     for prompt in prompts:
-        plan = calls.attempt(name, {"prompt_id": prompt["id"]}, wanted_images, models[name], prompt, seeds)
+        asked = {"prompt_id": prompt["id"]}
+        plan = calls.attempt(name, asked, wanted_images, models[name], prompt, seeds, [store.folder])
         if isinstance(plan, ItemError):
             failures[prompt["id"]] = plan.reason
         else:

@@ -126,8 +126,12 @@ def import_pictures(
             read_scenes(store, list(dict.fromkeys(hashes)), reader, report)
         else:
             _read_by_rules(store, hashes, report)
+        call = Call(
+            "import", origin.get("file", "a DataFrame"), {"experiment": experiment}, response={"images": report.done}
+        )
+        call.errors = [f"{place}: {reason}" for place, reason in report.failures.items()][:LISTED_BAD_ROWS]
         with store.transaction() as con:
-            insert_rows(con, "api_logs", [_log_row(report, origin.get("file", "a DataFrame"), experiment)])
+            insert_rows(con, "api_logs", [call.row()])
     return report
 
 
@@ -268,14 +272,6 @@ def _read_by_rules(store: Store, hashes: Sequence[str], report: StageReport) -> 
     for _, found in readings:
         if found.read_by["reader"] == "nobody":
             report.count(f"scenes {found.read_by['reason']}")
-
-
-def _log_row(report: StageReport, endpoint: str, experiment: str) -> dict[str, Any]:
-    call = Call(
-        "import", endpoint, {"experiment": experiment}, response={"new_images": report.done, "notes": report.notes}
-    )
-    call.errors = [f"{place}: {reason}" for place, reason in list(report.failures.items())[:LISTED_BAD_ROWS]]
-    return call.row()
 
 
 def _place(row: BadRow) -> str:

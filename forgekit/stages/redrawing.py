@@ -9,6 +9,8 @@ from typing import Any
 
 from forgekit.errors import ItemError, ParameterError, UnknownModelError
 from forgekit.models import DrawRequest, ImageGenerator, load_model, load_stored_model
+from forgekit.models.loras import refuse_strangers
+from forgekit.models.roles import describe_request
 from forgekit.scene import split_prompt
 from forgekit.sources.pictures import own_record, prompt_of
 from forgekit.stages.wanted import Wanted, checked_drawing, draw_key, is_seed
@@ -75,6 +77,7 @@ def redraw(
     if target.exists() or (store and inside(target, [store.folder / IMAGES])):
         raise ParameterError(f"out={str(target)!r} is there already, or lies among the store's images; give a new file")
     model = _model(picture, record, store, image_generator)
+    refuse_strangers(record["parameters"], [store.folder] if store else [])
     request = DrawRequest(record["prompt"], record["seed"], record["parameters"])
     reasons = list(_differences(record, model, request))
     wanted = Wanted({}, 0, request, draw_key(model, request) if reasons else record["draw_key"])
@@ -145,7 +148,8 @@ def _differences(record: Mapping[str, Any], model: ImageGenerator, request: Draw
     if "draw_key" not in record:
         yield OTHER_PROGRAM
         return
-    for name, now in {"model": model.name, **model.describe()}.items():
+    described = {"model": model.name, **model.describe(), **describe_request(model, request.parameters)}
+    for name, now in described.items():
         then = record.get(name, now if name == "model" else None)
         parts = (
             {f"{name} of {part}": (then.get(part), now.get(part)) for part in {**then, **now}}

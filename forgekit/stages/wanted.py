@@ -7,12 +7,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import canonical_json, content_hash, content_id
 from forgekit.models import Drawing, DrawRequest, ImageGenerator
-from forgekit.models.roles import not_applicable
+from forgekit.models.loras import refuse_strangers, with_trigger_words
+from forgekit.models.roles import describe_request, not_applicable
 from forgekit.scene import from_data, split_prompt
 from forgekit.store.images import encode_png
 
@@ -87,8 +89,13 @@ def is_seed(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and 0 <= value < LARGEST_SEED
 
 
-def wanted_images(model: ImageGenerator, prompt: Mapping[str, Any], seeds: Seeds) -> list[Wanted]:
-    """Return the images that a prompt is to have of `model`, without what data says of them and the model cannot take."""
+def wanted_images(
+    model: ImageGenerator, prompt: Mapping[str, Any], seeds: Seeds, within: Sequence[Path] = ()
+) -> list[Wanted]:
+    """Return the images that a prompt is to have of `model`, without what data says of them and the model cannot take.
+
+    LoRAs lie in the working folder, or in one of `within`.
+    """
     own = prompt["base_parameters"]
     data = from_data(prompt["directives"])
     optional = frozenset(name for name in data.keys() & own.keys() - {"seed"} if own[name] == data[name])
@@ -97,7 +104,8 @@ def wanted_images(model: ImageGenerator, prompt: Mapping[str, Any], seeds: Seeds
         own, optional = {name: value for name, value in own.items() if name not in left_out}, frozenset()
     parameters = {**model.default_parameters(), **own}
     seed, words = parameters.pop("seed", 0), split_prompt(prompt["prompt_text"]).words
-    wanted = []
+    refuse_strangers(parameters, within)
+    words, wanted = with_trigger_words(words, parameters), []
     for index, exact in enumerate(seeds.of_prompt(prompt, seed)):
         request = DrawRequest(words, exact, parameters, optional)
         wanted.append(Wanted(prompt, index, request, draw_key(model, request), left_out or {}))
@@ -107,7 +115,9 @@ def wanted_images(model: ImageGenerator, prompt: Mapping[str, Any], seeds: Seeds
 def draw_key(model: ImageGenerator, request: DrawRequest) -> str:
     """Return a hash of all that determines the pixels."""
     parameters, optional = request.parameters, request.optional
-    return content_hash([model.name, model.describe(), request.prompt, request.seed, parameters, *_open(optional)])
+    beside = [described] if (described := describe_request(model, parameters)) else []
+    said = [model.name, model.describe(), request.prompt, request.seed, parameters, *_open(optional), *beside]
+    return content_hash(said)
 
 
 def _open(optional: frozenset[str]) -> list[list[str]]:
