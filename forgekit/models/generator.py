@@ -184,7 +184,7 @@ class DiffusionGenerator:
         ]
 
     def _drawing(
-        self, request: DrawRequest, arguments: Mapping[str, Any], pixels: Any, measured: Mapping[str, Any]
+        self, request: DrawRequest, arguments: Mapping[str, Any], pixels: Any, measured: dict[str, Any]
     ) -> Drawing | ItemError:
         try:
             image = as_picture(pixels)
