@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from forgekit.stages.evaluating import evaluate_images
     from forgekit.stages.generating import generate_images
     from forgekit.stages.importing import import_prompts
+    from forgekit.stages.importing_pictures import import_pictures
+    from forgekit.stages.redrawing import redraw
     from forgekit.stages.refining import refine_prompts
     from forgekit.store import Store, open_store
 
@@ -20,8 +22,10 @@ _FUNCTIONS = {
     "open_store": "forgekit.store",
     "Store": "forgekit.store",
     "import_prompts": "forgekit.stages.importing",
+    "import_pictures": "forgekit.stages.importing_pictures",
     "complete_prompts": "forgekit.stages.completing",
     "generate_images": "forgekit.stages.generating",
+    "redraw": "forgekit.stages.redrawing",
     "evaluate_images": "forgekit.stages.evaluating",
     "refine_prompts": "forgekit.stages.refining",
     "load_model": "forgekit.models",

@@ -29,8 +29,10 @@ WATCH_PAUSE_S = 2.0
 COMMANDS = {  # each with where its function is defined
     "status": "forgekit.trends.status:status",
     "import": "forgekit.stages.importing:import_prompts",
+    "import-pictures": "forgekit.stages.importing_pictures:import_pictures",
     "complete": "forgekit.stages.completing:complete_prompts",
     "generate": "forgekit.stages.generating:generate_images",
+    "redraw": "forgekit.stages.redrawing:redraw",
     "evaluate": "forgekit.stages.evaluating:evaluate_images",
     "refine": "forgekit.stages.refining:refine_prompts",
     "study": "forgekit.study.run:study",
@@ -48,14 +50,16 @@ COMMANDS = {  # each with where its function is defined
     "import-ratings": "forgekit.judge_tests.ratings:import_ratings",
 }
 GROUPS = {  # in the order of the list of commands
-    "Loop": ("fetch", "import", "complete", "generate", "evaluate", "refine", "study", "batch"),
-    "Look": ("status", "adherence", "benchmark", "track"),
+    "Loop": ("fetch", "import", "import-pictures", "complete", "generate", "evaluate", "refine", "study", "batch"),
+    "Look": ("status", "adherence", "benchmark", "track", "redraw"),
     "Trust": ("check", "doctor", "judge-test", "calibrate", "import-ratings"),
     "Share": ("report", "export"),
 }
 EXAMPLES = {
     "status": "forgekit status --experiment first-look",
     "import": "forgekit import prompts.csv --model flux-1 --experiment first-look --parameters guidance_scale=3.5",
+    "import-pictures": "forgekit import-pictures midjourney/ --model midjourney-7 --experiment compared",
+    "redraw": "forgekit redraw images/0a1b2c.png --out again.png",
     "complete": "forgekit complete --experiment first-look",
     "generate": "forgekit generate --images-per-prompt 4 --watch",
     "evaluate": "forgekit evaluate --vision-models mini-owl,mini-clip",
@@ -74,7 +78,7 @@ EXAMPLES = {
     "calibrate": "forgekit calibrate --judges mini-owl",
     "import-ratings": "forgekit import-ratings ratings.csv",
 }
-MAKES_STORE = {"import", "study", "batch"}  # elsewhere, a store that is not there is a name misspelt
+MAKES_STORE = {"import", "import-pictures", "study", "batch"}  # elsewhere, a store that is not there is a name misspelt
 WATCHABLE = {"complete", "generate", "evaluate", "refine", "track"}  # these take their work from a queue
 
 StoreFile = Annotated[Path, Parameter(help="the store's file")]
@@ -134,11 +138,13 @@ def __getattr__(name: str) -> Callable[..., int]:
 def _command(function: Callable[..., Any], name: str) -> Callable[..., int]:
     """Return a function as a command: its store is named by a file, its other arguments as a command line can."""
     parameters = inspect.signature(function).parameters.values()
-    has_store = any(parameter.name == "store" for parameter in parameters)
-    optional = any(parameter.name == "store" and parameter.default is None for parameter in parameters)
+    its_store = next((parameter for parameter in parameters if parameter.name == "store"), None)
+    optional = its_store is not None and its_store.default is None
 
     def command(*given: Any, store: Path = DEFAULT_STORE, watch: bool = False, **options: Any) -> int:
-        if has_store:
+        if its_store and its_store.kind is its_store.KEYWORD_ONLY:
+            options["store"] = _open(store, make=False, only_looks=False) if store.exists() else None
+        elif its_store:
             given = (_open(store, make=name in MAKES_STORE, only_looks=optional or options.get("plan_only")), *given)
         if watch:
             return _watch(function, given, options)
@@ -214,6 +220,8 @@ def _read_as(hint: Any, default: Any) -> Any:
     origins = {get_origin(kind): kind for kind in kinds}
     if Mapping in origins:
         return _text(_values if Any in get_args(origins[Mapping]) else _pairs, "NAME=VALUE,…")
+    if Sequence in origins and int in get_args(origins[Sequence]):
+        return _text(_whole_numbers, "N,N,…")
     if Sequence in origins:
         return _text(_listed, "A,B,…", show_default=", ".join(default) or False)
     if {int, str} <= kinds:
@@ -235,6 +243,14 @@ def _text(read: Callable[[str], Any], metavar: str, *, show_default: str | bool 
 def _listed(text: str) -> list[str]:
     """Read "a,b"."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _whole_numbers(text: str) -> list[int]:
+    """Read "1,2"."""
+    try:
+        return [int(part) for part in _listed(text)]
+    except ValueError:
+        raise ParameterError(f"{text!r} is no list of whole numbers, such as 1,2,3") from None
 
 
 def _pairs(text: str) -> dict[str, str]:

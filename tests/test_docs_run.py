@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from forgekit.cli import command_line
 
@@ -32,12 +33,17 @@ def test_there_is_something_to_run():
 
 @pytest.mark.parametrize(("page", "code"), BLOCKS, ids=[page for page, _ in BLOCKS])
 def test_the_python_of_a_page_runs_from_top_to_bottom(page, code, tmp_path, monkeypatch):
-    """On two scenes of the starter set, in a folder of its own."""
+    """On two scenes of the starter set and two pictures from outside, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     starter = (ROOT / "data/prompts/starter.csv").read_text().splitlines()[:3]
     for name in ("data/prompts/starter.csv", "prompts.csv"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text("\n".join(starter) + "\n")
+    for name in ("midjourney/001.png", "dall-e/001.png"):
+        Path(name).parent.mkdir()
+        Image.new("RGB", (64, 64), (200, 30, 30)).save(name)
+    Path("midjourney/001.txt").write_text("a red circle")
+    Path("dall-e/pictures.csv").write_text("picture,prompt,model\n001.png,a red circle,dall-e-3\n")
     exec(compile(code, page, "exec"), {})
 
 

@@ -11,7 +11,7 @@ import forgekit as fk
 from forgekit.models import DrawRequest, load_model
 from forgekit.models.generator import DiffusionGenerator
 from forgekit.models.served import ServedGenerator
-from forgekit.stages.wanted import wanted_images
+from forgekit.stages.wanted import Seeds, wanted_images
 
 SMALL = {"height": 32, "width": 32, "num_inference_steps": 2}
 A1111 = "a red circle\nNegative prompt: blurry\nSteps: 2, Sampler: Euler a, CFG scale: 3.5, Seed: 42, Size: 32x32"
@@ -143,11 +143,11 @@ def test_draw_keys_of_prompts_without_such_data_are_what_they_were(flux):
     prompt = {
         "prompt_text": "a red circle", "base_parameters": {"guidance_scale": 2.0, "seed": 3}, "scene_hash": "a" * 64, "directives": None,
     }  # fmt: skip
-    [wanted] = wanted_images(generator, prompt, 1)
+    [wanted] = wanted_images(generator, prompt, Seeds.of(1, None))
     said = ["tiny", generator.describe(), "a red circle", wanted.request.seed, {**SMALL, "guidance_scale": 2.0}]
     assert wanted.draw_key == fk.ids.content_hash(said)
     brought = {"from_data": {"guidance_scale": 2.0}}
-    [applied] = wanted_images(generator, {**prompt, "directives": brought}, 1)
+    [applied] = wanted_images(generator, {**prompt, "directives": brought}, Seeds.of(1, None))
     assert applied.draw_key == wanted.draw_key  # it is drawn with all that data brings
     assert "pipeline" not in vars(generator)
 

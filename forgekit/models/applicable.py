@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from forgekit.models.loras import LORAS
 from forgekit.models.weights import settings_at
 
 ENTRY = "model_index.json"  # a file that every pipeline of diffusers has
@@ -32,16 +33,16 @@ def signature_of(pipeline: type) -> Signature:
     return inspect.signature(pipeline.__call__).parameters
 
 
-def settable(signature: Signature) -> set[str]:
+def settable(signature: Signature, pipeline: type) -> set[str]:
     """Return the names of the parameters that a request may set."""
-    return {"scheduler"} | {n for n in signature if n not in RESERVED and not n.endswith(("embeds", "_image"))}
+    ours = {"scheduler", *([LORAS] if hasattr(pipeline, "load_lora_weights") else [])}
+    return ours | {n for n in signature if n not in RESERVED and not n.endswith(("embeds", "_image"))}
 
 
 def guidance(signature: Signature, arguments: Mapping[str, Any]) -> tuple[str, bool]:
     """Return what turns the negative prompt on where it is above 1, and whether it is."""
-    allowed = settable(signature)
-    scale = "true_cfg_scale" if "true_cfg_scale" in allowed else "guidance_scale"
-    return scale, arguments.get(scale, signature[scale].default if scale in allowed else 1) > 1
+    scale = "true_cfg_scale" if "true_cfg_scale" in signature else "guidance_scale"
+    return scale, arguments.get(scale, signature[scale].default if scale in signature else 1) > 1
 
 
 def too_many(most_pixels: int, arguments: Mapping[str, Any]) -> bool:

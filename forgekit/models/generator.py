@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from forgekit.errors import ItemError, ParameterError, did_you_mean
 from forgekit.ids import canonical_json
 from forgekit.models.applicable import ENTRY, guidance, pipeline_class, settable, signature_of, too_many
+from forgekit.models.loras import LORAS, hashes_of, laid_over
 from forgekit.models.memory import REFUSALS, placement, weights
 from forgekit.models.naming import plain_name
 from forgekit.models.prompt_limits import Reader, load_readers, reads_all, sequence_length, truncated
@@ -67,6 +68,15 @@ class DiffusionGenerator:
         repo, revision = weights_of(self, self.repo, ENTRY)
         return {"model": self.name, "repo": repo, "revision": revision, **self._setting}
 
+    def describe_request(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what else determines the pixels of a request with these parameters: the hashes of its LoRAs, if any.
+
+        Raises:
+            ParameterError: a LoRA is not there.
+        """
+        hashes = hashes_of(parameters)
+        return {LORAS: hashes} if hashes else {}
+
     @cached_property
     def _setting(self) -> dict[str, Any]:
         device, dtype = placement(self)
@@ -90,7 +100,8 @@ class DiffusionGenerator:
             try:
                 arguments = self.call_arguments(requests[places[0]].parameters)
                 draw = partial(self._draw_batch, arguments=arguments)
-                drawn = in_batches([requests[i] for i in places], self.batch_size, draw, self)
+                with laid_over(self.pipeline, arguments):
+                    drawn = in_batches([requests[i] for i in places], self.batch_size, draw, self)
             except ParameterError as error:
                 drawn = [ItemError(str(error))] * len(places)
             except REFUSALS as error:  # a text where a number belongs, say
@@ -105,7 +116,7 @@ class DiffusionGenerator:
             ParameterError: the pipeline has no such argument, it is nan or inf, or the negative prompt would be ignored.
         """
         arguments = {**self.defaults, **parameters}
-        allowed = settable(self._signature)
+        allowed = settable(self._signature, type(self.pipeline))
         if "scheduler" in arguments:
             check_scheduler(self.pipeline, arguments["scheduler"])
         for name, value in arguments.items():
@@ -129,7 +140,7 @@ class DiffusionGenerator:
         if not optional or pipeline is None:  # no weights either, or a class of its own, which says what it refuses
             return {}
         signature = signature_of(pipeline)
-        allowed, arguments = settable(signature), {**self.defaults, **parameters}
+        allowed, arguments = settable(signature, pipeline), {**self.defaults, **parameters}
         left_out = {name: f"{self.name} has no such parameter" for name in optional - allowed}
         if too_many(self.most_pixels, arguments):
             reason = f"{self.name} draws {self.most_pixels} pixels at most"
@@ -150,7 +161,7 @@ class DiffusionGenerator:
     def _draw_batch(self, batch: Sequence[DrawRequest], arguments: Mapping[str, Any]) -> list[Drawing | ItemError]:
         import torch
 
-        pipeline, call = self.pipeline, dict(arguments)
+        pipeline, call = self.pipeline, {name: value for name, value in arguments.items() if name != LORAS}
         if "negative_prompt" in call:
             call["negative_prompt"] = [call["negative_prompt"]] * len(batch)
         if "output_type" in self._signature:
@@ -162,36 +173,35 @@ class DiffusionGenerator:
                 generator=[torch.Generator("cpu").manual_seed(request.seed) for request in batch],
                 **call,
             )
-        seconds = (time.perf_counter() - started) / len(batch)
+        seconds = round((time.perf_counter() - started) / len(batch), 4)
+        measured = {"duration_s": seconds, "batch": len(batch)}
         withheld = getattr(output, "nsfw_content_detected", None) or [False] * len(batch)
         return [
             ItemError(f"{self.name}: the pipeline's safety checker withheld the picture")
             if hidden
-            else self._drawing(request, arguments, pixels, seconds)
+            else self._drawing(request, arguments, pixels, measured)
             for request, pixels, hidden in zip(batch, output.images, withheld, strict=True)
         ]
 
     def _drawing(
-        self, request: DrawRequest, arguments: Mapping[str, Any], pixels: Any, seconds: float
+        self, request: DrawRequest, arguments: Mapping[str, Any], pixels: Any, measured: dict[str, Any]
     ) -> Drawing | ItemError:
         try:
             image = as_picture(pixels)
         except ValueError as error:
             return ItemError(f"{self.name}: {error}")
-        return Drawing(image, self._metadata(request, arguments, image.size, seconds))
+        return Drawing(image, self._metadata(request, arguments, image.size) | measured)
 
-    def _metadata(
-        self, request: DrawRequest, arguments: Mapping[str, Any], size: tuple[int, int], seconds: float
-    ) -> dict[str, Any]:
+    def _metadata(self, request: DrawRequest, arguments: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
         length = arguments.get("max_sequence_length", self._sequence_length)
         return {
             **self.describe(),
+            **self.describe_request(arguments),
             "pipeline": self._pipeline_class,
             "seed": request.seed,
             "parameters": arguments,
             "width": size[0],
             "height": size[1],
-            "duration_s": round(seconds, 4),
             "truncated": dict(truncated(self._readers or [], request.prompt, length)) or None,
         }
 

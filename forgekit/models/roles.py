@@ -100,6 +100,12 @@ def not_applicable(
     return tell(parameters, frozenset(optional)) if tell else None
 
 
+def describe_request(generator: ImageGenerator, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what besides its own description and the request's words determines the pixels: the hashes of LoRAs."""
+    tell = getattr(generator, "describe_request", None)  # only diffusers' pipelines have any here
+    return tell(parameters) if tell else {}
+
+
 @runtime_checkable
 class VisionModel(Protocol):
     """A judge: it says how faithfully images show the elements of scenes."""

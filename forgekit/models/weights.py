@@ -125,6 +125,14 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def hash_of_file(file: Path) -> str:
+    """Return the SHA-256 of a whole file, read once as long as it stays the same."""
+    memory, found = _Hashes(file.parent), file.stat()
+    digest = memory.hash_of(file.name, found.st_size, found.st_mtime_ns)
+    memory.keep()
+    return digest
+
+
 class _Hashes:
     """The hashes of a folder's files as they were when last read, so that five stages do not each read 24 GB."""
 

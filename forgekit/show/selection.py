@@ -11,6 +11,7 @@ import numpy as np
 from forgekit import trends
 from forgekit.errors import ParameterError, did_you_mean
 from forgekit.show import pages
+from forgekit.show.sheets import told_seed
 from forgekit.store import Store
 
 if TYPE_CHECKING:
@@ -159,9 +160,9 @@ def _card(row: Any) -> str:
     score = f"{row.score:.2f}" if row.score == row.score else "no score"
     missing = row.failed if hasattr(row.failed, "__len__") else []  # null: no verdict
     failed = "".join(f'<div style="color:{pages.BAD}">✗ {escape(phrase)}</div>' for phrase in missing)
-    image = pages.picture_file(row.file, alt=f"seed {row.seed}", width=150)
+    image = pages.picture_file(row.file, alt=told_seed(row.seed), width=150)
     drawn = f"round {row.round:.0f}, " if row.round == row.round else ""
-    label = f"v{row.iteration} · {score}<br>{drawn}seed {row.seed}"
+    label = f"v{row.iteration} · {score}<br>{drawn}{told_seed(row.seed)}"
     return f'<div style="width:150px;font-size:12px;line-height:1.3">{image}<div>{label}</div>{failed}</div>'
 
 

@@ -122,13 +122,18 @@ def _heading(group: pd.DataFrame, name: object) -> str:
 def _write_label(draw: ImageDraw.ImageDraw, x: int, y: int, picture: Mapping[str, Any]) -> None:
     score = picture.get("score")
     known = score is not None and score == score
-    parts = [f"seed {picture['seed']}" if "seed" in picture else "", f"{score:.2f}" if known else "no score"]
+    parts = [told_seed(picture["seed"]) if "seed" in picture else "", f"{score:.2f}" if known else "no score"]
     failed: Any = picture.get("failed")
     failed = list(failed) if hasattr(failed, "__len__") else []  # None, NaN or NA: no verdict
     draw.text((x, y), " · ".join(part for part in parts if part), fill=BAD if failed else GOOD, font=_font())
     if failed:
         missing = textwrap.shorten("✗ " + ", ".join(failed), 24, placeholder="…")
         draw.text((x, y + LINE), missing, fill=BAD, font=_font())
+
+
+def told_seed(seed: Any) -> str:
+    """Return a seed in words; a picture from outside may have none that is known."""
+    return "no seed" if str(seed) in ("None", "nan", "<NA>") else f"seed {seed}"
 
 
 def thumbnail(file: str | Path | None) -> Image.Image:

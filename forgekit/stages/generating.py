@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from forgekit.errors import ItemError, ParameterError
-from forgekit.ids import canonical_json
-from forgekit.models import Drawing, ImageGenerator, load_model, load_stored_model, recorded_name
+from forgekit.models import ImageGenerator, load_model, load_stored_model, recorded_name
 from forgekit.progress import StageReport, running
 from forgekit.scene import not_applied
 from forgekit.stages.calls import Calls, recorded_calls
 from forgekit.stages.situations import DECISIONS
-from forgekit.stages.wanted import Wanted, wanted_images
+from forgekit.stages.wanted import Drawn, Seeds, Wanted, checked_drawing, wanted_images
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
-from forgekit.store.images import encode_png, stored_file, write_image
+from forgekit.store.images import stored_file, write_image
 from forgekit.store.rows import insert_rows
 
 # Prompts left in `generating`, by a worker that died or because an image failed, are due again; their stored images
@@ -36,7 +33,11 @@ order by created_at, id
 
 # With the number of decisions about the scene, in this arm, that came before, and the last one: it caused the drawing.
 IN_HAND = f"""
-select *, coalesce(len(decisions), 0) as round, decisions[-1] as learning_id
+select
+    *,
+    coalesce(len(decisions), 0) as round,
+    decisions[-1] as learning_id,
+    (select l.actions ->> '$.decision' from prompt_learnings l where l.id = decisions[-1]) as decision
 from (
     select p.*, ({DECISIONS}) as decisions
     from prompts p
@@ -59,19 +60,11 @@ group by all
 NOT_APPLIED = "parameters_not_applied"
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """PNG bytes that exist already or were just drawn; `path` once they are stored."""
-
-    png: bytes
-    metadata: dict[str, Any]
-    path: str | None = None
-
-
 def generate_images(
     store: Store,
     *,
-    images_per_prompt: int = 4,
+    images_per_prompt: int | None = None,
+    seeds: Sequence[int] | None = None,
     image_generator: ImageGenerator | str | None = None,
     experiment: str | None = None,
     images_per_batch: int = 32,
@@ -79,7 +72,8 @@ def generate_images(
     """Draw images for each prompt that is due, and leave it `generated`.
 
     Image i of a prompt has a seed made from its scene, `base_parameters["seed"]` and i: the versions of
-    a scene share their seeds, so they compare pair by pair. What is stored is never drawn again, also
+    a scene share their seeds, so they compare pair by pair. Or all prompts are drawn with the `seeds` given, but for
+    those that the refiner wants on fresh ones, which are named in the report. What is stored is never drawn again, also
     not for a second prompt that asks for the same picture. A prompt that did not get all its images
     keeps those it got and stays `generating`; the others are tried again on the next call.
 
@@ -87,22 +81,24 @@ def generate_images(
     asked about, with its traceback in `api_logs`; the others go on.
 
     Args:
-        images_per_prompt: how many there are to be of each version, those that are stored among them.
+        images_per_prompt: how many there are to be of each version, those that are stored among them; 4 where not given,
+            or one for each of `seeds`.
+        seeds: the exact seeds to draw with, such as 1,2,3.
         image_generator: draws only the prompts whose `model` is its name or address; None draws each with its own model.
         experiment: only the prompts of this one; None for all.
         images_per_batch: how many are drawn between two commits; what a killed process loses at most.
 
     Raises:
         UnknownModelError: `image_generator` names no model.
-        ParameterError: `images_per_prompt` or `images_per_batch` is below 1.
+        ParameterError: `images_per_prompt` or `images_per_batch` is below 1, or `seeds` are none, twice the same, or not
+            as many as `images_per_prompt`.
     """
-    if min(images_per_prompt, images_per_batch) < 1:
-        raise ParameterError(
-            f"images_per_prompt={images_per_prompt}, images_per_batch={images_per_batch}: both must be 1 or more"
-        )
+    chosen = Seeds.of(images_per_prompt, seeds)
+    if images_per_batch < 1:
+        raise ParameterError(f"images_per_batch={images_per_batch} must be 1 or more")
     models = _given(image_generator) if image_generator is not None else {}
     filters = {"experiment": experiment, "models": list(models) or None}
-    prompts_per_batch = max(1, images_per_batch // images_per_prompt)
+    prompts_per_batch = max(1, images_per_batch // chosen.number)
     attempted: list[str] = []
     due = len(store.df(DUE, attempted=attempted, **filters))
     with working(store) as worker, running("generate", total=due, unit="prompt") as (report, bar):
@@ -114,7 +110,7 @@ def generate_images(
             for name in sorted({prompt["model"] for prompt in prompts}):
                 with recorded_calls(store, "generate") as calls:
                     own = [prompt for prompt in prompts if prompt["model"] == name]
-                    rows, failures = _drawn(store, calls, models, own, images_per_prompt)
+                    rows, failures = _drawn(store, calls, models, own, chosen)
                     _commit(worker, report, calls, [prompt["id"] for prompt in own], rows, failures)
             bar.update(len(ids))
     return report
@@ -132,7 +128,7 @@ def _drawn(
     calls: Calls,
     models: dict[str, ImageGenerator],
     prompts: Sequence[Mapping[str, Any]],
-    images_per_prompt: int,
+    seeds: Seeds,
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Draw and write what these prompts of one model lack: the rows of the images, and why prompts lack some still."""
     name = prompts[0]["model"]
@@ -144,7 +140,8 @@ def _drawn(
         models[name] = loaded
     rows, failures, wanted = [], {}, []
     for prompt in prompts:
-        plan = calls.attempt(name, {"prompt_id": prompt["id"]}, wanted_images, models[name], prompt, images_per_prompt)
+        asked = {"prompt_id": prompt["id"]}
+        plan = calls.attempt(name, asked, wanted_images, models[name], prompt, seeds, [store.folder])
         if isinstance(plan, ItemError):
             failures[prompt["id"]] = plan.reason
         else:
@@ -197,33 +194,6 @@ def _described(images: Sequence[Wanted]) -> dict[str, Any]:
         ],
         "parameters": dict(images[0].request.parameters),
     }
-
-
-def checked_drawing(wanted: Wanted, drawing: Any) -> Drawn | ItemError:
-    """Return a generator's answer as PNG bytes that can be stored, or what is wrong with it.
-
-    Raises:
-        OSError: an image of a mode that PNG does not have, or whose own file is damaged.
-    """
-    import numpy as np
-    from PIL.Image import Image
-
-    if not isinstance(drawing, Drawing):
-        return ItemError(f"the generator returned a {type(drawing).__name__}; it must return a Drawing or an ItemError")
-    image = drawing.image
-    if not isinstance(image, Image):
-        return ItemError(f"the generator drew a {type(image).__name__}; a Drawing holds a PIL image")
-    if 0 in image.size:
-        return ItemError(f"the generator drew an image of {image.width}×{image.height} pixels")
-    if image.mode == "F" and not np.isfinite(np.asarray(image)).all():  # the other modes hold whole numbers
-        return ItemError("the generator gave pixels that are no numbers (nan or inf)")
-    seed, prompt = wanted.request.seed, wanted.request.prompt
-    metadata = {"seed": seed, **drawing.metadata, "prompt": prompt, "draw_key": wanted.draw_key}
-    try:
-        json.dumps(json.loads(canonical_json(metadata)), allow_nan=False)
-    except ValueError:
-        return ItemError("the metadata of the drawing hold a number that is none (nan or inf)")
-    return Drawn(encode_png(image, metadata), metadata)
 
 
 def _written(store: Store, image: Wanted, picture: Drawn) -> dict[str, Any]:

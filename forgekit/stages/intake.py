@@ -54,17 +54,18 @@ class Intake:
     experiment: str
     parameters: Mapping[str, Any]  # of every prompt; what a row says itself goes before
     origin: Mapping[str, str]  # what `scenes.source` says of all rows
+    outside: bool = False  # prompts whose pictures come along: none of those drawn here, and a seed is the picture's
     rows: int = 0  # how many came, those that were there before included
     with_syntax: int = 0  # of the prompts
     tables: list[pa.Table] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
 
-    def add(self, frame: pd.DataFrame) -> None:
-        """Take rows up, those that are no prompt taken before."""
+    def add(self, frame: pd.DataFrame) -> list[str]:
+        """Take rows up, those that are no prompt taken before; return the id of each row's prompt."""
         import pyarrow as pa
 
-        fresh = []
-        for row in map(self._prompt, frame.to_dict("records")):
+        fresh, prompts = [], [self._prompt(row) for row in frame.to_dict("records")]
+        for row in prompts:
             if row["id"] not in self.ids:
                 self.ids.add(row["id"])
                 self.with_syntax += row["asked"] is not None
@@ -72,6 +73,7 @@ class Intake:
         self.rows += len(frame)
         schema = pa.schema([("position", pa.int64()), *((name, pa.string()) for name in COLUMNS)])
         self.tables.append(pa.Table.from_pylist(fresh, schema=schema))
+        return [row["id"] for row in prompts]
 
     def _prompt(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row as a prompt. What it says besides goes into `source`, next to where it came from.
@@ -81,9 +83,12 @@ class Intake:
         said = {name: value for name, value in row.items() if not is_missing(value)}
         text, elements = said.pop("text"), said.pop("elements", None)
         parts = split_prompt(text)
-        drawn = {} if parts.asked == text else {"drawn": text}
+        drawn: dict[str, Any] = {} if parts.asked == text else {"drawn": text}
         own = said.pop("parameters", {})
         parameters = {**self.parameters, **parts.parameters, **own}
+        if self.outside:
+            drawn["outside"] = True
+            parameters.pop("seed", None)
         brought = {n: value for n, value in own.items() if n != "seed" and self.parameters.get(n) != value}
         directives = parts.all_directives(brought)
         besides = said.pop("source", {})
@@ -92,7 +97,7 @@ class Intake:
             "id": content_id("prompt", **named, **drawn, experiment=self.experiment, base_parameters=parameters),
             **named,
             "prompt_text": text,
-            "asked": parts.asked if drawn else None,
+            "asked": parts.asked if "drawn" in drawn else None,
             "directives": _document(directives) if directives else None,
             "base_parameters": canonical_json(parameters),
             "elements": None if elements is None else _document(elements),

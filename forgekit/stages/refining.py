@@ -19,6 +19,7 @@ from forgekit.refiner.policies import load_policy
 from forgekit.scene import Element, Lexicon, default_lexicon, list_elements, load_lexicon, loosened, parse, split_prompt
 from forgekit.scene.syntax.directives import FROM_DATA
 from forgekit.stages.calls import Call, Conversation
+from forgekit.stages.outside import DRAWN_HERE, outside_notes
 from forgekit.stages.situations import InHand, gather
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
@@ -27,11 +28,12 @@ from forgekit.store.rows import insert_rows, update_rows
 REFUSALS = 12  # proposals of a language model that a learning keeps
 AT_ONCE = 100  # prompts decided between two commits, where no language model is asked
 
-DUE = """
+DUE = f"""
 select id
 from prompts
 where status = 'evaluated'
   and ($experiment is null or experiment = $experiment)
+  and {DRAWN_HERE}
   and id not in (select unnest($attempted::uuid[]))
 order by created_at, id
 """
@@ -95,8 +97,7 @@ def refine_prompts(
     evidence. A prompt that fails (no score by one judge under one key, a language model that cannot be
     reached, an unknown generator) stays `evaluated` and comes up again on the next call.
 
-    Several workers share the prompts. Where the policy asks a language model each decision is committed
-    before the next, so a killed worker loses at most the answer in flight.
+    Where the policy asks a language model each decision is committed before the next.
 
     Args:
         target: mean adherence, in [0, 1], from which a prompt is accepted.
@@ -117,8 +118,7 @@ def refine_prompts(
     if not 0.0 <= target <= 1.0:
         raise ParameterError(f"target is {target}, it must lie in [0, 1]")
     chosen = load_policy(policy, without=without_actions)
-    limits = Limits(target, max_iterations, max_images, patience, confirm, max_minutes)
-    how = How(chosen, limits, _lexicon(lexicon))
+    how = How(chosen, Limits(target, max_iterations, max_images, patience, confirm, max_minutes), _lexicon(lexicon))
     at_once = 1 if _asks_model(chosen) else AT_ONCE
     attempted: list[str] = []
     due = len(store.df(DUE, experiment=experiment, attempted=attempted))
@@ -127,6 +127,7 @@ def refine_prompts(
             attempted += ids
             _refine_batch(worker, report, ids, how)
             bar.update(len(ids))
+    report.notes += outside_notes(store, experiment)
     return report
 
 
@@ -216,8 +217,7 @@ def _looked_at(in_hand: InHand) -> dict[str, Any]:
 
 
 def _failing(in_hand: InHand) -> list[Element]:
-    situation = in_hand.situation
-    return failing(list_elements(in_hand.prompt["elements"]), situation.version, situation.pass_mark)
+    return failing(list_elements(in_hand.prompt["elements"]), in_hand.situation.version, in_hand.situation.pass_mark)
 
 
 def _child_row(prompt: Mapping[str, Any], decision: Decision) -> dict[str, Any]:

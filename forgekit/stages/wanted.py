@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
+from pathlib import Path
 from typing import Any
 
-from forgekit.ids import content_hash, content_id
-from forgekit.models import DrawRequest, ImageGenerator
-from forgekit.models.roles import not_applicable
+from forgekit.errors import ItemError, ParameterError
+from forgekit.ids import canonical_json, content_hash, content_id
+from forgekit.models import Drawing, DrawRequest, ImageGenerator
+from forgekit.models.loras import refuse_strangers, with_trigger_words
+from forgekit.models.roles import describe_request, not_applicable
 from forgekit.scene import from_data, split_prompt
+from forgekit.store.images import encode_png
+
+USUAL = 4  # images of a prompt
+LARGEST_SEED = 2**63  # above it the store's numbers end
+FRESH = ("redraw", "confirm")  # decisions of the refiner that are about other seeds, not other words
 
 
 @dataclass(frozen=True)
@@ -39,8 +49,53 @@ class Wanted:
         return content_id("image", prompt=self.prompt_id, seed=self.request.seed, draw_key=self.draw_key)
 
 
-def wanted_images(model: ImageGenerator, prompt: Mapping[str, Any], images_per_prompt: int) -> list[Wanted]:
-    """Return the images that a prompt is to have of `model`, without what data says of them and the model cannot take."""
+@dataclass(frozen=True)
+class Seeds:
+    """The seeds of each prompt's images: `exact` ones, or `number` made from its scene."""
+
+    number: int
+    exact: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, images_per_prompt: int | None, seeds: Sequence[int] | None) -> Seeds:
+        """Return what a caller asks for; raise a ParameterError where that is nothing, or contradicts itself."""
+        number = images_per_prompt if images_per_prompt is not None else USUAL if seeds is None else len(seeds)
+        if number < 1:
+            raise ParameterError(f"images_per_prompt={number} must be 1 or more, as must be the number of seeds")
+        if seeds is None:
+            return cls(number)
+        exact = tuple(seeds)
+        if len(exact) != number:
+            raise ParameterError(f"images_per_prompt={number}, but {len(exact)} seeds: give one of the two, or as many")
+        if not all(is_seed(seed) for seed in exact) or len(set(exact)) < number:
+            raise ParameterError(f"seeds={list(exact)}: give whole numbers from 0 to 2**63 - 1, each once")
+        return cls(number, tuple(map(int, exact)))
+
+    def of_prompt(self, prompt: Mapping[str, Any], seed: int) -> list[int]:
+        """Return the seeds of a prompt's images, in order; `seed` is its own.
+
+        Raises:
+            ParameterError: the prompt is to be drawn on fresh seeds, which exact ones are not.
+        """
+        if not self.exact:
+            return [image_seed(prompt["scene_hash"], seed, index) for index in range(self.number)]
+        if prompt.get("decision") in FRESH:
+            raise ParameterError(f"the refiner wants it on fresh seeds ({prompt['decision']}); draw it without seeds=")
+        return list(self.exact)
+
+
+def is_seed(value: Any) -> bool:
+    """Say whether a value is a seed: a whole number that the store can hold."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and 0 <= value < LARGEST_SEED
+
+
+def wanted_images(
+    model: ImageGenerator, prompt: Mapping[str, Any], seeds: Seeds, within: Sequence[Path] = ()
+) -> list[Wanted]:
+    """Return the images that a prompt is to have of `model`, without what data says of them and the model cannot take.
+
+    LoRAs lie in the working folder, or in one of `within`.
+    """
     own = prompt["base_parameters"]
     data = from_data(prompt["directives"])
     optional = frozenset(name for name in data.keys() & own.keys() - {"seed"} if own[name] == data[name])
@@ -49,12 +104,20 @@ def wanted_images(model: ImageGenerator, prompt: Mapping[str, Any], images_per_p
         own, optional = {name: value for name, value in own.items() if name not in left_out}, frozenset()
     parameters = {**model.default_parameters(), **own}
     seed, words = parameters.pop("seed", 0), split_prompt(prompt["prompt_text"]).words
-    wanted = []
-    for index in range(images_per_prompt):
-        request = DrawRequest(words, image_seed(prompt["scene_hash"], seed, index), parameters, optional)
-        key = content_hash([model.name, model.describe(), request.prompt, request.seed, parameters, *_open(optional)])
-        wanted.append(Wanted(prompt, index, request, key, left_out or {}))
+    refuse_strangers(parameters, within)
+    words, wanted = with_trigger_words(words, parameters), []
+    for index, exact in enumerate(seeds.of_prompt(prompt, seed)):
+        request = DrawRequest(words, exact, parameters, optional)
+        wanted.append(Wanted(prompt, index, request, draw_key(model, request), left_out or {}))
     return wanted
+
+
+def draw_key(model: ImageGenerator, request: DrawRequest) -> str:
+    """Return a hash of all that determines the pixels."""
+    parameters, optional = request.parameters, request.optional
+    beside = [described] if (described := describe_request(model, parameters)) else []
+    said = [model.name, model.describe(), request.prompt, request.seed, parameters, *_open(optional), *beside]
+    return content_hash(said)
 
 
 def _open(optional: frozenset[str]) -> list[list[str]]:
@@ -65,3 +128,39 @@ def _open(optional: frozenset[str]) -> list[list[str]]:
 def image_seed(scene_hash: str, seed: int, index: int) -> int:
     """Return the seed of image `index` of a scene: in [0, 2**31), the same for every version and batch size."""
     return int(hashlib.sha256(f"{scene_hash}/{seed}/{index}".encode()).hexdigest()[:8], 16) >> 1
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """PNG bytes that exist already or were just drawn; `path` once they are stored."""
+
+    png: bytes
+    metadata: dict[str, Any]
+    path: str | None = None
+
+
+def checked_drawing(wanted: Wanted, drawing: Any) -> Drawn | ItemError:
+    """Return a generator's answer as PNG bytes that can be stored, or what is wrong with it.
+
+    Raises:
+        OSError: an image of a mode that PNG does not have, or whose own file is damaged.
+    """
+    import numpy as np
+    from PIL.Image import Image
+
+    if not isinstance(drawing, Drawing):
+        return ItemError(f"the generator returned a {type(drawing).__name__}; it must return a Drawing or an ItemError")
+    image = drawing.image
+    if not isinstance(image, Image):
+        return ItemError(f"the generator drew a {type(image).__name__}; a Drawing holds a PIL image")
+    if 0 in image.size:
+        return ItemError(f"the generator drew an image of {image.width}×{image.height} pixels")
+    if image.mode == "F" and not np.isfinite(np.asarray(image)).all():  # the other modes hold whole numbers
+        return ItemError("the generator gave pixels that are no numbers (nan or inf)")
+    seed, prompt = wanted.request.seed, wanted.request.prompt
+    metadata = {"seed": seed, **drawing.metadata, "prompt": prompt, "draw_key": wanted.draw_key}
+    try:
+        json.dumps(json.loads(canonical_json(metadata)), allow_nan=False)
+    except ValueError:
+        return ItemError("the metadata of the drawing hold a number that is none (nan or inf)")
+    return Drawn(encode_png(image, metadata), metadata)

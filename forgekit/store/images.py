@@ -22,33 +22,36 @@ if TYPE_CHECKING:
 
 IMAGES = "images"  # the folder beside the store that every image lies in
 METADATA_KEY = "forgekit"  # the PNG text chunk that `sources` reads back
+MEASURED = ("duration_s", "batch")
 
 
 def encode_png(image: Image, metadata: Mapping[str, Any]) -> bytes:
     """Return the image as PNG bytes with `metadata` as JSON in its text chunk.
 
-    How long the drawing took stays out: the same picture drawn again must get the same bytes, and so the same name.
+    How long the drawing took, and in how large a batch, stays out: the same picture drawn again must get the same
+    bytes, and so the same name.
     """
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
-    info.add_itxt(METADATA_KEY, canonical_json({k: v for k, v in metadata.items() if k != "duration_s"}))
+    info.add_itxt(METADATA_KEY, canonical_json({k: v for k, v in metadata.items() if k not in MEASURED}))
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", pnginfo=info)
     return buffer.getvalue()
 
 
-def write_image(folder: Path, image_id: str, png: bytes, *, same_as: str | None = None) -> str:
+def write_image(folder: Path, image_id: str, png: bytes, *, same_as: str | None = None, ending: str = ".png") -> str:
     """Store PNG bytes under a name made from their hash and return the path relative to `folder`.
 
     The file appears under its name only when it is complete. Where `same_as` names a stored file with
-    these bytes, it is linked instead of written again (copied where the file system has no links).
+    these bytes, it is linked instead of written again (copied where the file system has no links). What was drawn
+    elsewhere is stored as it is, with the `ending` of its own format.
 
     Raises:
         StoreError: a link or a file stands where a folder of images should be.
     """
     digest = hashlib.sha256(png).hexdigest()
-    relative = f"{IMAGES}/{digest[:2]}/{digest[:32]}-{image_id[:8]}.png"
+    relative = f"{IMAGES}/{digest[:2]}/{digest[:32]}-{image_id[:8]}{ending}"
     target = folder / relative
     if reason := _why_outside(folder, PurePosixPath(relative).parent):
         raise StoreError(f"no image can be written to {target.parent}: {reason}")
@@ -138,10 +141,11 @@ def read_image(folder: Path, image_path: str) -> Image | ItemError:
 
 def open_image(file: Path, name: str) -> Image | ItemError:
     """Open an image file, which a caller names or `stored_file` has found, as RGB; or say why `name` cannot be read."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(file) as image:
+            ImageOps.exif_transpose(image, in_place=True)  # of a picture from outside, as browsers show it
             return image.convert("RGB")
     except FileNotFoundError:
         return ItemError(f"the image file {name} is missing; restore it from a copy")

@@ -60,6 +60,9 @@ left join scores parent
 order by s.experiment, p.generation_iteration, p.created_at, p.id, s.vision_model
 """
 
+# Pictures from outside may have no seed that is known: each has its place among those of its version instead.
+SEED = "coalesce(g.generation_metadata ->> '$.seed', 'picture ' || g.image_index)"
+
 # One row per image of the runs that are asked for, with what is known of its version. `step` numbers the seeds of a
 # scene in the order in which they were first drawn, so that a step is the same seed in all versions, and stays it when
 # more seeds are drawn.
@@ -74,7 +77,7 @@ seeds as (
     select
         p.experiment,
         p.scene_hash,
-        g.generation_metadata ->> '$.seed' as seed,
+        {SEED} as seed,
         row_number() over (
             partition by p.experiment, p.scene_hash
             order by min(g.created_at), try_cast(seed as bigint), seed
@@ -109,7 +112,7 @@ join generated_images g on g.prompt_id = w.prompt_id
 join seeds d
     on d.experiment = w.experiment
     and d.scene_hash = w.scene_hash
-    and d.seed = g.generation_metadata ->> '$.seed'
+    and d.seed = {SEED}
 left join version_changes c
     on c.prompt_id = w.prompt_id
     and c.vision_model = w.vision_model

@@ -6,6 +6,7 @@ kept in `scenes.source`, for what draws is the caller's to say.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from forgekit.sources.pictures.infotext import looks_so, read_infotext
 from forgekit.sources.pictures.texts import ENDINGS, FORMATS, texts_of
 from forgekit.sources.rows import BadRow, Notes, Row
 
-__all__ = ["ENDINGS", "FORMATS", "prompt_in", "prompt_of", "read_pictures"]
+__all__ = ["ENDINGS", "FORMATS", "own_record", "prompt_in", "prompt_of", "read_pictures"]
 
 ENOUGH = frozenset(
     {"parameters", "prompt", "workflow", "forgekit", "invokeai_metadata", "sd-metadata", "Dream", "Generation time"}
@@ -54,6 +55,19 @@ def prompt_of(path: Path, notes: Notes | None = None) -> dict[str, Any] | str:
     for note in found.notes:
         notes.add("pictures that could not be followed in part", f"{path.name}: {note}")
     return _record(found, notes)
+
+
+def own_record(path: Path) -> dict[str, Any]:
+    """Return what forgekit itself wrote into a picture that it drew: its seed, parameters, model; {} where it did not.
+
+    Raises:
+        ValueError: it is no picture that can be read, too large a one, or says too much.
+    """
+    try:
+        said = json.loads(texts_of(path, ENOUGH).get("forgekit", "{}"))
+    except RecursionError as error:
+        raise ValueError("its metadata nest too deeply") from error
+    return said if isinstance(said, dict) else {}
 
 
 def prompt_in(text: str, notes: Notes) -> dict[str, Any] | None:
