@@ -22,6 +22,7 @@ FIXED = frozenset({"name", "repo", "model", "pretrained", "base_url"})  # what a
 CHOICES = {
     "dtype": ("auto", "float32", "float16", "bfloat16"),
     "offload": ("", "model", "sequential"),
+    "ask_by": ("auto", "logprobs", "samples"),
 }  # the values of settings that are words
 
 _objects: dict[tuple[str, str], tuple[Stamp | None, Any]] = {}  # by role and name, with the files it was made of
@@ -104,9 +105,10 @@ def _families(role: str) -> tuple[Any, ...]:
         return EndpointLanguageModel, TransformersLanguageModel
     from forgekit.models.clip import ContrastiveJudge
     from forgekit.models.detector import DetectorJudge
+    from forgekit.models.served_judge import ServedJudge
     from forgekit.models.vlm import VQAJudge
 
-    return ContrastiveJudge, DetectorJudge, VQAJudge  # the last takes any model of transformers
+    return ServedJudge, ContrastiveJudge, DetectorJudge, VQAJudge  # the last takes any model of transformers
 
 
 def _at_address(role: str, address: str) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from forgekit.errors import ItemError, ParameterError
+from forgekit.errors import ItemError
 from forgekit.ids import content_hash
 from forgekit.models.choices import NUMBERS, Choices
 from forgekit.models.memory import placement, weights
@@ -15,7 +15,19 @@ from forgekit.models.naming import plain_name
 from forgekit.models.next_word import Answerer, Question, distinct_answers
 from forgekit.models.roles import Judgement
 from forgekit.models.running import in_batches
-from forgekit.models.vqa import DESCRIBE, NUMBER_FORMS, WHOLE, YES_NO, Ask, Heard, Plan, Words, hear, verdict
+from forgekit.models.vqa import (
+    DESCRIBE,
+    NUMBER_FORMS,
+    WHOLE,
+    YES_NO,
+    Ask,
+    Heard,
+    Plan,
+    Words,
+    check_templates,
+    hear,
+    verdict,
+)
 from forgekit.models.weights import load_weights, weights_of
 from forgekit.scene import Scene
 
@@ -61,10 +73,7 @@ class VQAJudge:
 
     def __post_init__(self) -> None:
         """Refuse templates that hold no place for what they ask about."""
-        for field in ("prompt", "whole"):
-            if "{}" not in getattr(self, field):
-                given = f"{field}={getattr(self, field)!r}"
-                raise ParameterError(f"{given} of {self.name}: put {{}} where the text belongs")
+        check_templates(self.name, prompt=self.prompt, whole=self.whole)
 
     @classmethod
     def from_address(cls, address: str) -> VQAJudge | None:
@@ -134,7 +143,7 @@ class _Plan(Plan):
     """What to ask about one scene, as rows of questions to the model: the same one only once."""
 
     def __init__(self, scene: Scene, whole: str, words: Words) -> None:
-        super().__init__(scene, whole, words)
+        super().__init__(scene, whole, words, lambda _, question: question)
         asked = [question for each in self.asks.values() if not each.refused for question in _turns(each)]
         self.rows: list[Question] = list(dict.fromkeys(asked))
         self._place = {question: place for place, question in enumerate(self.rows)}
@@ -148,10 +157,10 @@ class _Plan(Plan):
 
     def followed(self, ask: Ask, chances: Tensor) -> float:
         """Return the probability of the words that answer a count, whether they are among its choices or not."""
-        return float(chances[self._place[ask.question]][list(ask.others)].sum())
+        return float(chances[self._place[ask.said]][list(ask.others)].sum())
 
 
 def _turns(ask: Ask) -> list[Question]:
     """Return what the next word must be known after: the question, and the question with the beginning of an answer."""
     beginnings = ask.options.beginnings[1:] if isinstance(ask.options, Choices) else []
-    return [ask.question, *((ask.question, begun) for begun in beginnings)]
+    return [ask.said, *((ask.said, begun) for begun in beginnings)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from forgekit.errors import ParameterError
@@ -19,6 +19,17 @@ NUMBER_FORMS = {word: (word, word.title(), f" {word}", str(n), f" {n}") for n, w
 WHOLE = 'Does this image show "{}"? Answer the question with Yes or No.'  # VQAScore as GenEval 2 words it
 DESCRIBE = "Describe the image."
 WHOLE_KEY = "text"  # where the question about the whole text stands among those about elements
+
+
+def check_templates(name: str, **templates: str) -> None:
+    """Refuse templates that hold no place for what they ask about.
+
+    Raises:
+        ParameterError: one has no {}.
+    """
+    for field, text in templates.items():
+        if "{}" not in text:
+            raise ParameterError(f"{field}={text!r} of {name}: put {{}} where the text belongs")
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class Ask:
     right: str
     refused: str = ""
     others: Sequence[Any] = ()  # words that answer it, too, and are none of the choices: other numbers
+    said: str = ""  # the question as it is put to the model
 
 
 @dataclass(frozen=True)
@@ -57,13 +69,14 @@ class Heard:
 class Plan:
     """What to ask about one scene: for each element, and for the text, a question."""
 
-    def __init__(self, scene: Scene, whole: str, words: Words) -> None:
-        """Write the questions; `whole` holds {} where the scene's text belongs."""
+    def __init__(self, scene: Scene, whole: str, words: Words, put: Callable[[Element | None, str], str]) -> None:
+        """Write the questions; `whole` holds {} where the scene's text belongs, `put` says how one is put to the model."""
         self.elements = list_elements(scene.elements)
         self.annotated = bool(own_questions(scene.elements))
-        ask = _own if self.annotated else _written
-        self.asks = {element.key: ask(element, words) for element in self.elements}
-        self.asks[WHOLE_KEY] = Ask(whole.format(scene.text), words.yes_no, "yes")
+        written = ((element, (_own if self.annotated else _written)(element, words)) for element in self.elements)
+        self.asks = {element.key: replace(ask, said=put(element, ask.question)) for element, ask in written}
+        text = whole.format(scene.text)
+        self.asks[WHOLE_KEY] = Ask(text, words.yes_no, "yes", said=put(None, text))
 
 
 def hear(ask: Ask, odds: Mapping[str, float], followed: float, *, least_mass: float, adhering_at: float) -> Heard:
