@@ -21,14 +21,21 @@ def answered(document: Any, status: int = 200, **headers: str) -> Answer:
 
 
 @contextmanager
-def serving(answer: Callable[[str, dict[str, Any]], Answer | None]) -> Iterator[str]:
-    """Serve `answer(path, body)` on a free port of loopback, each request in its own thread; None cuts the connection."""
+def serving(
+    answer: Callable[[str, dict[str, Any]], Answer | None], received: list[dict[str, str]] | None = None
+) -> Iterator[str]:
+    """Serve `answer(path, body)` on a free port of loopback, each request in its own thread; None cuts the connection.
+
+    The headers of each request are put into `received`.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"] or 0)) or "{}")
+            if received is not None:
+                received.append(dict(self.headers))
             given = answer(self.path, body)
             if given is None:
                 self.close_connection = True

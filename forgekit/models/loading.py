@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from forgekit.errors import ParameterError, UnknownModelError, did_you_mean
+from forgekit.errors import ParameterError, UnknownModelError, did_you_mean, without_secrets
 from forgekit.models.naming import LOCAL, note_given, plain_name, settings_of, was_given, why_refused
 from forgekit.models.roles import PROTOCOLS
 from forgekit.models.weights import EMBEDDED, Stamp, hub_file, stamp
@@ -179,8 +179,8 @@ def _made(role: str, name: str) -> Any:
             ) from error
     known = sorted(known_models(role))
     raise UnknownModelError(
-        f"no {role} is called {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "
-        'or a Hugging Face id ("owner/name"), a local folder, or "module:factory"'
+        f"no {role} is called {without_secrets(name)!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "
+        'or a Hugging Face id ("owner/name"), a local folder, a server ("http://host:8000/v1#model"), or "module:factory"'
     )
 
 

@@ -85,11 +85,13 @@ def why_refused(name: Any, *, within: Sequence[Path] = ()) -> str | None:
         address, _ = settings_of(name)
     except ParameterError as error:
         return str(error)
+    if without_secrets(name) != name:
+        return f"its model is an address that holds a password or a query ({without_secrets(name)}); keys stand in the environment"
     if _is_trusted(name if "://" in name else address):  # settings can name a variable whose value goes to the server
         return None
     name = address
     if "://" in name:
-        host = re.split(r"[/#?]", name.partition("://")[2])[0].rpartition("@")[2]  # a password is nobody's business
+        host = re.split(r"[/#?]", name.partition("://")[2])[0]
         return f"its model is an address on a network ({host}), which only you may give: {_remedy('ADDRESS')}"
     if name.startswith(FAMILIES):
         return None if name.count(":") == 1 else _code(name)
