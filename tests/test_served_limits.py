@@ -79,13 +79,14 @@ def packed(connection):
     ],
 )
 def test_an_answer_without_end_is_cut_off_and_said_so(send, reason):
-    limits = {"timeout_s": 20.0 if send is ten_gigabytes else 0.4, "total_s": 20.0 if send is ten_gigabytes else 0.8}
+    slow = send in (endless_body, endless_head)
+    limits = {"timeout_s": 0.4 if slow else 30.0, "total_s": 0.8 if slow else 30.0}
     with sending(send) as url:
         began = time.monotonic()
         model = EndpointLanguageModel("m", url, "m", retries=0, **limits)
         one, other = model.generate(["a", "b"])
         (picture,) = ServedGenerator("m", url, "m", retries=0, **limits).draw([DrawRequest("a", 1)])
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 30
     for result in (one, other, picture):
         assert isinstance(result, ItemError) and reason in result.reason, result
 

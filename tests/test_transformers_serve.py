@@ -6,6 +6,7 @@ import socket
 import time
 from contextlib import contextmanager
 
+import torch
 from PIL import Image
 from tiny_judges import build_judge
 
@@ -30,12 +31,20 @@ def transformers_serving(folder: str):
         server.kill_server()
 
 
-def test_a_language_model_answers_through_the_server_as_it_does_here(tiny_model):
+def test_a_language_model_answers_through_the_server_as_it_does_here(tiny_model, tmp_path):
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    folder, size = str(tmp_path / "llama"), {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
+    torch.manual_seed(3)
+    LlamaForCausalLM(LlamaConfig(vocab_size=12, num_hidden_layers=1, **size)).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(
+        folder
+    )  # of Qwen the server would look for the marks of its chat
     requests = ["a red circle", "the blue square"]
-    here = load_model("language_model", f"{tiny_model}?max_new_tokens=6").generate(requests)
-    with transformers_serving(tiny_model) as url:
-        there = EndpointLanguageModel("tiny", url, tiny_model, temperature=0.0, max_tokens=6, retries=0, timeout_s=60)
-        assert there.generate(requests) == here
+    here = load_model("language_model", f"{folder}?max_new_tokens=6").generate(requests)
+    with transformers_serving(folder) as url:
+        there = EndpointLanguageModel("tiny", url, folder, temperature=0.0, max_tokens=6, retries=0, timeout_s=60)
+        assert there.generate(requests) == here and all(here)
 
 
 def test_a_judge_finds_that_the_server_gives_no_logprobs_and_samples(tmp_path):

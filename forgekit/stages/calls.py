@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
-from forgekit.errors import ForgekitError, ItemError, StoreError, UnknownModelError, without_secrets
+from forgekit.errors import ForgekitError, ItemError, UnknownModelError, without_secrets
 from forgekit.ids import content_id, storable
 from forgekit.models.served_calls import Exchange, listening
 from forgekit.store import Store
@@ -156,21 +156,18 @@ class Calls:
         causes = {item.learning_id for item in items}
         call = Call(self.stage, endpoint, request(items), learning_id=next(iter(causes)) if len(causes) == 1 else None)
         call.prompts = [item.prompt_id for item in items]
-
         answers: dict[int, Result | ItemError] = {}
 
-        def checked() -> None:
+        def take() -> None:
             results = work(items)
             for group in _groups(call, items, results):
                 new = {place: _passed(call, items[place], result, check) for place, result in group}
                 answers.update(new)
-                good = [(items[place], each) for place, each in new.items() if not isinstance(each, ItemError)]
-                if good and isinstance(results, Iterator):
-                    with suppress(StoreError):  # then they are stored with the others at the end of the batch
-                        keep(good)
+                if isinstance(results, Iterator):
+                    _kept(keep, [(items[place], each) for place, each in new.items()])
             _note(call, answers.values(), counted)
 
-        failed = self._run(call, checked, log_success=True)
+        failed = self._run(call, take, log_success=True)
         if failed is None:
             return [answers[place] for place in range(len(items))]
         places: dict[str, list[int]] = {}
@@ -200,7 +197,7 @@ class Calls:
         try:
             with self.store.transaction() as con:
                 insert_rows(con, "api_logs", rows)
-        except StoreError:
+        except Exception:  # no failure of the model, which is not to be asked again for it: the end of the batch tells
             self.rows += rows
 
 
@@ -250,6 +247,13 @@ def _groups(call: Call, items: Sequence[Thing], results: Any) -> Iterator[Sequen
         yield group
     if come != set(range(len(items))):
         raise WrongAnswerError(f"{call.endpoint} returned {len(come)} results for {len(items)} items; {ONE_EACH}")
+
+
+def _kept(keep: Callable[[Sequence[Any]], None], come: Sequence[tuple[Any, Any]]) -> None:
+    good = [(item, result) for item, result in come if not isinstance(result, ItemError)]
+    with suppress(Exception):  # no failure of the model: it shows when all is stored at the end of the batch
+        if good:
+            keep(good)
 
 
 def _passed(

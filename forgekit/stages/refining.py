@@ -96,8 +96,7 @@ def refine_prompts(
     evidence. A prompt that fails (no score by one judge under one key, a language model that cannot be
     reached, an unknown generator) stays `evaluated` and comes up again on the next call.
 
-    Several workers share the prompts. Each answer of a language model is committed as it comes, so a killed worker loses
-    at most those in flight.
+    Several workers share the prompts. Answers of language models are committed as they come.
 
     Args:
         target: mean adherence, in [0, 1], from which a prompt is accepted.
@@ -116,14 +115,13 @@ def refine_prompts(
     """
     if not 0.0 <= target <= 1.0:
         raise ParameterError(f"target is {target}, it must lie in [0, 1]")
-    chosen = load_policy(policy, without=without_actions)
     limits = Limits(target, max_iterations, max_images, patience, confirm, max_minutes)
-    how = How(chosen, limits, _lexicon(lexicon))
-    turns = Turns.of(store, getattr(chosen, "language_model", None))
+    how = How(load_policy(policy, without=without_actions), limits, _lexicon(lexicon))
+    turns = Turns.of(store, getattr(how.policy, "language_model", None))
     attempted: list[str] = []
     due = len(store.df(DUE, experiment=experiment, attempted=attempted))
     with working(store) as worker, running("refine", total=due, unit="prompt") as (report, bar):
-        limit = turns.in_hand() if _asks_model(chosen) else AT_ONCE
+        limit = turns.in_hand() if _asks_model(how.policy) else AT_ONCE
         while ids := worker.claim(DUE, limit=limit, experiment=experiment, attempted=attempted):
             attempted += ids
             _refine_batch(worker, report, ids, how, turns)
@@ -132,19 +130,18 @@ def refine_prompts(
 
 
 def _refine_batch(worker: Worker, report: StageReport, ids: Sequence[str], how: How, turns: Turns) -> None:
-    in_hand = gather(worker.store, ids, said=_asks_model(how.policy))
-    decided, calls = {}, []
+    in_hand, decided, calls = gather(worker.store, ids, said=_asks_model(how.policy)), {}, []
 
-    def refine(prompt_id: str) -> tuple[Decided | ItemError, Conversation]:
+    def refine(prompt_id: str) -> tuple[Decided | ItemError, list[dict[str, Any]]]:
         conversation = Conversation(turns, Call("refine", how.policy.name, None, prompt_id))
-        return conversation.attempt(_decide, in_hand[prompt_id], how, conversation), conversation
+        return conversation.attempt(_decide, in_hand[prompt_id], how, conversation), conversation.rows
 
-    for prompt_id, (outcome, conversation) in zip(ids, turns.each(refine, ids), strict=True):
-        if not isinstance(outcome, ItemError):
+    for prompt_id, (outcome, rows) in zip(ids, turns.each(refine, ids), strict=True):
+        if isinstance(outcome, ItemError):
+            report.failures[prompt_id] = outcome.reason
+            calls += rows
+        else:
             decided[prompt_id] = outcome
-            continue
-        report.failures[prompt_id] = outcome.reason
-        calls += conversation.rows
     failed = [prompt_id for prompt_id in ids if prompt_id not in decided]
     held = _write(worker, decided, failed=failed, calls=calls)
     for each in (decided[prompt_id] for prompt_id in held):
