@@ -141,7 +141,7 @@ def test_verdicts_come_one_by_one_and_those_that_came_are_kept(store):
 
 def test_conversations_run_side_by_side_and_no_more_than_was_said(store):
     now, most, lock = [0], [0], threading.Lock()
-    together = threading.Barrier(4, timeout=20)
+    together = threading.Barrier(4, timeout=100)
 
     def writer(path, body):
         with lock:
