@@ -143,7 +143,7 @@ class Calls:
         check: Callable[[Thing, Any], Result | ItemError],
         request: Callable[[Sequence[Thing]], Any],
         counted: str,
-        keep: Callable[[Sequence[tuple[Thing, Result]]], None],
+        keep: Callable[[Sequence[tuple[Thing, Any]]], Any],
     ) -> list[Result | ItemError]:
         """Return what `work` says about each item, in order, as `check` passes it.
 
@@ -249,7 +249,7 @@ def _groups(call: Call, items: Sequence[Thing], results: Any) -> Iterator[Sequen
         raise WrongAnswerError(f"{call.endpoint} returned {len(come)} results for {len(items)} items; {ONE_EACH}")
 
 
-def _kept(keep: Callable[[Sequence[Any]], None], come: Sequence[tuple[Any, Any]]) -> None:
+def _kept(keep: Callable[[Sequence[Any]], Any], come: Sequence[tuple[Any, Any]]) -> None:
     good = [(item, result) for item, result in come if not isinstance(result, ItemError)]
     with suppress(Exception):  # no failure of the model: it shows when all is stored at the end of the batch
         if good:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -49,7 +49,7 @@ class Turns:
 
     store: Store
     at_once: int = 1  # conversations
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: deque[dict[str, Any]] = field(default_factory=deque)  # filled by all, emptied by who has the turn
     _work: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
@@ -89,9 +89,13 @@ class Turns:
             yield
         finally:
             self._work.acquire()
-            rows, self.rows = self.rows, []
-            with self.store.transaction() as con:
-                insert_rows(con, "api_logs", rows)
+            rows = [self.rows.popleft() for _ in range(len(self.rows))]
+            try:
+                with self.store.transaction() as con:
+                    insert_rows(con, "api_logs", rows)
+            except BaseException:  # for the next one to try
+                self.rows.extend(rows)
+                raise
 
 
 @dataclass
@@ -142,16 +146,14 @@ class Conversation:
         self.asked.append(call.id)
         try:
             with self.turns.waiting():
-                return _answer(call, model, schema, self.turns.rows)
+                return _answer(call, model, schema, self.turns)
         except Exception as error:
             self.raised = error
             raise
 
 
-def _answer(
-    call: Call, model: LanguageModel, schema: Mapping[str, Any] | None, rows: list[dict[str, Any]]
-) -> str | ItemError:
-    """Ask, and note the call among `rows` whatever comes of it."""
+def _answer(call: Call, model: LanguageModel, schema: Mapping[str, Any] | None, turns: Turns) -> str | ItemError:
+    """Ask, and note the call among the rows of `turns` whatever comes of it."""
     said: dict[str, Any] = {}
     try:
         with call.running(), listening(call.exchanges.extend):
@@ -164,7 +166,7 @@ def _answer(
         return answer
     finally:
         call.response = said | _told(call.exchanges) or None
-        rows.append(call.row())
+        turns.rows.append(call.row())
 
 
 def _told(exchanges: Sequence[Exchange]) -> dict[str, Any]:
