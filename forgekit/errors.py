@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -9,6 +10,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+SECRETS = re.compile(
+    r"""(?P<scheme>\b[a-zA-Z][\w+.-]*://)(?:[^\s#"'<>]*@|[^\s/"'<>]*@)?(?P<rest>[^\s?#"'<>]*)(?:\?[^\s#"'<>]*)?"""
+)  # what stands before an "@" may be a password, however it is written
 
 
 class ForgekitError(Exception):
@@ -43,6 +48,11 @@ class ItemError:
     """
 
     reason: str
+
+
+def without_secrets(text: str) -> str:
+    """Return a text whose addresses have lost user, password and query: "https://me:key@host/v1?key=…" is "https://host/v1"."""
+    return SECRETS.sub(lambda found: found["scheme"] + found["rest"], text)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -21,14 +21,21 @@ def answered(document: Any, status: int = 200, **headers: str) -> Answer:
 
 
 @contextmanager
-def serving(answer: Callable[[str, dict[str, Any]], Answer | None]) -> Iterator[str]:
-    """Serve `answer(path, body)` on a free port of loopback, each request in its own thread; None cuts the connection."""
+def serving(
+    answer: Callable[[str, dict[str, Any]], Answer | None], received: list[dict[str, str]] | None = None
+) -> Iterator[str]:
+    """Serve `answer(path, body)` on a free port of loopback, each request in its own thread; None cuts the connection.
+
+    The headers of each request are put into `received`.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"] or 0)) or "{}")
+            if received is not None:
+                received.append(dict(self.headers))
             given = answer(self.path, body)
             if given is None:
                 self.close_connection = True
@@ -84,3 +91,53 @@ def picture(image: Any) -> Answer:
     file = io.BytesIO()
     image.save(file, "PNG")
     return answered({"created": 1, "data": [{"b64_json": base64.b64encode(file.getvalue()).decode()}]})
+
+
+def judging_server(latency_s: float = 0.0, *, logprobs: bool = True, seeds: bool = True) -> Callable[..., Answer]:
+    """Return what answers `/v1/chat/completions` about a picture by `mini-fuyu`; without `logprobs` it refuses to give any."""
+    import torch
+    from PIL import Image
+
+    from forgekit.models import load_model
+
+    answerer, one = load_model("vision_model", "mini-fuyu")._answerer, threading.Lock()
+
+    def name(token: int) -> str:
+        return answerer.tokenizer.decode([token])
+
+    def answer(path: str, body: dict[str, Any]) -> Answer:
+        assert path == "/v1/chat/completions", path
+        time.sleep(latency_s)
+        picture_part, text_part = body["messages"][0]["content"]
+        if body.get("logprobs") and not logprobs:
+            return answered({"error": {"message": "logprobs are not supported"}}, 400)
+        data = picture_part["image_url"]["url"].partition("base64,")[2]
+        image = Image.open(io.BytesIO(base64.b64decode(data)))
+        with one:
+            if not body.get("logprobs") and not body["temperature"]:
+                [text] = answerer.describe([image], text_part["text"], body["max_tokens"])
+                return chat(text)
+            tokens: list[int] = []
+            positions = []
+            random = torch.Generator().manual_seed(body["seed"] if seeds and "seed" in body else int(time.time() * 1e6))
+            while len(tokens) < body["max_tokens"] and answerer.tokenizer.eos_token_id not in tokens:
+                [odds] = answerer.next_word([image], [[(text_part["text"], tuple(tokens))]])[0]
+                sampled = body["temperature"] and torch.multinomial(odds, 1, generator=random)
+                tokens.append(int(sampled if body["temperature"] else odds.argmax()))
+                top = odds.log().topk(body.get("top_logprobs", 1))
+                likeliest = [
+                    {"token": name(int(i)), "logprob": float(p)} for p, i in zip(top.values, top.indices, strict=True)
+                ]
+                positions.append({"token": name(tokens[-1]), "top_logprobs": likeliest})
+        text = answerer.tokenizer.decode(tokens, skip_special_tokens=True)
+        return chat(text, logprobs={"content": positions} if body.get("logprobs") else None)
+
+    return answer
+
+
+def chat(text: str | None, *, logprobs: Any = None, status: int = 200, **choice: Any) -> Answer:
+    """Return a chat completion that says `text`."""
+    message = {"role": "assistant", "content": text}
+    told = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": logprobs, **choice}
+    usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+    return answered({"id": "chat-1", "choices": [told], "usage": usage}, status, **{"x-request-id": "asked-1"})

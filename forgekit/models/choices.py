@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from forgekit.errors import ParameterError
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Tokens = tuple[int, ...]
+Tokens = tuple[Any, ...]  # their numbers; or their texts, where only a server knows the numbers
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
@@ -60,8 +57,8 @@ class Choices:
         begun = {ids[:length] for ids in self.answers for length in range(1, len(ids) + 1)}
         return [(), *sorted(start for start in begun if len(set(self._under(start).values())) > 1)]
 
-    def chances(self, next_word: Mapping[Tokens, Tensor]) -> dict[str, float]:
-        """Return the probability of each answer, by the probabilities of the next word after each beginning."""
+    def chances(self, next_word: Mapping[Tokens, Any]) -> dict[str, float]:
+        """Return the probability of each answer, by those of the next word, by token, after each beginning."""
         chances = dict.fromkeys(self.answers.values(), 0.0)
         for first in {ids[:1] for ids in self.answers}:
             for choice, share in self._shares(first, next_word).items():
@@ -71,7 +68,7 @@ class Choices:
     def _under(self, start: Tokens) -> dict[Tokens, str]:
         return {ids: choice for ids, choice in self.answers.items() if ids[: len(start)] == start}
 
-    def _shares(self, start: Tokens, next_word: Mapping[Tokens, Tensor]) -> dict[str, float]:
+    def _shares(self, start: Tokens, next_word: Mapping[Tokens, Any]) -> dict[str, float]:
         """Return how the answers that begin with `start` share its probability; the shares sum to 1."""
         under = self._under(start)
         if len(set(under.values())) == 1:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from forgekit.errors import ItemError
 from forgekit.models.memory import placement, weights
 from forgekit.models.naming import plain_name
+from forgekit.models.roles import in_order
 from forgekit.models.running import in_batches, quiet
+from forgekit.models.server import Line, Server, said
 from forgekit.models.weights import load_weights
 from forgekit.scene.language.json_answers import fenced, spoken
 
@@ -29,8 +31,6 @@ REMARK = re.compile(  # a line about the prompt
     re.IGNORECASE,
 )
 QUOTES = ('""', "“”", "„“", "„”", "''", "‘’", "«»", "»«", "「」")
-ENDPOINT = re.compile(r"^(?P<base_url>https?://[^#\s]+)#(?P<model>\S+)$")
-REFUSED = (400, 422)  # how endpoints say that they do not know a part of a request
 
 
 @dataclass(frozen=True)
@@ -96,79 +96,37 @@ class TransformersLanguageModel:
 
 
 @dataclass(frozen=True)
-class EndpointLanguageModel:
-    """A chat model behind an OpenAI-compatible endpoint (vLLM, llama.cpp, Ollama, OpenAI …).
+class EndpointLanguageModel(Server):
+    """A chat model behind an OpenAI-compatible server (vLLM, llama.cpp, Ollama, OpenAI …)."""
 
-    The key is read from the environment variable `api_key_variable` when it is needed; it is not a field, so it is
-    never recorded.
-    """
-
-    name: str
-    base_url: str  # up to and including "/v1"
-    model: str
-    api_key_variable: str = "OPENAI_API_KEY"
     temperature: float = 0.7
     max_tokens: int = 2048  # what is thought aloud included
-    timeout_s: float = 120.0
-    retries: int = 2
-
-    @classmethod
-    def from_address(cls, address: str) -> EndpointLanguageModel | None:
-        """Return the model at "http(s)://host/v1#model"; None where the address is of no such form."""
-        endpoint = ENDPOINT.match(address)
-        return cls(endpoint["model"], endpoint["base_url"], endpoint["model"]) if endpoint else None
 
     def generate(self, requests: Sequence[str]) -> list[str | ItemError]:
-        """Answer each request with text, in order; a request that fails, after `retries` more tries, is an ItemError."""
-        with self._session() as session:
-            return [self._answer(session, request) for request in requests]
+        """Answer each request with text, in order, `in_flight` at a time; a request that fails is an ItemError."""
+        return in_order(self.ask_each(requests, self._answer), len(requests))
 
     def generate_json(self, requests: Sequence[str], schema: Mapping[str, Any]) -> list[str | ItemError]:
-        """Answer as `generate` does, in JSON that follows the schema where the endpoint can make sure of that.
+        """Answer as `generate` does, in JSON that follows the schema where the server can make sure of that.
 
         One that refuses to be asked so (status 400 or 422) is asked without it.
         """
         form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
-        with self._session() as session:
-            return [self._answer(session, request, {"response_format": form}) for request in requests]
+        return in_order(self.ask_each(requests, partial(self._answer, form=form)), len(requests))
 
-    def _session(self) -> Any:
-        import requests
-        from requests.adapters import HTTPAdapter
-        from urllib3.util.retry import Retry
+    def _answer(self, request: str, line: Line, form: Mapping[str, Any] | None = None) -> str:
+        from openai import BadRequestError, UnprocessableEntityError
 
-        retry = Retry(
-            total=self.retries, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503), allowed_methods=None
-        )
-        session = requests.Session()
-        session.mount(self.base_url, HTTPAdapter(max_retries=retry))
-        key = os.environ.get(self.api_key_variable)
-        if key:
-            session.headers["Authorization"] = f"Bearer {key}"
-        return session
-
-    def _answer(self, session: Any, request: str, form: Mapping[str, Any] | None = None) -> str | ItemError:
-        import requests
-
-        body = {
-            "model": self.model,
-            "messages": [{"role": "user", "content": request}],
-            "temperature": self.temperature,
-            "max_tokens": self.max_tokens,
-            **(form or {}),
-        }
+        asked = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        body: dict[str, Any] = {**asked, "messages": [{"role": "user", "content": request}]}
+        create = self._client.chat.completions.with_raw_response.create
         try:
-            response = session.post(f"{self.base_url.rstrip('/')}/chat/completions", json=body, timeout=self.timeout_s)
-            if form and response.status_code in REFUSED:
-                return self._answer(session, request)
-            response.raise_for_status()
-            choice = response.json()["choices"][0]
-            text = choice["message"].get("content")
-            if text is None:  # all of it was thought, or it was refused
-                return ItemError(f"{self.name} answered with nothing (finish reason: {choice.get('finish_reason')})")
-            return text.strip()
-        except (requests.RequestException, ValueError, LookupError, AttributeError, TypeError) as error:
-            return ItemError(f"{self.name} at {self.base_url}: {type(error).__name__}: {error}")
+            answer = line.send(create, asked, **body, **({"response_format": form} if form else {}))
+        except (BadRequestError, UnprocessableEntityError):
+            if not form:
+                raise
+            answer = line.send(create, asked, **body)
+        return said(answer)
 
 
 def tagged_prompts(answer: str) -> list[str]:

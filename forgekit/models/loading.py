@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from forgekit.errors import ParameterError, UnknownModelError, did_you_mean
+from forgekit.errors import ParameterError, UnknownModelError, did_you_mean, without_secrets
 from forgekit.models.naming import (
     FAMILIES,
     LOCAL,
@@ -32,6 +32,7 @@ FIXED = frozenset({"name", "repo", "model", "pretrained", "base_url"})  # what a
 CHOICES = {
     "dtype": ("auto", "float32", "float16", "bfloat16"),
     "offload": ("", "model", "sequential"),
+    "ask_by": ("auto", "logprobs", "samples"),
 }  # the values of settings that are words
 
 _objects: dict[tuple[str, str], tuple[Stamp | None, Any]] = {}  # by role and name, with the files it was made of
@@ -143,9 +144,10 @@ def _families(role: str) -> tuple[Any, ...]:
     from forgekit.models.clip import ContrastiveJudge
     from forgekit.models.detector import DetectorJudge
     from forgekit.models.preference import PreferenceJudge
+    from forgekit.models.served_judge import ServedJudge
     from forgekit.models.vlm import VQAJudge
 
-    return PreferenceJudge, ContrastiveJudge, DetectorJudge, VQAJudge  # the last takes any model of transformers
+    return ServedJudge, PreferenceJudge, ContrastiveJudge, DetectorJudge, VQAJudge  # the last takes any of transformers
 
 
 def _at_address(role: str, address: str) -> Any:
@@ -216,8 +218,8 @@ def _made(role: str, name: str) -> Any:
             ) from error
     known = sorted(known_models(role))
     raise UnknownModelError(
-        f"no {role} is called {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "
-        'or a Hugging Face id ("owner/name"), a local folder, or "module:factory"'
+        f"no {role} is called {without_secrets(name)!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "
+        'or a Hugging Face id ("owner/name"), a local folder, a server ("http://host:8000/v1#model"), or "module:factory"'
     )
 
 

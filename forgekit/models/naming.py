@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from forgekit.errors import ParameterError
+from forgekit.errors import ParameterError, without_secrets
 
 TRUST_VARIABLE = "FORGEKIT_TRUSTED_MODELS"  # addresses, and folders of models, that data may name; between commas
 LONGEST = 400  # bytes
@@ -56,16 +56,21 @@ def plain_name(address: str, entry: str) -> str | None:
 def settings_of(name: str) -> tuple[str, dict[str, str]]:
     """Return the address in a model's name, and the settings that stand behind it: "flux-2?offload=model&dtype=bfloat16".
 
+    Those of a model behind a server stand behind what it is called there: "http://host:8000/v1#flux?in_flight=4".
+
     Raises:
         ParameterError: what stands behind the "?" is no list of settings.
     """
-    address, mark, settings = name.partition("?")
-    if not mark or "://" in name:
+    server, hash_mark, model = name.partition("#") if "://" in name else ("", "", name)
+    model, mark, settings = model.partition("?")
+    if not mark or ("://" in name and not hash_mark):
         return name, {}
+    address = server + hash_mark + model
     try:
         return address, dict(parse_qsl(settings, strict_parsing=True))
     except ValueError as error:
-        raise ParameterError(f"model {name!r}: write settings as in {address}?offload=model&dtype=bfloat16") from error
+        plain, example = without_secrets(name), "?in_flight=4&retries=1" if server else "?offload=model&dtype=bfloat16"
+        raise ParameterError(f"model {plain!r}: write settings as in {without_secrets(address)}{example}") from error
 
 
 def why_refused(name: Any, *, within: Sequence[Path] = ()) -> str | None:
@@ -78,13 +83,16 @@ def why_refused(name: Any, *, within: Sequence[Path] = ()) -> str | None:
     if not name.strip() or not name.isprintable() or len(name.encode()) > LONGEST:
         return f"its model is blank, has unprintable characters or more than {LONGEST} bytes"
     try:
-        name, _ = settings_of(name)
+        address, _ = settings_of(name)
     except ParameterError as error:
         return str(error)
-    if _is_trusted(name):
+    if without_secrets(name) != name:
+        return f"its model is an address that holds a password or a query ({without_secrets(name)}); keys stand in the environment"
+    if _is_trusted(name if "://" in name else address):  # settings can name a variable whose value goes to the server
         return None
+    name = address
     if "://" in name:
-        host = re.split(r"[/#?]", name.partition("://")[2])[0].rpartition("@")[2]  # a password is nobody's business
+        host = re.split(r"[/#?]", name.partition("://")[2])[0]
         return f"its model is an address on a network ({host}), which only you may give: {_remedy('ADDRESS')}"
     if name.startswith(FAMILIES):
         return None if name.count(":") == 1 else _code(name)

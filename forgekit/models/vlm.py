@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from forgekit.errors import ItemError, ParameterError
+from forgekit.errors import ItemError
 from forgekit.ids import content_hash
 from forgekit.models.choices import NUMBERS, Choices
 from forgekit.models.memory import placement, weights
@@ -16,19 +15,26 @@ from forgekit.models.naming import plain_name
 from forgekit.models.next_word import Answerer, Question, distinct_answers
 from forgekit.models.roles import Judgement
 from forgekit.models.running import in_batches
+from forgekit.models.vqa import (
+    DESCRIBE,
+    NUMBER_FORMS,
+    WHOLE,
+    YES_NO,
+    Ask,
+    Heard,
+    Plan,
+    Words,
+    check_templates,
+    hear,
+    verdict,
+)
 from forgekit.models.weights import load_weights, weights_of
-from forgekit.scene import Element, Scene, list_elements
-from forgekit.scene.annotation import YES_NO as YES_OR_NO
-from forgekit.scene.annotation import own_questions
+from forgekit.scene import Element, Scene
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-YES_NO = {"yes": ("Yes", "yes", " Yes", " yes"), "no": ("No", "no", " No", " no")}
-WHOLE = 'Does this image show "{}"? Answer the question with Yes or No.'  # VQAScore as GenEval 2 words it
-DESCRIBE = "Describe the image."
-WHOLE_KEY = "text"  # where the question about the whole text stands among those about elements
 ENTRY = "config.json"  # a file that every repository of transformers has
 
 
@@ -68,10 +74,7 @@ class VQAJudge:
 
     def __post_init__(self) -> None:
         """Refuse templates that hold no place for what they ask about."""
-        for field in ("frame", "prompt", "whole"):
-            if "{}" not in getattr(self, field):
-                given = f"{field}={getattr(self, field)!r}"
-                raise ParameterError(f"{given} of {self.name}: put {{}} where the text belongs")
+        check_templates(self.name, frame=self.frame, prompt=self.prompt, whole=self.whole)
 
     @classmethod
     def from_address(cls, address: str) -> VQAJudge | None:
@@ -102,14 +105,15 @@ class VQAJudge:
             UnknownModelError: the weights are not there.
             ParameterError: yes and no are not single, distinct tokens of this model.
         """
-        words = _Words(*self._answers, self.count_questions, self._answerer)  # refuses models that cannot answer
-        plans = {id(scene): _Plan(scene, self, words) for scene in scenes}
+        words = Words(*self._answers, self._choices, self.count_questions)  # refuses models that cannot answer
+        plans = {id(scene): _Plan(scene, self.whole, words, self.put) for scene in scenes}
         items = [(image, plans[id(scene)]) for image, scene in zip(images, scenes, strict=True)]
         return in_batches(items, self.batch_size, self._judge_batch, self)
 
-    def said(self, element: Element, question: str) -> str:
-        """Return how a question about an element is put; where its answers are named, they say how to answer."""
-        return self.frame.format(question if element.asked != element.question else self.prompt.format(question))
+    def put(self, element: Element | None, question: str) -> str:
+        """Return how a question is put: one about an element asks for one word, unless it names its answers."""
+        named = element is None or element.asked != element.question
+        return self.frame.format(question if named else self.prompt.format(question))
 
     def _judge_batch(self, items: Sequence[tuple[Image, _Plan]]) -> list[Judgement | ItemError]:
         images = [image for image, _ in items]
@@ -126,57 +130,14 @@ class VQAJudge:
                 f"{self.name} gave no number (nan) for this image in {dtype}; another dtype may help: float32"
             )
         heard = {key: self._heard(plan, ask, chances) for key, ask in plan.asks.items()}
-        whole, style = heard[WHOLE_KEY], heard.get("style")
-        told = {element.key: heard[element.key] for element in plan.elements}
-        plain = [each.plain for each in told.values() if each.plain is not None]
-        plain = plain if len(plain) == len(told) else []
-        answers = {
-            key: {"answer": each.best, "right": each.best == plan.asks[key].right, "plain": each.plain}
-            for key, each in told.items()
-            if plan.annotated and each.score is not None
-        }
-        return Judgement(
-            element_scores={key: each.score for key, each in told.items()},
-            text_match_score=whole.score,
-            description=description,
-            unwanted_elements=[
-                u for e in plan.elements for u in self._unwanted(e, heard[e.key], plan.asks[e.key].right)
-            ],
-            style_deviation=None if style is None or style.score is None else 1 - style.score,
-            reasons={key: each.reason for key, each in heard.items() if each.reason},
-            metrics={
-                "vqa_score": whole.plain,
-                "soft_tifa_am": sum(plain) / len(plain) if plain else None,
-                "soft_tifa_gm": math.prod(plain) ** (1 / len(plain)) if plain else None,
-                "answer_mass": min(each.mass for each in heard.values() if each.mass is not None),
-            },
-            answers=answers,
-        )
+        return verdict(plan, heard, description, unwanted_at=self.unwanted_at)
 
-    def _heard(self, plan: _Plan, ask: _Ask, chances: Tensor) -> _Heard:
+    def _heard(self, plan: _Plan, ask: Ask, chances: Tensor) -> Heard:
         """Read one answer off the probabilities of the next words."""
         if ask.refused:
-            return _Heard(reason=f"{ask.question} {ask.refused}")
-        odds = plan.odds(ask, chances)
-        mass, right = sum(odds.values()), odds.get(ask.right, 0.0)
-        best, answered = max(odds, key=odds.__getitem__), max(mass, plan.followed(ask, chances))
-        if answered < self.least_mass or not mass:
-            reason = f"{ask.question} was not answered: only {answered:.2f} of the odds are on a possible answer"
-            return _Heard(None, best, odds[best] / mass if mass else 0.0, right, answered, reason)
-        score, chance = right / mass, odds[best] / mass
-        reason = f"{ask.question} {best} ({chance:.2f})" if score < self.adhering_at else ""
-        return _Heard(score, best, chance, right, answered, reason)
-
-    def _unwanted(self, element: Element, heard: _Heard, right: str) -> list[str]:
-        if heard.best == right or heard.chance < self.unwanted_at:
-            return []
-        if element.expected == "no":
-            return [element.label]
-        if element.choices:
-            return [f"{heard.best} instead of {right}"]
-        if heard.best in NUMBERS and heard.best != "zero":
-            return [f"{heard.best} instead of {element.phrase or right}"]
-        return []
+            return Heard(reason=f"{ask.question} {ask.refused}")
+        odds, followed = plan.odds(ask, chances), plan.followed(ask, chances)
+        return hear(ask, odds, followed, least_mass=self.least_mass, adhering_at=self.adhering_at)
 
     @weights
     def _answerer(self) -> Answerer:
@@ -185,99 +146,35 @@ class VQAJudge:
     @cached_property
     def _answers(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
         """Token ids of yes and no, and of the numbers that are single tokens, by word."""
-        numbers = {word: (word, word.title(), f" {word}", str(n), f" {n}") for n, word in enumerate(NUMBERS)}
-        single = {word: forms for word, forms in numbers.items() if self._answerer.answer_ids(forms)}
+        single = {word: forms for word, forms in NUMBER_FORMS.items() if self._answerer.answer_ids(forms)}
         return distinct_answers(self._answerer, YES_NO), distinct_answers(self._answerer, single)
 
-
-@dataclass(frozen=True)
-class _Words:
-    """How the model says yes and no, numbers, and whatever else a benchmark allows."""
-
-    yes_no: Mapping[str, list[int]]
-    numbers: Mapping[str, list[int]]
-    count: bool  # ask for the number of things instead of whether there are so many
-    answerer: Answerer
+    def _choices(self, choices: Sequence[str]) -> Choices:
+        return Choices.of(choices, self._answerer.token_ids)
 
 
-@dataclass(frozen=True)
-class _Ask:
-    """A question with its possible answers as tokens and the right one; or why it cannot be put to this model."""
+class _Plan(Plan):
+    """What to ask about one scene, as rows of questions to the model: the same one only once."""
 
-    question: str
-    options: Mapping[str, list[int]] | Choices
-    right: str
-    refused: str = ""
-    others: Sequence[int] = ()  # words that answer it, too, and are none of the choices: other numbers
-    said: str = ""  # the question as it is put to the model
-
-
-@dataclass(frozen=True)
-class _Heard:
-    """What a model answered: the score, the likeliest answer and its share, and in plain probabilities of all words."""
-
-    score: float | None = None
-    best: str = ""
-    chance: float = 0.0
-    plain: float | None = None  # of the right answer
-    mass: float | None = None  # of all possible answers
-    reason: str = ""
-
-
-class _Plan:
-    """What to ask about one scene: for each element, and for the text, a question; the same one only once."""
-
-    def __init__(self, scene: Scene, judge: VQAJudge, words: _Words) -> None:
-        self.elements = list_elements(scene.elements)
-        self.annotated = bool(own_questions(scene.elements))
-        written = ((element, (_own if self.annotated else _written)(element, words)) for element in self.elements)
-        self.asks = {element.key: replace(ask, said=judge.said(element, ask.question)) for element, ask in written}
-        whole = judge.whole.format(scene.text)
-        self.asks[WHOLE_KEY] = _Ask(whole, words.yes_no, "yes", said=judge.frame.format(whole))
+    def __init__(self, scene: Scene, whole: str, words: Words, put: Callable[[Element | None, str], str]) -> None:
+        super().__init__(scene, whole, words, put)
         asked = [question for each in self.asks.values() if not each.refused for question in _turns(each)]
         self.rows: list[Question] = list(dict.fromkeys(asked))
         self._place = {question: place for place, question in enumerate(self.rows)}
 
-    def odds(self, ask: _Ask, chances: Tensor) -> dict[str, float]:
+    def odds(self, ask: Ask, chances: Tensor) -> dict[str, float]:
         """Return the probability of each possible answer; `chances` are those of all words, row by row."""
         words = [chances[self._place[turn]] for turn in _turns(ask)]
         if isinstance(ask.options, Choices):
             return ask.options.chances(dict(zip(ask.options.beginnings, words, strict=True)))
         return {answer: float(words[0][ids].sum()) for answer, ids in ask.options.items()}
 
-    def followed(self, ask: _Ask, chances: Tensor) -> float:
+    def followed(self, ask: Ask, chances: Tensor) -> float:
         """Return the probability of the words that answer a count, whether they are among its choices or not."""
         return float(chances[self._place[ask.said]][list(ask.others)].sum())
 
 
-def _turns(ask: _Ask) -> list[Question]:
+def _turns(ask: Ask) -> list[Question]:
     """Return what the next word must be known after: the question, and the question with the beginning of an answer."""
     beginnings = ask.options.beginnings[1:] if isinstance(ask.options, Choices) else []
     return [ask.said, *((ask.said, begun) for begun in beginnings)]
-
-
-def _written(element: Element, words: _Words) -> _Ask:
-    number, _, things = element.phrase.partition(" ")
-    if words.count and element.kind == "count" and number in words.numbers:
-        return _Ask(f"How many {things} are there?", words.numbers, number)
-    return _Ask(element.question, words.yes_no, element.expected)
-
-
-def _own(element: Element, words: _Words) -> _Ask:
-    """Ask a benchmark's own question, as it stands."""
-    question, right = element.asked, element.expected
-    if element.choices:
-        counted = all(choice.isdigit() for choice in element.choices)
-        numbers = [i for ids in words.numbers.values() for i in ids] if counted else []
-        try:
-            return _Ask(question, Choices.of(element.choices, words.answerer.token_ids), right, others=numbers)
-        except ParameterError as error:
-            return _Ask(question, {}, right, f"cannot be put to this model: {error}")
-    if right in YES_OR_NO:
-        return _Ask(question, words.yes_no, right)
-    number = NUMBERS[int(right)] if right.isdigit() and int(right) < len(NUMBERS) else right.lower()
-    if number in words.numbers:
-        return _Ask(question, words.numbers, number)
-    return _Ask(
-        question, {}, right, f"cannot be scored: {right!r} is not yes, no or a number, and no choices are given"
-    )

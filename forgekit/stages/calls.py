@@ -1,43 +1,28 @@
-"""Asking models: whatever a model does, the answer is a result or a reason for each item, and a row in `api_logs`."""
+"""Asking models: whatever a model does, the answer is a result or a reason for each item, and a row in `api_logs`.
+
+Where a model is behind a server each of its requests is a row, too, stored as it ends: `request.call` is the id of the call that
+it is a part of, `response` has its tokens, cost and retries.
+"""
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
-from forgekit.errors import ForgekitError, ItemError, UnknownModelError
+from forgekit.errors import ForgekitError, ItemError, UnknownModelError, without_secrets
 from forgekit.ids import content_id, storable
-from forgekit.models import LanguageModel
-from forgekit.scene.language.reader import generate
+from forgekit.models.served_calls import Exchange, listening
 from forgekit.store import Store
 from forgekit.store.rows import insert_rows
 
 TRACEBACK_END = 10_000  # characters of a traceback that are kept, from its end
+ONE_EACH = "it must return a list, one for each"
 Result = TypeVar("Result")
-
-# An answer that a killed worker left behind: since then the prompt has not moved. An attempt that came to an end, also
-# to a bad one, moves it, and what was answered in that attempt is not used again.
-LEFT_BEHIND = """
-select l.id, l.response ->> '$.text' as text
-from api_logs l
-join prompts p on p.id = l.prompt_id
-where l.prompt_id = $prompt_id::uuid
-  and l.stage = $stage
-  and l.endpoint = $endpoint
-  and l.request ->> '$.text' = $request
-  and l.ok
-  and l.learning_id is null
-  and l.response is not null
-  and l.created_at >= p.last_updated
-  and l.id not in (select unnest($used::uuid[]))
-order by l.created_at, l.id
-limit 1
-"""
 
 
 class Item(Protocol):
@@ -80,6 +65,13 @@ class Call:
     traceback: str | None = None  # of an error that nobody raised on purpose
     duration_ms: float | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None))
+    prompts: Sequence[str] = ()  # of the items, in order
+    exchanges: list[Exchange] = field(default_factory=list)  # the requests to a server that it took
+
+    @property
+    def id(self) -> str:
+        """The id of its row."""
+        return content_id("api_log", call=[self.stage, self.endpoint, self.request, self.started_at])
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -103,11 +95,11 @@ class Call:
         """Return the `api_logs` row. A call that raised, or of which an item failed, is not `ok`."""
         context = {"errors": self.errors} | ({"traceback": self.traceback} if self.traceback else {})
         return {
-            "id": content_id("api_log", call=[self.stage, self.endpoint, self.request, self.started_at]),
+            "id": self.id,
             "learning_id": self.learning_id,
             "prompt_id": self.prompt_id,
             "stage": self.stage,
-            "endpoint": self.endpoint,
+            "endpoint": without_secrets(self.endpoint),
             "request": _document(self.request),
             "response": _document(self.response),
             "duration_ms": self.duration_ms,
@@ -116,12 +108,26 @@ class Call:
             "created_at": self.started_at,
         }
 
+    def parts(self, exchanges: Sequence[Exchange]) -> list[dict[str, Any]]:
+        """Return the `api_logs` rows of requests that the call took, and note them on it."""
+        rows = []
+        for exchange in exchanges:
+            told = {**exchange.asked, "call": self.id, "number": len(self.exchanges), "item": exchange.place}
+            prompt_id = self.prompts[exchange.place] if exchange.place < len(self.prompts) else self.prompt_id
+            part = Call(self.stage, self.endpoint, told, prompt_id, response=dict(exchange.answered) or None)
+            part.errors += [exchange.error] if exchange.error else []
+            part.started_at, part.duration_ms = exchange.started_at, exchange.duration_ms
+            rows.append(part.row())
+            self.exchanges.append(exchange)
+        return rows
+
 
 @dataclass
 class Calls:
     """The calls of one batch of a stage; `rows` are those that are not in `api_logs` yet."""
 
     stage: str
+    store: Store
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def attempt(self, endpoint: str, request: Any, work: Callable[..., Result], *arguments: Any) -> Result | CallError:
@@ -137,8 +143,11 @@ class Calls:
         check: Callable[[Thing, Any], Result | ItemError],
         request: Callable[[Sequence[Thing]], Any],
         counted: str,
+        keep: Callable[[Sequence[tuple[Thing, Any]]], Any],
     ) -> list[Result | ItemError]:
         """Return what `work` says about each item, in order, as `check` passes it.
+
+        Where `work` hands results back as they come (lists of place and result), those that pass are given to `keep` at once.
 
         Where the call fails as a whole (it raises, or does not return one result per item), each prompt's items are
         asked about alone, so that a prompt that no model can bear costs itself only. `counted` is what the results are
@@ -146,24 +155,36 @@ class Calls:
         """
         causes = {item.learning_id for item in items}
         call = Call(self.stage, endpoint, request(items), learning_id=next(iter(causes)) if len(causes) == 1 else None)
-        results = self._run(call, lambda: _checked(call, items, work(items), check, counted), log_success=True)
-        if not isinstance(results, CallError):
-            return results
+        call.prompts = [item.prompt_id for item in items]
+        answers: dict[int, Result | ItemError] = {}
+
+        def take() -> None:
+            results = work(items)
+            for group in _groups(call, items, results):
+                new = {place: _passed(call, items[place], result, check) for place, result in group}
+                answers.update(new)
+                if isinstance(results, Iterator):
+                    _kept(keep, [(items[place], each) for place, each in new.items()])
+            _note(call, answers.values(), counted)
+
+        failed = self._run(call, take, log_success=True)
+        if failed is None:
+            return [answers[place] for place in range(len(items))]
         places: dict[str, list[int]] = {}
         for place, item in enumerate(items):
-            places.setdefault(item.prompt_id, []).append(place)
-        if len(places) == 1 or results.lasting:
-            return [results] * len(items)
-        answers: dict[int, Result | ItemError] = {}
+            if place not in answers:
+                places.setdefault(item.prompt_id, []).append(place)
+        if len(places) == 1 or failed.lasting:
+            return [answers.get(place, failed) for place in range(len(items))]
         for own in places.values():
             some = [items[place] for place in own]
-            parts = self.ask(endpoint, some, work, check=check, request=request, counted=counted)
+            parts = self.ask(endpoint, some, work, check=check, request=request, counted=counted, keep=keep)
             answers |= zip(own, parts, strict=True)
         return [answers[place] for place in range(len(items))]
 
     def _run(self, call: Call, work: Callable[..., Result], *arguments: Any, log_success: bool = False) -> Any:
         try:
-            with call.running():
+            with call.running(), listening(lambda exchanges: self._store(call.parts(exchanges))):
                 return work(*arguments)
         except Exception as error:  # this model's failure, or this item's: the others go on
             return CallError(reason_of(error), lasting=isinstance(error, UnknownModelError))
@@ -171,11 +192,19 @@ class Calls:
             if log_success or call.errors:
                 self.rows.append(call.row())
 
+    def _store(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Store the rows of requests as they come; where that cannot be, they wait for the end of the batch."""
+        try:
+            with self.store.transaction() as con:
+                insert_rows(con, "api_logs", rows)
+        except Exception:  # no failure of the model, which is not to be asked again for it: the end of the batch tells
+            self.rows += rows
+
 
 @contextmanager
 def recorded_calls(store: Store, stage: str) -> Iterator[Calls]:
     """Collect a batch's calls. Rows that the block has not stored itself, because it broke off, are stored at its end."""
-    calls = Calls(stage)
+    calls = Calls(stage, store)
     try:
         yield calls
     finally:
@@ -184,101 +213,62 @@ def recorded_calls(store: Store, stage: str) -> Iterator[Calls]:
                 insert_rows(con, "api_logs", calls.rows)
 
 
-@dataclass
-class Conversation:
-    """One attempt at one prompt, in which a language model may be asked: its answer is on record before it is used.
-
-    `call` is the attempt itself, `asked` are the `api_logs` ids of the answers it has had, in order, and `rows` are those
-    that are not in `api_logs` yet.
-    """
-
-    store: Store
-    call: Call
-    asked: list[str] = field(default_factory=list)
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    raised: Exception | None = None
-
-    def attempt(self, work: Callable[..., Result | ItemError], *arguments: Any) -> Result | ItemError:
-        """Return what `work` returns for `arguments`, or why it could not.
-
-        It has a row of its own where it asked no language model, and where it met with an unexpected error; there is
-        none where the model itself raised, because that call has one.
-        """
-        try:
-            with self.call.running():
-                result = work(*arguments)
-        except Exception as error:  # here one prompt's unexpected error becomes its failure, and the others go on
-            told = isinstance(error, ForgekitError) or error is self.raised
-            self.rows += [] if told else [self.call.row()]
-            return ItemError(reason_of(error))
-        self.rows += [] if self.asked or isinstance(result, ItemError) else [self.call.row()]
-        return result
-
-    def ask(self, model: LanguageModel, request: str, schema: Mapping[str, Any] | None = None) -> str | ItemError:
-        """Return the model's answer, after its row was committed; an exception of the model is recorded and goes on.
-
-        A model that can is told the JSON Schema of the answer.
-        """
-        call = Call(self.call.stage, model.name, request, self.call.prompt_id)
-        same = {"stage": call.stage, "endpoint": call.endpoint, "request": request, "prompt_id": call.prompt_id}
-        if left := self.store.rows(LEFT_BEHIND, used=self.asked, **same):
-            self.asked.append(left[0]["id"])
-            return left[0]["text"]
-        try:
-            with call.running():
-                answer = _storable(generate(model, request, schema))
-        except Exception as error:
-            self.raised = error
-            self._keep(call)
-            raise
-        if isinstance(answer, ItemError):
-            call.errors.append(answer.reason)
-        else:
-            call.response = answer
-        self._keep(call)
-        return answer
-
-    def _keep(self, call: Call) -> None:
-        row = call.row()
-        self.asked.append(row["id"])
-        with self.store.transaction() as con:
-            insert_rows(con, "api_logs", [row])
-
-
 def reason_of(error: BaseException) -> str:
     """Return an error as a reason: forgekit's own say all themselves, others need their type."""
-    text = storable(str(error))
+    text = without_secrets(storable(str(error)))
     return text if isinstance(error, ForgekitError) else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def _document(value: Any) -> Any:
-    """Return `value` as something a JSON column takes: a dict or list, or {"text": …} for plain text."""
-    return storable({"text": value} if isinstance(value, str) else value)
+    """Return `value` as something a JSON column takes: a dict or list, or {"text": …} for plain text, which is a model's own."""
+    return storable({"text": value}) if isinstance(value, str) else _redacted(storable(value))
 
 
-def _checked(
-    call: Call, items: Sequence[Thing], results: Any, check: Callable[[Thing, Any], Result | ItemError], counted: str
-) -> list[Result | ItemError]:
-    if not isinstance(results, list | tuple) or len(results) != len(items):
-        given = f"{len(results)} results" if isinstance(results, list | tuple) else f"a {type(results).__name__}"
-        raise WrongAnswerError(
-            f"{call.endpoint} returned {given} for {len(items)} items; it must return a list, one for each"
-        )
-    checked: list[Result | ItemError] = []
-    for item, result in zip(items, results, strict=True):
-        if isinstance(result, ItemError):
-            checked.append(ItemError(storable(str(result.reason))))
-            continue
-        try:
-            checked.append(check(item, result))
-        except Exception as error:  # this item's failure
-            call.note(error)
-            checked.append(ItemError(reason_of(error)))
-    call.errors += sorted({result.reason for result in checked if isinstance(result, ItemError)} - set(call.errors))
-    call.response = {counted: sum(not isinstance(result, ItemError) for result in checked)}
-    return checked
+def _redacted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _redacted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_redacted(item) for item in value]
+    return without_secrets(value) if isinstance(value, str) else value
 
 
-def _storable(answer: str | ItemError) -> str | ItemError:
-    """Return an answer without what the store cannot hold (half a character)."""
-    return storable(answer) if isinstance(answer, str) else ItemError(storable(answer.reason))
+def _groups(call: Call, items: Sequence[Thing], results: Any) -> Iterator[Sequence[tuple[int, Any]]]:
+    """Yield lists of (place, result) as they come, or all at once; in the end there is one for each item."""
+    come: set[int] = set()
+    if isinstance(results, list | tuple):
+        come = set(range(len(results)))
+        groups: Iterable[Any] = [list(enumerate(results))] if len(results) == len(items) else []
+    elif isinstance(results, Iterator):
+        groups = results
+    else:
+        raise WrongAnswerError(f"{call.endpoint} returned a {type(results).__name__}; {ONE_EACH}")
+    for group in groups:
+        come |= {place for place, _ in group}
+        yield group
+    if come != set(range(len(items))):
+        raise WrongAnswerError(f"{call.endpoint} returned {len(come)} results for {len(items)} items; {ONE_EACH}")
+
+
+def _kept(keep: Callable[[Sequence[Any]], Any], come: Sequence[tuple[Any, Any]]) -> None:
+    good = [(item, result) for item, result in come if not isinstance(result, ItemError)]
+    with suppress(Exception):  # no failure of the model: it shows when all is stored at the end of the batch
+        if good:
+            keep(good)
+
+
+def _passed(
+    call: Call, item: Thing, result: Any, check: Callable[[Thing, Any], Result | ItemError]
+) -> Result | ItemError:
+    if isinstance(result, ItemError):
+        return ItemError(without_secrets(storable(str(result.reason))))
+    try:
+        return check(item, result)
+    except Exception as error:  # this item's failure
+        call.note(error)
+        return ItemError(reason_of(error))
+
+
+def _note(call: Call, answers: Iterable[Any], counted: str) -> None:
+    answers = list(answers)
+    call.errors += sorted({answer.reason for answer in answers if isinstance(answer, ItemError)} - set(call.errors))
+    call.response = {counted: sum(not isinstance(answer, ItemError) for answer in answers)}

@@ -16,7 +16,8 @@ from forgekit.scene.lexicon import FIGURES
 from forgekit.scene.openness import leaves_open
 from forgekit.scene.rules.understanding import NOT_ENGLISH, TOO_LITTLE
 from forgekit.scene.syntax.directives import FROM_DATA
-from forgekit.stages.calls import Call, Conversation
+from forgekit.stages.calls import Call
+from forgekit.stages.conversations import Conversation, Turns
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
 from forgekit.store.rows import insert_rows, update_rows
@@ -96,7 +97,7 @@ def complete_prompts(
     and is tried again on the next call of the stage.
 
     Several workers share the prompts. Each answer of a language model is committed as it comes, and its
-    prompt after it, so a killed worker loses at most the answer in flight.
+    prompt after it, so a killed worker loses at most the answers in flight.
 
     Args:
         language_model: who completes; None completes by rules, or by `template`.
@@ -119,13 +120,14 @@ def complete_prompts(
         complete_by_template(template, "")
     model = load_model("language_model", language_model) if language_model is not None else None
     way = Way(model, template, keep or template == "{scene}", seed, attempts)
-    at_once = 1 if model else prompts_per_batch
+    turns = Turns.of(store, model)
+    at_once = prompts_per_batch if model is None else turns.in_hand()
     attempted: list[str] = []
     due = len(store.df(DUE, experiment=experiment, attempted=attempted))
     with working(store) as worker, running("complete", total=due, unit="prompt") as (report, bar):
         while ids := worker.claim(DUE, limit=at_once, experiment=experiment, attempted=attempted):
             attempted += ids
-            _complete_batch(worker, report, store.rows(IN_HAND, ids=ids), way)
+            _complete_batch(worker, report, store.rows(IN_HAND, ids=ids), way, turns)
             bar.update(len(ids))
     for reason in (NOT_ENGLISH, TOO_LITTLE):
         if n := report.details.get(UNREAD.format(reason)):
@@ -134,14 +136,19 @@ def complete_prompts(
     return report
 
 
-def _complete_batch(worker: Worker, report: StageReport, prompts: Sequence[dict[str, Any]], way: Way) -> None:
+def _complete_batch(
+    worker: Worker, report: StageReport, prompts: Sequence[dict[str, Any]], way: Way, turns: Turns
+) -> None:
     completed, incomplete, calls = [], [], []
     unread = [prompt for prompt in prompts if prompt["elements"] is None]
-    for prompt in prompts:
+
+    def complete(prompt: dict[str, Any]) -> tuple[dict[str, Any] | ItemError, list[dict[str, Any]]]:
         call = Call("complete", way.endpoint, {"scene": prompt["scene_text"]}, prompt["id"])
-        conversation = Conversation(worker.store, call)
-        row = conversation.attempt(_completed, prompt, way, conversation, report)
-        calls += conversation.rows
+        conversation = Conversation(turns, call)
+        return conversation.attempt(_completed, prompt, way, conversation, report), conversation.rows
+
+    for prompt, (row, rows) in zip(prompts, turns.each(complete, prompts), strict=True):
+        calls += rows
         if isinstance(row, ItemError):
             report.failures[prompt["id"]] = row.reason
             incomplete.append(prompt["id"])

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.models import VisionModel, load_model
 from forgekit.models.judgements import check_judges, checked_judgement
+from forgekit.models.roles import as_they_come
 from forgekit.progress import StageReport, running
 from forgekit.stages.calls import CallError, Calls, recorded_calls
-from forgekit.stages.scores import SCORE_VERDICTS, score
+from forgekit.stages.scores import NO_KEY, keep_verdicts, score
 from forgekit.stages.situations import DECISIONS
-from forgekit.stages.verdicts import HELDOUT, OBJECTIVE, Picture, Seat, evaluation_row, read_pictures
+from forgekit.stages.verdicts import HELDOUT, OBJECTIVE, Picture, Seat, read_pictures
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
 from forgekit.store.pass_marks import keep_pass_mark
-from forgekit.store.rows import insert_rows
 
 IMAGES_AT_ONCE = 128  # pictures in memory
-NO_KEY = ""  # under which a judge whose key cannot be told fails
 NOTHING_ASKED = "the scene asks for nothing that a judge could check: no elements"
 
 # Prompts left in `evaluating` by a worker that died are due again; their stored verdicts stand.
@@ -90,13 +90,6 @@ where vision_model = $vision_model
     or (soft_tifa_gm is null and not list_contains(json_type(element_scores, '$.*'), 'NULL'))
   )
 order by created_at, id
-"""
-
-# A verdict that failed, or one on a picture that was replaced, makes way for the new one.
-MAKE_WAY = """
-delete from image_evaluations
-where id in (select unnest($ids::uuid[]))
-   or (vision_model = $vision_model and judge_key = $no_key and image_id in (select unnest($images::uuid[])))
 """
 
 
@@ -234,16 +227,7 @@ def _judge(work: Work, calls: Calls, seat: Seat, pictures: Sequence[Picture]) ->
     unknown = {keys[p.image_id]: p for p in due if p.content and keys[p.image_id] not in verdicts}
     verdicts.update(zip(unknown, _ask(work, calls, seat, list(unknown.values())), strict=True))
     said = [p.image if isinstance(p.image, ItemError) else verdicts[keys[p.image_id]] for p in due]
-    rows = [evaluation_row(picture, seat, verdict) for picture, verdict in zip(due, said, strict=True)]
-    with work.worker.store.transaction() as con:
-        held = work.worker.held(con, sorted({row["prompt_id"] for row in rows}))
-        rows = [row for row in rows if row["prompt_id"] in held]  # the others are another worker's by now
-        ids, images = [row["id"] for row in rows], [row["image_id"] for row in rows]
-        con.execute(MAKE_WAY, {"ids": ids, "images": images, "vision_model": seat.judge.name, "no_key": NO_KEY})
-        insert_rows(con, "image_evaluations", rows)
-        con.execute(SCORE_VERDICTS, {"ids": ids})
-        insert_rows(con, "api_logs", calls.rows)
-    calls.rows.clear()
+    rows = keep_verdicts(work.worker, calls, seat, list(zip(due, said, strict=True)))
     _count(work.report, seat, rows, reused=sum(p.content is not None for p in due) - len(unknown))
 
 
@@ -257,10 +241,13 @@ def _ask(work: Work, calls: Calls, seat: Seat, pictures: Sequence[Picture]) -> l
         seat.judge.name,
         pictures,
         # What could not be read never comes this far.
-        lambda asked: seat.judge.judge([cast(Any, each.image) for each in asked], [each.scene for each in asked]),
+        lambda asked: as_they_come(seat.judge, "judge")(
+            [cast(Any, each.image) for each in asked], [each.scene for each in asked]
+        ),
         check=lambda picture, verdict: checked_judgement(verdict, picture.elements),
         request=lambda asked: {"images": [picture.image_id for picture in asked], "role": seat.role},
         counted="judged",
+        keep=partial(keep_verdicts, work.worker, calls, seat),
     )
     for verdict in verdicts:
         if isinstance(verdict, CallError) and verdict.lasting:

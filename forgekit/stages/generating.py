@@ -9,6 +9,7 @@ from typing import Any
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.models import ImageGenerator, load_model, load_stored_model, recorded_name
+from forgekit.models.roles import as_they_come
 from forgekit.progress import StageReport, running
 from forgekit.scene import not_applied
 from forgekit.stages.calls import Calls, recorded_calls
@@ -110,7 +111,7 @@ def generate_images(
             for name in sorted({prompt["model"] for prompt in prompts}):
                 with recorded_calls(store, "generate") as calls:
                     own = [prompt for prompt in prompts if prompt["model"] == name]
-                    rows, failures = _drawn(store, calls, models, own, chosen)
+                    rows, failures = _drawn(worker, calls, models, own, chosen)
                     _commit(worker, report, calls, [prompt["id"] for prompt in own], rows, failures)
             bar.update(len(ids))
     return report
@@ -124,14 +125,14 @@ def _given(image_generator: ImageGenerator | str) -> dict[str, ImageGenerator]:
 
 
 def _drawn(
-    store: Store,
+    worker: Worker,
     calls: Calls,
     models: dict[str, ImageGenerator],
     prompts: Sequence[Mapping[str, Any]],
     seeds: Seeds,
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Draw and write what these prompts of one model lack: the rows of the images, and why prompts lack some still."""
-    name = prompts[0]["model"]
+    name, store = prompts[0]["model"], worker.store
     if name not in models:
         load = partial(load_stored_model, within=store.folder)
         loaded = calls.attempt(name, {"model": name}, load, "image_generator", name)
@@ -148,7 +149,7 @@ def _drawn(
             wanted += plan
     stored = {row["id"] for row in store.rows(STORED, ids=[image.image_id for image in wanted])}
     missing = [image for image in wanted if image.image_id not in stored]
-    pictures = _pictures(store, calls, models[name], missing)
+    pictures = _pictures(worker, calls, models[name], missing)
     for image in missing:
         made: Any = pictures[image.draw_key]
         if isinstance(made, Drawn):
@@ -162,9 +163,10 @@ def _drawn(
 
 
 def _pictures(
-    store: Store, calls: Calls, model: ImageGenerator, missing: Sequence[Wanted]
+    worker: Worker, calls: Calls, model: ImageGenerator, missing: Sequence[Wanted]
 ) -> dict[str, Drawn | ItemError]:
     """Return the pictures by draw key: those that some prompt has already, the others drawn."""
+    store = worker.store
     pictures: dict[str, Drawn | ItemError] = {}
     for row in store.rows(DRAWN, keys=[image.draw_key for image in missing]):
         file = stored_file(store.folder, row["image_path"])
@@ -175,13 +177,22 @@ def _pictures(
         drawn = calls.ask(
             model.name,
             to_draw,
-            lambda images: model.draw([image.request for image in images]),
+            lambda images: as_they_come(model, "draw")([image.request for image in images]),
             check=checked_drawing,
             request=_described,
             counted="images",
+            keep=partial(_keep, worker),
         )
         pictures |= {image.draw_key: picture for image, picture in zip(to_draw, drawn, strict=True)}
     return pictures
+
+
+def _keep(worker: Worker, drawn: Sequence[tuple[Wanted, Drawn]]) -> None:
+    """Store pictures as they come, of prompts still in hand: a process that is killed loses those in flight only."""
+    rows = [_written(worker.store, image, picture) for image, picture in drawn]
+    with worker.store.transaction() as con:
+        held = set(worker.held(con, [row["prompt_id"] for row in rows]))
+        insert_rows(con, "generated_images", [row for row in rows if row["prompt_id"] in held])
 
 
 def _described(images: Sequence[Wanted]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Reading scenes by a language model, one after the other: each answer is on record before it is used, each scene read once."""
+"""Reading scenes by a language model: each answer is on record before it is used, each scene read once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from forgekit.errors import ItemError
 from forgekit.models import LanguageModel
 from forgekit.progress import StageReport, running
 from forgekit.scene import LanguageReader, Reading, read_scene
-from forgekit.stages.calls import Call, Conversation
+from forgekit.stages.calls import Call
+from forgekit.stages.conversations import Conversation, Turns
 from forgekit.store import Store
 from forgekit.store.rows import update_rows
 
@@ -39,8 +40,9 @@ def read_scenes(store: Store, hashes: Sequence[str], model: LanguageModel, repor
     scenes = store.rows(UNREAD, hashes=list(hashes))
     silent: list[tuple[Row, Reading]] = []  # whose reading waits for a sign of life
     with running("read", total=len(scenes), unit="scene") as (_, bar):
-        for place, scene in enumerate(scenes, 1):
-            reading, failure = _read(store, scene, model)
+        turns = Turns.of(store, model)
+        readings = turns.each(lambda scene: _read(turns, scene, model), scenes)
+        for place, (scene, (reading, failure)) in enumerate(zip(scenes, readings, strict=True), 1):
             silent.append((scene, reading))
             if not failure:
                 _keep(store, silent, report)
@@ -54,10 +56,10 @@ def read_scenes(store: Store, hashes: Sequence[str], model: LanguageModel, repor
     _keep(store, silent, report)
 
 
-def _read(store: Store, scene: Row, model: LanguageModel) -> tuple[Reading, str | None]:
+def _read(turns: Turns, scene: Row, model: LanguageModel) -> tuple[Reading, str | None]:
     """Read one scene; return with it why the model gave no answer at all, or None where it gave any."""
     call = Call("import", model.name, {"scene": scene["scene_text"]}, scene["first_prompt_id"])
-    conversation = Conversation(store, call)
+    conversation = Conversation(turns, call)
     answers: list[str | ItemError] = []
 
     def ask(model: LanguageModel, request: str, schema: Row | None) -> str | ItemError:

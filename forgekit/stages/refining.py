@@ -18,7 +18,8 @@ from forgekit.refiner.learnings import Memory, remember
 from forgekit.refiner.policies import load_policy
 from forgekit.scene import Element, Lexicon, default_lexicon, list_elements, load_lexicon, loosened, parse, split_prompt
 from forgekit.scene.syntax.directives import FROM_DATA
-from forgekit.stages.calls import Call, Conversation
+from forgekit.stages.calls import Call
+from forgekit.stages.conversations import Conversation, Turns
 from forgekit.stages.outside import DRAWN_HERE, outside_notes
 from forgekit.stages.situations import InHand, gather
 from forgekit.store import Store
@@ -94,10 +95,8 @@ def refine_prompts(
     parent only if, on the same seeds, it is better and no element that passed is lost in more than one
     image; else the next attempt starts from the parent again. Each decision is a row of
     `prompt_learnings`, chained per scene, and of `api_logs`; the effects of rewrites are views over the
-    evidence. A prompt that fails (no score by one judge under one key, a language model that cannot be
-    reached, an unknown generator) stays `evaluated` and comes up again on the next call.
-
-    Where the policy asks a language model each decision is committed before the next.
+    evidence. A prompt that fails (no score by one judge under one key, a language model that cannot be reached, an unknown
+    generator) stays `evaluated` and comes up again on the next call. Answers of language models are committed as they come.
 
     Args:
         target: mean adherence, in [0, 1], from which a prompt is accepted.
@@ -117,42 +116,43 @@ def refine_prompts(
     """
     if not 0.0 <= target <= 1.0:
         raise ParameterError(f"target is {target}, it must lie in [0, 1]")
-    chosen = load_policy(policy, without=without_actions)
-    how = How(chosen, Limits(target, max_iterations, max_images, patience, confirm, max_minutes), _lexicon(lexicon))
-    at_once = 1 if _asks_model(chosen) else AT_ONCE
+    limits = Limits(target, max_iterations, max_images, patience, confirm, max_minutes)
+    how = How(load_policy(policy, without=without_actions), limits, _lexicon(lexicon))
+    turns = Turns.of(store, getattr(how.policy, "language_model", None))
     attempted: list[str] = []
     due = len(store.df(DUE, experiment=experiment, attempted=attempted))
     with working(store) as worker, running("refine", total=due, unit="prompt") as (report, bar):
-        while ids := worker.claim(DUE, limit=at_once, experiment=experiment, attempted=attempted):
+        limit = turns.in_hand() if _asks_model(how.policy) else AT_ONCE
+        while ids := worker.claim(DUE, limit=limit, experiment=experiment, attempted=attempted):
             attempted += ids
-            _refine_batch(worker, report, ids, how)
+            _refine_batch(worker, report, ids, how, turns)
             bar.update(len(ids))
     report.notes += outside_notes(store, experiment)
     return report
 
 
-def _refine_batch(worker: Worker, report: StageReport, ids: Sequence[str], how: How) -> None:
-    in_hand = gather(worker.store, ids, said=_asks_model(how.policy))
-    decided, failed, calls = {}, [], []
-    for prompt_id in ids:
-        conversation = Conversation(worker.store, Call("refine", how.policy.name, None, prompt_id))
-        outcome = conversation.attempt(_decide, in_hand[prompt_id], how, conversation)
+def _refine_batch(worker: Worker, report: StageReport, ids: Sequence[str], how: How, turns: Turns) -> None:
+    in_hand, decided, calls = gather(worker.store, ids, said=_asks_model(how.policy)), {}, []
+
+    def refine(prompt_id: str) -> tuple[Decided | ItemError, list[dict[str, Any]]]:
+        conversation = Conversation(turns, Call("refine", how.policy.name, None, prompt_id))
+        return conversation.attempt(_decide, in_hand[prompt_id], how, conversation), conversation.rows
+
+    for prompt_id, (outcome, rows) in zip(ids, turns.each(refine, ids), strict=True):
         if isinstance(outcome, ItemError):
             report.failures[prompt_id] = outcome.reason
-            failed.append(prompt_id)
-            calls += conversation.rows
+            calls += rows
         else:
             decided[prompt_id] = outcome
-    held = _write(worker, decided, failed=failed, calls=calls)
-    for prompt_id, each in decided.items():
-        report.count(each.decision.decision, prompt_id in held)
-        report.count("rewrites that lose prompt syntax", prompt_id in held and bool(each.decision.lost_syntax))
+    held = _write(worker, decided, failed=[each for each in ids if each not in decided], calls=calls)
+    for each in (decided[prompt_id] for prompt_id in held):
+        report.count(each.decision.decision)
+        report.count("rewrites that lose prompt syntax", bool(each.decision.lost_syntax))
     report.done += len(held)
 
 
 def _asks_model(policy: Policy) -> bool:
-    """Say whether a policy asks a language model; one that does not say is taken for one by rule."""
-    return getattr(policy, "asks_model", False)
+    return getattr(policy, "asks_model", False)  # one that does not say is taken for one by rule
 
 
 def _decide(in_hand: InHand, how: How, conversation: Conversation) -> Decided | ItemError:

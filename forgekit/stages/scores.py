@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from forgekit.stages.verdicts import Seat
+from forgekit.stages.calls import Calls
+from forgekit.stages.verdicts import Picture, Seat, evaluation_row
+from forgekit.store.claims import Worker
+from forgekit.store.rows import insert_rows
+
+NO_KEY = ""  # under which a judge whose key cannot be told fails
+
+# A verdict that failed, or one on a picture that was replaced, makes way for the new one.
+MAKE_WAY = """
+delete from image_evaluations
+where id in (select unnest($ids::uuid[]))
+   or (vision_model = $vision_model and judge_key = $no_key and image_id in (select unnest($images::uuid[])))
+"""
 
 SCORE_VERDICTS = """
 update image_evaluations
@@ -74,6 +86,23 @@ group by p.id
 having count(i.adherence_score) < count(i.id)
     or count(i.id) = 0
 """
+
+
+def keep_verdicts(
+    worker: Worker, calls: Calls, seat: Seat, judged: Sequence[tuple[Picture, Any]]
+) -> list[dict[str, Any]]:
+    """Store verdicts on pictures whose prompts `worker` still holds, and the calls so far; return the rows."""
+    rows = [evaluation_row(picture, seat, verdict) for picture, verdict in judged]
+    with worker.store.transaction() as con:
+        held = worker.held(con, sorted({row["prompt_id"] for row in rows}))
+        rows = [row for row in rows if row["prompt_id"] in held]  # the others are another worker's by now
+        ids, images = [row["id"] for row in rows], [row["image_id"] for row in rows]
+        con.execute(MAKE_WAY, {"ids": ids, "images": images, "vision_model": seat.judge.name, "no_key": NO_KEY})
+        insert_rows(con, "image_evaluations", rows)
+        con.execute(SCORE_VERDICTS, {"ids": ids})
+        insert_rows(con, "api_logs", calls.rows)
+    calls.rows.clear()
+    return rows
 
 
 def score(con: Any, steering: Seat, heldout: Sequence[str], prompt_ids: Sequence[str]) -> dict[str, str]:

@@ -112,8 +112,8 @@ COST = """
 select
     count(*) as images,
     count(distinct i.generation_metadata ->> '$.draw_key') as drawn,
-    (select sum(duration_ms) / 1000 from api_logs where stage = 'generate') as drawing_s,
-    (select sum(duration_ms) / 1000 from api_logs where stage = 'evaluate') as judging_s
+    (select sum(duration_ms) / 1000 from api_logs where stage = 'generate' and request ->> '$.call' is null) as drawing_s,
+    (select sum(duration_ms) / 1000 from api_logs where stage = 'evaluate' and request ->> '$.call' is null) as judging_s
 from generated_images i
 join prompts p on p.id = i.prompt_id
 where starts_with(p.experiment, $prefix)

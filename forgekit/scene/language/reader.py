@@ -16,7 +16,11 @@ from forgekit.scene.lexicon import Lexicon
 ATTEMPTS = 3
 SHARE = 0.5  # of an answer's parts that must stand in the text, of its words that must be English, of the text it must cover
 TOLD = 8  # reasons of one answer that the next attempt is told
-PRIVATE = ("name", "base_url", "api_key_variable")  # settings of a model that say where it is, not what it does
+# Settings of a model that say where it is, how it is reached and what it costs, not what it does.
+PRIVATE = frozenset(
+    ("name", "base_url", "api_key_variable", "timeout_s", "retries", "in_flight", "total_s", "send_seed")
+)
+PRICE = "price_"
 
 
 def generate(model: Any, request: str, schema: Mapping[str, Any] | None) -> str | ItemError:
@@ -85,7 +89,11 @@ def settings_of(model: Any) -> dict[str, Any]:
     """Return the settings that a model's answers depend on, as far as they are plain values."""
     values = {each.name: getattr(model, each.name) for each in fields(model)} if is_dataclass(model) else {}
     plain = (str, int, float, bool, type(None))
-    return {name: value for name, value in values.items() if isinstance(value, plain) and name not in PRIVATE}
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, plain) and not (name in PRIVATE or name.startswith(PRICE))
+    }
 
 
 def _best(answer: str, text: TextWords) -> Checked | str:

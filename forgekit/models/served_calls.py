@@ -1,0 +1,125 @@
+"""Many requests at a time: at most so many in flight, none longer than it may take, each told to who writes it down."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+TOO_LONG = "it took longer than {:g} s with all its tries, and was given up (total_s)"
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request to a server and what came of it. `place` is that of the item it was made for.
+
+    `answered` has what the server says of the answer (`request_id`, `retries`, `usage`), and its `cost` where a price is known.
+    """
+
+    place: int
+    asked: Mapping[str, Any]
+    answered: Mapping[str, Any]
+    error: str | None
+    started_at: datetime
+    duration_ms: float
+
+
+@dataclass(frozen=True)
+class Late:
+    """What stands for the result of an item that took too long."""
+
+    reason: str
+    started_at: datetime
+    duration_ms: float
+
+
+Listener = Callable[[Sequence[Exchange]], None]
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Have `listener` told each exchange with a server in this block, as it ends, in the thread of the block."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def tell(exchanges: Sequence[Exchange]) -> None:
+    """Tell who listens, if anybody does."""
+    if exchanges and (listener := _listener.get()):
+        listener(exchanges)
+
+
+def as_they_come(
+    count: int, work: Callable[[int], Result], *, in_flight: int, total_s: float
+) -> Iterator[list[tuple[int, Result | Late]]]:
+    """Yield `work(place)` for each place below `count`, in groups of what has come since the last one.
+
+    `in_flight` run at a time, each in a thread. One that takes longer than `total_s` is `Late`, and left behind: whatever
+    it waits for holds nobody else, nor the end of the process. `work` is to raise nothing.
+    """
+    left, lock, come = iter(range(count)), threading.Lock(), SimpleQueue[tuple[int, Result]]()
+    running: dict[int, float] = {}
+
+    def go_on() -> None:
+        while True:
+            with lock:
+                place = next(left, None)
+                if place is None:
+                    return
+                running[place] = time.monotonic()
+            result = work(place)
+            with lock:
+                if running.pop(place, None) is None:  # it was given up, and another thread has its place
+                    return
+                come.put((place, result))
+
+    def start(threads: int) -> None:
+        for _ in range(threads):
+            threading.Thread(target=go_on, daemon=True).start()
+
+    waiting = count
+    start(min(in_flight, count))
+    try:
+        while waiting:
+            group: list[tuple[int, Result | Late]] = _come(come, timeout_s=min(1.0, total_s / 4))
+            with lock:
+                late = {place: begun for place, begun in running.items() if time.monotonic() - begun > total_s}
+                for place in late:
+                    del running[place]
+            start(len(late))
+            group += [(place, Late(TOO_LONG.format(total_s), *since(begun))) for place, begun in late.items()]
+            waiting -= len(group)
+            if group:
+                yield group
+    finally:
+        with lock:
+            deque(left, maxlen=0)  # nobody takes up another
+
+
+def since(begun: float) -> tuple[datetime, float]:
+    """Return when that was which `time.monotonic` called `begun` (UTC), and the milliseconds since then."""
+    took = time.monotonic() - begun
+    return datetime.fromtimestamp(time.time() - took, UTC).replace(tzinfo=None), took * 1000
+
+
+def _come(queue: SimpleQueue[tuple[int, Result]], *, timeout_s: float) -> list[Any]:
+    """Return what has come; where that is nothing, wait for the next one, as long as `timeout_s`."""
+    group = []
+    try:
+        group.append(queue.get(timeout=timeout_s))
+        while True:
+            group.append(queue.get_nowait())
+    except Empty:
+        return group

@@ -1,0 +1,252 @@
+"""Question-answering judges behind OpenAI-compatible servers: the questions of a local one, the odds from the server's logprobs.
+
+Where a server gives no logprobs, its answers are sampled, and the odds are their shares: a verdict of another kind, with another
+key and `samples` among its metrics.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from forgekit.errors import ForgekitError, ItemError, ParameterError
+from forgekit.ids import content_hash
+from forgekit.models.choices import NUMBERS
+from forgekit.models.roles import Judgement, in_order
+from forgekit.models.served_answers import Spelt, of_logprobs, of_samples, token_odds
+from forgekit.models.server import Line, Server, said
+from forgekit.models.vqa import (
+    DESCRIBE,
+    NUMBER_FORMS,
+    WHOLE,
+    YES_NO,
+    Ask,
+    Heard,
+    Plan,
+    Words,
+    check_templates,
+    hear,
+    verdict,
+)
+from forgekit.scene import Element, Scene
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+LOGPROBS, SAMPLES = "logprobs", "samples"
+PROBE = "Is it red?"
+
+
+@dataclass(frozen=True)
+class ServedJudge(Server):
+    """A vision-language model behind `/v1/chat/completions`, such as "http://localhost:8000/v1#Qwen/Qwen3-VL-8B-Instruct".
+
+    It asks what `forgekit.models.vlm.VQAJudge` asks, and its scores mean the same: the odds of the next word are the server's
+    `top_logprobs`. `ask_by` is "logprobs", "samples", or "auto": by logprobs where the server gives them, which one request
+    tells on first use. By samples, each question is asked `samples` times at temperature 1.
+    """
+
+    prompt: str = "{} Answer in one word."  # around a question about an element
+    whole: str = WHOLE
+    description: str = DESCRIBE  # the request for `model_output.description`; "" for none
+    description_tokens: int = 40
+    count_questions: bool = True  # ask "How many hearts are there?" instead of "Are there two hearts?"
+    least_mass: float = 0.3
+    unwanted_at: float = 0.6
+    adhering_at: float = 0.5
+    ask_by: str = "auto"
+    top_logprobs: int = 20  # as many as OpenAI and vLLM give
+    samples: int = 8
+    answer_tokens: int = 16  # of a sampled answer, or one among choices
+
+    def __post_init__(self) -> None:
+        """Refuse templates that hold no place for what they ask about."""
+        check_templates(self.name, prompt=self.prompt, whole=self.whole)
+
+    @property
+    def judge_key(self) -> str:
+        """Hash of the address, templates, thresholds and the way of asking; the server does not tell its weights.
+
+        Raises:
+            ForgekitError: whether the server gives logprobs cannot be told, because it does not answer.
+        """
+        by = self.answers_by()
+        ways = {LOGPROBS: [self.top_logprobs], SAMPLES: [self.samples]}
+        asking = [self.prompt, self.whole, self.description, self.description_tokens, self.count_questions]
+        return content_hash(
+            {
+                "family": "vqa served",
+                "model": f"{self.base_url}#{self.model}",
+                "asking": [*asking, YES_NO, NUMBERS, by, *ways[by], self.answer_tokens],
+                "thresholds": [self.least_mass, self.unwanted_at, self.adhering_at],
+            }
+        )
+
+    def answers_by(self) -> str:
+        """Return how answers are read: by "logprobs" or by "samples". The server is asked once, where the settings do not say.
+
+        Raises:
+            ForgekitError: it does not answer.
+        """
+        if self.ask_by != "auto":
+            return self.ask_by
+        if "_answers_by" not in vars(self):
+            [[(_, found)]] = self.ask_each([PROBE], self._probe)
+            if isinstance(found, ItemError):
+                told = "whether it gives logprobs cannot be told; start it, or say ?ask_by=logprobs or ?ask_by=samples"
+                raise ForgekitError(f"{found.reason}; {told}")
+            vars(self)["_answers_by"] = found
+        return vars(self)["_answers_by"]
+
+    def _probe(self, question: str, line: Line) -> str:
+        from openai import BadRequestError, UnprocessableEntityError
+        from PIL import Image
+
+        picture = _as_url(Image.new("RGB", (64, 64), "red"))
+        try:
+            answer = self._chat(line, picture, question, 1, logprobs=True, top_logprobs=self.top_logprobs)
+        except (BadRequestError, UnprocessableEntityError):
+            self._chat(line, picture, question, 1)  # or it refuses all that is asked, and says so
+            return SAMPLES
+        return LOGPROBS if getattr(answer.choices[0].logprobs, "content", None) else SAMPLES
+
+    def judge(self, images: Sequence[Image], scenes: Sequence[Scene]) -> list[Judgement | ItemError]:
+        """Judge `images[i]` against `scenes[i]`, in order. An image of which a question gets no answer is an ItemError."""
+        return in_order(self.judge_each(images, scenes), len(images))
+
+    def judge_each(
+        self, images: Sequence[Image], scenes: Sequence[Scene]
+    ) -> Iterator[list[tuple[int, Judgement | ItemError]]]:
+        """Yield (place, verdict) in groups as they come; what `judge` returns, before the last one is there."""
+        by, words = self.answers_by(), Words(YES_NO, NUMBER_FORMS, Spelt.of, self.count_questions)
+        plans = {id(scene): Plan(scene, self.whole, words, self._put) for scene in scenes}
+        pictures = [_Picture(image, plans[id(scene)]) for image, scene in zip(images, scenes, strict=True)]
+        turns = [(place, turn) for place, each in enumerate(pictures) for turn in self._turns(each.plan, by)]
+        for picture, count in zip(pictures, _counts(turns, len(pictures)), strict=True):
+            picture.awaited = count
+
+        def ask(item: tuple[int, _Turn], line: Line) -> Any:
+            picture = pictures[item[0]]
+            if picture.failed:  # nothing more is paid for it
+                raise ValueError(picture.failed)
+            try:
+                return self._ask(item[1], picture.url(), line)
+            except Exception as error:
+                picture.failed = self.why(error)
+                raise
+
+        for group in self.ask_each(turns, ask, places=[place for place, _ in turns]):
+            done = []
+            for number, answer in group:
+                place, turn = turns[number]
+                if pictures[place].take(turn, answer):
+                    done.append((place, self._verdict(pictures[place], by)))
+            if done:
+                yield done
+
+    def _put(self, element: Element | None, question: str) -> str:
+        """Return how a question is put: one about an element asks for one word, unless it names its answers."""
+        own = element is None or element.asked != element.question
+        return question if own else self.prompt.format(question)
+
+    def _turns(self, plan: Plan, by: str) -> Iterator[_Turn]:
+        """Yield what is asked about an image: each question once, or once a sample, and the description."""
+        questions = {ask.said: isinstance(ask.options, Spelt) for ask in plan.asks.values() if not ask.refused}
+        for question, long in questions.items():
+            if by == SAMPLES:
+                yield from (_Turn(question, self.answer_tokens, SAMPLES, seed) for seed in range(self.samples))
+            else:
+                yield _Turn(question, self.answer_tokens if long else 1, LOGPROBS)
+        if self.description:
+            yield _Turn(self.description, self.description_tokens, "")
+
+    def _ask(self, turn: _Turn, picture: str, line: Line) -> Any:
+        if turn.by == SAMPLES:
+            seed = {"seed": turn.seed} if self.send_seed else {}
+            return said(self._chat(line, picture, turn.question, turn.tokens, temperature=1.0, **seed))
+        if turn.by != LOGPROBS:
+            return said(self._chat(line, picture, turn.question, turn.tokens))
+        answer = self._chat(
+            line, picture, turn.question, turn.tokens, logprobs=True, top_logprobs=self.top_logprobs
+        ).choices[0]
+        content = getattr(answer.logprobs, "content", None)
+        if not content:
+            raise ValueError("it answered without logprobs; a server that gives none is asked by ?ask_by=samples")
+        return [token_odds(position) for position in content]
+
+    def _chat(self, line: Line, picture: str, question: str, tokens: int, **options: Any) -> Any:
+        content = [{"type": "image_url", "image_url": {"url": picture}}, {"type": "text", "text": question}]
+        asked = {"temperature": 0.0, "max_tokens": tokens, **options}
+        create = self._client.chat.completions.with_raw_response.create
+        return line.send(
+            create, {"question": question, **asked}, messages=[{"role": "user", "content": content}], **asked
+        )
+
+    def _verdict(self, picture: _Picture, by: str) -> Judgement | ItemError:
+        if picture.failed:
+            return ItemError(picture.failed)
+        heard = {key: self._heard(ask, picture.answers, by) for key, ask in picture.plan.asks.items()}
+        description = picture.answers[self.description][0] if self.description else ""
+        judged = verdict(picture.plan, heard, description, unwanted_at=self.unwanted_at)
+        return replace(judged, metrics={**judged.metrics, "samples": self.samples}) if by == SAMPLES else judged
+
+    def _heard(self, ask: Ask, answers: Mapping[str, list[Any]], by: str) -> Heard:
+        if ask.refused:
+            return Heard(reason=f"{ask.question} {ask.refused}")
+        read = of_samples if by == SAMPLES else of_logprobs
+        try:
+            odds, followed = read(ask, answers[ask.said])
+        except ParameterError as error:
+            return Heard(reason=f"{ask.question} cannot be put to this model: {error}")
+        return hear(ask, odds, followed, least_mass=self.least_mass, adhering_at=self.adhering_at)
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """One thing to ask about a picture."""
+
+    question: str
+    tokens: int
+    by: str  # LOGPROBS, SAMPLES, or "" for plain text
+    seed: int = 0
+
+
+class _Picture:
+    """An image while questions about it are out: the answers so far, or the first failure."""
+
+    def __init__(self, image: Image, plan: Plan) -> None:
+        self.plan, self.awaited, self.failed = plan, 0, ""
+        self.answers: dict[str, list[Any]] = defaultdict(list)
+        self._image, self._url = image, ""
+
+    def url(self) -> str:
+        self._url = self._url or _as_url(self._image)
+        return self._url
+
+    def take(self, turn: _Turn, answer: Any) -> bool:
+        """Keep an answer; return whether it was the last one."""
+        if isinstance(answer, ItemError):
+            self.failed = self.failed or answer.reason
+        else:
+            self.answers[turn.question].append(answer)
+        self.awaited -= 1
+        if not self.awaited:
+            self._url = ""
+        return not self.awaited
+
+
+def _counts(turns: Sequence[tuple[int, Any]], pictures: int) -> list[int]:
+    counts = [0] * pictures
+    for place, _ in turns:
+        counts[place] += 1
+    return counts
+
+
+def _as_url(image: Image) -> str:
+    file = io.BytesIO()
+    image.convert("RGB").save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
