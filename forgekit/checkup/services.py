@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from forgekit.checkup.findings import FAULT, OK, WARNING, Finding, reason
 from forgekit.models.naming import settings_of
-from forgekit.models.served import ADDRESS
+from forgekit.models.server import ADDRESS
 from forgekit.store import Store
 from forgekit.tracking.connection import DATABASE, ask_for_health
 

@@ -128,7 +128,11 @@ def gains(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
             for arm in zip(rows["experiment"], rows["model"], strict=True)
         ]
         errors = error_bars(rows["gain"], rows["low"], rows["high"])
-        look = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)], "linestyle": "none"}
+        look: dict[str, Any] = {
+            "color": COLORS[number % len(COLORS)],
+            "marker": MARKERS[number % len(MARKERS)],
+            "linestyle": "none",
+        }
         ax.errorbar(rows["gain"], y, xerr=errors, capsize=3, label=f"{judge} ({_role(rows)})", **look)
     ax.axvline(0, color="gray", linewidth=0.8)
     ax.set_yticks(range(len(arms)), [name.removeprefix(prefix) + f" · {model}" * several for name, model in arms])

@@ -37,22 +37,23 @@ def judges(
     Raises:
         ParameterError: fewer than two judges have judged the store's images.
     """
+    table: Any = data
     if not hasattr(data, "columns"):
         folder = folder or str(data.folder)
-        data = trends.judge_pairs(data, *(_least_agreeing(data) if judge is None or other is None else (judge, other)))
-    most = data.drop_duplicates("scene_hash") if "scene_hash" in data else data
+        table = trends.judge_pairs(data, *(_least_agreeing(data) if judge is None or other is None else (judge, other)))
+    most = table.drop_duplicates("scene_hash") if "scene_hash" in table else table
     shown = most.head(thumbnails if folder else 0).sort_values("y")  # so that the lines to them do not cross
     ax = ax or new_axes(width=7 if len(shown) else 6, height=6)
     ax.plot([0, 1], [0, 1], color="gray", linewidth=0.8)
-    ax.scatter(data["x"], data["y"], s=14, color=COLORS[0], alpha=0.4, linewidth=0)
+    ax.scatter(table["x"], table["y"], s=14, color=COLORS[0], alpha=0.4, linewidth=0)
     column = 0.165 * (min(6, max(1, len(shown))) - 1)  # six fill the height of the axes
     lowest = np.clip((shown["y"].mean() if len(shown) else 0.5) - column / 2, 0.09, 0.915 - column)
     for number, (_, row) in enumerate(shown.iterrows()):  # beside the axes: inside they would hide the points they show
         place = (1.12 + 0.17 * (number // 6), lowest + 0.165 * (number % 6))
         place_thumbnail(ax, folder or "", row["image_path"], (row["x"], row["y"]), place)
-    names = dict(zip(("xlabel", "ylabel"), data[["judge", "other"]].iloc[0], strict=True)) if len(data) else {}
+    names = dict(zip(("xlabel", "ylabel"), table[["judge", "other"]].iloc[0], strict=True)) if len(table) else {}
     ax.set(**names, xlim=WHOLE, ylim=WHOLE, aspect="equal", title="Two judges of the same images")
-    return finish(ax, f"n = {counted([len(data)], 'image')}")
+    return finish(ax, f"n = {counted([len(table)], 'image')}")
 
 
 def _least_agreeing(store: Store) -> tuple[str, str]:
@@ -67,6 +68,7 @@ def reliability(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
 
     Of a store: scores against what people said, an image being so where they give it half of their scale or more.
     """
+    table: Any = data
     if not hasattr(data, "columns"):
         rated = judge_tests.rated_scores(data)
         curves = [
@@ -75,10 +77,10 @@ def reliability(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
         ]
         if not curves:
             raise ParameterError("nobody has rated images of the store: `forgekit import-ratings` first")
-        data = pd.concat(curves)
+        table = pd.concat(curves)
     ax = ax or new_axes(width=6, height=6)
     ax.plot([0, 1], [0, 1], color="gray", linewidth=0.8, linestyle="--")
-    curves = data.groupby("judge") if "judge" in data else [("judge", data)]
+    curves = table.groupby("judge") if "judge" in table else [("judge", table)]
     for number, (name, curve) in enumerate(curves):
         errors = error_bars(curve["so"], curve["so_low"], curve["so_high"])
         label = f"{name}, n = {counted([curve['n'].sum()], 'answer')}" if "n" in curve else name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from textwrap import shorten
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
@@ -30,16 +30,17 @@ def lineage(
         scene: the `scene_hash` to ask a store about; None for the scene with the largest cross-fitted gain.
         folder: the store's folder, that image paths are relative to; without it there are no thumbnails.
     """
+    table: Any = data
     if not hasattr(data, "columns"):
         scenes = trends.scenes(data)
         if scene is None and scenes.empty:
             raise ParameterError("no scene of the store is judged yet: run `forgekit evaluate` first")
-        data, folder = trends.lineage(data, scene or scenes["scene_hash"].iloc[0]), folder or str(data.folder)
-    ax = ax or new_axes(width=max(8.0, 1.0 + 1.9 * data["iteration"].nunique()), height=4.5)
-    places = {row["prompt_id"]: (row["iteration"], row["current_score"]) for _, row in data.iterrows()}
+        table, folder = trends.lineage(data, scene or scenes["scene_hash"].iloc[0]), folder or str(data.folder)
+    ax = ax or new_axes(width=max(8.0, 1.0 + 1.9 * table["iteration"].nunique()), height=4.5)
+    places = {row["prompt_id"]: (row["iteration"], row["current_score"]) for _, row in table.iterrows()}
     gap = 27 if folder else 5  # points between an arrow and the middle of the thumbnail or dot
-    colors = {experiment: COLORS[i % len(COLORS)] for i, experiment in enumerate(data["experiment"].unique())}
-    for _, row in data[data["current_score"].notna()].iterrows():
+    colors = {experiment: COLORS[i % len(COLORS)] for i, experiment in enumerate(table["experiment"].unique())}
+    for _, row in table[table["current_score"].notna()].iterrows():
         here, parent = places[row["prompt_id"]], places.get(row["parent_prompt_id"])
         color = colors[row["experiment"]]
         if parent is not None and not np.isnan(parent[1]):
@@ -53,6 +54,6 @@ def lineage(
             place_thumbnail(ax, folder, row["best_image"], here)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.margins(0.15)
-    ax.set_title(shorten(data["scene_text"].iloc[0], 90, placeholder="…") if len(data) else "")
+    ax.set_title(shorten(table["scene_text"].iloc[0], 90, placeholder="…") if len(table) else "")
     ax.set(xlabel="version", ylabel="score of the version, by its own images")
-    return finish(ax, f"n = {counted([data['images'].sum()], 'image')}", legend=len(colors) > 1)
+    return finish(ax, f"n = {counted([table['images'].sum()], 'image')}", legend=len(colors) > 1)

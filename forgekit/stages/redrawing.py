@@ -82,7 +82,7 @@ def redraw(
     reasons = list(_differences(record, model, request))
     wanted = Wanted({}, 0, request, draw_key(model, request) if reasons else record["draw_key"])
     before = open_image(file, str(picture))
-    content, apart = file.read_bytes(), ""
+    content, apart, same = file.read_bytes(), "", False
     for together in dict.fromkeys(
         [record.get("batch") or 1, *([] if reasons else [1, getattr(model, "batch_size", 1)])]
     ):
@@ -91,10 +91,9 @@ def redraw(
         if isinstance(drawn, ItemError):
             raise ParameterError(f"{picture} cannot be drawn again: {drawn.reason}")
         write_whole(target, drawn.png)
-        apart = _apart(before, open_image(target, str(target)))
-        if drawn.png == content or not apart:
+        apart, same = _apart(before, open_image(target, str(target))), drawn.png == content
+        if same or not apart:
             break
-    same = drawn.png == content
     if not same and not reasons:
         reasons = [ROUNDING if apart else "what it says of itself is another, its pixels are the same"]
     return Redrawn(target, same, reasons + ([apart] if apart else []))

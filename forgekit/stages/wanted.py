@@ -86,7 +86,7 @@ class Seeds:
 
 def is_seed(value: Any) -> bool:
     """Say whether a value is a seed: a whole number that the store can hold."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and 0 <= value < LARGEST_SEED
+    return isinstance(value, Integral) and not isinstance(value, bool) and 0 <= int(value) < LARGEST_SEED
 
 
 def wanted_images(
