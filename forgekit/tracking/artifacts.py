@@ -23,7 +23,7 @@ IMAGE_COLUMNS = ("seed", "image", "score", "failed", "error")  # the image secon
 VERDICT_COLUMNS = ("seed", "image", "score", "arithmetic_mean", "text_match", "description", "error")
 PREVIEW = 256  # pixels: a square, which is what MLflow's image grid has room for
 CELL, CELL_SHOWN = 344, 172  # a table's cell is a square too, but the UI that compares runs shows its upper half alone
-STRIP, STRIP_GAP, STRIP_MOST = 96, 4, 8  # pixels of an image in a run's description, which shows some 100 at first
+STRIP, STRIP_GAP, STRIP_MOST = 72, 4, 8  # pixels of an image in a description, of which the UI shows some 100 at first
 
 
 def write_files(run: Run, store_folder: Path, folder: Path) -> list[str]:

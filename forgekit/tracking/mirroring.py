@@ -20,6 +20,7 @@ from forgekit.errors import ParameterError
 from forgekit.ids import content_hash
 from forgekit.progress import StageReport, running
 from forgekit.store import Store
+from forgekit.store.checking import MIRROR_NOTE
 from forgekit.tracking.artifacts import write_files
 from forgekit.tracking.connection import (
     ARTIFACTS,
@@ -110,6 +111,8 @@ class _Job:
                     mirror = self._mirror(client, study, [run for run in due if run.study == study])
                     self.report.notes.append(f"{study.name}: {address(uri, mirror.experiment_id)}")
             if self.own and self.report.notes:
+                (self.store.folder / MIRROR_NOTE).parent.mkdir(exist_ok=True)
+                (self.store.folder / MIRROR_NOTE).write_text(str(self.store.folder))
                 self.report.notes.append("`make ui` serves these pages")
         except what_can_go_wrong() as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -167,7 +170,7 @@ class _Job:
             self.report.count("no longer in the store, removed", mirror.remove_others(known))
             summary = read_summary(self.store, all_due, tables, len(rounds))
             self._write(mirror, summary, partial(write_summary, self.store, summary))
-            scenes = tables["scenes"]["scene_text"]
+            scenes = tables["scenes"].sort_values("versions", key=lambda n: n == 1, kind="stable")["scene_text"]
             scene = shorten(" ".join(scenes.iloc[0].split()), SCENE_LIMIT) if len(scenes) else ""
             mirror.describe(saved_views(rounds, scene, tuple(study.differing("", ""))) | study.tags())
         return mirror
