@@ -44,7 +44,7 @@ def write_files(run: Run, store_folder: Path, folder: Path) -> list[str]:
     _write_table(folder / TABLES[1], (*VERDICT_COLUMNS, *elements), verdicts)
     (folder / "prompt.txt").write_text(images[0]["prompt_text"])
     scores = [image["score"] for image in images if image["score"] is not None]
-    scores_figure(scores, run.about["pass_mark"], run.name, folder / SCORES_FILE)
+    scores_figure(scores, run.about["pass_mark"], folder / SCORES_FILE)
     previews = [folder / preview["compressed_filepath"] for _, _, preview in found[:STRIP_MOST]]
     if previews:
         _write_strip(previews, folder / STRIP_FILE)

@@ -26,6 +26,7 @@ TABLES = (
     "judge_agreement",
     "scenes",
 )
+FIGURE = "distribution.png"
 LINE = ["experiment", "model", "vision_model"]
 
 # When the images of each round were first and last judged.
@@ -128,19 +129,18 @@ def _round(
         [FORMAT, tags, metrics, note, [[b["vision_model"], *map(int, b["histogram"])] for b in bars]]
     )
     about = {"identity": identity, "content": content}
-    shown = told["distributions"], others
-    return Run(" · ".join(parts), tags, about, {}, metrics, note, *time_ms, shown)
+    return Run(" · ".join(parts), tags, about, {}, metrics, note, *time_ms, others)
 
 
 def write_round(run: Run, folder: Path) -> list[str]:
-    """Write the round's distribution of scores into `folder`, by its own judge and by all; return what its note shows."""
-    own, others = run.shown
-    written = []
-    for name, spread, title in (("all-judges", others, run.name.split(" · ")[0]), ("distribution", own, run.name)):
-        if len(spread) and not (name == "all-judges" and len(spread) == 1):
-            distribution_figure(spread, f"Scores of {title}", folder / f"{name}.png")
-            written.append(f"{name}.png")
-    return written
+    """Write how the scores of the round spread, by all judges, into `folder`; return what its note shows."""
+    if run.shown.empty:
+        return []
+    arm = run.name.split(" · ")[3:]  # where there are several
+    (folder / FIGURE).write_bytes(
+        distribution_figure(run.shown, " · ".join([f"Scores of round {run.tags['round']}", *arm]))
+    )
+    return [FIGURE]
 
 
 def verdict(gain: Mapping[str, Any]) -> str:
@@ -160,4 +160,4 @@ def _note(row: Mapping[str, Any], gain: Mapping[str, Any], failed: pd.DataFrame,
             f"{kind} {rate:.0%}" for kind, rate in zip(failed["kind"], failed["failure_rate"], strict=True)
         )
         lines.append(f"**Elements below the pass mark**: {rates}.")
-    return "\n\n".join([*lines, "![](all-judges.png)", "![](distribution.png)"])
+    return "\n\n".join([*lines, f"![]({FIGURE})"])

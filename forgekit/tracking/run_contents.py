@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from statistics import fmean
@@ -172,11 +172,14 @@ def due_runs(store: Store) -> list[Due]:
         own = [row for row in rows if row["study"] == name]
         names = (tuple(sorted({row[key] for row in own})) for key in ("experiment", "generator", "vision_model"))
         studies[name] = Study(name, *names)
-    return [
-        Due(**{**row, "study": study, "content": content_hash([row["content"], astuple(study)])})
-        for row in rows
-        for study in [studies[row["study"]]]
-    ]
+    return [_due(row, studies[row["study"]]) for row in rows]
+
+
+def _due(row: Mapping[str, Any], study: Study) -> Due:
+    """Return one run there should be; what its study has several of, and its judge's short name, are shown by it too."""
+    differing = study.differing(row["experiment"], row["generator"])
+    content = content_hash([row["content"], differing, study.judge(row["vision_model"])])
+    return Due(**{**row, "study": study, "content": content})
 
 
 def read_runs(store: Store, due: Sequence[Due]) -> Iterator[Run]:

@@ -187,7 +187,8 @@ def write_summary(store: Store, summary: Run, folder: Path) -> list[str]:
     (folder / "distributions").mkdir(exist_ok=True)
     spread = summary.shown["distributions"]
     for number, of_round in spread.groupby("round"):
-        distribution_figure(of_round, f"Scores of round {number}", folder / "distributions" / f"round-{number}.png")
+        picture = distribution_figure(of_round, f"Scores of round {number}")
+        (folder / "distributions" / f"round-{number}.png").write_bytes(picture)
     for pair, pictures in summary.shown["disagreements"].items():
         disagreement_sheet(pictures).save(folder / _sheet_name(pair), **JPEG)
     for name in summary.shown["adherence"]["experiment"].unique():
