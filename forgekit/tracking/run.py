@@ -13,7 +13,8 @@ SOURCE = {"mlflow.source.name": "forgekit", "mlflow.source.type": "LOCAL"}
 ABOUT = "forgekit"  # the JSON tag
 WORKFLOW = "workflowType=machine_learning"  # without it the UI opens its pages about traces
 DIGITS = 4  # of every figure: the UI shows all there are
-NOTE_LIMIT, SCENE_LIMIT = 6_500, 250  # characters; MLflow refuses a tag above 8,000, and the pictures come to a note
+NOTE_LIMIT, SCENE_LIMIT = 6_500, 250  # characters; MLflow refuses a tag above 8,000, and addresses come to a note
+SHARED_LIMIT = 4_500  # MLflow refuses a tag of an experiment above 5,000
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Study:
     def tags(self) -> dict[str, str]:
         """Return what the experiment says once for all of its runs."""
         said = {"experiment": self.experiments, "generator": self.generators, "vision_model": self.vision_models}
-        return {name: shorten(", ".join(values), NOTE_LIMIT) for name, values in said.items()}
+        return {name: shorten(", ".join(values), SHARED_LIMIT) for name, values in said.items()}
 
     def differing(self, experiment: str, generator: str) -> dict[str, str]:
         """Return the experiment and the generator of a run, as far as the study has several."""

@@ -43,19 +43,21 @@ def saved_views(rounds: Sequence[Run], scene: str, arms: Sequence[str]) -> dict[
         arms: the tags by which its arms are told apart.
     """
     among = [("tags", name) for name in arms]
-    few = _that_fit(rounds)
+    few, now = _that_fit(rounds), max((run.end_ms for run in rounds), default=0)
     by_judge = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "vision_model"}]}
-    versions = f"tags.kind = 'version' AND tags.scene = {_quoted(scene)}"
+    named = f"LIKE '{scene.replace(chr(39), '_')}'" if "'" in scene else f"= '{scene}'"  # "_" is any letter there
+    versions = f"tags.kind = 'version' AND tags.scene {named}"
     return {
-        VIEW: _view("rounds", {"searchFilter": f"tags.kind != 'version'{few}"}, [*among, *ROUND_COLUMNS]),
+        VIEW: _view("rounds", now, {"searchFilter": f"tags.kind != 'version'{few}"}, [*among, *ROUND_COLUMNS]),
         f"{VIEW}-judges": _view(
             "judges by round",
+            now,
             {"searchFilter": f"tags.kind = 'round'{few}", "groupBy": by_judge},
             [*among, *JUDGE_COLUMNS],
             width=MEAN_WIDTH,
         ),
         f"{VIEW}-scene": _view(
-            "versions of a scene", {"searchFilter": versions, "orderByAsc": True}, [*among, *VERSION_COLUMNS]
+            "versions of a scene", now, {"searchFilter": versions, "orderByAsc": True}, [*among, *VERSION_COLUMNS]
         ),
     }
 
@@ -80,17 +82,12 @@ def _that_fit(rounds: Sequence[Run]) -> str:
             break
     else:
         where = {"place": ("none",)}
-    return "".join(
-        f" AND tags.{name} IN ({', '.join(map(_quoted, (*values, 'all')))})" for name, values in where.items()
-    )
+    return "".join(f" AND tags.{name} IN {(*values, 'all')!r}" for name, values in where.items())
 
 
-def _quoted(text: str) -> str:
-    """Return a text as MLflow's filters take it; a text with both kinds of quotes cannot be said, and finds nothing."""
-    return f'"{text}"' if "'" in text else f"'{text}'"
-
-
-def _view(name: str, state: dict[str, Any], columns: Sequence[tuple[str, str]], *, width: int = METRIC_WIDTH) -> str:
+def _view(
+    name: str, now: int, state: dict[str, Any], columns: Sequence[tuple[str, str]], *, width: int = METRIC_WIDTH
+) -> str:
     ids = [f"{kind}.`{column}`" for kind, column in columns]
     run_name = "attributes.`Run Name`"
     state = {
@@ -102,4 +99,4 @@ def _view(name: str, state: dict[str, Any], columns: Sequence[tuple[str, str]], 
         **state,
     }
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
-    return json.dumps({"name": name, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"})
+    return json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"})
