@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 SHEETS = 60  # scenes with a contact sheet of their own in each arm, the ones that gained most first
 DISAGREEMENTS, PER_SCENE, NAMED = 48, 2, 2  # pictures on a sheet; of each scene; scenes in the summary's note
 SECOND_MS = 1000
+STEADY = "%.10g"  # threads add in any order, so further digits differ from call to call
 JPEG: dict[str, Any] = {"quality": 85, "optimize": False}
 
 TABLES = ("adherence", "gain", "round_gains", "confirmed", "judge_agreement")
@@ -182,7 +183,7 @@ def write_summary(store: Store, summary: Run, folder: Path) -> list[str]:
     Returns what its description shows.
     """
     for name in TABLES:
-        summary.shown[name].to_csv(folder / f"{name}.csv", index=False)
+        summary.shown[name].to_csv(folder / f"{name}.csv", index=False, float_format=STEADY)
     _write_plot(summary, folder / "adherence.png")
     (folder / "distributions").mkdir(exist_ok=True)
     spread = summary.shown["distributions"]
