@@ -13,9 +13,9 @@ from PIL import Image
 from PIL.Image import DecompressionBombError
 
 from forgekit.errors import ItemError
+from forgekit.show.score_figures import scores_figure
 from forgekit.show.sheets import shrunk
 from forgekit.store.images import link_or_copy, stored_file
-from forgekit.tracking.figures import scores_figure
 from forgekit.tracking.run import DIGITS, Run
 from forgekit.tracking.run_contents import SCORES_FILE, STRIP_FILE, TABLES
 

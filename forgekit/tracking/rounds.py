@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from forgekit import trends
 from forgekit.ids import content_hash, content_id
+from forgekit.show.score_figures import distribution_figure
 from forgekit.store import Store
-from forgekit.tracking.figures import distribution_figure
 from forgekit.tracking.run import SOURCE, Run, Study, measured, role
 from forgekit.tracking.run_contents import FORMAT
 
@@ -95,8 +95,8 @@ def _round(
     time_ms: tuple[int, int],
 ) -> Run:
     experiment, generator, judge, number = row["experiment"], row["model"], row["vision_model"], int(row["round"])
-    gain = next(iter(told["round_gains"].to_dict("records")), {})
-    spread = next(iter(told["distributions"].to_dict("records")), {})
+    gain: dict[str, Any] = next(iter(told["round_gains"].to_dict("records")), {})
+    spread: dict[str, Any] = next(iter(told["distributions"].to_dict("records")), {})
     failed = told["by_element_kind"].sort_values("failure_rate", ascending=False)
     metrics = measured(
         {

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from forgekit import trends
 from forgekit.ids import content_hash, content_id
+from forgekit.show.score_figures import distribution_figure
 from forgekit.show.sheets import contact_sheet, disagreement_sheet
 from forgekit.store import Store
-from forgekit.tracking.figures import distribution_figure
 from forgekit.tracking.rounds import verdict
 from forgekit.tracking.run import (
     NOTE_LIMIT,
@@ -76,11 +76,10 @@ def _disagreements(store: Store, study: Study) -> dict[tuple[str, str], pd.DataF
     """Return the pictures that each two judges are furthest apart on, in all arms."""
     import pandas as pd
 
-    about = {"per_scene": PER_SCENE, "most": DISAGREEMENTS}
     found = {}
     for pair in combinations(study.vision_models, 2):
         arms = [
-            trends.disagreements(store, *pair, experiment=arm, **about)
+            trends.disagreements(store, *pair, experiment=arm, per_scene=PER_SCENE, most=DISAGREEMENTS)
             for arm in study.experiments
             if set(pair) <= {row["vision_model"] for row in store.rows(trends.judges.JUDGES, experiment=arm)}
         ]
