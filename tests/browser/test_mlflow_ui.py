@@ -122,6 +122,7 @@ def test_way_2_on_which_pictures_do_they_disagree_most(ui: Ui, page: Page, shoot
     expect(page.get_by_text("Harsher judge: clip")).to_be_visible()
     expect(page.get_by_text(furthest["scene_text"][0]).first).to_be_visible()
     shoot("mlflow-summary", left=SIDEBAR)
+    page.get_by_text("Show more").click()
     with page.context.expect_page() as opened:
         page.get_by_role("link", name=f"{len(furthest)} pictures").click()
     sheet = opened.value
