@@ -110,5 +110,8 @@ def _padded(file: Path, side: int, shown: int) -> bytes:
         square = Image.new("RGB", (side, side), "white") if cell else Image.new("RGBA", (side, side))
         square.paste(image, ((side - size[0]) // 2, (shown - size[1]) // 2))
         image = square
-    image.save(buffer, **({"format": "JPEG", "quality": 85} if cell else {"format": "WEBP", "method": 0}))
+    if cell:
+        image.save(buffer, format="JPEG", quality=85)
+    else:
+        image.save(buffer, format="WEBP", method=0)
     return buffer.getvalue()
