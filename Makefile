@@ -49,7 +49,7 @@ lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=. --ip=127.0.0.1
 
 ui: $(READY)  ## the MLflow UI on this project's store
-	@echo 'In MLflow choose "Model training" at the top left, then the experiment, then the view "by vision model".'
+	-@test ! -f $(STORE) || $(BIN)/forgekit track --store $(STORE)  # says where to look
 	$(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///$(MLFLOW_DB)
 
 tour: $(READY)  ## execute notebooks/00_tour.ipynb on a new store and keep its pictures

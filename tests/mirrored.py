@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mlflow import MlflowClient
@@ -22,7 +24,12 @@ def runs_of(store, filter_string="", experiment="main"):
 
 
 def version_runs(store, experiment="main"):
-    return [run for run in runs_of(store, experiment=experiment) if "prompt_id" in run.data.tags]
+    return runs_of(store, "tags.kind = 'version'", experiment)
+
+
+def about(run) -> dict[str, Any]:
+    """What only machines ask for: one JSON tag."""
+    return json.loads(run.data.tags["forgekit"])
 
 
 def artifacts(store, run) -> dict[str, Path]:
@@ -34,7 +41,7 @@ def geometric_means(store, run) -> list[float]:
     """The scores of a run's images, from the stored documents alone."""
     documents = store.rows(
         "select element_scores from image_evaluations where prompt_id = $prompt_id and vision_model = $vision_model",
-        prompt_id=run.data.tags["prompt_id"],
+        prompt_id=about(run)["prompt_id"],
         vision_model=run.data.tags["vision_model"],
     )
     return sorted(float(np.exp(np.mean(np.log(list(d["element_scores"].values()))))) for d in documents)

@@ -20,7 +20,6 @@ import forgekit as fk
 from forgekit.cli import COMMANDS, EXAMPLES, GROUPS, MAKES_STORE, WATCHABLE, command_line, main, summary
 from forgekit.store import Store, open_store
 
-
 NEED_NONE = {"judge-test", "doctor", "fetch", "redraw"}  # these work without a store
 
 
@@ -119,7 +118,7 @@ def test_the_store_that_is_not_named_lies_in_data(tmp_path, monkeypatch, capsys)
     assert main(["check"]) == 0
 
 
-@pytest.mark.parametrize("command", sorted(set(COMMANDS) - MAKES_STORE - NEED_NONE)
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - MAKES_STORE - NEED_NONE))
 def test_a_store_that_is_not_there_is_an_error_and_makes_no_file(command, tmp_path, capsys):
     open_store(tmp_path / "forge.duckdb")
     given = {"report": ["page.html"], "export": ["folder"], "import-ratings": ["ratings.csv"]}.get(command, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import shutil
 import signal
 import sqlite3
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import study
-from mirrored import artifacts, client_of, runs_of, version_runs
+from mirrored import about, artifacts, client_of, runs_of, version_runs
 from PIL import Image
 
 import forgekit as fk
@@ -34,7 +35,8 @@ def snapshot(store):
         }
         files = {name: file.read_bytes() for name, file in artifacts(store, run).items()}
         times = run.info.start_time, run.info.end_time
-        shown[run.info.run_name] = run.data.tags, run.data.params, history, files, times, run.info.status
+        tags = {name: text.replace(run.info.run_id, "run") for name, text in run.data.tags.items()}
+        shown[run.info.run_name] = tags, run.data.params, history, files, times, run.info.status
     prompts = {
         prompt.name: [(v.version, v.template, v.tags) for v in client.search_prompt_versions(prompt.name)]
         for prompt in client.search_prompts()
@@ -92,7 +94,7 @@ def test_what_a_run_calls_failed_is_below_the_pass_mark_of_its_judge_and_a_new_m
         insert_rows(con, "pass_marks", [mark])
     due = [run for run in due_runs(studied) if run.vision_model == "mini-clip"]
     for run in read_runs(studied, due):
-        assert run.tags["pass_mark"] == "1"
+        assert run.about["pass_mark"] == 1.0
         assert all(len(image["failed"]) == len(image["element_scores"]) for image in run.shown)
     report = fk.track(studied)
     assert (report.done, report.skipped) == (3, 3)  # the runs of one judge of two
@@ -108,7 +110,8 @@ def test_a_second_call_writes_only_what_has_changed(studied):
     after = {run.info.run_name: run.info.run_id for run in runs_of(studied)}
     changed = {name for name in after if after[name] != before[name]}
     assert sorted(after) == sorted(before)  # replaced, not doubled
-    assert len(changed) == 3 and "main · summary" in changed
+    versions = {name for name in changed if name.startswith("v")}
+    assert len(versions) == 2 and "summary · main" in changed
 
 
 def test_a_summary_that_is_missing_is_written_by_the_next_call(studied):
@@ -140,7 +143,20 @@ def test_killed_half_way_and_called_again_it_has_the_same_runs(studied, tracked)
     assert prompts == expected_prompts
     for name, (tags, params, history, files, *_) in shown.items():
         assert (params, history, sorted(files)) == (*expected[name][1:3], sorted(expected[name][3]))
-        assert tags["forgekit.content"] == expected[name][0]["forgekit.content"]
+        assert json.loads(tags["forgekit"])["content"] == json.loads(expected[name][0]["forgekit"])["content"]
+
+
+def test_runs_of_an_older_mirror_are_replaced(studied):
+    fk.track(studied)
+    client = client_of(studied)
+    for run in version_runs(studied):
+        told = about(run)
+        client.delete_tag(run.info.run_id, "forgekit")
+        for name in ("identity", "content", "store"):
+            client.set_tag(run.info.run_id, f"forgekit.{name}", told[name])
+    old = {run.info.run_id for run in version_runs(studied)}
+    assert fk.track(studied).done == 6
+    assert len(version_runs(studied)) == 6 and old.isdisjoint(run.info.run_id for run in version_runs(studied))
 
 
 def test_a_version_registered_without_a_run_is_not_registered_again(studied):
@@ -175,7 +191,11 @@ def test_the_mirror_of_a_store_that_was_moved_is_written_where_it_lies_now(studi
     folder = tmp_path_factory.mktemp("moved") / "here"
     shutil.move(studied.folder, folder)
     moved = fk.open_store(folder / "forge.duckdb")
-    assert (fk.track(moved).done, fk.track(moved).done) == (6, 0)
+    assert [finding for finding in fk.check(moved).findings if "MLflow mirror" in finding]
+    report = fk.track(moved)
+    assert any("the store was moved" in note for note in report.notes)
+    assert (report.done, fk.track(moved).done) == (6, 0)
+    assert not [finding for finding in fk.check(moved).findings if "MLflow mirror" in finding]
     for run in runs_of(moved):
         assert artifacts(moved, run)
         assert Path(run.info.artifact_uri.removeprefix("file://")).is_relative_to(folder)

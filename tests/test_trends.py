@@ -170,3 +170,13 @@ def test_versions_can_be_compared_with_the_first_one(store: Store) -> None:
 def test_an_unknown_baseline_is_refused_with_the_known_ones(store: Store) -> None:
     with pytest.raises(ParameterError, match="'parent' or 'first'"):
         trends.version_deltas(store, against="best")
+
+
+def test_a_round_is_compared_with_the_one_before_within_scenes_and_a_finished_scene_gains_nothing(store: Store) -> None:
+    add_version(store, "a", 0, {"j": [one(0.2)] * 2})
+    add_version(store, "a", 1, {"j": [one(0.6)] * 2})
+    add_version(store, "b", 0, {"j": [one(0.9)] * 2})
+    row = trends.round_gains(store).iloc[0]
+    assert (row["round"], row["scenes"], row["gain"]) == (1, 2, pytest.approx(0.2))
+    assert row["low"] <= 0.2 <= row["high"]
+    assert len(trends.round_gains(store)) == 1

@@ -60,6 +60,37 @@ def test_judges_that_order_images_alike_have_a_rank_correlation_of_one(store: St
     assert trends.judge_pairs(store, "j", "k")["x"][0] == pytest.approx(0.2)
 
 
+def test_where_two_judges_disagree_most_comes_first_with_what_they_differ_on(store: Store) -> None:
+    red = "a red circle"  # object:0 is "a circle", color:0 "a red circle"
+    strict = [{"object:0": 0.9, "color:0": 0.1}, {"object:0": 0.9, "color:0": 0.9}]
+    mild = [{"object:0": 0.9, "color:0": 0.9}, {"object:0": 0.9, "color:0": 0.8}]
+    add_version(store, red, 0, {"mild": mild, "strict": strict})
+    add_version(store, "two stars", 0, {"mild": [one(0.4)], "strict": [one(0.6)]})
+    table = trends.disagreements(store, "mild", "strict")
+    assert table["scene_text"].tolist() == [red, "two stars", red]
+    assert table["seed"].tolist() == [0, 0, 1]
+    first = table.iloc[0]
+    assert (first["x"], first["y"]) == (pytest.approx(0.9), pytest.approx((0.9 * 0.1) ** 0.5))
+    assert first["gap"] == pytest.approx(first["x"] - first["y"])
+    assert [len(differ) for differ in table["differ"]] == [1, 1, 0] and "red" in first["differ"][0]
+    assert table["file"].isna().all()  # these paths lead out of the store's images
+    assert trends.disagreements(store, "strict", "mild", per_scene=1, most=9)["seed"].tolist() == [0, 0]
+    assert len(trends.disagreements(store, "mild", "strict", most=1)) == 1
+
+
+def test_what_only_one_judge_looks_at_is_a_difference_where_it_misses_it(store: Store) -> None:
+    add_version(store, "a red circle", 0, {"j": [{"object:0": 0.9}], "k": [{"object:0": 0.9, "color:0": 0.1}]})
+    assert len(trends.disagreements(store, "j", "k")["differ"][0]) == 1
+
+
+def test_a_judge_that_scored_nothing_is_named_with_those_that_did(store: Store) -> None:
+    add_version(store, "a", 0, {"mini-owl": [one(0.5)], "mini-clip": [one(0.5)]})
+    with pytest.raises(ParameterError, match=r"'mini-olw'.*Did you mean 'mini-owl'"):
+        trends.disagreements(store, "mini-olw", "mini-clip")
+    with pytest.raises(ParameterError, match="are both 'mini-owl'"):
+        trends.disagreements(store, "mini-owl", "mini-owl")
+
+
 def test_words_that_fail_together_are_told_as_well(finished: Store) -> None:
     table = trends.failing_together(finished, by="term", vision_model="mini-clip")
     assert {"term", "other", "lift"} <= set(table.columns)

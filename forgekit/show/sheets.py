@@ -1,4 +1,4 @@
-"""Contact sheets: many images with their seeds, scores and failed elements in one picture."""
+"""Contact sheets: many images with their seeds, scores and failed elements in one picture, or what two judges say."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ MARGIN = 12
 TEXT = 19  # font size; a sheet of eight columns is shown at about half its size in a notebook
 LINE = 25
 LABEL_LINES = 2
+OPINION_LINES = 6  # of two judges, below an image they disagree about
 STEP = CELL + LINE * LABEL_LINES + MARGIN  # from one line of images to the next
 LABELS = ("seed", "score", "failed")
 INK, GOOD, BAD, PAPER, EMPTY = "#222222", "#0072B2", "#D55E00", "#FFFFFF", "#E8E8E8"
@@ -67,6 +68,44 @@ def contact_sheet(
             strip.draw(sheet, top, images)
             top += strip.height
     return sheet
+
+
+def disagreement_sheet(pairs: pd.DataFrame, *, columns: int = 8) -> Image.Image:
+    """Lay out images that two judges disagree about, as they come: each with both scores, its scene, and what they differ on.
+
+    Args:
+        pairs: what `trends.disagreements` returns; 48 of them, two a scene at most, are a sheet that can be looked over.
+        columns: images side by side.
+
+    Raises:
+        ParameterError: there is none.
+    """
+    if len(pairs) == 0:
+        raise ParameterError("a sheet of disagreements needs at least one image that both judges have scored")
+    rows = pairs.to_dict("records")
+    columns, step = min(columns, len(rows)), CELL + LINE * OPINION_LINES + 2 * MARGIN
+    sheet = Image.new("RGB", (columns * (CELL + MARGIN) + MARGIN, -(-len(rows) // columns) * step + MARGIN), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    with ThreadPoolExecutor() as pool:
+        for place, image in enumerate(pool.map(thumbnail, [row["file"] for row in rows])):
+            x, y = MARGIN + place % columns * (CELL + MARGIN), MARGIN + place // columns * step
+            sheet.paste(image, (x + (CELL - image.width) // 2, y + (CELL - image.height) // 2))
+            for number, (text, color) in enumerate(_opinions(rows[place])):
+                draw.text((x, y + CELL + number * LINE), text, fill=color, font=_font())
+    return sheet
+
+
+def _opinions(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the lines below an image that two judges disagree about, and their colours."""
+    letters = CELL // (TEXT * 6 // 10)
+    harsh, mild = sorted((("judge", "x"), ("other", "y")), key=lambda side: row[side[1]])
+    for name, score in (mild, harsh):
+        color = GOOD if name == mild[0] else BAD
+        yield f"{textwrap.shorten(str(row[name]), letters - 5, placeholder='…')} {row[score]:.2f}", color
+    differ = "≠ " + ", ".join(row["differ"]) if len(row["differ"]) else ""
+    for text, lines, color in ((row["scene_text"], 2, INK), (differ, 2, BAD)):
+        wrapped = textwrap.wrap(str(text), letters, max_lines=lines, placeholder="…")
+        yield from ((line, color) for line in [*wrapped, *[""] * lines][:lines])
 
 
 def _group(rows: pd.DataFrame, block: str | None, value: object) -> pd.DataFrame:

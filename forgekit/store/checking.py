@@ -8,6 +8,8 @@ from forgekit.errors import ItemError
 from forgekit.store import Store
 from forgekit.store.images import stored_file
 
+MIRROR_NOTE = "mlartifacts/lies-in.txt"  # where the folder lay when `forgekit track` wrote there
+
 # Each query names rows that should not be: (what, id).
 PROBLEMS = {
     "best_image_id is no image of the prompt": """
@@ -81,4 +83,14 @@ def check(store: Store) -> CheckReport:
             report.findings.append(f"image path is refused: {file.reason} (image {row['id']})")
         elif not file.exists():
             report.findings.append(f"image file is missing: {row['image_path']} (image {row['id']})")
+    return _with_mirror(store, report)
+
+
+def _with_mirror(store: Store, report: CheckReport) -> CheckReport:
+    """Note where the MLflow mirror beside the store was written elsewhere: MLflow keeps absolute paths of its artifacts."""
+    note = store.folder / MIRROR_NOTE
+    place = note.read_text(errors="replace")[:1000].strip() if note.is_file() else str(store.folder)
+    if place != str(store.folder):
+        finding = "the MLflow mirror shows no pictures until the next `forgekit track`: it was written when it lay in"
+        report.findings.append(f"{finding} {place!r}")
     return report

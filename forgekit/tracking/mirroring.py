@@ -6,7 +6,7 @@ import contextlib
 import logging
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from forgekit.errors import ParameterError
 from forgekit.ids import content_hash
 from forgekit.progress import StageReport, running
 from forgekit.store import Store
+from forgekit.store.checking import MIRROR_NOTE
 from forgekit.tracking.artifacts import write_files
 from forgekit.tracking.connection import (
     ARTIFACTS,
@@ -30,9 +31,12 @@ from forgekit.tracking.connection import (
     pages,
     what_can_go_wrong,
 )
-from forgekit.tracking.mirror import VIEW, Mirror
+from forgekit.tracking.mirror import Mirror
+from forgekit.tracking.rounds import read_rounds, read_tables, write_round
+from forgekit.tracking.run import SCENE_LIMIT, Run, Study, shorten
 from forgekit.tracking.run_contents import Due, due_runs, read_runs
 from forgekit.tracking.summary import read_summary, summary_content, summary_identity, write_summary
+from forgekit.tracking.views import VIEW, address, saved_views
 from forgekit.trends import arms
 
 if TYPE_CHECKING:
@@ -52,11 +56,12 @@ def track(
     skip_registry: bool = False,
     rebuild: bool = False,
 ) -> StageReport:
-    """Bring MLflow up to date with the store: one run per (prompt version, vision model), one summary per study.
+    """Bring MLflow up to date with the store: a run per (prompt version, vision model), per (round, vision model), per study.
 
     Only what is new or has changed is written; a changed run is replaced. Parts of an experiment's name before "/"
     are the MLflow experiment, so the arms of a study lie side by side. Where MLflow cannot be reached or refuses, the
-    report says so and nothing is raised; the next call does the rest.
+    report says so and nothing is raised; the next call does the rest. The report counts the runs of versions, and says
+    where to look.
 
     Args:
         tracking_uri: a server or database; None for `mlflow.db` beside the store, with its artifacts in `mlartifacts`.
@@ -102,8 +107,13 @@ class _Job:
         try:
             client = self._cleared(uri, database) if rebuild else connect(uri, database)
             for study in dict.fromkeys(run.study for run in due):
-                with self._noting_refusal(study):
-                    self._mirror(client, study, [run for run in due if run.study == study])
+                with self._noting_refusal(study.name):
+                    mirror = self._mirror(client, study, [run for run in due if run.study == study])
+                    self.report.notes.append(f"{study.name}: {address(uri, mirror.experiment_id)}")
+            if self.own and self.report.notes:
+                (self.store.folder / MIRROR_NOTE).parent.mkdir(exist_ok=True)
+                (self.store.folder / MIRROR_NOTE).write_text(str(self.store.folder))
+                self.report.notes.append("`make ui` serves these pages")
         except what_can_go_wrong() as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             rest = "The store has everything; the next call mirrors the rest"
@@ -122,7 +132,7 @@ class _Job:
                 file.unlink()
             shutil.rmtree(self.store.folder / ARTIFACTS, ignore_errors=True)
             client = connect(uri, database)
-        studies = {run.study for run in self.all_due}
+        studies = {run.study.name for run in self.all_due}
         for experiment in list(pages(client.search_experiments)):
             if VIEW in experiment.tags or experiment.name in studies:
                 self._open(client, experiment.name).remove_others(())
@@ -133,25 +143,46 @@ class _Job:
         store_name = content_hash([gethostname(), str(self.store.path)])[:12]
         return Mirror.open(client, study, artifacts=artifacts, store_name=store_name)
 
-    def _mirror(self, client: MlflowClient, study: str, due: Sequence[Due]) -> None:
-        """Write a study's runs where they differ, then its summary, which covers all arms, where a run of it has changed."""
-        mirror = self._open(client, study)
+    def _mirror(self, client: MlflowClient, study: Study, due: Sequence[Due]) -> Mirror:
+        """Write a study's runs where they differ, then its rounds and its summary, which cover all arms."""
+        mirror = self._open(client, study.name)
+        if mirror.moved:
+            self.report.notes.append(
+                f"{study.name}: the store was moved, so all runs are written anew, where it lies now"
+            )
         fresh = [run for run in due if not mirror.is_current(run.identity, run.content)]
         self.report.skipped += len(due) - len(fresh)
         self.bar.update(len(due) - len(fresh))
         for start in range(0, len(fresh), RUNS_AT_A_TIME):
             for run in read_runs(self.store, fresh[start : start + RUNS_AT_A_TIME]):
-                with self._noting_refusal(run.name):
-                    files = partial(write_files, run, self.store.folder)
-                    mirror.write(run, files, link_prompt=self.link_prompts)
-                    self.report.done += 1
+                files = partial(write_files, run, self.store.folder)
+                self.report.done += self._write(mirror, run, files, link_prompt=self.link_prompts)
                 self.bar.update()
         all_due = [run for run in self.all_due if run.study == study]
-        wanted = {summary_identity(study), *(run.identity for run in all_due)}
-        self.report.count("no longer in the store, removed", mirror.remove_others(wanted))
-        if not mirror.is_current(summary_identity(study), summary_content(all_due)):
-            summary = read_summary(self.store, study, all_due)
-            mirror.write(summary, partial(write_summary, self.store, summary))
+        known = {summary_identity(study.name), *(run.identity for run in all_due)}
+        if not mirror.is_current(summary_identity(study.name), summary_content(all_due, mirror.rounds)):
+            tables = read_tables(self.store, study)
+            rounds = read_rounds(self.store, study, tables)
+            known |= {run.identity for run in rounds}
+            for run in rounds:
+                if not mirror.is_current(run.identity, run.about["content"]):
+                    self._write(mirror, run, partial(write_round, run))
+            self.report.count("no longer in the store, removed", mirror.remove_others(known))
+            summary = read_summary(self.store, all_due, tables, len(rounds))
+            self._write(mirror, summary, partial(write_summary, self.store, summary))
+            scenes = tables["scenes"].sort_values("versions", key=lambda n: n == 1, kind="stable")["scene_text"]
+            scene = shorten(" ".join(scenes.iloc[0].split()), SCENE_LIMIT) if len(scenes) else ""
+            mirror.describe(saved_views(rounds, scene, tuple(study.differing("", ""))) | study.tags())
+        return mirror
+
+    def _write(
+        self, mirror: Mirror, run: Run, files: Callable[[Path], Sequence[str]], *, link_prompt: bool = False
+    ) -> bool:
+        """Write one run; return whether MLflow took it."""
+        with self._noting_refusal(run.name):
+            mirror.write(run, files, link_prompt=link_prompt)
+            return True
+        return False
 
     @contextlib.contextmanager
     def _noting_refusal(self, item: str) -> Iterator[None]:

@@ -6,7 +6,6 @@ Nothing here talks to MLflow. The same store gives the same runs, so a mirror ca
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,21 +13,29 @@ from itertools import groupby
 from operator import itemgetter
 from statistics import fmean
 from typing import Any
-from urllib.parse import quote
 
-import numpy as np
-
-from forgekit.ids import content_id
+from forgekit.ids import content_hash, content_id
 from forgekit.store import Store
+from forgekit.tracking.run import (
+    NOTE_LIMIT,
+    SCENE_LIMIT,
+    SOURCE,
+    Run,
+    Study,
+    about_is,
+    as_text,
+    measured,
+    role,
+    runs_link,
+    safe_key,
+    shorten,
+)
 from forgekit.trends.phrases import missing_phrases, scene_phrases
 
-FORMAT = 4  # raise it when runs change their form: they are then written again
-IDENTITY, CONTENT = "forgekit.identity", "forgekit.content"  # tags: which run it is for ever, and what is in it now
-SOURCE = {"mlflow.source.name": "forgekit", "mlflow.source.type": "LOCAL"}
-QUANTILES = range(0, 101, 10)
-BINS = 20
+FORMAT = 5  # raise it when runs change their form: they are then written again
 TABLES = ("images.json", "evaluations.json")
-NOTE_LIMIT, PARAM_LIMIT = 7_500, 6_000  # characters; MLflow refuses a tag above 8,000 and a param above 6,000
+STRIP_FILE, SCORES_FILE = "strip.webp", "scores.png"  # what the run's description shows
+PARAM_LIMIT = 6_000  # characters; MLflow refuses a longer one
 
 MARKED = "from current_scores join judge_marks using (experiment, vision_model, judge_key)"
 
@@ -42,12 +49,14 @@ scores as ({MARKED})
 select
     split_part(s.experiment, '/', 1) as study,
     s.experiment,
+    p.model as generator,
     s.prompt_id,
     s.vision_model,
+    s.steers,
     epoch_ms(p.created_at) as start_ms,
     epoch_ms(s.judged_at) as end_ms,
     md5(concat_ws(
-        '|', $format, p.prompt_text, p.base_parameters, p.parent_prompt_id, s.judge_key, s.pass_mark, s.mean_score,
+        '|', $format, p.prompt_text, p.base_parameters, p.parent_prompt_id, s.judge_key, s.pass_mark, s.steers, s.mean_score,
         s.judged_at, d.images, parent.mean_score, parent.images
     )) as content
 from scores s
@@ -86,11 +95,20 @@ seeds as (
     join prompts p on p.id = g.prompt_id
     where p.scene_hash in (select scene_hash from wanted)
     group by p.experiment, p.scene_hash, seed
+),
+best as (
+    select experiment, model, scene_hash, best_version(current_score) as best_prompt_id
+    from (select *, id as prompt_id from prompts)
+    where scene_hash in (select scene_hash from wanted)
+      and id not in (from confirming_versions)
+    group by all
 )
 select
     w.*,
     p.prompt_text,
     p.base_parameters,
+    p.current_score,
+    b.best_prompt_id,
     t.scene_text,
     c.change,
     cast(g.id as varchar) as id,
@@ -113,6 +131,10 @@ join seeds d
     on d.experiment = w.experiment
     and d.scene_hash = w.scene_hash
     and d.seed = {SEED}
+left join best b
+    on b.experiment = w.experiment
+    and b.model = w.model
+    and b.scene_hash = w.scene_hash
 left join version_changes c
     on c.prompt_id = w.prompt_id
     and c.vision_model = w.vision_model
@@ -130,41 +152,38 @@ order by p.generation_iteration, p.created_at, p.id, w.vision_model, d.step, g.i
 class Due:
     """A run that MLflow should have, in the MLflow experiment `study`: "colours/refine" is an arm of "colours"."""
 
-    study: str
+    study: Study
     experiment: str
+    generator: str
     prompt_id: str
     vision_model: str
+    steers: bool
     start_ms: int  # since 1970, as `end_ms`
     end_ms: int
     content: str
 
     @property
     def identity(self) -> str:
-        """Return the id that the run carries as a tag, whatever MLflow calls it."""
+        """Return the id that the run carries for ever, whatever MLflow calls it."""
         return content_id("mlflow run", prompt=self.prompt_id, vision_model=self.vision_model)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run as plain values. `metrics` are (name, value, step); times are milliseconds since 1970."""
-
-    name: str
-    tags: dict[str, str]
-    params: dict[str, str]
-    metrics: list[tuple[str, float, int]]
-    start_ms: int
-    end_ms: int
-    shown: Any  # what its files are made from: a row per image, or the tables of a summary
-
-    @property
-    def identity(self) -> str:
-        """Return the id that it carries as a tag."""
-        return self.tags[IDENTITY]
 
 
 def due_runs(store: Store) -> list[Due]:
     """Return the runs that there should be, parent versions before their children."""
-    return [Due(**row) for row in store.rows(DUE, format=FORMAT)]
+    rows = store.rows(DUE, format=FORMAT)
+    studies = {}
+    for name in dict.fromkeys(row["study"] for row in rows):
+        own = [row for row in rows if row["study"] == name]
+        names = (tuple(sorted({row[key] for row in own})) for key in ("experiment", "generator", "vision_model"))
+        studies[name] = Study(name, *names)
+    return [_due(row, studies[row["study"]]) for row in rows]
+
+
+def _due(row: Mapping[str, Any], study: Study) -> Due:
+    """Return one run there should be; what its study has several of, and its judge's short name, are shown by it too."""
+    differing = study.differing(row["experiment"], row["generator"])
+    content = content_hash([row["content"], differing, study.judge(row["vision_model"])])
+    return Due(**{**row, "study": study, "content": content})
 
 
 def read_runs(store: Store, due: Sequence[Due]) -> Iterator[Run]:
@@ -179,78 +198,67 @@ def read_runs(store: Store, due: Sequence[Due]) -> Iterator[Run]:
         yield _run(list(images), by_key[key])
 
 
-def slug(text: str, length: int = 40) -> str:
-    """Return `text` as letters a to z, digits and dashes, cut at a word; "x" where it has none of those."""
-    words = re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-") or "x"
-    return words if len(words) <= length else words[: length + 1].rpartition("-")[0] or words[:length]
-
-
-def shorten(text: str, length: int) -> str:
-    """Return `text` with at most `length` characters, the last one "…" where something was cut off."""
-    return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def safe_key(text: str) -> str:
-    """Return `text` as the name of a metric or param: MLflow takes letters, digits and `_ - . / space`."""
-    return shorten(re.sub(r"[^\w\-./ ]", "_", text), 240)
-
-
 def _run(images: list[dict[str, Any]], due: Due) -> Run:
-    row = images[0]  # what is said of the version is the same in all
-    scene, version = shorten(" ".join(row["scene_text"].split()), 60), str(row["generation_iteration"])
-    facts = {
-        "vision_model": due.vision_model,
-        "prompt_version": version,
-        "generator": row["model"],
-        "experiment": due.experiment,
-    }
+    row, study = images[0], due.study  # what is said of the version is the same in all
+    scene, version = " ".join(row["scene_text"].split()), str(row["generation_iteration"])
+    rounds = [image["round"] for image in images if image["round"] is not None]
     tags = {
-        **facts,
+        "kind": "version",
+        "vision_model": due.vision_model,
+        "role": role(due.steers),
+        "prompt_version": version,
+        "scene": shorten(scene, SCENE_LIMIT),
+        **({"round": str(min(rounds))} if rounds else {}),
+        **study.differing(due.experiment, due.generator),
         **SOURCE,
-        "scene": scene,
-        "scene_hash": row["scene_hash"],
-        "prompt_id": due.prompt_id,
-        "judge_key": row["judge_key"],
-        "pass_mark": f"{row['pass_mark']:g}",
-        IDENTITY: due.identity,
-        CONTENT: due.content,
-        "mlflow.note.content": _note(row),
         "mlflow.loggedImages": "True",
         "mlflow.loggedArtifacts": json.dumps([{"path": table, "type": "table"} for table in TABLES]),
     }
-    rounds = [image["round"] for image in images if image["round"] is not None]
-    if rounds:
-        tags["round"] = str(min(rounds))
-    if row["parent_prompt_id"]:
-        tags["parent_prompt_id"] = row["parent_prompt_id"]
+    about = {
+        "identity": due.identity,
+        "content": due.content,
+        "prompt_id": due.prompt_id,
+        "parent_prompt_id": row["parent_prompt_id"],
+        "scene_hash": row["scene_hash"],
+        "judge_key": row["judge_key"],
+        "pass_mark": row["pass_mark"],
+    }
     draw = sorted(row["base_parameters"].items())
-    params = facts | {safe_key(f"draw.{name}"): shorten(str(value), PARAM_LIMIT) for name, value in draw}
-    name = f"{scene} v{version} · {due.vision_model}"
-    return Run(name, tags, params, _metrics(images), due.start_ms, due.end_ms, images)
+    params = {
+        "vision_model": due.vision_model,
+        "prompt_version": version,
+        "generator": due.generator,
+        "experiment": due.experiment,
+    }
+    params |= {safe_key(f"draw.{name}"): shorten(str(value), PARAM_LIMIT) for name, value in draw}
+    parts = [
+        f"v{version}",
+        study.judge(due.vision_model),
+        *study.label(due.experiment, due.generator),
+        shorten(scene, 60),
+    ]
+    name = " · ".join(parts)
+    return Run(name, tags, about, params, _metrics(images), _note(row), due.start_ms, due.end_ms, images)
 
 
 def _metrics(images: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, int]]:
-    scores = [image["score"] for image in images if image["score"] is not None]
     row = images[0]
-    measured = [] if scores else [i["measures"] for i in images if i["measures"] and not i["error"]]  # by a guard-rail
-    named = {
-        "score/mean": row["mean_score"],
-        "score/min": row["min_score"],
-        "score/max": row["max_score"],
-        "score/std": row["std_score"],
-        "score/arithmetic_mean": row["mean_am"],
-        "score/change_from_parent": row["change"],
-        "images/drawn": len(images),
-        "images/without_verdict": len(images) - len(scores or measured),
-        **{safe_key(f"element/{kind}"): score for kind, score in _by_kind(images).items()},
-        **{safe_key(f"measure/{name}"): value for name, value in _means(measured).items()},
-    }
-    metrics = [(name, float(value), 0) for name, value in named.items() if value is not None]
-    if scores:
-        metrics += [("dist/quantile", float(np.quantile(scores, q / 100)), q) for q in QUANTILES]
-        shares = np.histogram(scores, bins=BINS, range=(0, 1))[0] / len(scores)
-        metrics += [("dist/histogram", float(share), step) for step, share in enumerate(shares)]
-    return metrics
+    scores = [image["score"] for image in images if image["score"] is not None]
+    guarded = [] if scores else [i["measures"] for i in images if i["measures"] and not i["error"]]  # by a guard-rail
+    return measured(
+        {
+            "score/mean": row["mean_score"],
+            "score/min": row["min_score"],
+            "score/max": row["max_score"],
+            "score/std": row["std_score"],
+            "score/arithmetic_mean": row["mean_am"],
+            "score/change_from_parent": row["change"],
+            "images/drawn": len(images),
+            "images/without_verdict": len(images) - len(scores or guarded),
+            **{f"element/{kind}": score for kind, score in _by_kind(images).items()},
+            **{f"measure/{name}": value for name, value in _means(guarded).items()},
+        }
+    )
 
 
 def _by_kind(images: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -273,10 +281,10 @@ def _means(measured: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
 
 
 def _note(row: dict[str, Any]) -> str:
-    """Return the description that the run's page shows, with a link to the runs of the parent version."""
-    prompt, scene = (shorten(row[text], NOTE_LIMIT // 2).replace("\n", " ") for text in ("prompt_text", "scene_text"))
-    note = f"**Prompt**\n\n> {prompt}\n\n**Scene**\n\n> {scene}"
+    """Return the description that the run's page shows, with links to the runs of its parent and of its scene."""
+    prompt, scene = (as_text(row[text], NOTE_LIMIT // 4) for text in ("prompt_text", "scene_text"))
+    links = [runs_link("All versions of the scene", about_is("scene_hash", row["scene_hash"]))]
     if row["parent_prompt_id"]:
-        search = quote(f"tags.prompt_id = '{row['parent_prompt_id']}'")
-        note += f"\n\n[Runs of the parent version](#/experiments/{{experiment_id}}/runs?searchFilter={search})"
-    return note
+        links.insert(0, runs_link("Runs of the parent version", about_is("prompt_id", row["parent_prompt_id"])))
+    texts = f"**Prompt** {prompt}\n\n**Scene** {scene}"
+    return "\n\n".join([f"![]({STRIP_FILE})", texts, " · ".join(links), f"![]({SCORES_FILE})"])

@@ -9,12 +9,12 @@ luck in choosing does not look like progress (docs/trends.md); columns named `se
 from forgekit.trends.benchmarks import benchmark
 from forgekit.trends.costs import cost
 from forgekit.trends.elements import by_element_kind, by_term, failing_together, version_elements
-from forgekit.trends.judges import judge_agreement, judge_pairs, measures
+from forgekit.trends.judges import disagreements, judge_agreement, judge_pairs, measures
 from forgekit.trends.learnings import follow
 from forgekit.trends.overview import arms, overview
 from forgekit.trends.pictures import before_after, pictures
 from forgekit.trends.rewrites import rewrites
-from forgekit.trends.rounds import adherence, confirmed, distributions, gain, version_deltas
+from forgekit.trends.rounds import adherence, confirmed, distributions, gain, round_gains, version_deltas
 from forgekit.trends.scenes import decisions, lineage, scenes, unread
 from forgekit.trends.status import status
 
@@ -28,6 +28,7 @@ __all__ = [
     "confirmed",
     "cost",
     "decisions",
+    "disagreements",
     "distributions",
     "failing_together",
     "follow",
@@ -39,6 +40,7 @@ __all__ = [
     "overview",
     "pictures",
     "rewrites",
+    "round_gains",
     "scenes",
     "status",
     "unread",

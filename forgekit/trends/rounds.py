@@ -59,6 +59,27 @@ group by all
 order by experiment, model, steers desc, vision_model
 """
 
+# A scene that is finished is carried forward: it gains nothing more, and counts.
+ROUND_GAINS = """
+with carried as (
+    select r.round, v.* exclude (round)
+    from scene_rounds r
+    join scene_values_in($experiment, $vision_model) v using (experiment, model, scene_hash)
+    where v.round = r.drawn_round
+      and v.adherence is not null
+)
+select
+    n.experiment, n.model, n.vision_model, n.steers, n.round,
+    count(*) as scenes,
+    steady_avg(n.adherence - b.adherence) as gain,
+    list(n.adherence - b.adherence) as figures
+from carried n
+join carried b using (experiment, model, vision_model, scene_hash)
+where b.round = n.round - 1
+group by all
+order by n.experiment, n.model, n.steers desc, n.vision_model, n.round
+"""
+
 CONFIRMED = """
 with scored as (
     select
@@ -181,6 +202,16 @@ def gain(store: Store, *, experiment: str | None = None, vision_model: str | Non
     95 % interval over scenes; null for one scene).
     """
     return _with_interval(store.df(GAIN, experiment=experiment, vision_model=vision_model))
+
+
+def round_gains(store: Store, *, experiment: str | None = None, vision_model: str | None = None) -> pd.DataFrame:
+    """Return what each round gained on the round before: one row per (experiment, model, vision model, round from 1 on).
+
+    Scenes are compared with themselves, finished ones are carried forward and count as 0. Columns: `steers`, `scenes`
+    with a value at both, `gain` (mean over scenes of the difference of their cross-fitted scores), `low` and `high`
+    (its 95 % interval over scenes; null for one scene).
+    """
+    return _with_interval(store.df(ROUND_GAINS, experiment=experiment, vision_model=vision_model))
 
 
 def confirmed(store: Store, *, experiment: str | None = None, vision_model: str | None = None) -> pd.DataFrame:
