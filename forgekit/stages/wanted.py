@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,15 @@ class Wanted:
 
 
 def wanted_images(model: ImageGenerator, prompt: Mapping[str, Any], images_per_prompt: int) -> list[Wanted]:
-    """Return the images that a prompt is to have of `model`, without what data says of them and the model cannot take."""
+    """Return the images that a prompt is to have of `model`."""
+    seed = {**model.default_parameters(), **prompt["base_parameters"]}.get("seed", 0)
+    return wanted_on(
+        model, prompt, [image_seed(prompt["scene_hash"], seed, index) for index in range(images_per_prompt)]
+    )
+
+
+def wanted_on(model: ImageGenerator, prompt: Mapping[str, Any], seeds: Sequence[int]) -> list[Wanted]:
+    """Return the images of a prompt on these seeds, without what data says of them and the model cannot take."""
     own = prompt["base_parameters"]
     data = from_data(prompt["directives"])
     optional = frozenset(name for name in data.keys() & own.keys() - {"seed"} if own[name] == data[name])
@@ -48,10 +56,11 @@ def wanted_images(model: ImageGenerator, prompt: Mapping[str, Any], images_per_p
     if left_out is not None:  # it is settled; else the generator may leave out more when it draws
         own, optional = {name: value for name, value in own.items() if name not in left_out}, frozenset()
     parameters = {**model.default_parameters(), **own}
-    seed, words = parameters.pop("seed", 0), split_prompt(prompt["prompt_text"]).words
+    parameters.pop("seed", None)
+    words = split_prompt(prompt["prompt_text"]).words
     wanted = []
-    for index in range(images_per_prompt):
-        request = DrawRequest(words, image_seed(prompt["scene_hash"], seed, index), parameters, optional)
+    for index, seed in enumerate(seeds):
+        request = DrawRequest(words, seed, parameters, optional)
         key = content_hash([model.name, model.describe(), request.prompt, request.seed, parameters, *_open(optional)])
         wanted.append(Wanted(prompt, index, request, key, left_out or {}))
     return wanted
