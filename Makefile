@@ -18,7 +18,7 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 export HF_HUB_OFFLINE ?= 1
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION ?= false
 
-.PHONY: help loop test check ratios test-browser lab ui tour clean
+.PHONY: help loop test check ratios test-browser soak lab ui tour clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -44,6 +44,9 @@ ratios: $(READY)  ## what the stages cost beside the bare libraries, and how fas
 
 test-browser: $(VENV)/.browser  ## what a person sees in MLflow and JupyterLab (needs Debian's chromium)
 	$(BIN)/python -m pytest tests/browser
+
+soak: $(READY)  ## kill everything at random, then eight processes for five minutes (SOAK="--kills 20 --minutes 1" for less)
+	$(BIN)/python benchmarks/soak.py $(SOAK)
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=. --ip=127.0.0.1

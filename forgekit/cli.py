@@ -37,7 +37,9 @@ COMMANDS = {  # each with where its function is defined
     "refine": "forgekit.stages.refining:refine_prompts",
     "study": "forgekit.study.run:study",
     "track": "forgekit.tracking.mirroring:track",
-    "check": "forgekit.store.checking:check",
+    "check": "forgekit.upkeep.checking:check",
+    "backup": "forgekit.upkeep.backup:backup",
+    "restore": "forgekit.upkeep.backup:restore",
     "doctor": "forgekit.checkup.doctor:doctor",
     "fetch": "forgekit.models.fetching:fetch",
     "batch": "forgekit.batches.run:run_batch",
@@ -52,7 +54,7 @@ COMMANDS = {  # each with where its function is defined
 GROUPS = {  # in the order of the list of commands
     "Loop": ("fetch", "import", "import-pictures", "complete", "generate", "evaluate", "refine", "study", "batch"),
     "Look": ("status", "adherence", "benchmark", "track", "redraw"),
-    "Trust": ("check", "doctor", "judge-test", "calibrate", "import-ratings"),
+    "Trust": ("check", "backup", "restore", "doctor", "judge-test", "calibrate", "import-ratings"),
     "Share": ("report", "export"),
 }
 EXAMPLES = {
@@ -67,6 +69,8 @@ EXAMPLES = {
     "study": "forgekit study experiments/words.toml --plan-only",
     "track": "forgekit track --experiment first-look",
     "check": "forgekit check",
+    "backup": "forgekit backup /mnt/backups/forge",
+    "restore": "forgekit restore /mnt/backups/forge data/again.duckdb",
     "doctor": "forgekit doctor experiments/words.toml",
     "fetch": "forgekit fetch flux-1 CLIP-L14",
     "batch": "forgekit batch experiments/guidance.toml --jobs 2",

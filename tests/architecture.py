@@ -24,7 +24,7 @@ FLOORS = (
     ("judge_tests", "stages", "trends"),
     ("show",),
     ("tracking",),
-    ("batches", "study"),
+    ("batches", "study", "upkeep"),
     ("checkup",),
     ("cli",),
 )

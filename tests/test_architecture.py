@@ -17,7 +17,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 # A third-party library and the only places that may import it, as path prefixes inside forgekit/.
 HOMES = {
     "duckdb": ("store/",),
-    "filelock": ("store/", "tracking/", "batches/"),
+    "filelock": ("store/", "tracking/", "batches/", "upkeep/"),
     "mlflow": ("tracking/",),
     "papermill": ("batches/", "show/report.py"),
     "torch": ("models/", "mini/"),

@@ -24,9 +24,9 @@ from forgekit.show.pages import picture_file
 from forgekit.show.report import write_report
 from forgekit.show.sheets import contact_sheet
 from forgekit.sources import expand, read
-from forgekit.store.checking import check
 from forgekit.store.images import encode_png, read_image, stored_file, write_image
 from forgekit.study import Study, run_study
+from forgekit.upkeep.checking import check
 
 matplotlib.use("agg")
 SECRET = (1, 2, 3)  # the colour of a picture that lies elsewhere

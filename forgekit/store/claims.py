@@ -98,6 +98,22 @@ def working(store: Store) -> Iterator[Worker]:
             file.unlink(missing_ok=True)
 
 
+def dead_workers(store: Store) -> tuple[list[str], list[str]]:
+    """Return the workers that left a claim or a lock file and are dead, and those that live; nothing is changed."""
+    claiming = {row["worker"] for row in store.rows("select distinct worker from claims")}
+    workers = sorted(claiming | {file.stem for file in _lock_file(store, "*").parent.glob("*.lock")})
+    alive = [worker for worker in workers if _is_held(_lock_file(store, worker))]
+    return [worker for worker in workers if worker not in alive], alive
+
+
+def forget_workers(store: Store, workers: Sequence[str]) -> None:
+    """Remove the claims and lock files of dead workers."""
+    with store.transaction() as con:
+        for worker in workers:
+            if _is_dead(_lock_file(store, worker)):
+                con.execute(FORGET, {"worker": worker})
+
+
 def _lock_file(store: Store, worker: str) -> Path:
     return store.path.with_name(f"{store.path.name}.workers") / f"{worker}.lock"
 
@@ -112,6 +128,17 @@ def _is_dead(file: Path) -> bool:
     except Timeout:
         return False
     return True
+
+
+def _is_held(file: Path) -> bool:
+    """Whether somebody holds this lock; the file stays."""
+    if not file.exists():
+        return False
+    try:
+        with FileLock(file, blocking=False):
+            return False
+    except Timeout:
+        return True
 
 
 def _sweep(folder: Path) -> None:

@@ -15,6 +15,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from forgekit.errors import StatusError, StoreError
 from forgekit.store.rows import fetch_dicts
+from forgekit.store.salvage import damaged, is_damage, refuse_foreign
 from forgekit.store.schema import load_schema
 
 if TYPE_CHECKING:
@@ -112,6 +113,16 @@ class Store:
             )
         con.execute(MOVE, values)
 
+    def schema_differences(self) -> list[str]:
+        """Return which tables, views and allowed status changes are not as this forgekit makes them."""
+        with self._open(read_only=True) as con:
+            return load_schema().differences(con)
+
+    def remake_schema(self) -> None:
+        """Make the views and the allowed status changes anew; tables stay as they are."""
+        with self.transaction() as con:
+            load_schema().remake(con)
+
     def __repr__(self) -> str:
         counts = self._counts()
         statuses = ", ".join(f"{n} {status}" for status, n in counts["statuses"])
@@ -138,16 +149,28 @@ class Store:
         return counts
 
     @contextmanager
+    def held_still(self) -> Iterator[None]:
+        """Keep every process from writing for the length of the block; what is copied in it is one moment of the store."""
+        with self._open(read_only=True):
+            yield
+
+    @contextmanager
     def _open(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         con = self._connect(read_only)
         try:
             # A misspelt table name must be an error, not whatever Python variable has that name.
             con.execute("set python_enable_replacements = false")
             yield con
+        except duckdb.Error as error:
+            if is_damage(error):
+                con.close()
+                raise damaged(self.path, str(error), RECORD_TABLES) from error
+            raise
         finally:
             con.close()
 
     def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
+        refuse_foreign(self.path)
         waiting = Retrying(
             retry=retry_if_exception(lambda error: _holder(error) is not None),
             stop=stop_after_delay(self.timeout_s),
@@ -156,16 +179,15 @@ class Store:
         )
         try:
             return waiting(duckdb.connect, str(self.path), read_only=read_only, config=ALONE)
-        except (duckdb.IOException, duckdb.ConnectionException) as error:
+        except duckdb.Error as error:
             if holder := _holder(error):
                 raise StoreError(
                     f"{self.path} has been held by {holder} for {self.timeout_s:.0f} s. Close that connection, or open "
                     "the store with a longer timeout_s"
                 ) from error
-            raise StoreError(
-                f"{self.path} cannot be opened: {error}. `forgekit.open_store(path)` makes a new store; "
-                "a damaged one must be restored from a copy"
-            ) from error
+            if not self.path.exists():
+                raise StoreError(f"{self.path} is not there. `forgekit.open_store(path)` makes a new store") from error
+            raise damaged(self.path, str(error), RECORD_TABLES) from error
 
 
 def _holder(error: BaseException) -> str | None:
@@ -186,14 +208,20 @@ def open_store(path: str | Path, *, timeout_s: float = 60.0) -> Store:
     """Open the store at `path`, making it (and its folder) or bringing its schema up to date where needed.
 
     Raises:
-        StoreError: the file is no store, is damaged, was written by a newer forgekit, or stays locked.
+        StoreError: the file is no store, is damaged, was written by a newer forgekit, stays locked, or cannot be made.
     """
     store, schema = Store(Path(path).resolve(), timeout_s), load_schema()
-    if store.path.exists():
-        with store._open(read_only=True) as con:
-            if schema.is_that_of(con):
-                return store
-    store.path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if store.path.exists():
+            with store._open(read_only=True) as con:
+                if schema.is_that_of(con):
+                    return store
+                schema.refuse_other(con, str(path))
+        store.path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"no store can be opened or made at {path}: {error}. Name a file in a folder of yours"
+        ) from error
     with store.transaction() as con:
         schema.apply(con, str(path))
     return store

@@ -55,10 +55,15 @@ def write_image(folder: Path, image_id: str, png: bytes, *, same_as: str | None 
     target = folder / relative
     if reason := _why_outside(folder, PurePosixPath(relative).parent):
         raise StoreError(f"no image can be written to {target.parent}: {reason}")
-    if target.is_file() and not target.is_symlink():
-        return relative
-    source = stored_file(folder, same_as) if same_as is not None else None
-    write_whole(target, png, same_as=source if isinstance(source, Path) else None)
+    if not target.is_file() or target.is_symlink():
+        source = stored_file(folder, same_as) if same_as is not None else None
+        try:
+            write_whole(target, png, same_as=source if isinstance(source, Path) else None)
+        except FileNotFoundError:  # another process wrote the same file meanwhile, and cleared ours away as below
+            if not target.is_file():
+                raise
+    for left in target.parent.glob(f"{target.name}.*.partial"):  # of a process that was killed here
+        left.unlink(missing_ok=True)
     return relative
 
 

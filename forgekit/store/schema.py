@@ -21,6 +21,19 @@ VIEWS = ("scores.sql", "rounds.sql", "effects.sql")  # each builds on those befo
 STATE_TABLE = """
 create table if not exists schema_state (migration integer primary key, schema_version varchar, views_hash varchar)
 """
+OBJECTS = (
+    "select table_name from duckdb_tables() union select view_name from duckdb_views() where not internal order by all"
+)
+STATE_COLUMNS = "select column_name from duckdb_columns() where table_name = 'schema_state' order by column_index"
+# What a schema has made. DuckDB writes the names behind "exclude" in any order, so views are compared by their words.
+MADE = (
+    r"select 'view', view_name, list_sort(regexp_extract_all(sql, '\w+'))::varchar from duckdb_views() where not internal",
+    "select 'table', table_name, column_name || ' ' || data_type || is_nullable from duckdb_columns() where table_name in "
+    "(select table_name from duckdb_tables())",
+    "select 'constraint of', table_name, constraint_text from duckdb_constraints()",
+    "select 'macro', function_name, coalesce(macro_definition, '') from duckdb_functions() where not internal",
+    "select 'rows of', 'status_transitions', from_status || ' ' || to_status from status_transitions",
+)
 STATE = "select migration, views_hash from schema_state order by migration desc limit 1"
 
 
@@ -35,8 +48,24 @@ class Schema:
         """Say whether the store has all of it."""
         try:
             return con.execute(STATE).fetchone() == (len(self.migrations), content_hash(self.views))
-        except duckdb.CatalogException:
+        except (duckdb.CatalogException, duckdb.BinderException):
             return False
+
+    def refuse_other(self, con: duckdb.DuckDBPyConnection, path: str) -> None:
+        """Look whose tables a database has that is not up to date; one without any is as good as new.
+
+        Raises:
+            StoreError: there are tables or views, and no note by forgekit of what made them.
+        """
+        found = [name for (name,) in con.execute(OBJECTS).fetchall()]
+        columns = [name for (name,) in con.execute(STATE_COLUMNS).fetchall()]
+        if found and columns != ["migration", "schema_version", "views_hash"]:
+            shown = ", ".join(found[:8]) + (", …" if found[8:] else "")
+            raise StoreError(
+                f"{path} is a DuckDB database, but no store that this forgekit knows (it has {shown}); it was left as it "
+                f"is. A store from before schema {SCHEMA_VERSION[0]}.0.0 is opened by the forgekit that made it; else "
+                "name another file, and a new store is made there"
+            )
 
     def apply(self, con: duckdb.DuckDBPyConnection, path: str) -> None:
         """Bring the store at `path`, new or older, up to this schema.
@@ -57,6 +86,27 @@ class Schema:
             con.execute("insert into schema_state values ($n, $version, '')", {"n": number, "version": SCHEMA_VERSION})
         con.execute(self.views)
         con.execute("update schema_state set views_hash = $hash", {"hash": content_hash(self.views)})
+
+    def remake(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Make anew what holds no data: the views, and which status changes are allowed."""
+        with duckdb.connect(":memory:") as fresh:
+            self.apply(fresh, ":memory:")
+            allowed = fresh.execute("select from_status, to_status from status_transitions").fetchall()
+        con.execute("delete from status_transitions")
+        con.execute(f"insert into status_transitions values {', '.join(map(str, allowed))}")
+        con.execute(self.views)
+
+    def differences(self, con: duckdb.DuckDBPyConnection) -> list[str]:
+        """Return the tables, columns, constraints, views and allowed status changes that are not as this schema makes them."""
+        with duckdb.connect(":memory:") as fresh:
+            self.apply(fresh, ":memory:")
+            made, wanted = (
+                {row for sql in MADE for row in each.execute(sql).fetchall()} for each in (con, fresh)
+            )  # what a user added beside stays
+        names = {name for _, name, *_ in wanted}
+        return sorted(
+            {f"{kind} {name}" for kind, name, *_ in (wanted - made) | {r for r in made - wanted if r[1] in names}}
+        )
 
 
 @cache

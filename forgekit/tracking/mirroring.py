@@ -20,11 +20,11 @@ from forgekit.errors import ParameterError
 from forgekit.ids import content_hash
 from forgekit.progress import StageReport, running
 from forgekit.store import Store
-from forgekit.store.checking import MIRROR_NOTE
 from forgekit.tracking.artifacts import write_files
 from forgekit.tracking.connection import (
     ARTIFACTS,
     DATABASE,
+    MIRROR_NOTE,
     connect,
     default_uri,
     little_patience,

@@ -15,7 +15,7 @@ from (
         id as evaluation_id,
         image_id, prompt_id, scene_hash, vision_model, judge_key,
         unnest(json_keys(element_scores)) as element,
-        unnest(cast(element_scores -> '$.*' as double[])) as score,
+        unnest(try_cast(element_scores -> '$.*' as double[])) as score,
         created_at
     from image_evaluations
     where element_scores is not null
@@ -25,7 +25,33 @@ from (
 -- and as geometric mean, which one missing element sinks. Null unless every element that the judge can see has a score;
 -- what it could not be asked counts as absent, as in DSG. Of a scene that nobody understood, which has no elements, both
 -- are what the judge says of the whole text.
--- What this says is kept in two columns of the table as well; documents are read only where those are null.
+-- This is by the documents; a document that is none gives null.
+create or replace view verdict_scores as
+select
+    id as evaluation_id,
+    image_id, prompt_id, scene_hash, vision_model, judge_key,
+    len(json_keys(element_scores)) as elements,
+    coalesce(whole_text, case when nulls = unasked
+        then list_avg([coalesce(p, 0) for p in scores]) end) as soft_tifa_am,
+    coalesce(whole_text, case when nulls = unasked
+        then exp(list_avg([ln(greatest(p, 0.02)) for p in scores])) end) as soft_tifa_gm,
+    created_at,
+    kept_am, kept_gm
+from (
+    select
+        * exclude (soft_tifa_am, soft_tifa_gm),
+        soft_tifa_am as kept_am,
+        soft_tifa_gm as kept_gm,
+        try_cast(element_scores -> '$.*' as double[]) as scores,
+        len([p for p in scores if p is null]) as nulls,
+        coalesce(len(json_keys(model_output, '$.not_askable')), 0) as unasked,
+        case when scene_hash in (select scene_hash from scenes where read_by ->> '$.reader' = 'nobody')
+            then try_cast(adherence_analysis ->> '$.text_match_score' as double) end as whole_text
+    from image_evaluations
+    where element_scores is not null
+);
+
+-- The same from the two columns that they are kept in as well; documents are read only where those are null.
 create or replace view image_scores as
 select
     id as evaluation_id,
@@ -35,26 +61,9 @@ select
 from image_evaluations
 where soft_tifa_gm is not null
 union all
-select
-    id as evaluation_id,
-    image_id, prompt_id, scene_hash, vision_model, judge_key,
-    len(json_keys(element_scores)) as elements,
-    coalesce(whole_text, case when nulls = unasked
-        then list_avg([coalesce(p, 0) for p in cast(element_scores -> '$.*' as double[])]) end) as soft_tifa_am,
-    coalesce(whole_text, case when nulls = unasked
-        then exp(list_avg([ln(greatest(p, 0.02)) for p in cast(element_scores -> '$.*' as double[])])) end) as soft_tifa_gm,
-    created_at
-from (
-    select
-        *,
-        len([t for t in json_type(element_scores, '$.*') if t = 'NULL']) as nulls,
-        coalesce(len(json_keys(model_output, '$.not_askable')), 0) as unasked,
-        case when scene_hash in (select scene_hash from scenes where read_by ->> '$.reader' = 'nobody')
-            then cast(adherence_analysis ->> '$.text_match_score' as double) end as whole_text
-    from image_evaluations
-    where soft_tifa_gm is null
-      and element_scores is not null
-);
+select * exclude (kept_am, kept_gm)
+from verdict_scores
+where kept_gm is null;
 
 -- One row per (prompt version, vision model, judge key).
 create or replace view prompt_scores as

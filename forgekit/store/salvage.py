@@ -1,0 +1,111 @@
+"""What a file is that should be a store, and what can be saved where it is a store that is damaged."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from forgekit.errors import StoreError
+
+# What other programs write first. DuckDB itself would reach for the network to open some of them.
+BEGINNINGS = {
+    b"SQLite format 3": "an SQLite database",
+    b"PAR1": "a Parquet file",
+    b"ARROW1": "an Arrow file",
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"\x89PNG": "a picture",
+    b"\x89HDF": "an HDF5 file",
+}
+NO_DUCKDB = "its first bytes are not those of a DuckDB database"
+BROKEN = (
+    "Corrupt",
+    "checksum",
+    "Could not read enough bytes",
+    "Failed to deserialize",
+    "INTERNAL Error",
+    "FATAL Error",
+)
+AS_IT_IS = "It was left as it is"
+
+
+def is_duckdb(path: Path) -> bool:
+    """Say whether a file begins as DuckDB's do: a checksum, then its name."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(12)[8:] == b"DUCK"
+
+
+def refuse_foreign(path: Path) -> None:
+    """Look at what stands at `path` before any database opens it.
+
+    Raises:
+        StoreError: it is there, and is no DuckDB file.
+    """
+    if not path.exists():
+        return
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder. Name the store's file in it, such as {path / 'forge.duckdb'}")
+    if not path.is_file():
+        raise StoreError(f"{path} is no regular file. Name a file, such as {path.with_name('forge.duckdb')}")
+    if is_duckdb(path):
+        return
+    with path.open("rb") as file:
+        beginning = file.read(16)
+    found = [kind for known, kind in BEGINNINGS.items() if beginning.startswith(known)]
+    if found:
+        raise StoreError(
+            f"{path} is {found[0]}, not a store. {AS_IT_IS}; name another file, and a new store is made there"
+        )
+    raise damaged(path, NO_DUCKDB if beginning.strip(b"\0") else "it is empty, or all zeros")
+
+
+def damaged(path: Path, reason: str, tables: Sequence[str] = ()) -> StoreError:
+    """Return the error for a store that cannot be read: what is wrong, and what of it can still be had."""
+    lines = [f"{path} cannot be opened: {reason}. {AS_IT_IS}. What can be saved:"]
+    counts = _readable(path, tables) if tables else {}
+    if counts:
+        told = ", ".join(f"{name} ({'not readable' if n is None else f'{n} rows'})" for name, n in counts.items())
+        lines.append(f"- of its tables, to its last checkpoint: {told}; from a copy without the .wal file, by DuckDB")
+    pictures = sum(1 for _ in (path.parent / "images").glob("*/*.png"))
+    if pictures:
+        lines.append(
+            f"- {pictures} pictures in {path.parent / 'images'}, each with its prompt, seed and parameters in it: "
+            "`forgekit import` takes the folder"
+        )
+    lines.append(
+        "- all that was backed up: `forgekit restore BACKUP NEW_STORE`, then `forgekit check` on the new store"
+    )
+    return StoreError("\n".join(lines))
+
+
+def is_damage(error: BaseException) -> bool:
+    """Say whether DuckDB's error is about the bytes of the file, and not about what was asked of it."""
+    return isinstance(error, duckdb.Error) and any(sign in str(error) for sign in BROKEN)
+
+
+def _readable(path: Path, tables: Sequence[str]) -> dict[str, int | None]:
+    """Return how many rows of each table can be read, None where a page of it is broken; {} where none can be told.
+
+    The file is looked at under another name, so that a log beside it that is broken is not read.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            other = Path(folder) / "store.duckdb"
+            os.link(path, other)
+            with duckdb.connect(str(other), read_only=True, config={"enable_external_access": "false"}) as con:
+                return {table: _rows(con, table) for table in tables}
+    except (duckdb.Error, OSError):
+        return {}
+
+
+def _rows(con: duckdb.DuckDBPyConnection, table: str) -> int | None:
+    try:
+        return con.execute(f"select count(*), sum(hash(t)) from {table} t").fetchall()[0][0]
+    except duckdb.Error:
+        return None
