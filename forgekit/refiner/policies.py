@@ -132,6 +132,8 @@ def load_policy(policy: Policy | str, *, without: Sequence[str] = ()) -> Policy:
             )
     if isinstance(policy, str):
         policy = _named(policy)
+    if not hasattr(policy, "next_candidate"):
+        raise ParameterError(f"policy is a {type(policy).__name__}; give a name ({', '.join(POLICIES)}) or a Policy")
     if without and isinstance(policy, Refine | Paraphrase):
         return replace(policy, actions=tuple(name for name in policy.actions if name not in without))
     return policy

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from forgekit.errors import ItemError, ParameterError
+from forgekit.errors import ItemError
 from forgekit.ids import canonical_json
 from forgekit.models import Drawing, ImageGenerator, load_model, load_stored_model, recorded_name
 from forgekit.progress import StageReport, running
@@ -18,8 +18,10 @@ from forgekit.stages.calls import Calls, recorded_calls
 from forgekit.stages.situations import DECISIONS
 from forgekit.stages.wanted import Wanted, wanted_images
 from forgekit.store import Store
+from forgekit.store.arguments import whole
 from forgekit.store.claims import Worker, working
 from forgekit.store.images import encode_png, stored_file, write_image
+from forgekit.store.names import check_experiment
 from forgekit.store.rows import insert_rows
 
 # Prompts left in `generating`, by a worker that died or because an image failed, are due again; their stored images
@@ -57,6 +59,7 @@ where generation_metadata ->> '$.draw_key' in (select unnest($keys::varchar[]))
 group by all
 """
 NOT_APPLIED = "parameters_not_applied"
+MOST_IMAGES = 100_000  # of a prompt
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,11 @@ def generate_images(
 
     Raises:
         UnknownModelError: `image_generator` names no model.
-        ParameterError: `images_per_prompt` or `images_per_batch` is below 1.
+        ParameterError: an experiment that has no prompts, `images_per_prompt` or `images_per_batch` is no number from 1 on.
     """
-    if min(images_per_prompt, images_per_batch) < 1:
-        raise ParameterError(
-            f"images_per_prompt={images_per_prompt}, images_per_batch={images_per_batch}: both must be 1 or more"
-        )
+    check_experiment(store, experiment)
+    images_per_prompt = whole("images_per_prompt", images_per_prompt, most=MOST_IMAGES)
+    images_per_batch = whole("images_per_batch", images_per_batch)
     models = _given(image_generator) if image_generator is not None else {}
     filters = {"experiment": experiment, "models": list(models) or None}
     prompts_per_batch = max(1, images_per_batch // images_per_prompt)

@@ -21,7 +21,9 @@ from forgekit.scene.syntax.directives import FROM_DATA
 from forgekit.stages.calls import Call, Conversation
 from forgekit.stages.situations import InHand, gather
 from forgekit.store import Store
+from forgekit.store.arguments import several
 from forgekit.store.claims import Worker, working
+from forgekit.store.names import check_experiment
 from forgekit.store.rows import insert_rows, update_rows
 
 REFUSALS = 12  # proposals of a language model that a learning keeps
@@ -111,12 +113,11 @@ def refine_prompts(
         lexicon: a TOML file with concepts of one's own, in the form of scene/lexicon/concepts.toml.
 
     Raises:
-        ParameterError: an unknown policy or action, a target outside [0, 1], or a lexicon that cannot be read.
+        ParameterError: an unknown policy, action or experiment, a number out of its range, a lexicon that cannot be read.
     """
-    if not 0.0 <= target <= 1.0:
-        raise ParameterError(f"target is {target}, it must lie in [0, 1]")
-    chosen = load_policy(policy, without=without_actions)
+    check_experiment(store, experiment)
     limits = Limits(target, max_iterations, max_images, patience, confirm, max_minutes)
+    chosen = load_policy(policy, without=several("without_actions", without_actions))
     how = How(chosen, limits, _lexicon(lexicon))
     at_once = 1 if _asks_model(chosen) else AT_ONCE
     attempted: list[str] = []

@@ -11,6 +11,7 @@ from forgekit.ids import content_hash, content_id
 from forgekit.models import DrawRequest, ImageGenerator
 from forgekit.models.roles import not_applicable
 from forgekit.scene import from_data, split_prompt
+from forgekit.scene.syntax.parameters import checked_parameters
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,11 @@ class Wanted:
 
 
 def wanted_images(model: ImageGenerator, prompt: Mapping[str, Any], images_per_prompt: int) -> list[Wanted]:
-    """Return the images that a prompt is to have of `model`, without what data says of them and the model cannot take."""
+    """Return the images that a prompt is to have of `model`, without what data says of them and the model cannot take.
+
+    Raises:
+        ParameterError: a parameter that is no number where one belongs, or draws for days.
+    """
     own = prompt["base_parameters"]
     data = from_data(prompt["directives"])
     optional = frozenset(name for name in data.keys() & own.keys() - {"seed"} if own[name] == data[name])
@@ -49,6 +54,7 @@ def wanted_images(model: ImageGenerator, prompt: Mapping[str, Any], images_per_p
         own, optional = {name: value for name, value in own.items() if name not in left_out}, frozenset()
     parameters = {**model.default_parameters(), **own}
     seed, words = parameters.pop("seed", 0), split_prompt(prompt["prompt_text"]).words
+    parameters = checked_parameters(parameters)  # of a store by mail, or one from before there were bounds
     wanted = []
     for index in range(images_per_prompt):
         request = DrawRequest(words, image_seed(prompt["scene_hash"], seed, index), parameters, optional)
