@@ -9,7 +9,6 @@ from forgekit.scene.language.content_words import TextWords
 from forgekit.scene.lexicon import Lexicon, default_lexicon
 from forgekit.scene.rules.parsing import parse
 
-
 MOST_LOST = 20  # words that are looked for in all forms; to find one takes as long as the text
 
 

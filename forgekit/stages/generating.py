@@ -60,6 +60,7 @@ group by all
 """
 NOT_APPLIED = "parameters_not_applied"
 MOST_IMAGES = 100_000  # of a prompt
+MOST_PIXELS = 1 << 26  # of an image; Pillow takes larger ones for bombs
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ def checked_drawing(wanted: Wanted, drawing: Any) -> Drawn | ItemError:
     image = drawing.image
     if not isinstance(image, Image):
         return ItemError(f"the generator drew a {type(image).__name__}; a Drawing holds a PIL image")
-    if 0 in image.size:
+    if not 0 < image.width * image.height <= MOST_PIXELS:
         return ItemError(f"the generator drew an image of {image.width}×{image.height} pixels")
     if image.mode == "F" and not np.isfinite(np.asarray(image)).all():  # the other modes hold whole numbers
         return ItemError("the generator gave pixels that are no numbers (nan or inf)")

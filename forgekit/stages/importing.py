@@ -93,6 +93,8 @@ def import_prompts(
     load_model("image_generator", model)
     model = recorded_name("image_generator", model)
     reader = load_model("language_model", language_model) if language_model is not None else None
+    if wildcards is not None and not isinstance(wildcards, str | Path):
+        raise ParameterError(f"wildcards is a {type(wildcards).__name__}; give the folder of wildcard files")
     expand = None if expand is None else whole("expand", expand, least=0)
     intake = Intake(model, experiment, _given({} if parameters is None else parameters), _origin(source, format))
     bad: list[BadRow] = []
