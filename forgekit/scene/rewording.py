@@ -8,6 +8,7 @@ from forgekit.scene.fidelity import compare
 from forgekit.scene.language.content_words import TextWords
 from forgekit.scene.lexicon import Lexicon, default_lexicon
 from forgekit.scene.rules.parsing import parse
+from forgekit.scene.text import MOST_CHARACTERS
 
 MOST_LOST = 20  # words that are looked for in all forms; to find one takes as long as the text
 
@@ -21,6 +22,8 @@ def why_refused(scene_text: str, text: str, *, lexicon: Lexicon | None = None) -
     """
     if text == scene_text:
         return []
+    if max(len(scene_text), len(text)) > MOST_CHARACTERS:
+        return [f"more than {MOST_CHARACTERS:,} characters, which nobody reads"]
     lexicon = lexicon or default_lexicon()
     wanted = parse(scene_text, lexicon=lexicon)
     if wanted["objects"]:

@@ -14,7 +14,7 @@ from forgekit.progress import StageReport, running
 from forgekit.stages.calls import CallError, Calls, recorded_calls
 from forgekit.stages.scores import SCORE_VERDICTS, score
 from forgekit.stages.situations import DECISIONS
-from forgekit.stages.verdicts import HELDOUT, OBJECTIVE, Picture, Seat, evaluation_row, read_pictures
+from forgekit.stages.verdicts import HELDOUT, OBJECTIVE, Picture, Seat, read_pictures, row_of
 from forgekit.store import Store, arguments
 from forgekit.store.claims import Worker, working
 from forgekit.store.names import check_experiment
@@ -245,7 +245,7 @@ def _judge(work: Work, calls: Calls, seat: Seat, pictures: Sequence[Picture]) ->
     unknown = {keys[p.image_id]: p for p in due if p.content and keys[p.image_id] not in verdicts}
     verdicts.update(zip(unknown, _ask(work, calls, seat, list(unknown.values())), strict=True))
     said = [p.image if isinstance(p.image, ItemError) else verdicts[keys[p.image_id]] for p in due]
-    rows = [_row(calls, picture, seat, verdict) for picture, verdict in zip(due, said, strict=True)]
+    rows = [row_of(calls, picture, seat, verdict) for picture, verdict in zip(due, said, strict=True)]
     with work.worker.store.transaction() as con:
         held = work.worker.held(con, sorted({row["prompt_id"] for row in rows}))
         rows = [row for row in rows if row["prompt_id"] in held]  # the others are another worker's by now
@@ -256,11 +256,6 @@ def _judge(work: Work, calls: Calls, seat: Seat, pictures: Sequence[Picture]) ->
         insert_rows(con, "api_logs", calls.rows)
     calls.rows.clear()
     _count(work.report, seat, rows, reused=sum(p.content is not None for p in due) - len(unknown))
-
-
-def _row(calls: Calls, picture: Picture, seat: Seat, said: Any) -> dict[str, Any]:
-    row = calls.attempt(seat.judge.name, {"image": picture.image_id}, evaluation_row, picture, seat, said)
-    return evaluation_row(picture, seat, row) if isinstance(row, ItemError) else row
 
 
 def _ask(work: Work, calls: Calls, seat: Seat, pictures: Sequence[Picture]) -> list[Any]:
