@@ -21,7 +21,7 @@ OTHERS = {
     fk.complete_prompts: {"keep": ["no", 1], "template": [3, b"{scene}"], "seed": ["x", 1.5]},
     fk.generate_images: {"image_generator": [3]},
     fk.evaluate_images: {"vision_models": ["mini-clip", 3, None], "backfill": ["yes", 1]},
-    fk.refine_prompts: {"target": ["1", True, 2, -0.1, float("nan")], "confirm": ["no"], "policy": [3, None], "max_minutes": ["5", -1], "without_actions": ["more_steps", 3]},
+    fk.refine_prompts: {"target": ["1", True, 2, 10**400, -0.1, float("nan")], "confirm": ["no"], "policy": [3, None], "max_minutes": ["5", -1], "without_actions": ["more_steps", 3]},
 }  # fmt: skip
 STAGES = tuple(COUNTS)
 

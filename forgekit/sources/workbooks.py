@@ -29,7 +29,7 @@ def read_excel(path: Path, reading: Reading) -> Iterator[Row]:
         _refuse_bomb(path)
         books = [openpyxl.load_workbook(path, read_only=True, data_only=values) for values in (True, False)]
         try:
-            yield from _rows_of(path, *books, reading)
+            yield from _rows_of(path, books[0], books[1], reading)
         finally:
             for book in books:
                 book.close()

@@ -22,7 +22,7 @@ def whole(name: str, value: Any, *, least: int = 1, most: int = LARGEST) -> int:
         raise ParameterError(
             f"{name}={_shown(value)} is a {type(value).__name__}; give a whole number, such as {name}=4"
         )
-    if not least <= value <= most:
+    if not least <= int(value) <= most:
         raise ParameterError(f"{name}={_shown(value)}: it must be {least} or more, and {most:,} at most")
     return int(value)
 
@@ -35,7 +35,7 @@ def number(name: str, value: Any, *, least: float = 0.0, most: float = math.inf)
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ParameterError(f"{name}={_shown(value)} is a {type(value).__name__}; give a number")
-    if not least <= value <= most:
+    if (isinstance(value, int) and abs(value) > LARGEST) or not least <= float(value) <= most:
         raise ParameterError(f"{name} is {_shown(value)}, it must lie in [{least:g}, {most:g}]")
     return float(value)
 
