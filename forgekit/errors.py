@@ -17,7 +17,10 @@ SECRETS = re.compile(
 
 
 class ForgekitError(Exception):
-    """Base class of all errors that forgekit raises on purpose."""
+    """Base class of all errors that forgekit raises on purpose. What is no text (half a character) is escaped in it."""
+
+    def __str__(self) -> str:
+        return super().__str__().encode("utf-8", "backslashreplace").decode()
 
 
 class UnknownModelError(ForgekitError):

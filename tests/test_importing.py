@@ -273,7 +273,7 @@ def test_a_million_columns_are_refused_by_name(store, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"), [({"expand": -1}, "expand is -1"), ({"experiment": ""}, "experiment is empty")]
+    ("options", "words"), [({"expand": -1}, "expand=-1"), ({"experiment": ""}, "experiment is empty")]
 )
 def test_bad_options_are_refused_before_anything_is_read(store, options, words):
     with pytest.raises(ParameterError, match=words):

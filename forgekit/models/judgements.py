@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -61,8 +61,15 @@ def checked_judgement(verdict: Any, elements: Sequence[Element]) -> Judgement | 
         style_deviation=_number(verdict.style_deviation, "style_deviation", reasons, top=1.0),
         reasons=storable(reasons),
         metrics=storable(metrics),
-        answers=storable({key: dict(said) for key, said in dict(verdict.answers or {}).items() if key in known}),
+        answers=storable(
+            {key: dict(said) for key, said in dict(verdict.answers or {}).items() if _is_answer(key, said, known)}
+        ),
     )
+
+
+def _is_answer(key: Any, said: Any, known: Collection[str]) -> bool:
+    """Say whether an answer is about an element of the scene and says whether it is the right one."""
+    return key in known and isinstance(said, Mapping) and type(said.get("right")) in (bool, int)
 
 
 def _number(value: Any, name: str, reasons: dict[str, str], *, top: float | None = None) -> float | int | None:

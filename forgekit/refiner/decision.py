@@ -12,6 +12,7 @@ from forgekit.refiner.actions import Candidate, Draft
 from forgekit.refiner.case import Case, Policy, Refusal, Situation, Tools, Version
 from forgekit.refiner.learnings import Memory
 from forgekit.scene import parse
+from forgekit.store import arguments
 
 ROUNDING = 1e-9  # means are kept to twelve digits, so a fall of exactly one image may look like a hair more
 CONFIRMING_SEED = 1000  # the chosen prompt is confirmed on seeds from the next multiple of this: the same in every arm
@@ -19,7 +20,11 @@ CONFIRMING_SEED = 1000  # the chosen prompt is confirmed on seeds from the next 
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop."""
+    """When to stop.
+
+    Raises:
+        ParameterError: one is of another type or out of its range.
+    """
 
     target: float
     max_iterations: int
@@ -27,6 +32,15 @@ class Limits:
     patience: int
     confirm: bool
     max_minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        arguments.number("target", self.target, most=1.0)
+        arguments.switch("confirm", self.confirm)
+        for name in ("max_iterations", "max_images", "patience"):
+            if name != "max_images" or self.max_images is not None:
+                arguments.whole(name, getattr(self, name), least=0)
+        if self.max_minutes is not None:
+            arguments.number("max_minutes", self.max_minutes)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from forgekit.refiner.llm import LanguageModelParaphrase, LanguageModelPolicy
 from forgekit.scene import Element, parse
 
 WORST = 3  # how many failing elements are worked on at a time
+LOOKED_AT = 16  # elements in one decision: each candidate is as much work as the whole scene
 SURE = 0.7  # how likely a change must be to help before it is made together with others
 PARAPHRASED = 3  # how many rewordings one paraphrase has at most
 COMBINED = "combine"  # the action of a rewrite that makes several changes at once
@@ -38,7 +39,7 @@ class Refine(Policy):
         together = self._known_to_help(case)
         if together is not None:
             return together
-        for start in range(0, len(case.failing), WORST):
+        for start in range(0, min(len(case.failing), LOOKED_AT), WORST):
             # One candidate for each element and action: else the action with most of them would be chosen most.
             worst = case.failing[start : start + WORST]
             best = [_best_of(case, element, action) for element in worst for action in self.actions]
@@ -51,7 +52,7 @@ class Refine(Policy):
         """Make, for each failing element in turn, the change that is surest to help; None where that is but one."""
         made: list[Candidate] = []
         draft = case.draft
-        for element in case.failing if case.memory.evidence else ():
+        for element in case.failing[:LOOKED_AT] if case.memory.evidence else ():
             candidates = propose(draft, element, self.actions)
             chances = case.memory.chances(candidates)
             sure = [c for c, chance in zip(candidates, chances, strict=True) if chance >= SURE]
@@ -87,7 +88,7 @@ class Paraphrase(Policy):
         return None
 
     def _reworded(self, case: Case, draft: Draft) -> Candidate | None:
-        for element in _shuffled(case, case.elements):
+        for element in _shuffled(case, case.elements)[:LOOKED_AT]:
             proposed = propose(draft, element, self.actions)
             rewordings = [c for c in proposed if c.text != draft.text and c.parameters == draft.parameters]
             faithful = next(filter(case.faithful, _shuffled(case, rewordings)), None)
@@ -132,6 +133,8 @@ def load_policy(policy: Policy | str, *, without: Sequence[str] = ()) -> Policy:
             )
     if isinstance(policy, str):
         policy = _named(policy)
+    if not hasattr(policy, "next_candidate"):
+        raise ParameterError(f"policy is a {type(policy).__name__}; give a name ({', '.join(POLICIES)}) or a Policy")
     if without and isinstance(policy, Refine | Paraphrase):
         return replace(policy, actions=tuple(name for name in policy.actions if name not in without))
     return policy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -90,14 +91,18 @@ class _Comparison:
     def _align(self) -> dict[int, int]:
         """Pair each wanted object with the unused one that it may be and that agrees in most attributes."""
         pairs: dict[int, int] = {}
+        alike: dict[str, list[int]] = defaultdict(list)  # what nothing tells apart, the last one first
+        for position, other in reversed([*enumerate(self.got["objects"])]):
+            alike[_told_apart(other)].append(position)
         for index, item in enumerate(self.wanted["objects"]):
+            ones = [(positions, self.got["objects"][positions[-1]]) for positions in alike.values() if positions]
             free = [
-                (self._agreement(item, other), -position, position)
-                for position, other in enumerate(self.got["objects"])
-                if position not in pairs.values() and self._may_be(item, other)
+                (self._agreement(item, other), -positions[-1], positions)
+                for positions, other in ones
+                if self._may_be(item, other)
             ]
             if free:
-                pairs[index] = max(free)[2]
+                pairs[index] = max(free)[2].pop()
         return pairs
 
     def _agreement(self, one: dict[str, Any], other: dict[str, Any]) -> int:
@@ -210,6 +215,11 @@ class _Comparison:
         given = {self._name(item) for item in self.got.get("negations") or []}
         reasons = [f"negation lost: no {name}" for name in sorted(asked - given)]
         return reasons + [f"negation added: no {name}" for name in sorted(given - asked)]
+
+
+def _told_apart(item: dict[str, Any]) -> str:
+    """Return what tells an object from others: its name, count and attributes."""
+    return repr([item["name"], item["count"], [(a["kind"], a["value"]) for a in item["attributes"]]])
 
 
 def _of_kind(item: dict[str, Any], kind: str) -> list[str]:

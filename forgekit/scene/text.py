@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 
+MOST_CHARACTERS = 10_000  # of a prompt: some 2,000 words, several times what any text encoder reads
 FINAL_PUNCTUATION = ".,;:!?…。！？；，、 "
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from forgekit.scene.lexicon import ATTRIBUTE_KINDS, Entry, Lexicon
 
 HINTS = ("noun", "adjective", "compound", "thing")
+MISSPELT = 30  # letters; no common word has more
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 Readings = dict[str, tuple[str, ...]]  # class: the lemmas of a word
 
@@ -21,7 +22,7 @@ def entry_of(word: str, lexicon: Lexicon) -> Entry:
 
 def _open_entry(word: str, lexicon: Lexicon) -> Entry:
     if word[0].isdigit():
-        return Entry("Q" if word.isdigit() else "J")
+        return Entry("Q" if word.isdecimal() else "J")
     forms = (word, word.replace("-", " "))  # "dark-red"
     kind = next((kind for kind in ATTRIBUTE_KINDS for form in forms if (kind, form) in lexicon.meanings), "")
     readings = _dictionary()(word)
@@ -97,7 +98,7 @@ def respelt(word: str, lexicon: Lexicon) -> Entry:
 
 def _respelt(word: str, lexicon: Lexicon) -> str:
     """Return the one common word that `word` is a slip of: "teh", "agianst", "yelow"; "" where none or several are near."""
-    if len(word) < 3 or not word.isascii() or word in lexicon.tables["foreign"]:
+    if not 3 <= len(word) <= MISSPELT or not word.isascii() or word in lexicon.tables["foreign"]:
         return ""
     cuts = [(word[:at], word[at:]) for at in range(len(word) + 1)]
     near = {head + tail[1] + tail[0] + tail[2:] for head, tail in cuts if len(tail) > 1}

@@ -20,6 +20,7 @@ ROLE_KEYS = {
     "id": [key(name) for name in TABLE["columns"]["id"]],
     "category": [key(name) for name in TABLE["columns"]["category"]],
 }
+MOST_COLUMNS = 2_000  # prompt sets have a few; a million is a damaged file
 SAMPLE = 1000  # rows from which a column is judged
 UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")  # Japanese, Chinese, Thai
 SURE = frozenset({"text", "texts", "scenetext"})  # besides what is called prompt or caption

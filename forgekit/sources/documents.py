@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import yaml
 
 from forgekit.errors import SourceError
 from forgekit.scene.syntax.parameters import key, known_as
-from forgekit.sources.columns import is_known, is_text_name
+from forgekit.sources.columns import MOST_COLUMNS, is_known, is_text_name
 from forgekit.sources.files import open_text
 from forgekit.sources.rows import BadRow, Notes, Reading, Row, excerpt
 
@@ -22,6 +23,8 @@ CONTAINERS = {
 }  # fmt: skip
 DEFAULTS = frozenset({"default", "defaults"})  # what every row of a set says, unless it says something else
 RECORDS = frozenset({"prompt", "text", "caption"})  # an object with one of these is a row, whatever else it has
+MERGE = "tag:yaml.org,2002:merge"
+LONGEST_NAME = 200  # characters
 LARGEST = 10_000_000  # values in a YAML document whose aliases are written out
 
 
@@ -32,7 +35,7 @@ def read_json_lines(path: Path, reading: Reading) -> Iterator[Row]:
             if line.isspace():
                 continue
             try:
-                yield _row(number, json.loads(line))
+                yield _row(number, loads(line))
             except (ValueError, RecursionError) as error:
                 yield BadRow(number, f"not valid JSON: {error}", excerpt(line.rstrip("\n")))
 
@@ -41,7 +44,7 @@ def read_json(path: Path, reading: Reading) -> Iterator[Row]:
     """Read a JSON file: a set of prompts (see `records`), or JSON Lines. Rows count from 1."""
     try:
         with open_text(path, reading) as file:
-            values = records(json.load(file), reading.notes)
+            values = records(loads(file.read()), reading.notes)
     except RecursionError as error:
         raise SourceError(f"{path} is nested too deep to be a prompt set") from error
     except json.JSONDecodeError as error:
@@ -49,7 +52,26 @@ def read_json(path: Path, reading: Reading) -> Iterator[Row]:
             raise SourceError(f"{path} is not valid JSON: {error}") from error
         yield from read_json_lines(path, reading)
         return
+    except ValueError as error:  # a key twice, a number of thousands of digits
+        raise SourceError(f"{path} is not valid JSON: {error}") from error
     yield from _rows(path, values)
+
+
+def loads(text: str) -> Any:
+    """Return a JSON document.
+
+    Raises:
+        ValueError: it is none, or an object has a key twice: who knows which one was meant.
+    """
+    return json.loads(text, object_pairs_hook=_once_each)
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        name = next(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
+        raise ValueError(f"the key {name[:80]!r} stands twice in one object; leave one of them out")
+    return found
 
 
 def read_yaml(path: Path, reading: Reading) -> Iterator[Row]:
@@ -73,7 +95,13 @@ def read_yaml(path: Path, reading: Reading) -> Iterator[Row]:
 
 
 class _Words(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML's safe loader; plain words are numbers, true and false only in the form of JSON."""
+    """YAML's safe loader; plain words are numbers, true and false only in the form of JSON, and no key stands twice."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != MERGE]
+        if twice := [name for name, n in Counter(keys).items() if n > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 _Words.yaml_implicit_resolvers = {
@@ -101,7 +129,7 @@ def is_json_lines(path: Path, reading: Reading) -> bool:
     """Say whether the first line that is not blank is a JSON object or string of its own."""
     with open_text(path, reading) as file:
         try:
-            return isinstance(json.loads(next((line for line in file if line.strip()), "0")), dict | str)
+            return isinstance(loads(next((line for line in file if line.strip()), "0")), dict | str)
         except (ValueError, RecursionError):
             return False
 
@@ -116,6 +144,10 @@ def _rows(path: Path, values: list[Any] | None) -> Iterator[Row]:
 def _row(number: int, value: Any) -> Row:
     if isinstance(value, str):
         return number, {"text": value}
+    if isinstance(value, dict) and (
+        len(value) > MOST_COLUMNS or max(map(len, map(str, value)), default=0) > LONGEST_NAME
+    ):
+        return BadRow(number, f"more than {MOST_COLUMNS:,} names, or one of more than {LONGEST_NAME} characters")
     if isinstance(value, dict):
         return number, value if all(type(name) is str for name in value) else {str(n): v for n, v in value.items()}
     return BadRow(number, "neither an object nor a text", excerpt(value))

@@ -10,8 +10,9 @@ from forgekit.sources.columnar import read_arrow, read_parquet
 from forgekit.sources.documents import is_json_lines, read_json, read_json_lines, read_yaml
 from forgekit.sources.files import head_of, open_text, why_no_prompts
 from forgekit.sources.rows import Reading, Row
-from forgekit.sources.tables import is_table, read_csv, read_excel, read_tsv
+from forgekit.sources.tables import is_table, read_csv, read_tsv
 from forgekit.sources.texts import is_infotext, read_infotexts, read_lines
+from forgekit.sources.workbooks import read_excel
 
 # Formats by name, and by the endings of files.
 READERS: dict[str, Callable[[Path, Reading], Iterator[Row]]] = {

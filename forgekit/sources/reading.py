@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forgekit.errors import ParameterError, SourceError, did_you_mean
+from forgekit.errors import ForgekitError, ParameterError, SourceError, did_you_mean
 from forgekit.ids import canonical_json
 from forgekit.scene.syntax.parameters import known_as
 from forgekit.sources import benchmarks
 from forgekit.sources import columns as columns_of
 from forgekit.sources.columnar import read_frame
+from forgekit.sources.documents import loads
 from forgekit.sources.files import head_of
 from forgekit.sources.folders import read_folder
 from forgekit.sources.parameters import settings
 from forgekit.sources.pictures import ENDINGS, read_pictures
+from forgekit.sources.pipes import mode_of, written_down
 from forgekit.sources.readers import READERS, TABLES, format_of_file
 from forgekit.sources.rows import (
     BadRow,
@@ -41,6 +43,7 @@ LONGEST = 2_000  # characters of a cell that is kept in `scenes.source`
 KEPT_APART = frozenset({"scheduler", "scheduler_options"})  # the model has its own; no call sets it
 OF_SOME = frozenset({"clip_skip", "guidance_rescale"})  # pipelines: parameters only under these very names
 PICTURE_MARKS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
+TOO_LONG = "columns that are left out, for they hold neither words nor numbers, or very many"
 NOWHERE = "\0"  # no column has that name
 INDEXES = ("", "Unnamed: 0", "__index_level_0__", "row")  # what pandas, or `read` itself, has beside a table
 
@@ -90,12 +93,35 @@ def read_chunks(
         SourceError: the source cannot be read, or no text column can be told.
         ParameterError: `format`, `encoding` or a role of `columns` is unknown.
     """
+    with written_down(source) as whole:
+        try:
+            yield from _chunks(whole, format, text_column, _checked_mapping(columns), encoding)
+        except ForgekitError:
+            raise
+        except Exception as error:  # a damaged file fails anywhere in the libraries that read it
+            named = "the DataFrame" if hasattr(source, "itertuples") else source
+            raise SourceError(f"{named} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _checked_mapping(columns: Mapping[str, str] | None) -> dict[str, str]:
+    if not isinstance(columns or {}, Mapping):
+        raise ParameterError(f"columns is a {type(columns).__name__}; give a mapping such as {{'id': 'prompt_id'}}")
     mapping = dict(columns or {})
     for role in mapping:
         if role not in columns_of.ROLES:
             raise ParameterError(
                 f"columns has no {role!r}.{did_you_mean(role, columns_of.ROLES)} Known: {', '.join(columns_of.ROLES)}"
             )
+    return mapping
+
+
+def _chunks(
+    source: str | Path | pd.DataFrame,
+    format: str | None,
+    text_column: str | int | None,
+    mapping: dict[str, str],
+    encoding: str | None,
+) -> Iterator[SourceRows]:
     reading = Reading(header=not isinstance(text_column, int), encoding=encoding)
     format = format_of(source, format, reading)
     rows = read_rows(source, format, reading)
@@ -156,8 +182,10 @@ def format_of(source: str | Path | pd.DataFrame, format: str | None, reading: Re
     if not isinstance(source, str | Path):
         raise SourceError(f"a {type(source).__name__} is no prompt source; give a path or a DataFrame")
     path = Path(source)
-    if not path.exists():
-        raise SourceError(f"{path} does not exist")
+    if not str(source).strip():
+        raise SourceError("the source is an empty text; give a path or a DataFrame")
+    if not (stat.S_ISREG(mode := mode_of(path)) or stat.S_ISDIR(mode)):
+        raise SourceError(f"{path} is neither a file nor a folder; write what comes from it into a file")
     known = [*FORMATS, *benchmarks.NAMES]
     format = "picture" if format == "png" else format  # its name before other pictures were read
     if format is not None and format not in known:
@@ -207,6 +235,10 @@ def _sorted_out(
             raw = record.get(text_name, record)
             bad.append(BadRow(number, reason, "" if raw is None else excerpt(raw), taken.get("file") or ""))
             continue
+        for role in ("id", "category", "file"):
+            if isinstance(taken.get(role), str) and len(taken[role]) > LONGEST:
+                notes.add(TOO_LONG, repr(roles[role]))
+                taken[role] = None
         if "source" in taken:
             _add_settings(taken, {name: record[name] for name in said if name in record and name != text_name}, notes)
         for role, value in (("row", number), *taken.items()):
@@ -231,10 +263,11 @@ def _add_settings(taken: dict[str, Any], said: Mapping[str, Any], notes: Notes) 
     for name, value in (rest | apart).items():
         try:
             value = plain(value)
-        except ValueError:
-            value = None
-        if value is None or len(value if isinstance(value, str) else canonical_json(value)) > LONGEST:
-            notes.add("columns that are left out, for they hold neither words nor numbers, or very many", repr(name))
+            long = len(value if isinstance(value, str) else canonical_json(value)) > LONGEST or len(name) > LONGEST
+        except (ValueError, RecursionError):
+            value, long = None, True
+        if value is None or long:
+            notes.add(TOO_LONG, repr(name[:80]))
             continue
         source[name] = value
         if name in apart or not known_as(name):
@@ -249,7 +282,7 @@ def _parameters(cell: Any) -> tuple[dict[str, Any], str | None]:
         return {}, None
     if isinstance(cell, str):
         try:
-            cell = json.loads(cell)
+            cell = loads(cell)
         except (ValueError, RecursionError) as error:
             return {}, f"its parameters are not valid JSON: {error}"
     if not isinstance(cell, Mapping):

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from forgekit.scene.text import MOST_CHARACTERS
+
 if TYPE_CHECKING:
     import pandas as pd
 
+UNSAVED = "#UNSAVED!"  # what stands for a formula whose value no program has worked out
 EXCERPT = 200  # characters of a bad row that are kept
 EXAMPLES = 10  # of a note
 SPREADSHEET_ERRORS = frozenset(
@@ -154,6 +157,10 @@ def why_unusable(text: Any) -> str | None:
     stripped = text.strip()
     if not stripped:
         return "the text is empty"
+    if len(text) > MOST_CHARACTERS:
+        return f"the text has {len(text):,} characters, more than {MOST_CHARACTERS:,}"
+    if text == UNSAVED:
+        return "a formula without a stored value; open the workbook and save it, or store the texts themselves"
     if "\0" in text:
         return "the text has a NUL character in it"
     if stripped in SPREADSHEET_ERRORS:

@@ -1,4 +1,4 @@
-"""Tables: values separated by commas, semicolons, tabs or pipes, and Excel workbooks, row by row with their numbers."""
+"""Tables: values separated by commas, semicolons, tabs or pipes, row by row with their numbers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from forgekit.errors import SourceError
-from forgekit.sources.columns import is_known, is_text_name
+from forgekit.sources.columns import MOST_COLUMNS, is_known, is_text_name
 from forgekit.sources.files import open_text
 from forgekit.sources.rows import BadRow, Reading, Row, excerpt
 from forgekit.sources.texts import COMMENTS
 
-MOST_COLUMNS = 2_000  # prompt sets have a few; a million is a damaged file
 SNIFFED_LINES, SNIFFED = 200, 1 << 16  # characters
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}
 NONE = "\x1f"  # stands in no text: the delimiter of a table of one column
@@ -194,44 +193,6 @@ def _quotes_are_text(lines: Sequence[str], delimiter: str) -> bool:
 
 def _is_quoted(cell: str) -> bool:
     return len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', "")
-
-
-def read_excel(path: Path, reading: Reading) -> Iterator[Row]:
-    """Read the first sheet of a workbook that is not empty, as values: a formula counts by the value stored with it."""
-    import openpyxl
-
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        try:
-            yield from _sheet_rows(path, book, reading)
-        finally:
-            book.close()
-    except SourceError:
-        raise
-    except Exception as error:  # a damaged workbook fails anywhere in zip, XML or openpyxl itself
-        reason = str(error) or type(error).__name__
-        raise SourceError(
-            f"{path} is no Excel workbook that can be read ({reason}); save it as .xlsx or .csv"
-        ) from error
-
-
-def _sheet_rows(path: Path, book: Any, reading: Reading) -> Iterator[Row]:
-    for place, sheet in enumerate(book.worksheets):
-        names: list[str] = []
-        for number, cells in enumerate(sheet.iter_rows(values_only=True), 1):
-            if all(cell is None for cell in cells):
-                continue
-            if not names:
-                names = column_names(path, cells, header=reading.header)
-                if reading.header:
-                    continue
-            yield number, dict(zip(names, cells, strict=False))
-        if names:
-            for other in book.worksheets[place + 1 :]:
-                if (other.max_row or 0) > 1:
-                    reading.notes.add("sheets not read, only the first one is", repr(other.title))
-            return
-    raise SourceError(f"{path} has no rows")
 
 
 def column_names(source: object, cells: Sequence[Any], *, header: bool = True) -> list[str]:

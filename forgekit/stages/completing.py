@@ -14,12 +14,15 @@ from forgekit.progress import StageReport, running
 from forgekit.scene import carry, default_lexicon, loosened, parse, read_scene, split_prompt, why_refused
 from forgekit.scene.lexicon import FIGURES
 from forgekit.scene.openness import leaves_open
-from forgekit.scene.rules.understanding import NOT_ENGLISH, TOO_LITTLE
+from forgekit.scene.rules.understanding import NOT_UNDERSTOOD
 from forgekit.scene.syntax.directives import FROM_DATA
+from forgekit.scene.syntax.parameters import LARGEST_SEED
 from forgekit.stages.calls import Call
 from forgekit.stages.conversations import Conversation, Turns
-from forgekit.store import Store
+from forgekit.store import Store, arguments
+from forgekit.store.arguments import whole
 from forgekit.store.claims import Worker, working
+from forgekit.store.names import check_experiment
 from forgekit.store.rows import insert_rows, update_rows
 
 DUE = """
@@ -110,18 +113,20 @@ def complete_prompts(
 
     Raises:
         UnknownModelError: `language_model` names no model.
-        ParameterError: a template without "{scene}", several ways at once, `attempts` or `prompts_per_batch` below 1.
+        ParameterError: a template without "{scene}", several ways at once, an experiment that has no prompts, or a number that is none.
     """
+    check_experiment(store, experiment)
+    keep, template = arguments.switch("keep", keep), arguments.text("template", template)
+    attempts, at_once = whole("attempts", attempts), whole("prompts_per_batch", prompts_per_batch)
+    seed = whole("seed", seed, least=-LARGEST_SEED, most=LARGEST_SEED)
     if (template is not None) + (language_model is not None) + keep > 1:
         raise ParameterError("give one of template, language_model and keep")
-    if min(attempts, prompts_per_batch) < 1:
-        raise ParameterError(f"attempts={attempts}, prompts_per_batch={prompts_per_batch}: both must be 1 or more")
     if template is not None:
         complete_by_template(template, "")
     model = load_model("language_model", language_model) if language_model is not None else None
     way = Way(model, template, keep or template == "{scene}", seed, attempts)
     turns = Turns.of(store, model)
-    at_once = prompts_per_batch if model is None else turns.in_hand()
+    at_once = at_once if model is None else turns.in_hand()
     attempted: list[str] = []
     due = len(store.df(DUE, experiment=experiment, attempted=attempted))
     with working(store) as worker, running("complete", total=due, unit="prompt") as (report, bar):
@@ -129,7 +134,7 @@ def complete_prompts(
             attempted += ids
             _complete_batch(worker, report, store.rows(IN_HAND, ids=ids), way, turns)
             bar.update(len(ids))
-    for reason in (NOT_ENGLISH, TOO_LITTLE):
+    for reason in NOT_UNDERSTOOD:
         if n := report.details.get(UNREAD.format(reason)):
             scenes = "1 scene" if n == 1 else f"{n} scenes"
             report.notes.append(f"{scenes}: {reason}, judged as whole texts; give a language model to read them")

@@ -16,8 +16,9 @@ from forgekit.stages.calls import CallError, Calls, recorded_calls
 from forgekit.stages.scores import NO_KEY, keep_verdicts, score
 from forgekit.stages.situations import DECISIONS
 from forgekit.stages.verdicts import HELDOUT, OBJECTIVE, Picture, Seat, read_pictures
-from forgekit.store import Store
+from forgekit.store import Store, arguments
 from forgekit.store.claims import Worker, working
+from forgekit.store.names import check_experiment
 from forgekit.store.pass_marks import keep_pass_mark
 
 IMAGES_AT_ONCE = 128  # pictures in memory
@@ -120,8 +121,8 @@ def evaluate_images(
     A verdict is identified by the picture's content, the judge's key (weights, templates, thresholds) and what the
     scene asks; the same verdict is never computed twice, not even for another prompt, and an image file that was
     replaced is judged anew. A verdict that fails is stored as null with its reason, and asked for again on the next
-    call. A prompt of which an image has no score by the steering judge is `generated` as before, without a score, and
-    named in the report; a judge that only watches holds no prompt back.
+    call. A prompt of which an image has no score by the steering judge stays `generated` and is named in the report; a
+    judge that only watches holds no prompt back.
 
     Args:
         vision_models: names or objects; the first one steers the loop, the others are held out.
@@ -131,20 +132,20 @@ def evaluate_images(
 
     Raises:
         UnknownModelError: a vision model that nobody knows.
-        ParameterError: no vision model, two of the same name, one whose `adhering_at` is no number in [0, 1], or
-            `prompts_per_batch` below 1.
+        ParameterError: no vision model, two of a name, one whose `adhering_at` is no number in [0, 1], an experiment
+            that has no prompts, or `prompts_per_batch` is no number from 1 on.
     """
-    judges = [load_model("vision_model", model) for model in vision_models]
+    check_experiment(store, experiment)
+    backfill, limit = arguments.switch("backfill", backfill), arguments.whole("prompts_per_batch", prompts_per_batch)
+    judges = [load_model("vision_model", model) for model in arguments.several("vision_models", vision_models)]
     check_judges(judges)
-    if prompts_per_batch < 1:
-        raise ParameterError(f"prompts_per_batch={prompts_per_batch} must be 1 or more")
     attempted: list[str] = []
     filters: dict[str, Any] = {"experiment": experiment, "attempted": attempted}
     seats = take_seats(store, judges, {})
     due = len(store.df(DUE, **filters)) + len(store.df(PAST, backfill=backfill, **filters, **_names(seats)))
     with working(store) as worker, running("evaluate", total=due, unit="prompt") as (report, bar):
         work = Work(worker, report)
-        while ids := worker.claim(DUE, to="evaluating", limit=prompts_per_batch, **filters):
+        while ids := worker.claim(DUE, to="evaluating", limit=limit, **filters):
             attempted += ids
             seats = take_seats(store, judges, work.unable)
             _finish(work, seats, ids, empty=_judge_prompts(work, seats, ids))
@@ -152,7 +153,7 @@ def evaluate_images(
         while seats := [
             replace(seat, role=HELDOUT) for seat in take_seats(store, judges, work.unable) if not seat.error
         ]:
-            ids = worker.claim(PAST, limit=prompts_per_batch, backfill=backfill, **filters, **_names(seats))
+            ids = worker.claim(PAST, limit=limit, backfill=backfill, **filters, **_names(seats))
             if not ids:
                 break
             attempted += ids

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from forgekit.errors import ItemError, ParameterError
+from forgekit.errors import ItemError
 from forgekit.models import ImageGenerator, load_model, load_stored_model, recorded_name
 from forgekit.models.roles import as_they_come
 from forgekit.progress import StageReport, running
@@ -16,8 +16,10 @@ from forgekit.stages.calls import Calls, recorded_calls
 from forgekit.stages.situations import DECISIONS
 from forgekit.stages.wanted import Drawn, Seeds, Wanted, checked_drawing, wanted_images
 from forgekit.store import Store
+from forgekit.store.arguments import whole
 from forgekit.store.claims import Worker, working
 from forgekit.store.images import stored_file, write_image
+from forgekit.store.names import check_experiment
 from forgekit.store.rows import insert_rows
 
 # Prompts left in `generating`, by a worker that died or because an image failed, are due again; their stored images
@@ -91,12 +93,12 @@ def generate_images(
 
     Raises:
         UnknownModelError: `image_generator` names no model.
-        ParameterError: `images_per_prompt` or `images_per_batch` is below 1, or `seeds` are none, twice the same, or not
-            as many as `images_per_prompt`.
+        ParameterError: an experiment that has no prompts, `images_per_prompt` or `images_per_batch` is no number from 1 on, or
+            `seeds` are none, twice the same, or not as many as `images_per_prompt`.
     """
+    check_experiment(store, experiment)
     chosen = Seeds.of(images_per_prompt, seeds)
-    if images_per_batch < 1:
-        raise ParameterError(f"images_per_batch={images_per_batch} must be 1 or more")
+    images_per_batch = whole("images_per_batch", images_per_batch)
     models = _given(image_generator) if image_generator is not None else {}
     filters = {"experiment": experiment, "models": list(models) or None}
     prompts_per_batch = max(1, images_per_batch // chosen.number)

@@ -11,13 +11,15 @@ from forgekit.errors import ParameterError
 from forgekit.models import LanguageModel, known_models, load_model, recorded_name
 from forgekit.models.naming import was_given, why_refused
 from forgekit.progress import StageReport, running
+from forgekit.scene.syntax.parameters import LARGEST_SEED, checked_parameters
 from forgekit.sources import BENCHMARK_NAMES, BadRow, Notes, Reading, expand_rows, read_chunks
 from forgekit.sources.rows import excerpt, plain_parameters
 from forgekit.stages.calls import Call
 from forgekit.stages.intake import Intake
 from forgekit.stages.reading_scenes import read_scenes
-from forgekit.store import Store
-from forgekit.store.names import check_name
+from forgekit.store import Store, arguments
+from forgekit.store.arguments import whole
+from forgekit.store.names import check_experiment, check_name
 from forgekit.store.rows import insert_rows
 
 if TYPE_CHECKING:
@@ -83,13 +85,18 @@ def import_prompts(
         ParameterError: an unknown format, encoding or role, a parameter that is no value, an experiment that cannot be
             called so, or a template that cannot be expanded.
     """
+    check_experiment(store, None)
     check_name("experiment", experiment)
+    seed = whole("seed", seed, least=-LARGEST_SEED, most=LARGEST_SEED)
+    draft, dry_run = arguments.switch("draft", draft), arguments.switch("dry_run", dry_run)
+    format, encoding = arguments.text("format", format), arguments.text("encoding", encoding)
     load_model("image_generator", model)
     model = recorded_name("image_generator", model)
     reader = load_model("language_model", language_model) if language_model is not None else None
-    if expand is not None and expand < 0:
-        raise ParameterError(f"expand is {expand}; give how many expansions of each template to draw, 0 for all")
-    intake = Intake(model, experiment, _given(parameters or {}), _origin(source, format))
+    if wildcards is not None and not isinstance(wildcards, str | Path):
+        raise ParameterError(f"wildcards is a {type(wildcards).__name__}; give the folder of wildcard files")
+    expand = None if expand is None else whole("expand", expand, least=0)
+    intake = Intake(model, experiment, _given({} if parameters is None else parameters), _origin(source, format))
     bad: list[BadRow] = []
     notes = Notes()
     with running("import", total=0, unit="row") as (report, bar):
@@ -102,7 +109,8 @@ def import_prompts(
                 told = Reading(encoding=encoding, notes=notes)
                 frame = expand_rows(frame, n=expand or None, seed=seed, wildcards=wildcards, reading=told)
             intake.add(frame)
-            bad += [*chunk.bad, *refused]
+            bad += [*chunk.bad, *refused, *intake.bad]
+            intake.bad.clear()
             bar.update(chunk.total)
         with store.transaction() as con:
             new, known, otherwise = intake.store(con, status="" if dry_run else "draft" if draft else "imported")
@@ -131,14 +139,16 @@ def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ParameterError: one is NaN, infinite, or of a kind that JSON has not.
     """
+    if not isinstance(parameters, Mapping):
+        raise ParameterError(f"parameters is a {type(parameters).__name__}; give a mapping of names to values")
     try:
         told = plain_parameters(parameters)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ParameterError(f"parameters: {error}") from error
     for name, value in parameters.items():
         if value is not None and name not in told:
             raise ParameterError(f"parameters: {name} is {value}, which is no value; leave it out")
-    return told
+    return checked_parameters(told)
 
 
 def _with_models(frame: pd.DataFrame, model: str, notes: Notes) -> pd.DataFrame:
@@ -197,6 +207,7 @@ def _log_row(intake: Intake, bad: list[BadRow], new: int, notes: Notes) -> dict[
         response={"new_prompts": new, "notes": notes.lines()},
     )
     call.errors = [f"{_place(row)}: {row.reason}" for row in bad[:LISTED_BAD_ROWS]]
+    call.traceback = intake.traceback
     return call.row()
 
 

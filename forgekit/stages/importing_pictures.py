@@ -196,7 +196,8 @@ def _take_in(worker: Worker, report: StageReport, given: Sequence[Given], origin
     for experiment, some in arms.items():
         intake = Intake("unknown", experiment, {}, origin, outside=True)
         ids = intake.add(pd.DataFrame([dict(each.row) for each in some]))
-        _store(worker, report, intake, list(zip(some, ids, strict=True)))
+        report.failures.update({f"row {bad.row}": bad.reason for bad in intake.bad})
+        _store(worker, report, intake, [(each, key) for each, key in zip(some, ids, strict=True) if key])
         scenes += intake.scene_hashes()
     return scenes
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from forgekit.errors import ForgekitError, ParameterError
 from forgekit.ids import canonical_json, content_id
 from forgekit.scene import scene_hash, split_prompt
-from forgekit.sources.rows import is_missing
+from forgekit.scene.syntax.parameters import checked_parameters
+from forgekit.sources.rows import BadRow, excerpt, is_missing, why_unusable
+from forgekit.stages.calls import TRACEBACK_END, reason_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,25 +59,40 @@ class Intake:
     parameters: Mapping[str, Any]  # of every prompt; what a row says itself goes before
     origin: Mapping[str, str]  # what `scenes.source` says of all rows
     outside: bool = False  # prompts whose pictures come along: none of those drawn here, and a seed is the picture's
-    rows: int = 0  # how many came, those that were there before included
+    rows: int = 0  # how many good ones came, those that were there before included
     with_syntax: int = 0  # of the prompts
+    bad: list[BadRow] = field(default_factory=list)
+    traceback: str | None = None  # of the last row that met with an error nobody raised on purpose
     tables: list[pa.Table] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
 
-    def add(self, frame: pd.DataFrame) -> list[str]:
-        """Take rows up, those that are no prompt taken before; return the id of each row's prompt."""
+    def add(self, frame: pd.DataFrame) -> list[str | None]:
+        """Take rows up, those that are no prompt taken before; return the id of each row's prompt.
+
+        A row that cannot be a prompt is bad, with its reason, and has none.
+        """
         import pyarrow as pa
 
-        fresh, prompts = [], [self._prompt(row) for row in frame.to_dict("records")]
-        for row in prompts:
+        fresh: list[dict[str, Any]] = []
+        ids: list[str | None] = []
+        for said in frame.to_dict("records"):
+            try:
+                row = self._prompt(said)
+            except Exception as error:  # this row's failure: the others go in
+                self.bad.append(BadRow(said["row"], reason_of(error), excerpt(said["text"]), said.get("file") or ""))
+                if not isinstance(error, ForgekitError):
+                    self.traceback = traceback.format_exc()[-TRACEBACK_END:]
+                ids.append(None)
+                continue
+            ids.append(row["id"])
             if row["id"] not in self.ids:
                 self.ids.add(row["id"])
                 self.with_syntax += row["asked"] is not None
                 fresh.append({"position": len(self.ids), **row})
-        self.rows += len(frame)
+            self.rows += 1
         schema = pa.schema([("position", pa.int64()), *((name, pa.string()) for name in COLUMNS)])
         self.tables.append(pa.Table.from_pylist(fresh, schema=schema))
-        return [row["id"] for row in prompts]
+        return ids
 
     def _prompt(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row as a prompt. What it says besides goes into `source`, next to where it came from.
@@ -82,14 +101,16 @@ class Intake:
         """
         said = {name: value for name, value in row.items() if not is_missing(value)}
         text, elements = said.pop("text"), said.pop("elements", None)
+        if reason := why_unusable(text):  # a template may have become one
+            raise ParameterError(reason)
         parts = split_prompt(text)
         drawn: dict[str, Any] = {} if parts.asked == text else {"drawn": text}
         own = said.pop("parameters", {})
-        parameters = {**self.parameters, **parts.parameters, **own}
+        parameters = checked_parameters({**self.parameters, **parts.parameters, **own})
         if self.outside:
             drawn["outside"] = True
             parameters.pop("seed", None)
-        brought = {n: value for n, value in own.items() if n != "seed" and self.parameters.get(n) != value}
+        brought = {n: parameters.get(n) for n in own if n != "seed" and self.parameters.get(n) != parameters.get(n)}
         directives = parts.all_directives(brought)
         besides = said.pop("source", {})
         named = {"scene_hash": scene_hash(parts.asked), "model": said.pop("model", self.model)}

@@ -23,7 +23,9 @@ from forgekit.stages.conversations import Conversation, Turns
 from forgekit.stages.outside import DRAWN_HERE, outside_notes
 from forgekit.stages.situations import InHand, gather
 from forgekit.store import Store
+from forgekit.store.arguments import several
 from forgekit.store.claims import Worker, working
+from forgekit.store.names import check_experiment
 from forgekit.store.rows import insert_rows, update_rows
 
 REFUSALS = 12  # proposals of a language model that a learning keeps
@@ -112,17 +114,15 @@ def refine_prompts(
         lexicon: a TOML file with concepts of one's own, in the form of scene/lexicon/concepts.toml.
 
     Raises:
-        ParameterError: an unknown policy or action, a target outside [0, 1], or a lexicon that cannot be read.
+        ParameterError: an unknown policy, action or experiment, a number out of its range, a lexicon that cannot be read.
     """
-    if not 0.0 <= target <= 1.0:
-        raise ParameterError(f"target is {target}, it must lie in [0, 1]")
+    check_experiment(store, experiment)
     limits = Limits(target, max_iterations, max_images, patience, confirm, max_minutes)
-    how = How(load_policy(policy, without=without_actions), limits, _lexicon(lexicon))
-    turns = Turns.of(store, getattr(how.policy, "language_model", None))
-    attempted: list[str] = []
-    due = len(store.df(DUE, experiment=experiment, attempted=attempted))
+    chosen = load_policy(policy, without=several("without_actions", without_actions))
+    how, turns = How(chosen, limits, _lexicon(lexicon)), Turns.of(store, getattr(chosen, "language_model", None))
+    due, attempted = len(store.df(DUE, experiment=experiment, attempted=[])), list[str]()
+    limit = turns.in_hand() if _asks_model(chosen) else AT_ONCE
     with working(store) as worker, running("refine", total=due, unit="prompt") as (report, bar):
-        limit = turns.in_hand() if _asks_model(how.policy) else AT_ONCE
         while ids := worker.claim(DUE, limit=limit, experiment=experiment, attempted=attempted):
             attempted += ids
             _refine_batch(worker, report, ids, how, turns)
@@ -152,7 +152,7 @@ def _refine_batch(worker: Worker, report: StageReport, ids: Sequence[str], how: 
 
 
 def _asks_model(policy: Policy) -> bool:
-    return getattr(policy, "asks_model", False)  # one that does not say is taken for one by rule
+    return getattr(policy, "asks_model", False)  # else it is taken for one by rule
 
 
 def _decide(in_hand: InHand, how: How, conversation: Conversation) -> Decided | ItemError:

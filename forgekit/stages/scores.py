@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from forgekit.stages.calls import Calls
-from forgekit.stages.verdicts import Picture, Seat, evaluation_row
+from forgekit.stages.verdicts import Picture, Seat, row_of
 from forgekit.store.claims import Worker
 from forgekit.store.rows import insert_rows
 
@@ -92,7 +92,7 @@ def keep_verdicts(
     worker: Worker, calls: Calls, seat: Seat, judged: Sequence[tuple[Picture, Any]]
 ) -> list[dict[str, Any]]:
     """Store verdicts on pictures whose prompts `worker` still holds, and the calls so far; return the rows."""
-    rows = [evaluation_row(picture, seat, verdict) for picture, verdict in judged]
+    rows = [row_of(calls, picture, seat, verdict) for picture, verdict in judged]
     with worker.store.transaction() as con:
         held = worker.held(con, sorted({row["prompt_id"] for row in rows}))
         rows = [row for row in rows if row["prompt_id"] in held]  # the others are another worker's by now

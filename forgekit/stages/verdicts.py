@@ -14,7 +14,7 @@ from forgekit.ids import content_hash, content_id
 from forgekit.models import Judgement, VisionModel
 from forgekit.scene import Element, Scene, list_elements, parse
 from forgekit.scene.annotation import not_askable
-from forgekit.stages.calls import reason_of
+from forgekit.stages.calls import Calls, reason_of
 from forgekit.store.images import read_image
 
 if TYPE_CHECKING:
@@ -92,6 +92,12 @@ def _picture(folder: Path, row: Mapping[str, Any], scene: tuple[Scene, Sequence[
     except Exception as error:  # this image's failure: a picture too large to open, say
         image, content = ItemError(f"the image file {row['image_path']} cannot be read: {reason_of(error)}"), None
     return Picture(row["image_id"], row["prompt_id"], row["scene_hash"], *asked, image, content, row["learning_id"])
+
+
+def row_of(calls: Calls, picture: Picture, seat: Seat, said: Any) -> dict[str, Any]:
+    """Return the row of a verdict; of one that cannot be written down, that of its error."""
+    row = calls.attempt(seat.judge.name, {"image": picture.image_id}, evaluation_row, picture, seat, said)
+    return evaluation_row(picture, seat, row) if isinstance(row, ItemError) else row
 
 
 def evaluation_row(picture: Picture, seat: Seat, verdict: Judgement | ItemError | Mapping[str, Any]) -> dict[str, Any]:

@@ -16,9 +16,13 @@ from forgekit.models import Drawing, DrawRequest, ImageGenerator
 from forgekit.models.loras import refuse_strangers, with_trigger_words
 from forgekit.models.roles import describe_request, not_applicable
 from forgekit.scene import from_data, split_prompt
+from forgekit.scene.syntax.parameters import checked_parameters
+from forgekit.store.arguments import whole
 from forgekit.store.images import encode_png
 
 USUAL = 4  # images of a prompt
+MOST_IMAGES = 100_000
+MOST_PIXELS = 1 << 26  # of an image; Pillow takes larger ones for bombs
 LARGEST_SEED = 2**63  # above it the store's numbers end
 FRESH = ("redraw", "confirm")  # decisions of the refiner that are about other seeds, not other words
 
@@ -60,8 +64,7 @@ class Seeds:
     def of(cls, images_per_prompt: int | None, seeds: Sequence[int] | None) -> Seeds:
         """Return what a caller asks for; raise a ParameterError where that is nothing, or contradicts itself."""
         number = images_per_prompt if images_per_prompt is not None else USUAL if seeds is None else len(seeds)
-        if number < 1:
-            raise ParameterError(f"images_per_prompt={number} must be 1 or more, as must be the number of seeds")
+        number = whole("images_per_prompt", number, most=MOST_IMAGES)
         if seeds is None:
             return cls(number)
         exact = tuple(seeds)
@@ -95,6 +98,9 @@ def wanted_images(
     """Return the images that a prompt is to have of `model`, without what data says of them and the model cannot take.
 
     LoRAs lie in the working folder, or in one of `within`.
+
+    Raises:
+        ParameterError: a parameter that is no number where one belongs, or draws for days.
     """
     own = prompt["base_parameters"]
     data = from_data(prompt["directives"])
@@ -104,6 +110,7 @@ def wanted_images(
         own, optional = {name: value for name, value in own.items() if name not in left_out}, frozenset()
     parameters = {**model.default_parameters(), **own}
     seed, words = parameters.pop("seed", 0), split_prompt(prompt["prompt_text"]).words
+    parameters = checked_parameters(parameters)  # of a store by mail, or one from before there were bounds
     refuse_strangers(parameters, within)
     words, wanted = with_trigger_words(words, parameters), []
     for index, exact in enumerate(seeds.of_prompt(prompt, seed)):
@@ -153,7 +160,7 @@ def checked_drawing(wanted: Wanted, drawing: Any) -> Drawn | ItemError:
     image = drawing.image
     if not isinstance(image, Image):
         return ItemError(f"the generator drew a {type(image).__name__}; a Drawing holds a PIL image")
-    if 0 in image.size:
+    if not 0 < image.width * image.height <= MOST_PIXELS:
         return ItemError(f"the generator drew an image of {image.width}×{image.height} pixels")
     if image.mode == "F" and not np.isfinite(np.asarray(image)).all():  # the other modes hold whole numbers
         return ItemError("the generator gave pixels that are no numbers (nan or inf)")

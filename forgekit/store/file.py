@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -51,6 +51,8 @@ MOVE = """
 update prompts set status = $to, last_updated = now() at time zone 'utc'
 where id in (select unnest($ids::uuid[]))
 """
+DISK = re.compile(r"Could not write|No space left|File too large|Read-only file system")
+NOT_STORED = "Nothing of this step was stored; make room there, and run it again"
 STATUSES = "select status, count(*) from prompts group by status order by status"
 
 
@@ -76,16 +78,19 @@ class Store:
         """Open for writing; commit at the end of the block, roll back on an error, close either way.
 
         Raises:
-            StoreError: another process has held the file for all of `timeout_s`.
+            StoreError: another process has held the file for all of `timeout_s`, or the disk is full.
         """
         with self._open(read_only=False) as con:
             con.begin()
             try:
                 yield con
-            except BaseException:
-                con.rollback()
+                con.commit()
+            except BaseException as error:
+                with suppress(duckdb.Error):  # a full disk leaves nothing to roll back
+                    con.rollback()
+                if isinstance(error, duckdb.Error) and DISK.search(str(error)):
+                    raise StoreError(f"{self.path} cannot be written: {error}. {NOT_STORED}") from error
                 raise
-            con.commit()
 
     def df(self, sql: str, **values: Any) -> pd.DataFrame:
         """Run a query and return its rows; `$name` in the SQL is bound to the keyword `name`."""
@@ -210,17 +215,19 @@ def open_store(path: str | Path, *, timeout_s: float = 60.0) -> Store:
     Raises:
         StoreError: the file is no store, is damaged, was written by a newer forgekit, stays locked, or cannot be made.
     """
-    store, schema = Store(Path(path).resolve(), timeout_s), load_schema()
+    schema = load_schema()
     try:
-        if store.path.exists():
+        store = Store(Path(path).resolve(), timeout_s)
+        exists = store.path.exists()
+        if exists:
             with store._open(read_only=True) as con:
                 if schema.is_that_of(con):
                     return store
                 schema.refuse_other(con, str(path))
         store.path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError, TypeError) as error:
         raise StoreError(
-            f"no store can be opened or made at {path}: {error}. Name a file in a folder of yours"
+            f"{str(path)[:200]!r} cannot be a store: {error}; give a path such as data/forge.duckdb"
         ) from error
     with store.transaction() as con:
         schema.apply(con, str(path))

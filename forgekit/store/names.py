@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from forgekit.errors import ParameterError
+from forgekit.errors import ParameterError, did_you_mean
+from forgekit.store import arguments
+from forgekit.store.file import Store
 
+EXPERIMENTS = "select distinct experiment from prompts order by all"
 LONGEST_NAME = 200  # bytes, in UTF-8
 LONGEST_PART = 100  # bytes between two "/": with a date and an ending it is still a file's name
 
@@ -23,6 +26,23 @@ def check_name(what: str, name: Any) -> str:
     if reason := _why_unfit(name):
         raise ParameterError(f'{what}{_shown(name)} {reason}; give it a name such as "main" or "study/arm"')
     return name
+
+
+def check_experiment(store: Any, experiment: Any) -> None:
+    """Refuse the name of an experiment that has no prompts, where the store has others; None stands for all.
+
+    Raises:
+        ParameterError: `store` is none that is open, `experiment` no name, or that of no experiment: near ones are told.
+    """
+    if not isinstance(store, Store):
+        raise ParameterError(f"store is a {type(store).__name__}; open it first: forgekit.open_store(path)")
+    arguments.text("experiment", experiment)
+    if experiment is None:
+        return
+    known = [row["experiment"] for row in store.rows(EXPERIMENTS)]
+    if known and experiment not in known:
+        said = did_you_mean(experiment, known)
+        raise ParameterError(f"no experiment is called {experiment!r}.{said} The store has: {', '.join(known)[:400]}")
 
 
 def _why_unfit(name: Any) -> str | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, Protocol
 
 from forgekit.scene.lexicon import Lexicon
 from forgekit.scene.rules.phrases import Attribute, NounPhrase, read_noun_phrase, token_at
-from forgekit.scene.rules.tokens import EDGE, Token
+from forgekit.scene.rules.tokens import Token
 
 HAVING = ("with", "wear")
 SIDES = (("left", "right", "left of"), ("top", "bottom", "above"))
@@ -34,6 +36,7 @@ class Draft:
 
     def __init__(self, tokens: list[Token], lexicon: Lexicon) -> None:
         self.tokens = tuple(tokens)
+        self._starts, self._ends = [token.start for token in tokens], [token.end for token in tokens]
         self.lexicon = lexicon
         self.objects: list[dict[str, Any]] = []
         self.relations: list[dict[str, Any]] = []
@@ -79,16 +82,24 @@ class Draft:
 
     def token_before(self, phrase: NounPhrase) -> Token:
         """Return the token before the phrase, or EDGE."""
-        return next((token for token in reversed(self.tokens) if token.end <= phrase.start), EDGE)
+        return self._before(phrase.start)
 
     def token_after(self, index: int) -> Token | None:
         """Return the token behind the object."""
-        end = self.objects[index]["span"][1]
-        return next((token for token in self.tokens if token.start >= end), None)
+        after = self._at(self.objects[index]["span"][1])
+        return self.tokens[after] if after < len(self.tokens) else None
+
+    def _before(self, place: int) -> Token:
+        """Return the last token that ends by that place of the text, or EDGE."""
+        return self.token(bisect_right(self._ends, place) - 1)
+
+    def _at(self, place: int) -> int:
+        """Return the index of the first token that begins at that place of the text or behind it."""
+        return bisect_left(self._starts, place)
 
     def token_is_last(self, token: Token) -> bool:
         """Say whether a mark or the end stands behind the token."""
-        return next((other for other in self.tokens if other.start >= token.end), EDGE).tag == "X"
+        return self.token(self._at(token.end)).tag == "X"
 
     # what is added
 
@@ -163,17 +174,15 @@ class Draft:
     def joined(self, one: int, other: int) -> bool:
         """Say whether "and" stands between two objects."""
         end, start = self.objects[one]["span"][1], self.objects[other]["span"][0]
-        return any(token.word in ("and", "&", "or", "/") for token in self.tokens if end <= token.start < start)
+        between = self.tokens[self._at(end) : self._at(start)]
+        return any(token.word in ("and", "&", "or", "/") for token in between)
 
     def listed(self, index: int) -> bool:
         """Say whether the object is one more of a list with "and": "a hat, a coat and boots", not "a hat, a coat, a lamp"."""
         start, end = self.objects[index]["span"]
-        before = next((token for token in reversed(self.tokens) if token.end <= start), EDGE)
-        if before.word != ",":
+        if self._before(start).word != ",":
             return True
-        for token in self.tokens:
-            if token.start < end:
-                continue
+        for token in islice(self.tokens, self._at(end), None):
             if token.word in ("and", "&", "or", "plus"):
                 return True
             if token.tag not in "DSQJNRYI," and token.word != ",":
@@ -183,14 +192,12 @@ class Draft:
     def comma_before(self, index: int) -> bool:
         """Say whether a mark sets the object off from what was named before."""
         start = self.objects[index]["span"][0]
-        return next((token for token in reversed(self.tokens) if token.end <= start), EDGE).tag == "X"
+        return self._before(start).tag == "X"
 
     def sentence_begins(self, index: int) -> int:
         """Return the first object of the sentence that the object stands in."""
-        ends = [
-            token.end for token in self.tokens if token.word in ".;!?" and token.end <= self.objects[index]["span"][0]
-        ]
-        start = ends[-1] if ends else 0
+        until = bisect_right(self._ends, self.objects[index]["span"][0])
+        start = next((self._ends[at] for at in range(until - 1, -1, -1) if self.tokens[at].word in ".;!?"), 0)
         return next(i for i, item in enumerate(self.objects) if item["span"][0] >= start)
 
     def among(self, group: tuple[int, ...]) -> tuple[int, ...]:

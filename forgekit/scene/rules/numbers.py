@@ -6,6 +6,7 @@ from forgekit.scene.lexicon import Entry, Lexicon
 from forgekit.scene.rules.tokens import EDGE, Token
 
 COUNT = Entry("Q")
+MOST = 1_000_000_000_000
 LARGE = (100, 1000, 1_000_000)
 
 
@@ -41,6 +42,11 @@ def join_numbers(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
     return joined
 
 
+def in_figures(word: str) -> int:
+    """Return what figures say; nobody draws a billion of anything, and a number of thousands of figures is slow to read."""
+    return int(word) if len(word) < len(str(MOST)) else MOST
+
+
 def _said(number: int, tokens: list[Token], start: int, end: int) -> str:
     return tokens[start].word if end == start + 1 else str(number)
 
@@ -72,7 +78,7 @@ def _number(tokens: list[Token], index: int, lexicon: Lexicon) -> tuple[int | No
         elif value == 12 and current and token.word == "dozen":
             current, known, end = current * 12, True, at + 1
         elif value in LARGE:
-            current = max(current, 1) * value
+            current = min(max(current, 1) * value, MOST)
             total, current = (total + current, 0) if value > 100 else (total, current)
             known, end = True, at + 1
         elif known and not _adds(total + current, current, value):
@@ -81,7 +87,7 @@ def _number(tokens: list[Token], index: int, lexicon: Lexicon) -> tuple[int | No
             current += value
             known, end = True, at + 1
         at += 1
-    return (total + current, end) if known else (None, index)
+    return (min(total + current, MOST), end) if known else (None, index)
 
 
 def _adds(so_far: int, current: int, value: int) -> bool:
@@ -93,8 +99,8 @@ def _adds(so_far: int, current: int, value: int) -> bool:
 def _value(token: Token, lexicon: Lexicon) -> int | None:
     """Return what one word counts: 5 for "five", 25 for "twenty-five", 3 for "3"; None for any other word."""
     word, known = token.word, lexicon.tables["count"]
-    if word.isdigit():
-        return int(word)
+    if word.isdecimal():
+        return in_figures(word)
     if "Q" in token.entry.tags and word in known:
         return int(known[word])
     tens, dash, ones = word.partition("-")

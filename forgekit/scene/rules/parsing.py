@@ -19,9 +19,11 @@ from forgekit.scene.rules.phrases import NounPhrase
 from forgekit.scene.rules.relating import own, relate
 from forgekit.scene.rules.tagging import tag_words
 from forgekit.scene.rules.tokens import Token, cut
-from forgekit.scene.rules.understanding import not_understood
+from forgekit.scene.rules.understanding import TOO_LONG, TOO_MANY, not_understood
 from forgekit.scene.syntax.prompt import split_prompt
+from forgekit.scene.text import MOST_CHARACTERS
 
+MOST_THINGS, MOST_OWNED = 500, 12
 POSSESSIVE = ("its", "his", "her", "their", "my", "your", "our")
 
 
@@ -39,6 +41,8 @@ def parse(text: str, *, lexicon: Lexicon | None = None) -> dict[str, Any]:
 def read_by_rules(text: str, lexicon: Lexicon | None = None) -> tuple[dict[str, Any], str]:
     """Return what `text` asks for, as `parse` does, and why the rules do not understand it: "" where they do."""
     lexicon = lexicon or default_lexicon()
+    if len(text) > MOST_CHARACTERS:
+        return Draft([], lexicon).document(), TOO_LONG
     tokens = cut(split_prompt(text).asked, lexicon)
     if reason := not_understood(tokens, lexicon):
         return Draft([], lexicon).document(), reason
@@ -46,6 +50,8 @@ def read_by_rules(text: str, lexicon: Lexicon | None = None) -> tuple[dict[str, 
     while index < len(draft.tokens):
         clause, index = _step(clause, draft, index)
     close_link(clause, draft)
+    if len(draft.objects) > MOST_THINGS:
+        return Draft([], lexicon).document(), TOO_MANY
     return without_doubtful(draft).document(), ""
 
 
@@ -109,22 +115,24 @@ def _on_adverb(clause: Clause, draft: Draft, word: str) -> Clause:
     return clause
 
 
-def _on_owned(clause: Clause, draft: Draft, owner: NounPhrase, owned: NounPhrase) -> tuple[Clause, int]:
+def _on_owned(clause: Clause, draft: Draft, owner: NounPhrase, owned: NounPhrase, depth: int) -> tuple[Clause, int]:
     """Take "a knight's armor": the talk is of the armor, and the knight has it."""
     if is_abstract(clause, draft, owned):  # "the moon's surface" is the moon
-        return _on_phrase(clause, draft, owner._replace(after=owned.after))
+        return _on_phrase(clause, draft, owner._replace(after=owned.after), depth)
     if is_abstract(clause, draft, owner):  # "a good night's sleep"
-        return _on_phrase(clause, draft, owned)
+        return _on_phrase(clause, draft, owned, depth)
     anybody = owner.determiner in ("a", "an") and owner.name not in draft.lexicon.siblings["person"]
     if (
         anybody
         and draft.lexicon.is_living(owner.name)
         and not draft.lexicon.hints(owned.name.split()[-1], "worn", "body")
     ):
-        return _on_phrase(clause, draft, _of_kind(owner, owned))  # "a fisherman's hut": no fisherman need be there
+        return _on_phrase(
+            clause, draft, _of_kind(owner, owned), depth
+        )  # "a fisherman's hut": no fisherman need be there
     whose = draft.add(owner)
     index = len(draft.objects)
-    clause, after = _on_phrase(clause, draft, owned)
+    clause, after = _on_phrase(clause, draft, owned, depth)
     if len(draft.objects) > index:
         draft.relate(whose, "with", index)
     return clause, after
@@ -151,14 +159,15 @@ def _goes_on(draft: Draft, index: int) -> bool:
     return joint.word in ("or", "nor") or (joint.word in ("and", "&") and following.tag in "NJ")
 
 
-def _on_phrase(clause: Clause, draft: Draft, phrase: NounPhrase) -> tuple[Clause, int]:
+def _on_phrase(clause: Clause, draft: Draft, phrase: NounPhrase, depth: int = 0) -> tuple[Clause, int]:
     """Take what the phrase names, and return the clause and the index of the first token behind what was read."""
     if (read := read_aside(clause, draft, phrase)) is not None:
         return read
     if (other := meant(clause, draft, phrase)) is not None:
-        return _on_phrase(clause, draft, other)
-    if draft.token(phrase.after).tag == "I" and (owned := draft.phrase(phrase.after + 1)) and not clause.negated:
-        return _on_owned(clause, draft, phrase, owned)
+        return _on_phrase(clause, draft, other, depth + 1)
+    owns = draft.token(phrase.after).tag == "I" and not clause.negated and depth < MOST_OWNED
+    if owns and (owned := draft.phrase(phrase.after + 1)):
+        return _on_owned(clause, draft, phrase, owned, depth + 1)
     written = phrase.determiner == "no" and phrase.head.noun in draft.lexicon.words["writing"]  # "no text"
     if not written and (read := read_abstract(clause, draft, phrase)) is not None:
         return read

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from forgekit.scene.lexicon import Lexicon
+from forgekit.scene.rules.numbers import in_figures
 from forgekit.scene.rules.tokens import EDGE, Token
 
 YEAR = re.compile(r"(18|19|20)\d\d")  # "a red 1997 Ford"
 ROMAN = re.compile(r"[ivx]{2,4}")
+MOST_WORDS = 60  # of a noun phrase; who lists more adjectives than that does not mean one thing
+MOST_NESTED = 12  # phrases that have their noun from the next one
 Attribute = tuple[str, str]  # kind, value
 
 
@@ -54,13 +57,13 @@ def token_at(tokens: Sequence[Token], index: int) -> Token:
     return tokens[index] if 0 <= index < len(tokens) else EDGE
 
 
-def read_noun_phrase(tokens: Sequence[Token], index: int, lexicon: Lexicon) -> NounPhrase | None:
+def read_noun_phrase(tokens: Sequence[Token], index: int, lexicon: Lexicon, depth: int = 0) -> NounPhrase | None:
     """Return the noun phrase that begins at `index`, or None where none does."""
     first, parts = index, _Parts()
-    while index < len(tokens) and parts.take(tokens, index, lexicon):
+    while index < min(len(tokens), first + MOST_WORDS) and parts.take(tokens, index, lexicon):
         index += 1
     if not parts.nouns:
-        return _elliptic(tokens, first, index, parts, lexicon)
+        return _elliptic(tokens, first, index, parts, lexicon, depth)
     head, name = parts.nouns[-1], parts.name(lexicon)
     start = next(t for t in tokens[first:] if t.tag != "X").start
     called = parts.called(lexicon)
@@ -72,12 +75,19 @@ def read_noun_phrase(tokens: Sequence[Token], index: int, lexicon: Lexicon) -> N
     )
 
 
-def _elliptic(tokens: Sequence[Token], first: int, index: int, parts: _Parts, lexicon: Lexicon) -> NounPhrase | None:
+def _elliptic(
+    tokens: Sequence[Token], first: int, index: int, parts: _Parts, lexicon: Lexicon, depth: int
+) -> NounPhrase | None:
     """Return the first phrase of "one brown and one white animal", which has its noun from the second; else None."""
     opened = parts.attributes and (parts.determiner or parts.number)
-    if not opened or token_at(tokens, index).word != "and" or token_at(tokens, index + 1).tag not in "DQ":
+    if (
+        not opened
+        or depth == MOST_NESTED
+        or token_at(tokens, index).word != "and"
+        or token_at(tokens, index + 1).tag not in "DQ"
+    ):
         return None
-    whole = read_noun_phrase(tokens, index + 1, lexicon)
+    whole = read_noun_phrase(tokens, index + 1, lexicon, depth + 1)
     if whole is None or not whole.attributes:
         return None
     start, end, number = tokens[first].start, tokens[index - 1].end, parts.number or 1
@@ -225,7 +235,7 @@ def _more_attributes(tokens: Sequence[Token], index: int) -> bool:
     """Say whether the comma or "and" at `index` joins adjectives of one noun: "soft, fluffy pillows"."""
     if tokens[index].word == "," and token_at(tokens, index + 1).word == "and":
         index += 1
-    for token in tokens[index + 1 :]:
+    for token in tokens[index + 1 : index + MOST_WORDS]:
         if token.tag in "NEG":
             return tokens[index + 1].tag in "JEGR"
         if token.tag not in "JR" and token.word not in (",", "and"):
@@ -234,5 +244,5 @@ def _more_attributes(tokens: Sequence[Token], index: int) -> bool:
 
 
 def _number(word: str, lexicon: Lexicon) -> int | str:
-    number = word if word.isdigit() else lexicon.tables["count"].get(word)
-    return word if number is None else int(number)
+    number = word if word.isdecimal() else lexicon.tables["count"].get(word)
+    return word if number is None else in_figures(number)

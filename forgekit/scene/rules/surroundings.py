@@ -7,6 +7,8 @@ from typing import NamedTuple
 from forgekit.scene.lexicon import Lexicon
 from forgekit.scene.rules.tokens import EDGE, Token
 
+MOST_WORDS = 60  # looked back at
+
 
 class Place(NamedTuple):
     """A word whose class is still open, and what stands around it."""
@@ -37,7 +39,7 @@ def number_before(place: Place) -> str:
     """Return "joined" where the nouns before are two things joined by "and", so that a verb after them is plural,
     "open" where a count above one still waits for its plural ("three umbrella stands"), and "single" behind "a"."""
     tokens, article = place.tokens, False
-    for index in range(place.at - 1, -1, -1):
+    for index in range(place.at - 1, max(-1, place.at - MOST_WORDS), -1):
         token = tokens[index]
         if token.word in ("and", "&"):
             if index and tokens[index - 1].tag == "J" and tokens[index + 1].tag == "J":  # "a red and white top"

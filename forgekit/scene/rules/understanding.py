@@ -10,6 +10,8 @@ from forgekit.scene.rules.tokens import Token
 
 LATIN = re.compile(r"[a-zA-Z\u00c0-\u024f]")
 NOT_ENGLISH, TOO_LITTLE = "not English", "too few of its words are known"
+TOO_LONG, TOO_MANY = "too long to be one scene", "it names more things than a picture can show"
+NOT_UNDERSTOOD = (NOT_ENGLISH, TOO_LITTLE, TOO_LONG, TOO_MANY)
 OTHER_SCRIPT = 0.3  # of the letters; measured on the public sets, see docs/prompts.md
 STRANGE, UNKNOWN = 0.4, 0.8  # shares of the words: not in the dictionary, or of another language
 FEW = 4  # fewer unknown words may all be names
