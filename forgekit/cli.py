@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import os
 import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
@@ -45,7 +47,11 @@ COMMANDS = {  # each with where its function is defined
 }
 WATCHABLE = {"complete", "generate", "evaluate", "refine", "track"}  # these take their work from a queue
 
+POOLED = {"complete", "generate", "evaluate", "refine"}  # these take models that can run in many workers
+
 StoreFile = Annotated[Path, Parameter(help="the store's file")]
+Workers = Annotated[int, Parameter(help="run each model in so many workers (docs/clusters.md)", show_default=False)]
+Ray = Annotated[str, Parameter(help="the Ray cluster of the workers: host:port, or auto", show_default=False)]
 Watch = Annotated[bool, Parameter(help="keep going: take up work as it comes, until interrupted", show_default=False)]
 
 
@@ -88,15 +94,20 @@ def __getattr__(name: str) -> Callable[..., int]:
     if name not in COMMANDS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, _, function = COMMANDS[name].partition(":")
-    return _command(getattr(importlib.import_module(module), function), watchable=name in WATCHABLE)
+    return _command(getattr(importlib.import_module(module), function), name)
 
 
-def _command(function: Callable[..., Any], *, watchable: bool) -> Callable[..., int]:
+def _command(function: Callable[..., Any], name: str) -> Callable[..., int]:
     """Return a function as a command: its store is named by a file, its other arguments as a command line can."""
     parameters = inspect.signature(function).parameters.values()
     has_store = any(parameter.name == "store" for parameter in parameters)
 
-    def command(*given: Any, store: Path = DEFAULT_STORE, watch: bool = False, **options: Any) -> int:
+    def command(
+        *given: Any, store: Path = DEFAULT_STORE, watch: bool = False, workers: int = 0, ray: str = "", **options: Any
+    ) -> int:
+        if workers or ray:
+            with _in_pools(workers, ray):
+                return command(*given, store=store, watch=watch, **options)
         if has_store:
             given = (_open(store, options), *given)
         if watch:
@@ -106,13 +117,28 @@ def _command(function: Callable[..., Any], *, watchable: bool) -> Callable[..., 
         return 1 if getattr(result, "failed", 0) else 0
 
     written = [_as_written(parameter, function) for parameter in parameters]
-    written += [inspect.Parameter("watch", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Watch)] * watchable
+    extras = [("watch", False, Watch)] * (name in WATCHABLE)
+    extras += [("workers", 0, Workers), ("ray", "", Ray)] * (name in POOLED)
+    written += [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d, annotation=a) for n, d, a in extras]
     command.__doc__ = function.__doc__
     signature = inspect.Signature(sorted(written, key=lambda parameter: parameter.kind))
     # `inspect` reads it off any function; the stubs have it on none.
     command.__signature__ = signature  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in written}
     return command
+
+
+@contextmanager
+def _in_pools(workers: int, address: str) -> Iterator[None]:
+    """Have each model that is loaded in this block run in a pool."""
+    from forgekit.models.naming import POOL_VARIABLE
+
+    before = os.environ.get(POOL_VARIABLE, "")
+    os.environ[POOL_VARIABLE] = f"workers={workers or 1}" + f"&address={address}" * bool(address)
+    try:
+        yield
+    finally:
+        os.environ[POOL_VARIABLE] = before
 
 
 def _as_written(parameter: inspect.Parameter, function: Callable[..., Any]) -> inspect.Parameter:

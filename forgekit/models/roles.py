@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -82,6 +82,20 @@ class ImageGenerator(Protocol):
         """Draw one picture per request, in order. Pixels depend on the request alone, not on its neighbours."""
 
 
+def as_they_come(model: Any, method: str) -> Callable[..., Any]:
+    """Return how to ask a model so that results can be kept one by one: `draw_each` for its `draw`, where it has that.
+
+    It yields lists of (place, result), in whatever order they come. Models behind servers have it.
+    """
+    return getattr(model, f"{method}_each", None) or getattr(model, method)
+
+
+def in_order(groups: Iterable[Sequence[tuple[int, Any]]], count: int) -> list[Any]:
+    """Return the `count` results that come in groups of (place, result), by place."""
+    results = {place: result for group in groups for place, result in group}
+    return [results[place] for place in range(count)]
+
+
 def world_of(generator: ImageGenerator) -> str:
     """Return the small world whose scenes alone a generator knows, "figures" for `mini`; "" for one that knows any scene."""
     return getattr(generator, "world", "")  # most generators do not say
@@ -118,6 +132,11 @@ class LanguageModel(Protocol):
 
     def generate(self, requests: Sequence[str]) -> list[str | ItemError]:
         """Answer each request with text, in order."""
+
+
+def at_once(model: Any) -> int:
+    """Return how many times as much as usual a stage hands to a model in one go: as many as a pool has workers, else 1."""
+    return getattr(model, "at_once", 1)
 
 
 PROTOCOLS: Mapping[str, type] = {

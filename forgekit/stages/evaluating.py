@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any, cast
 
 from forgekit.errors import ItemError, ParameterError
-from forgekit.models import VisionModel, load_model
+from forgekit.models import VisionModel, at_once, load_model
 from forgekit.models.judgements import checked_judgement
 from forgekit.progress import StageReport, running
 from forgekit.stages.calls import CallError, Calls, recorded_calls
@@ -93,7 +93,6 @@ where vision_model = $vision_model
 order by created_at, id
 """
 
-
 # A verdict that failed, or one on a picture that was replaced, makes way for the new one.
 MAKE_WAY = """
 delete from image_evaluations
@@ -145,6 +144,7 @@ def evaluate_images(
     _refuse_unfit(judges)
     if prompts_per_batch < 1:
         raise ParameterError(f"prompts_per_batch={prompts_per_batch} must be 1 or more")
+    prompts_per_batch *= max(map(at_once, judges))
     attempted: list[str] = []
     filters: dict[str, Any] = {"experiment": experiment, "attempted": attempted}
     seats = take_seats(store, judges, {})
@@ -225,7 +225,7 @@ def _judge_prompts(
     """
     store, empty = work.worker.store, set()
     images = store.rows(IMAGES, ids=list(prompt_ids), only=only)
-    for pictures in read_pictures(store.folder, images, IMAGES_AT_ONCE):
+    for pictures in read_pictures(store.folder, images, IMAGES_AT_ONCE * max(at_once(seat.judge) for seat in seats)):
         empty |= {picture.prompt_id for picture in pictures if picture.content and not picture.elements}
         for seat in seats:
             with recorded_calls(store, "evaluate") as calls:

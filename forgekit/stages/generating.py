@@ -11,7 +11,7 @@ from typing import Any
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import canonical_json
-from forgekit.models import Drawing, ImageGenerator, load_model, load_stored_model, recorded_name
+from forgekit.models import Drawing, ImageGenerator, at_once, load_model, load_stored_model, recorded_name
 from forgekit.progress import StageReport, running
 from forgekit.scene import not_applied
 from forgekit.stages.calls import Calls, recorded_calls
@@ -88,7 +88,8 @@ def generate_images(
 
     Args:
         image_generator: draws only the prompts whose `model` is its name or address; None draws each with its own model.
-        images_per_batch: how many are drawn between two commits; what a killed process loses at most.
+        images_per_batch: how many are drawn between two commits; what a killed process loses at most. With a pool,
+            times its workers.
 
     Raises:
         UnknownModelError: `image_generator` names no model.
@@ -104,7 +105,13 @@ def generate_images(
     attempted: list[str] = []
     due = len(store.df(DUE, attempted=attempted, **filters))
     with working(store) as worker, running("generate", total=due, unit="prompt") as (report, bar):
-        while ids := worker.claim(DUE, to="generating", limit=prompts_per_batch, attempted=attempted, **filters):
+        while ids := worker.claim(
+            DUE,
+            to="generating",
+            limit=prompts_per_batch * max(map(at_once, models.values()), default=1),
+            attempted=attempted,
+            **filters,
+        ):
             attempted += ids
             prompts = store.rows(IN_HAND, ids=ids)
             for kind, written in (left for prompt in prompts for left in not_applied(prompt["directives"]).items()):
