@@ -21,6 +21,8 @@ class Moody(FakeGenerator):
 
     name: str = "pool_models:Moody"
     batch_size: int = 2
+    device: str = "cpu"
+    dtype: str = "float32"
 
     def draw(self, requests: Sequence[DrawRequest]) -> list[Drawing | ItemError]:
         return in_batches(requests, self.batch_size, self._draw, self)

@@ -28,7 +28,7 @@ QUICK = {  # how soon a node that does not answer is taken for dead
     "health_check_timeout_ms": 10000,
     "health_check_failure_threshold": 5,
 }
-NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 80 << 20}
+NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
 SCENES = [f"{number} {color} circles" for number in ("two", "three") for color in ("red", "blue", "green")]
 MOODY = "ray:pool_models:Moody?workers=2&cpus=0.1&gpus=0&batch_size=2"
 
@@ -37,9 +37,12 @@ MOODY = "ray:pool_models:Moody?workers=2&cpus=0.1&gpus=0&batch_size=2"
 def cluster():
     """Two nodes of one processor each; nothing of them is left in the end."""
     folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # the paths of sockets may have a hundred characters
+    # Each of Ray's twenty processes would read a grammar of URLs, which takes a second, and it gives some of them 15 in all.
+    Path(folder, "rfc3987_syntax.py").write_text("raise ImportError")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}.items():
             patch.setenv(name, value)
+        patch.setenv("PYTHONPATH", folder, prepend=os.pathsep)
         found = Cluster(
             initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "_system_config": QUICK}
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 import time
 from collections import defaultdict
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 WORK = {"draw": "describe", "judge": "judge_key", "generate": "name"}  # what workers do, and what they must agree on
 TRIES = 3  # workers that one item may kill
+KNOCK_S = 10.0  # for an answer from where a cluster is said to be
 PAUSE_S = 1.0  # between two looks at whether anybody is there to answer
 
 
@@ -297,8 +299,11 @@ def _connect(address: str) -> None:
         raise UnknownModelError(f"this process works on the Ray at {there}; give {address} a process of its own")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     own: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    joins = address or os.environ.get("RAY_ADDRESS")
+    joins = address or os.environ.get("RAY_ADDRESS", "")
+    host, _, port = joins.rpartition(":")
     try:
+        if not there and port.isdigit():  # Ray itself knocks for five minutes
+            socket.create_connection((host, int(port)), KNOCK_S).close()
         if not there:
             ray.init(joins or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if joins else own))
     except (OSError, RuntimeError, ValueError) as error:
