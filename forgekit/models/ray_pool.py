@@ -79,10 +79,13 @@ class Pool:
         if name.startswith("_") or name.endswith("_json"):
             raise AttributeError(name)
         if name in ("describe", "judge_key") and name == WORK[self._work]:
-            return self._workers().told if name == "describe" else self._workers().told()
+            return self._told if name == "describe" else self._told()
         if name.removesuffix("_each") == self._work:
             return self._each if name.endswith("_each") else self._all
         return getattr(self.inside, name)
+
+    def _told(self) -> Any:
+        return self._workers().told()
 
     def _all(self, *columns: Sequence[Any]) -> list[Any]:
         return in_order(self._each(*columns), len(columns[0]))
@@ -306,7 +309,7 @@ def _connect(address: str) -> None:
             socket.create_connection((host, int(port)), KNOCK_S).close()
         if not there:
             ray.init(joins or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if joins else own))
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # of many kinds; one is Exception itself
         told = str(error).strip().splitlines()[0]
         raise UnknownModelError(
             f"no Ray at {joins or 'this machine'}: {told}; start one: `ray start --head`"
