@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -34,8 +37,8 @@ MOODY = "ray:pool_models:Moody?workers=2&cpus=0.1&gpus=0&batch_size=2"
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """Two nodes of one processor each; nothing of them is left in the end."""
+def quick():
+    """Where Ray starts quickly and calls nobody: its folder."""
     folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # the paths of sockets may have a hundred characters
     # Each of Ray's twenty processes would read a grammar of URLs, which takes a second, and it gives some of them 15 in all.
     Path(folder, "rfc3987_syntax.py").write_text("raise ImportError")
@@ -43,6 +46,14 @@ def cluster():
         for name, value in {"RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}.items():
             patch.setenv(name, value)
         patch.setenv("PYTHONPATH", folder, prepend=os.pathsep)
+        yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def cluster(quick):
+    """Two nodes of one processor each; nothing of them is left in the end."""
+    with pytest.MonkeyPatch.context() as patch:
         found = Cluster(
             initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "_system_config": QUICK}
         )
@@ -53,13 +64,20 @@ def cluster():
             let_go(model)
         ray.shutdown()
         found.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("here")
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def here(folder, monkeypatch):
+    """The working folder, which workers share; it is one for all tests, as many of the workers are."""
+    monkeypatch.chdir(folder)
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return folder
 
 
 def requests(*prompts: str) -> list[DrawRequest]:
@@ -191,9 +209,9 @@ def test_a_language_model_answers_in_a_pool(cluster, here):
 def test_a_pool_makes_room_for_the_next_one_and_comes_back(cluster, here):
     whole = load_model("image_generator", "ray:pool_models:Moody?workers=2&cpus=1&gpus=0")
     other = load_model("language_model", "ray:pool_models:Echo?workers=2&cpus=1&gpus=0")
-    for _ in range(2):
-        assert len(whole.draw(requests("a", "b"))) == 2
-        assert other.generate(["a", "b"]) == ["a!", "b!"]
+    assert len(whole.draw(requests("a", "b"))) == 2
+    assert other.generate(["a", "b"]) == ["a!", "b!"]
+    assert len(whole.draw(requests("a", "b"))) == 2
 
 
 def test_workers_that_find_no_place_are_an_error_with_its_reason_and_nothing_is_lost(cluster, here, store):
@@ -211,9 +229,11 @@ def test_workers_that_find_no_place_are_an_error_with_its_reason_and_nothing_is_
 def test_workers_that_differ_or_lack_the_weights_are_refused(cluster, here, factory, reason):
     Path("driver").write_text(str(os.getpid()))
     pool = load_model("image_generator", f"ray:pool_models:{factory}?workers=2&cpus=0.1&gpus=0")
-    for _ in range(2):
-        with pytest.raises(UnknownModelError, match=reason):
-            pool.draw(requests("a", "b"))
+    with pytest.raises(UnknownModelError, match=reason):
+        for _ in range(200):  # the second one may take its time
+            pool.draw(requests("slow", "slow"))
+    with pytest.raises(UnknownModelError, match=reason):
+        pool.draw(requests("a"))
 
 
 def test_a_process_is_on_one_cluster(cluster, here):
@@ -221,3 +241,27 @@ def test_a_process_is_on_one_cluster(cluster, here):
     other = load_model("image_generator", "ray:pool_models:Moody?address=127.0.0.1:1")
     with pytest.raises(UnknownModelError, match="give 127.0.0.1:1 a process of its own"):
         other.draw(requests("a"))
+
+
+def test_ctrl_c_leaves_no_workers_and_no_ray(quick, here, store):
+    fk.import_prompts(
+        store, pd.DataFrame({"text": [f"slow {scene}" for scene in SCENES * 9]}), model="pool_models:Moody"
+    )
+    fk.complete_prompts(store, keep=True)
+    command = [sys.executable, "-m", "forgekit.cli", "generate", "--store", store.path, "--workers", "2"]
+    paths = os.pathsep.join([quick, *sys.path])
+    process = subprocess.Popen(
+        [*map(str, command), "--image-generator", "pool_models:Moody"],
+        env={**os.environ, "PYTHONPATH": paths},
+        cwd=here,
+    )
+    while not Path("notes").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    started = psutil.Process(process.pid).children(recursive=True)
+    assert any("ray::Worker" in "".join(each.cmdline()) for each in started if each.is_running())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) != 0
+    gone, left = psutil.wait_procs(started, timeout=20)
+    assert gone and not left
+    assert store.rows("select count(*) as n from claims") == [{"n": 0}]

@@ -65,12 +65,13 @@ def pooled(model: Any, share: Mapping[str, str], load: Callable[[], Any]) -> Poo
 
 
 class Pool:
-    """A model in many workers, which start when they are first needed; `at_once` is how many."""
+    """A model in many workers, which start when they are first needed."""
 
     device, dtype = "ray", "auto"  # pools make room for one another, not for models that run here
 
     def __init__(self, inside: Any, share: Share, load: Callable[[], Any]) -> None:
-        self.inside, self.share, self.load, self.at_once = inside, share, load, share.workers
+        self.inside, self.share, self.load = inside, share, load
+        self.at_once = self.in_flight = share.workers  # of batches, and of conversations
         self._work = next(work for work in WORK if hasattr(inside, work))
         self._lock = threading.Lock()  # who asks may do so from several threads
 
@@ -205,9 +206,9 @@ class Crew:
         Raises:
             RayError: the worker died at it.
         """
-        actor = self.free.get()
+        actor = None if self.closed else self.free.get()
         if actor is None:
-            raise UnknownModelError(f"{self.name}: its workers were let go")
+            raise UnknownModelError(f"{self.name}: {self.refused or 'its workers were let go'}")
         try:
             results = ray.get(actor.ask.remote(work, columns))
         except RayTaskError as error:
@@ -249,7 +250,6 @@ class Crew:
     def close(self, refused: str = "") -> None:
         """Let all workers go, with what they have in hand."""
         self.closed, self.refused, self.since = True, self.refused or refused, time.monotonic()
-        self.threads.shutdown(wait=False, cancel_futures=True)
         for actor in self.actors:
             self.free.put(None)
             with suppress(RayError, RuntimeError):  # Ray itself may be gone
