@@ -133,7 +133,7 @@ def workers() -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize("dies", ["nobody", "a worker", "a machine"])
-def test_a_pool_makes_the_rows_that_one_model_makes_whatever_dies(cluster, local, here, dies):
+def test_a_pool_makes_the_rows_that_one_model_makes_whatever_dies(cluster, local, here, dies, caplog):
     second = next(node for node in cluster.list_all_nodes() if node is not cluster.head_node)
     kill = {
         "nobody": lambda: None,
@@ -151,6 +151,7 @@ def test_a_pool_makes_the_rows_that_one_model_makes_whatever_dies(cluster, local
     killer.join()
     if dies == "a machine":
         cluster.add_node(**NODE)
+    assert ("mini: " in caplog.text) == (dies != "nobody")  # who died had work to do
     assert found == local
     assert len(found["images"]) == len(found["verdicts"]) == 12
 

@@ -1,7 +1,6 @@
 """Pools: a model of any role in many workers, on this machine or on a Ray cluster. To who asks, a pool is the model inside.
 
-Ray starts workers again that died, alone or with their machine. What they had in hand is sent again from here: what Ray
-itself repeats is lost with a machine.
+Ray starts workers that died again. What they had in hand is sent again from here: what Ray repeats is lost with a machine.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ log = logging.getLogger(__name__)
 
 WORK = {"draw": "describe", "judge": "judge_key", "generate": "name"}  # what workers do, and what they must agree on
 TRIES = 3  # workers that one item may kill
-KNOCK_S = 10.0  # for an answer from where a cluster is said to be
 PAUSE_S = 1.0  # between two looks at whether anybody is there to answer
 
 
@@ -86,16 +84,17 @@ class Pool:
         return getattr(self.inside, name)
 
     def _told(self) -> Any:
-        return self._workers().told()
+        crew = self._workers()
+        while crew.identity is None:
+            crew.check(idle=True)
+            time.sleep(PAUSE_S / 20)
+        return crew.identity
 
     def _all(self, *columns: Sequence[Any]) -> list[Any]:
         return in_order(self._each(*columns), len(columns[0]))
 
     def _each(self, *columns: Sequence[Any]) -> Iterator[list[tuple[int, Any]]]:
-        """Yield (place, result) for the items of equally long columns, in lists, as they come.
-
-        What a worker raises is raised after the results of the others; UnknownModelError, which holds for all, at once.
-        """
+        """Yield lists of (place, result) as they come. What is raised comes last; at once only what holds for all of them."""
         if not columns[0]:
             return
         crew, waiting, raised = self._workers(), dict[Future[Any], tuple[Sequence[int], int]](), None
@@ -110,15 +109,18 @@ class Pool:
                 for future in done:
                     places, deaths = waiting.pop(future)
                     error = future.exception()
-                    if error is None:
-                        yield list(zip(places, future.result(), strict=True))
-                    elif isinstance(error, RayError):
-                        todo += again(places, deaths + 1)
-                        if deaths + 1 == TRIES:
-                            yield [(place, ItemError(f"{self.name}: {fate(error)}")) for place in places]
-                    elif isinstance(error, UnknownModelError):
+                    if isinstance(error, UnknownModelError):
                         raise error
-                    raised = raised or (None if isinstance(error, RayError) else error)
+                    if isinstance(error, RayError) and deaths + 1 < TRIES:
+                        # in the end each item alone, so that the one that kills its workers is found
+                        alone = [[place] for place in places] if deaths + 2 == TRIES else [places]
+                        todo += [(some, deaths + 1) for some in alone]
+                    elif isinstance(error, RayError):
+                        yield [(place, ItemError(f"{self.name}: {fate(error)}")) for place in places]
+                    elif error is None:
+                        yield list(zip(places, future.result(), strict=True))
+                    else:
+                        raised = raised or error
         finally:
             if waiting:  # who asked has gone, by Ctrl-C or by an error: nobody works for nobody
                 crew.close()
@@ -137,7 +139,9 @@ class Pool:
     def _workers(self) -> Crew:
         with self._lock:
             old = vars(self).get("_crew")
-            if old and (old.is_over() or not ray.is_initialized()):
+            # One that was refused is not tried again for a while: each prompt would wait for it anew.
+            over = old and old.closed and not (old.refused and time.monotonic() - old.since < self.share.start_s)
+            if over or not ray.is_initialized():
                 let_go(self)
             return self._crew
 
@@ -162,7 +166,7 @@ class Worker:
         return told() if callable(told) else told
 
     def ask(self, work: str, columns: Sequence[Sequence[Any]]) -> Any:
-        """Return what the model says about the items."""
+        """Return what the model says about items."""
         return getattr(self.model, work)(*columns)
 
 
@@ -179,13 +183,10 @@ class Crew:
         worker = ray.remote(**options)(Worker)
         self.actors = [worker.remote(load, str(Path.cwd())) for _ in range(share.workers)]
         for actor in self.actors:
-            self.start(actor)
+            threading.Thread(target=self.start, args=(actor,), daemon=True).start()
 
     def start(self, actor: Any) -> None:
-        """Have a worker take part as soon as Ray has a place for it."""
-        threading.Thread(target=self._start, args=(actor,), daemon=True).start()
-
-    def _start(self, actor: Any) -> None:
+        """Have a worker take part once Ray has a place for it."""
         while not self.closed:
             try:
                 told = ray.get(actor.start.remote(self.tell))
@@ -218,19 +219,12 @@ class Crew:
             log.warning("%s: %s", self.name, why(error))
             self.started.discard(actor)
             self.since = time.monotonic()
-            self.start(actor)
+            threading.Thread(target=self.start, args=(actor,), daemon=True).start()
             raise
         self.free.put(actor)
         if not isinstance(results, list | tuple) or len(results) != len(columns[0]):
             raise ParameterError(f"{self.name} gave {results!r:.100} for {len(columns[0])} items")
         return results
-
-    def told(self) -> Any:
-        """Return what the model says of itself where the workers are."""
-        while self.identity is None:
-            self.check(idle=True)
-            time.sleep(PAUSE_S / 20)
-        return self.identity
 
     def check(self, *, idle: bool) -> None:
         """Look whether there is anybody to wait for.
@@ -242,10 +236,9 @@ class Crew:
         if self.refused:
             raise UnknownModelError(f"{self.name}: {self.refused}")
         if idle and not self.started and time.monotonic() - self.since > share.start_s:
-            raise UnknownModelError(
-                f"{self.name}: no worker has started for {share.start_s:g} s; each takes {share.cpus:g} CPU and {share.gpus:g} "
-                f"GPU of {ray.cluster_resources()}. Take less (cpus=, gpus=), or wait longer (start_s=)"
-            )
+            told = f"no worker has started for {share.start_s:g} s; each takes {share.cpus:g} CPU and {share.gpus:g} GPU of"
+            remedy = "Take less (cpus=, gpus=), or wait longer (start_s=)"
+            raise UnknownModelError(f"{self.name}: {told} {ray.cluster_resources()}. {remedy}")
 
     def close(self, refused: str = "") -> None:
         """Let all workers go, with what they have in hand."""
@@ -255,31 +248,20 @@ class Crew:
             with suppress(RayError, RuntimeError):  # Ray itself may be gone
                 ray.kill(actor)
 
-    def is_over(self) -> bool:
-        """Say whether another one may be tried: it was closed, but not, of late, because there can be no workers."""
-        return self.closed and not (self.refused and time.monotonic() - self.since < self.share.start_s)
 
-
-def again(places: Sequence[int], deaths: int) -> list[tuple[Sequence[int], int]]:
-    """Return what to send again: in the end each item alone, so that the one that kills its workers is found."""
-    if deaths == TRIES:
-        return []
-    return [([place], deaths) for place in places] if deaths == TRIES - 1 else [(places, deaths)]
-
-
-def fate(error: RayError) -> str:
-    """Return why an item has failed that killed its workers."""
-    return f"{'out of memory, ' * isinstance(error, OutOfMemoryError)}its worker died {TRIES} times at it: {why(error)}"
-
-
-def why(error: BaseException) -> str:
+def why(error: RayError) -> str:
     """Return what Ray says of a death, in one sentence."""
     lines = str(error).splitlines() or [type(error).__name__]
     return next((line for line in lines if "dead because" in line), lines[-1]).split(". ")[0][:300]
 
 
+def fate(error: RayError) -> str:
+    """Return why an item failed."""
+    return f"{'out of memory, ' * isinstance(error, OutOfMemoryError)}its worker died {TRIES} times at it: {why(error)}"
+
+
 def _fitted(pool: Pool) -> Share:
-    """Return what the pool takes of the cluster, once there is room: other pools of this process are let go for it."""
+    """Return what the pool takes of the cluster; where there is no room, other pools of this process are let go for it."""
     _connect(pool.share.address)
     has = ray.cluster_resources()
     gpu = has.get("GPU", 0) > 0 and getattr(pool.inside, "device", "auto") != "cpu"
@@ -306,11 +288,11 @@ def _connect(address: str) -> None:
     host, _, port = joins.rpartition(":")
     try:
         if not there and port.isdigit():  # Ray itself knocks for five minutes
-            socket.create_connection((host, int(port)), KNOCK_S).close()
+            socket.create_connection((host, int(port)), timeout=10).close()
         if not there:
             ray.init(joins or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if joins else own))
     except Exception as error:  # of many kinds; one is Exception itself
         told = str(error).strip().splitlines()[0]
         raise UnknownModelError(
-            f"no Ray at {joins or 'this machine'}: {told}; start one: `ray start --head`"
+            f"no Ray at {joins or 'this machine'}: {told}; `ray start --head` starts one"
         ) from error
