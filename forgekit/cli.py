@@ -117,7 +117,7 @@ def _command(function: Callable[..., Any], name: str) -> Callable[..., int]:
         return 1 if getattr(result, "failed", 0) else 0
 
     written = [_as_written(parameter, function) for parameter in parameters]
-    extras = [("watch", False, Watch)] * (name in WATCHABLE)
+    extras: list[tuple[str, Any, Any]] = [("watch", False, Watch)] * (name in WATCHABLE)
     extras += [("workers", 0, Workers), ("ray", "", Ray)] * (name in POOLED)
     written += [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d, annotation=a) for n, d, a in extras]
     command.__doc__ = function.__doc__

@@ -179,9 +179,9 @@ def with_settings(model: Any, settings: Mapping[str, str], *, also: Sequence[str
     given = {}
     for name, text in settings.items():
         if name not in plain:
-            known = sorted([*plain, *also])
+            settable = sorted([*plain, *also])
             raise ParameterError(
-                f"{model.name} has no setting {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}"
+                f"{model.name} has no setting {name!r}.{did_you_mean(name, settable)} Known: {', '.join(settable)}"
             )
         try:
             given[name] = TypeAdapter(type(plain[name]) if plain[name] is not None else str).validate_python(text)

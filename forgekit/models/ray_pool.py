@@ -97,8 +97,8 @@ class Pool:
         """Yield lists of (place, result) as they come. What is raised comes last; at once only what holds for all of them."""
         if not columns[0]:
             return
-        crew, waiting, raised = self._workers(), dict[Future[Any], tuple[Sequence[int], int]](), None
-        todo = [(places, 0) for places in self._parcels(columns[0])]
+        crew, waiting, raised = self._workers(), dict[Future[Any], tuple[list[int], int]](), None
+        todo: list[tuple[list[int], int]] = [(places, 0) for places in self._parcels(columns[0])]
         try:
             while todo or waiting:
                 for places, deaths in todo:
