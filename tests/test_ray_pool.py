@@ -253,7 +253,7 @@ def test_ctrl_c_leaves_no_workers_and_no_ray(quick, here, store):
     paths = os.pathsep.join([quick, *sys.path])
     process = subprocess.Popen(
         [*map(str, command), "--image-generator", "pool_models:Moody"],
-        env={**os.environ, "PYTHONPATH": paths},
+        env={**os.environ, "PYTHONPATH": paths, "RAY_ADDRESS": ""},
         cwd=here,
     )
     while not Path("notes").exists():
