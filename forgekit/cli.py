@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import os
 import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
@@ -26,66 +29,19 @@ if TYPE_CHECKING:
 DEFAULT_STORE = Path("data/forge.duckdb")
 WATCH_PAUSE_S = 2.0
 
-COMMANDS = {  # each with where its function is defined
-    "status": "forgekit.trends.status:status",
-    "import": "forgekit.stages.importing:import_prompts",
-    "import-pictures": "forgekit.stages.importing_pictures:import_pictures",
-    "complete": "forgekit.stages.completing:complete_prompts",
-    "generate": "forgekit.stages.generating:generate_images",
-    "redraw": "forgekit.stages.redrawing:redraw",
-    "evaluate": "forgekit.stages.evaluating:evaluate_images",
-    "refine": "forgekit.stages.refining:refine_prompts",
-    "study": "forgekit.study.run:study",
-    "track": "forgekit.tracking.mirroring:track",
-    "check": "forgekit.upkeep.checking:check",
-    "backup": "forgekit.upkeep.backup:backup",
-    "restore": "forgekit.upkeep.backup:restore",
-    "doctor": "forgekit.checkup.doctor:doctor",
-    "fetch": "forgekit.models.fetching:fetch",
-    "batch": "forgekit.batches.run:run_batch",
-    "export": "forgekit.show.export:export_store",
-    "report": "forgekit.show.report:write_report",
-    "adherence": "forgekit.trends.overview:overview",
-    "benchmark": "forgekit.trends.benchmarks:benchmark",
-    "judge-test": "forgekit.judge_tests.ordering:judge_test",
-    "calibrate": "forgekit.judge_tests.calibration:calibrate",
-    "import-ratings": "forgekit.judge_tests.ratings:import_ratings",
-}
-GROUPS = {  # in the order of the list of commands
-    "Loop": ("fetch", "import", "import-pictures", "complete", "generate", "evaluate", "refine", "study", "batch"),
-    "Look": ("status", "adherence", "benchmark", "track", "redraw"),
-    "Trust": ("check", "backup", "restore", "doctor", "judge-test", "calibrate", "import-ratings"),
-    "Share": ("report", "export"),
-}
-EXAMPLES = {
-    "status": "forgekit status --experiment first-look",
-    "import": "forgekit import prompts.csv --model flux-1 --experiment first-look --parameters guidance_scale=3.5",
-    "import-pictures": "forgekit import-pictures midjourney/ --model midjourney-7 --experiment compared",
-    "redraw": "forgekit redraw images/0a1b2c.png --out again.png",
-    "complete": "forgekit complete --experiment first-look",
-    "generate": "forgekit generate --images-per-prompt 4 --watch",
-    "evaluate": "forgekit evaluate --vision-models mini-owl,mini-clip",
-    "refine": "forgekit refine --target 0.9 --policy refine",
-    "study": "forgekit study experiments/words.toml --plan-only",
-    "track": "forgekit track --experiment first-look",
-    "check": "forgekit check",
-    "backup": "forgekit backup /mnt/backups/forge",
-    "restore": "forgekit restore /mnt/backups/forge data/again.duckdb",
-    "doctor": "forgekit doctor experiments/words.toml",
-    "fetch": "forgekit fetch flux-1 CLIP-L14",
-    "batch": "forgekit batch experiments/guidance.toml --jobs 2",
-    "export": "forgekit export shared-record --experiment first-look",
-    "report": "forgekit report report.html --experiment first-look",
-    "adherence": "forgekit adherence --experiment first-look",
-    "benchmark": "forgekit benchmark --vision-model mini-owl",
-    "judge-test": "forgekit judge-test --judges mini-owl,mini-clip --graphs 50",
-    "calibrate": "forgekit calibrate --judges mini-owl",
-    "import-ratings": "forgekit import-ratings ratings.csv",
-}
+# By group, then by name: where a command's function is defined, and an example of its use.
+GROUPS: dict[str, dict[str, dict[str, str]]] = tomllib.loads(
+    Path(__file__).with_name("commands.toml").read_text("utf-8")
+)
+COMMANDS = {name: entry["function"] for group in GROUPS.values() for name, entry in group.items()}
+EXAMPLES = {name: entry["example"] for group in GROUPS.values() for name, entry in group.items()}
 MAKES_STORE = {"import", "import-pictures", "study", "batch"}  # elsewhere, a store that is not there is a name misspelt
-WATCHABLE = {"complete", "generate", "evaluate", "refine", "track"}  # these take their work from a queue
+POOLED = {"complete", "generate", "evaluate", "refine"}  # these take models that can run in many workers
+WATCHABLE = POOLED | {"track"}  # these take their work from a queue
 
 StoreFile = Annotated[Path, Parameter(help="the store's file")]
+Workers = Annotated[int, Parameter(help="run each model in so many workers (docs/clusters.md)", show_default=False)]
+Ray = Annotated[str, Parameter(help="the Ray cluster of the workers: host:port, or auto", show_default=False)]
 Watch = Annotated[bool, Parameter(help="keep going: take up work as it comes, until interrupted", show_default=False)]
 
 
@@ -106,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def command_line() -> App:
     """Return all commands; the module of one is loaded when it is called, or its own help is."""
     app = App(
-        name="forgekit",
-        help="Measure and improve how faithfully prompts are drawn.",
+        "forgekit",
+        "Measure and improve how faithfully prompts are drawn.",
         version=__version__,
         default_parameter=Parameter(negative=()),
         result_action="return_value",
@@ -145,7 +101,12 @@ def _command(function: Callable[..., Any], name: str) -> Callable[..., int]:
     its_store = next((parameter for parameter in parameters if parameter.name == "store"), None)
     optional = its_store is not None and its_store.default is None
 
-    def command(*given: Any, store: Path = DEFAULT_STORE, watch: bool = False, **options: Any) -> int:
+    def command(
+        *given: Any, store: Path = DEFAULT_STORE, watch: bool = False, workers: int = 0, ray: str = "", **options: Any
+    ) -> int:
+        if workers or ray:
+            with _in_pools(workers, ray):
+                return command(*given, store=store, watch=watch, **options)
         if its_store and its_store.kind is its_store.KEYWORD_ONLY:
             options["store"] = _open(store, make=False, only_looks=False) if store.exists() else None
         elif its_store:
@@ -157,15 +118,28 @@ def _command(function: Callable[..., Any], name: str) -> Callable[..., int]:
         return 1 if getattr(result, "failed", 0) else 0
 
     written = [_as_written(parameter, function) for parameter in parameters]
-    written += [inspect.Parameter("watch", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Watch)] * (
-        name in WATCHABLE
-    )
+    extras: list[tuple[str, Any, Any]] = [("watch", False, Watch)] * (name in WATCHABLE)
+    extras += [("workers", 0, Workers), ("ray", "", Ray)] * (name in POOLED)
+    written += [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d, annotation=a) for n, d, a in extras]
     command.__doc__ = function.__doc__
     signature = inspect.Signature(sorted(written, key=lambda parameter: parameter.kind))
     # `inspect` reads it off any function; the stubs have it on none.
     command.__signature__ = signature  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in written}
     return command
+
+
+@contextmanager
+def _in_pools(workers: int, address: str) -> Iterator[None]:
+    """Have each model that is loaded in this block run in a pool."""
+    from forgekit.models.naming import POOL_VARIABLE
+
+    before, here = os.environ.get(POOL_VARIABLE, ""), f"workers={workers or 1}" + f"&address={address}" * bool(address)
+    os.environ[POOL_VARIABLE] = here
+    try:
+        yield
+    finally:
+        os.environ[POOL_VARIABLE] = before
 
 
 def _as_written(parameter: inspect.Parameter, function: Callable[..., Any]) -> inspect.Parameter:

@@ -25,6 +25,7 @@ HOMES = {
     "diffusers": ("models/", "mini/"),
     "transformers": ("models/", "mini/"),
     "open_clip": ("models/", "mini/"),
+    "ray": ("models/ray_pool.py",),
     "matplotlib": ("show/", "study/pictures.py", "tracking/summary.py"),
 }
 

@@ -10,6 +10,7 @@ from forgekit.models.roles import (
     Judgement,
     LanguageModel,
     VisionModel,
+    at_once,
 )
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Judgement",
     "LanguageModel",
     "VisionModel",
+    "at_once",
     "known_models",
     "load_model",
     "load_stored_model",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib import import_module
 from inspect import getattr_static
 from pathlib import Path
@@ -17,9 +17,12 @@ from forgekit.errors import ParameterError, UnknownModelError, did_you_mean, wit
 from forgekit.models.naming import (
     FAMILIES,
     LOCAL,
+    POOL,
+    POOL_SETTINGS,
     PREFERENCE,
     note_given,
     plain_name,
+    pool_of,
     settings_of,
     was_given,
     why_refused,
@@ -35,7 +38,7 @@ CHOICES = {
     "ask_by": ("auto", "logprobs", "samples"),
 }  # the values of settings that are words
 
-_objects: dict[tuple[str, str], tuple[Stamp | None, Any]] = {}  # by role and name, with the files it was made of
+_objects: dict[Any, tuple[Stamp | None, Any]] = {}  # by role, name and pool, with the files it was made of
 
 
 def load_model(role: str, model: Any) -> Any:
@@ -108,7 +111,7 @@ def known_models(role: str) -> dict[str, Any]:
 @lru_cache(maxsize=1024)
 def recorded_name(role: str, name: str) -> str:
     """Return the name that a record has for what `name` names: a known model's one own name, else `name`, without settings."""
-    address, _ = settings_of(name)
+    address, _ = settings_of(pool_of(name)[1])
     known = _known(role, address)
     return known.name if known else address
 
@@ -156,10 +159,12 @@ def _at_address(role: str, address: str) -> Any:
 
 def _found(role: str, name: str) -> Any:
     """Return the one object for a name; a folder whose files change holds another model."""
+    share, name = pool_of(name)
     address, settings = settings_of(name)
     folder = Path(address.removeprefix(PREFERENCE).removeprefix(LOCAL))
     files = stamp(folder) if folder.is_dir() else None
-    kept = _objects.get((role, name))
+    key = (role, name, *sorted(share.items()))
+    kept = _objects.get(key)
     if kept and kept[0] == files:
         return kept[1]
     model = _known(role, address)
@@ -167,10 +172,25 @@ def _found(role: str, name: str) -> Any:
         if role == "vision_model" and files is None:
             _look_at(address)
         model = _at_address(role, address)
-    if model is None:
-        return with_settings(_made(role, address), settings)
-    _objects[role, name] = files, with_settings(model, settings)
-    return _objects[role, name][1]
+    made = None if model else _made(role, address)
+    model = with_settings(model or made, settings, also=POOL_SETTINGS if share else ())
+    if share:
+        model = _pooled(role, name, model, share)
+    if share or not made:
+        _objects[key] = files, model
+    return model
+
+
+def _pooled(role: str, name: str, model: Any, share: Mapping[str, str]) -> Any:
+    if "://" in name:
+        raise ParameterError(
+            f"{name} is behind a server, which takes many requests at a time by itself; leave out {POOL}"
+        )
+    try:
+        from forgekit.models.ray_pool import pooled
+    except ImportError as error:
+        raise UnknownModelError(f"{model.name} in a pool needs Ray ({error}): pip install 'forgekit[ray]'") from error
+    return pooled(model, share, partial(load_model, role, name))
 
 
 def _look_at(address: str) -> None:
@@ -180,8 +200,8 @@ def _look_at(address: str) -> None:
             hub_file(address, entry, fetch=True)
 
 
-def with_settings(model: Any, settings: Mapping[str, str]) -> Any:
-    """Return the model with settings given as text.
+def with_settings(model: Any, settings: Mapping[str, str], *, also: Sequence[str] = ()) -> Any:
+    """Return the model with settings given as text; `also` are those that stand beside them, of its pool.
 
     Raises:
         ParameterError: it has no such setting, or the value is none that it can have.
@@ -193,8 +213,9 @@ def with_settings(model: Any, settings: Mapping[str, str]) -> Any:
     given = {}
     for name, text in settings.items():
         if name not in plain:
+            settable = sorted([*plain, *also])
             raise ParameterError(
-                f"{model.name} has no setting {name!r}.{did_you_mean(name, plain)} Known: {', '.join(sorted(plain))}"
+                f"{model.name} has no setting {name!r}.{did_you_mean(name, settable)} Known: {', '.join(settable)}"
             )
         try:
             given[name] = TypeAdapter(type(plain[name]) if plain[name] is not None else str).validate_python(text)

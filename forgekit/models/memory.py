@@ -54,8 +54,8 @@ def loaded() -> list[Any]:
 def let_go(model: Any) -> None:
     """Give back the memory of a model's weights; it loads them again when it is used."""
     for name, value in list(vars(type(model)).items()):
-        if isinstance(value, weights):
-            vars(model).pop(name, None)
+        if isinstance(value, weights) and (held := vars(model).pop(name, None)) and hasattr(held, "close"):
+            held.close()  # workers elsewhere
     _loaded[:] = [reference for reference in _loaded if reference() is not model]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from forgekit.errors import ParameterError, without_secrets
 
@@ -26,13 +26,17 @@ CODE = frozenset({".py", ".pyc", ".so", ".dll", ".dylib", ".pyd"})
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"})
 ASKING = ("llm:", "llm-paraphrase:")  # what stands before a language model in the name of a policy
 LIBRARIES = ("diffusers", "transformers")
+POOL = "ray:"  # before a model that is to run in many workers
+POOL_VARIABLE = "FORGEKIT_RAY"  # has all models of a process run so: "workers=8&address=host:6379"
+POOL_SETTINGS = ("workers", "gpus", "cpus", "address", "start_s")  # those of models.ray_pool.Share
 
 _given: set[str] = set()  # addresses that this process was given as an argument: what it stored it may find again
 
 
 def note_given(name: str) -> None:
     """Remember a name that a caller passed as an argument, so that later stages of this process find it again."""
-    _given.update({name, settings_of(name)[0]})
+    _, inside = pool_of(name)
+    _given.update({name, inside, settings_of(inside)[0]})
 
 
 def was_given(name: str) -> bool:
@@ -73,6 +77,24 @@ def settings_of(name: str) -> tuple[str, dict[str, str]]:
         raise ParameterError(f"model {plain!r}: write settings as in {without_secrets(address)}{example}") from error
 
 
+def pool_of(name: str) -> tuple[dict[str, str], str]:
+    """Return the settings of the pool that a name or the environment asks for, and the name of the model inside.
+
+    There is none for a model behind a server, unless its name asks for one.
+
+    Raises:
+        ParameterError: what stands behind the "?", or in the environment, is no list of settings.
+    """
+    address, settings = settings_of(name)
+    asked = os.environ.get(POOL_VARIABLE, "")
+    if not address.startswith(POOL) and (not asked or "://" in address):
+        return {}, name
+    _, share = settings_of(f"{POOL_VARIABLE}?{asked}" if asked else POOL_VARIABLE)
+    share |= {each: settings.pop(each) for each in POOL_SETTINGS if each in settings}
+    inside = address.removeprefix(POOL)
+    return share or {"workers": "1"}, f"{inside}?{urlencode(settings)}" if settings else inside
+
+
 def why_refused(name: Any, *, within: Sequence[Path] = ()) -> str | None:
     """Return why data may not name this model, or None where it may; it need not be one that is known.
 
@@ -82,6 +104,9 @@ def why_refused(name: Any, *, within: Sequence[Path] = ()) -> str | None:
         return f"its model is a {type(name).__name__}, not a name"
     if not name.strip() or not name.isprintable() or len(name.encode()) > LONGEST:
         return f"its model is blank, has unprintable characters or more than {LONGEST} bytes"
+    if name.startswith(POOL):  # trusted with its settings only: they say on whose machines it runs
+        told = f"its model {name!r} starts workers on a cluster, which only you may do: {_remedy(name)}"
+        return None if _is_trusted(name) else told
     try:
         address, _ = settings_of(name)
     except ParameterError as error:

@@ -145,6 +145,11 @@ class LanguageModel(Protocol):
         """Answer each request with text, in order."""
 
 
+def at_once(model: Any) -> int:
+    """Return how many times as much as usual a stage hands to a model in one go: as many as a pool has workers, else 1."""
+    return getattr(model, "at_once", 1)
+
+
 PROTOCOLS: Mapping[str, type] = {
     "image_generator": ImageGenerator,
     "vision_model": VisionModel,

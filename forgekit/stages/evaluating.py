@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, cast
 
 from forgekit.errors import ItemError, ParameterError
-from forgekit.models import VisionModel, load_model
+from forgekit.models import VisionModel, at_once, load_model
 from forgekit.models.judgements import check_judges, checked_judgement
 from forgekit.models.roles import as_they_come
 from forgekit.progress import StageReport, running
@@ -139,6 +139,7 @@ def evaluate_images(
     backfill, limit = arguments.switch("backfill", backfill), arguments.whole("prompts_per_batch", prompts_per_batch)
     judges = [load_model("vision_model", model) for model in arguments.several("vision_models", vision_models)]
     check_judges(judges)
+    limit *= max(map(at_once, judges))
     attempted: list[str] = []
     filters: dict[str, Any] = {"experiment": experiment, "attempted": attempted}
     seats = take_seats(store, judges, {})
@@ -209,7 +210,7 @@ def _judge_prompts(
     """
     store, empty = work.worker.store, set()
     images = store.rows(IMAGES, ids=list(prompt_ids), only=only)
-    for pictures in read_pictures(store.folder, images, IMAGES_AT_ONCE):
+    for pictures in read_pictures(store.folder, images, IMAGES_AT_ONCE * max(at_once(seat.judge) for seat in seats)):
         empty |= {picture.prompt_id for picture in pictures if picture.content and not picture.elements}
         for seat in seats:
             with recorded_calls(store, "evaluate") as calls:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from forgekit.errors import ItemError
-from forgekit.models import ImageGenerator, load_model, load_stored_model, recorded_name
+from forgekit.models import ImageGenerator, at_once, load_model, load_stored_model, recorded_name
 from forgekit.models.roles import as_they_come
 from forgekit.progress import StageReport, running
 from forgekit.scene import not_applied
@@ -89,7 +89,8 @@ def generate_images(
         seeds: the exact seeds to draw with, such as 1,2,3.
         image_generator: draws only the prompts whose `model` is its name or address; None draws each with its own model.
         experiment: only the prompts of this one; None for all.
-        images_per_batch: how many are drawn between two commits; what a killed process loses at most.
+        images_per_batch: how many are drawn between two commits; what a killed process loses at most. With a pool,
+            times its workers.
 
     Raises:
         UnknownModelError: `image_generator` names no model.
@@ -105,7 +106,13 @@ def generate_images(
     attempted: list[str] = []
     due = len(store.df(DUE, attempted=attempted, **filters))
     with working(store) as worker, running("generate", total=due, unit="prompt") as (report, bar):
-        while ids := worker.claim(DUE, to="generating", limit=prompts_per_batch, attempted=attempted, **filters):
+        while ids := worker.claim(
+            DUE,
+            to="generating",
+            limit=prompts_per_batch * max(map(at_once, models.values()), default=1),
+            attempted=attempted,
+            **filters,
+        ):
             attempted += ids
             prompts = store.rows(IN_HAND, ids=ids)
             for kind, written in (left for prompt in prompts for left in not_applied(prompt["directives"]).items()):

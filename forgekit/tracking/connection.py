@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"  # the mirror beside the store
+MIRROR_NOTE = f"{ARTIFACTS}/lies-in.txt"  # where the folder lay when `forgekit track` wrote there
 HEALTH_TIMEOUT_S = 3.0
 # MLflow's own defaults try for four minutes before they say that a server is gone.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}

@@ -60,7 +60,8 @@ class LanguageReader:
         """Read a scene; where no attempt gives an answer that can be used, there are no `elements` in what is returned."""
         words = TextWords(text, lexicon)
         name = str(getattr(self.model, "name", type(self.model).__name__))
-        told = {"model": name, "settings": settings_of(self.model), "template": TEMPLATE}
+        inside = getattr(self.model, "inside", self.model)  # of a pool of workers
+        told = {"model": name, "settings": settings_of(inside), "template": TEMPLATE}
         refused: list[str] = []
         failed: list[str] = []
         for attempt in range(1, self.attempts + 1):
