@@ -236,7 +236,7 @@ def _sorted_out(
             bad.append(BadRow(number, reason, "" if raw is None else excerpt(raw), taken.get("file") or ""))
             continue
         for role in ("id", "category", "file"):
-            if isinstance(taken.get(role), str) and len(taken[role]) > LONGEST:
+            if isinstance(value := taken.get(role), str) and len(value) > LONGEST:
                 notes.add(TOO_LONG, repr(roles[role]))
                 taken[role] = None
         if "source" in taken:

@@ -93,12 +93,12 @@ ADDED = ("batch", "directives_not_applied", "parameters_not_applied")  # to a ro
 def mend(store: Store, rules: Sequence[Rule], found: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Mend what the rules have found, in their order; return why what could be tried was of no use."""
     ways: dict[str, Callable[[Store, list[str]], list[str]]] = {
-        "remake": lambda store, _: store.remake_schema() or [],
+        "remake": _remake,
         "rescore": rescore,
         "ask again": _ask_again,
         "redraw": redraw,
         "set aside": set_aside,
-        "forget": lambda store, workers: forget_workers(store, workers) or [],
+        "forget": _forget,
         "link": _link_mirror,
     }
     notes: list[str] = []
@@ -111,6 +111,16 @@ def mend(store: Store, rules: Sequence[Rule], found: Mapping[str, Mapping[str, s
             with store.transaction() as con:
                 con.execute(rule.mend, {"ids": ids})
     return notes
+
+
+def _remake(store: Store, ids: Sequence[str]) -> list[str]:
+    store.remake_schema()
+    return []
+
+
+def _forget(store: Store, workers: Sequence[str]) -> list[str]:
+    forget_workers(store, list(workers))
+    return []
 
 
 def rescore(store: Store, ids: Sequence[str]) -> list[str]:
@@ -209,6 +219,7 @@ def _same(
         check=lambda each, drawing: (checked_drawing(each, drawing), getattr(drawing, "image", None)),
         request=lambda some: {"image": row["image_id"], "seeds": [each.request.seed for each in some]},
         counted="images",
+        keep=lambda some: None,  # what is drawn is compared first
     )
     answer = answers[together.index(row)]
     drawn, picture = answer if isinstance(answer, tuple) else (answer, None)
