@@ -86,6 +86,9 @@ PLANTED = {
         or (store.folder / "forge.duckdb.workers" / "0a.lock").touch()
     ),
     "mirror": lambda store: mirror_file(store).write_bytes(b"another"),
+    "mirror-place": lambda store: (
+        (store.folder / "mlartifacts").mkdir() or (store.folder / "mlartifacts/lies-in.txt").write_text("/elsewhere")
+    ),
     "mirror: a link": lambda store: mirror_file(store).symlink_to("/etc/passwd"),
 }
 
@@ -200,5 +203,5 @@ def test_a_log_that_is_damaged_is_said_with_what_the_last_checkpoint_has(whole):
 def test_a_place_where_no_store_can_be_is_an_error_of_ours(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file" / "forge.duckdb", tmp_path / ("x" * 300) / "forge.duckdb"):
-        with pytest.raises(StoreError, match="Name a file"):
+        with pytest.raises(StoreError, match="cannot be a store.*give a path such as"):
             fk.open_store(path)

@@ -20,7 +20,7 @@ import forgekit as fk
 from forgekit.cli import COMMANDS, EXAMPLES, GROUPS, MAKES_STORE, WATCHABLE, command_line, main, summary
 from forgekit.store import Store, open_store
 
-NEED_NONE = {"judge-test", "doctor", "fetch", "redraw"}  # these work without a store
+NEED_NONE = {"judge-test", "doctor", "fetch", "redraw", "restore"}  # these work without a store
 
 
 def function_of(command: str):
@@ -121,7 +121,12 @@ def test_the_store_that_is_not_named_lies_in_data(tmp_path, monkeypatch, capsys)
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - MAKES_STORE - NEED_NONE))
 def test_a_store_that_is_not_there_is_an_error_and_makes_no_file(command, tmp_path, capsys):
     open_store(tmp_path / "forge.duckdb")
-    given = {"report": ["page.html"], "export": ["folder"], "import-ratings": ["ratings.csv"]}.get(command, [])
+    given = {
+        "report": ["page.html"],
+        "export": ["folder"],
+        "backup": ["folder"],
+        "import-ratings": ["ratings.csv"],
+    }.get(command, [])
     assert main([command, *given, "--store", str(tmp_path / "forg.duckdb")]) == 2
     assert f"forgekit {command}: no store at {tmp_path / 'forg.duckdb'}. Did you mean" in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["forge.duckdb"]

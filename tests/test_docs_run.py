@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SHELL = re.compile(r"^```sh\n(?:.*?)^```|^ {4}\S.*?$", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"^(?: {4})?(?:\w+=\S+ )*forgekit (?P<words>[^#\n&]+)", re.MULTILINE)
+COMMAND = re.compile(r"^(?: {4})?(?:\w+=\S+ )*forgekit (?P<words>(?:"[^"\n]*"|[^#\n&"])+)", re.MULTILINE)
+
+SH = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 BLOCKS = [(page.name, code) for page in PAGES for code in PYTHON.findall(page.read_text())]
 COMMANDS = [
@@ -45,6 +50,26 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, code, tmp_path, monk
     Path("midjourney/001.txt").write_text("a red circle")
     Path("dall-e/pictures.csv").write_text("picture,prompt,model\n001.png,a red circle,dall-e-3\n")
     exec(compile(code, page, "exec"), {})
+
+
+def test_the_commands_of_the_readme_run_as_they_are_pasted(tmp_path):
+    """On two scenes of the starter set, in a folder that has an environment as `make` leaves one."""
+    pasted = next(block for block in SH.findall((ROOT / "README.md").read_text()) if "forgekit import data/" in block)
+    starter = (ROOT / "data/prompts/starter.csv").read_text().splitlines()[:3]
+    (tmp_path / "data/prompts").mkdir(parents=True)
+    (tmp_path / "data/prompts/starter.csv").write_text("\n".join(starter) + "\n")
+    bin = tmp_path / ".venv/bin"
+    bin.mkdir(parents=True)
+    (bin / "activate").write_text(f"PATH={bin}:$PATH\n")
+    (bin / "forgekit").write_text(f'#!/bin/sh\nexec {sys.executable} -m forgekit.cli "$@"\n')
+    (bin / "forgekit").chmod(0o755)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["bash", "-ec", pasted], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "generate: 2 done, 0 skipped, 0 failed" in done.stdout
+    assert "Next: forgekit " in done.stdout
 
 
 @pytest.mark.parametrize(("page", "words"), COMMANDS, ids=[words[:40] for _, words in COMMANDS])

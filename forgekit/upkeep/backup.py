@@ -28,6 +28,9 @@ def backup(store: Store, folder: str | Path) -> StageReport:
     of an earlier backup is replaced last, so a backup that is cut off leaves the earlier one whole. The MLflow mirror is not
     needed: `forgekit track` makes it again.
 
+    Args:
+        folder: where the backup goes, or the folder of an earlier one; best on another disk.
+
     Raises:
         StoreError: `folder` is no folder, holds another store's backup, or one with rows that this store has lost, or
             another process is backing up into it.
@@ -58,6 +61,10 @@ def backup(store: Store, folder: str | Path) -> StageReport:
 
 def restore(folder: str | Path, new_store: str | Path) -> StageReport:
     """Make a new store at `new_store` of the backup in `folder`. Nothing that is there is overwritten.
+
+    Args:
+        folder: the backup.
+        new_store: the new store's file.
 
     Raises:
         StoreError: `folder` holds no backup, there is a file at `new_store` already, or it cannot be made.
