@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SHELL = re.compile(r"^```sh\n(?:.*?)^```|^ {4}\S.*?$", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"^(?: {4})?(?:\w+=\S+ )*forgekit (?P<words>(?:"[^"\n]*"|[^#\n&"])+)", re.MULTILINE)
+COMMAND = re.compile(r'^(?: {4})?(?:\w+=\S+ )*forgekit (?P<words>(?:"[^"\n]*"|[^#\n&"])+)', re.MULTILINE)
 
 SH = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
