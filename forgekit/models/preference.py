@@ -102,7 +102,9 @@ class PreferenceJudge:
 
     @weights
     def _towers(self) -> Towers:
-        return load_weights(self, " ".join(self._place).strip(), self._load)
+        place = " ".join(self._place).strip()
+        advice = f"Fetch it once with `hf download {place}`, or give the path of a local file." if self._place[1] else ""
+        return load_weights(self, place, self._load, advice)
 
     def _load(self) -> Towers:
         (folder, file), pretrained = self._place, self.pretrained

@@ -19,7 +19,8 @@ BY_CONTENT = {
     "image": (
         "picture",
         """select id, prompt_id as prompt, try_cast(generation_metadata ->> '$.seed' as bigint) as seed,
-        generation_metadata ->> '$.draw_key' as draw_key from generated_images""",
+        generation_metadata ->> '$.draw_key' as draw_key from generated_images
+        where generation_metadata ->> '$.outside' is null""",
     ),
     "evaluation": ("verdict", "select id, image_id as image, vision_model, judge_key from image_evaluations"),
     "learning": (

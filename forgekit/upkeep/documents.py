@@ -45,7 +45,9 @@ def load_documents() -> dict[str, Any]:
 def _kind(told: Any) -> Any:
     """Return the type that an entry names: a word of KINDS, null too where it ends in "?"; [one of a list]; {a document}."""
     if isinstance(told, dict):
-        fields: dict[str, Any] = {name: (_kind(kind), ...) for name, kind in told.items()}
+        fields: dict[str, Any] = {
+            name.removesuffix("?"): (_kind(kind), None if name.endswith("?") else ...) for name, kind in told.items()
+        }
         return create_model("document", __config__=FINITE, **fields)
     if isinstance(told, list):
         return list.__class_getitem__(_kind(told[0]))
