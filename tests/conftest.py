@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,7 +26,9 @@ from forgekit.models import Drawing, DrawRequest, Judgement
 from forgekit.scene import Scene, list_elements
 from forgekit.store import Store
 
-SLOW_FILES = ("test_notebooks.py", "test_stages_as_processes.py")
+SLOW_FILES = ("test_notebooks.py", "test_stages_as_processes.py", "test_soak.py", "test_ray_pool.py")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts background jobs; some tests interrupt
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -45,7 +45,7 @@ def quick():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}.items():
             patch.setenv(name, value)
-        patch.setenv("PYTHONPATH", folder, prepend=os.pathsep)
+        patch.setenv("PYTHONPATH", os.pathsep.join([folder, str(Path(__file__).parent)]), prepend=os.pathsep)
         yield folder
     shutil.rmtree(folder, ignore_errors=True)
 

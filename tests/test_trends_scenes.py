@@ -118,5 +118,5 @@ def test_the_command_prints_the_curve_what_was_gained_and_what_fresh_seeds_confi
     assert f"{gain['gain']:.3f}" in told
     assert re.search(r"on fresh seeds\n.*confirmed.*\n.*0\.750", told)
     assert "selected" in told
-    assert main(["adherence", "--store", str(tmp_path / "new.duckdb")]) == 0
+    assert main(["adherence", "--store", str(open_store(tmp_path / "new.duckdb").path)]) == 0
     assert "Nothing is judged yet" in capsys.readouterr().out

@@ -103,7 +103,9 @@ class PreferenceJudge:
     @weights
     def _towers(self) -> Towers:
         place = " ".join(self._place).strip()
-        advice = f"Fetch it once with `hf download {place}`, or give the path of a local file." if self._place[1] else ""
+        advice = (
+            f"Fetch it once with `hf download {place}`, or give the path of a local file." if self._place[1] else ""
+        )
         return load_weights(self, place, self._load, advice)
 
     def _load(self) -> Towers:
