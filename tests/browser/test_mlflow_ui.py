@@ -107,11 +107,18 @@ def test_the_link_that_track_prints_opens_on_the_rounds_with_the_summary_first(u
     shoot("mlflow-rounds", left=SIDEBAR)
 
 
+def harsher(ui: Ui) -> str:
+    """The judge that gives the lower scores on the same images, as runs are called after it."""
+    pair = fk.trends.judge_agreement(ui.store, experiment="first-look").iloc[0]
+    return (pair["judge"] if pair["mean_difference"] < 0 else pair["other"]).removeprefix("mini-")
+
+
 def test_way_1_which_judge_is_harsher(ui: Ui, page: Page, shoot) -> None:
     ui.open(page, ui.links["first-look"])
     choose_view(page, "rounds", "judges by round")
     means = expect_group_means(ui, page, "first-look", JUDGES)
-    assert means["mini-clip"] < means["mini-owl"]
+    curve = fk.trends.adherence(ui.store, experiment="first-look").groupby("vision_model")["adherence"].mean()
+    assert min(means, key=means.__getitem__) == curve.idxmin()
     shoot("mlflow-judges", left=SIDEBAR)
 
 
@@ -119,7 +126,7 @@ def test_way_2_on_which_pictures_do_they_disagree_most(ui: Ui, page: Page, shoot
     ui.open(page, ui.links["first-look"])
     page.get_by_role("link", name="summary · first-look").click()
     furthest = fk.trends.disagreements(ui.store, "mini-clip", "mini-owl", experiment="first-look", per_scene=2, most=48)
-    expect(page.get_by_text("Harsher judge: clip")).to_be_visible()
+    expect(page.get_by_text(f"Harsher judge: {harsher(ui)}")).to_be_visible()
     expect(page.get_by_text(furthest["scene_text"][0]).first).to_be_visible()
     shoot("mlflow-summary", left=SIDEBAR)
     page.get_by_text("Show more").click()
@@ -148,7 +155,7 @@ def test_from_the_front_page_the_answers_are_three_clicks_away(ui: Ui, page: Pag
     page.get_by_role("link", name="first-look", exact=True).click()
     close_assistant(page)
     page.get_by_role("link", name="summary · first-look").click()
-    for answer in ("Harsher judge: clip", "by clip (held out)", "Furthest apart (clip / owl)"):
+    for answer in (f"Harsher judge: {harsher(ui)}", "by clip (held out)", "Furthest apart (clip / owl)"):
         expect(page.get_by_text(answer)).to_be_in_viewport()
 
 
