@@ -38,7 +38,7 @@ def draw(file: Path) -> None:
         plots.adherence(arm_table, confirmed=confirmed, ax=ax)
         for number, (_, line) in enumerate(arm_table.groupby("vision_model", sort=False)):
             label = "best so far, selected" if number == 0 else None
-            ax.plot(line["round"], line["selected"], ":", color=plots.COLORS[number], linewidth=2, label=label)
+            ax.plot(line["round"], line["selected"], ":", color="gray", linewidth=2, label=label)
         ax.set(ylim=(0.4, 0.7), title=f"Nothing improves: {arm}")
         ax.legend(frameon=False, fontsize=8, loc="upper left")
     plt.savefig(file, dpi=90)

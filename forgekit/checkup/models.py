@@ -19,12 +19,11 @@ from forgekit.models.fetching import PIPELINE, Listing, Repository, gib, reposit
 from forgekit.models.footprint import footprint, ways
 from forgekit.models.loading import find_model
 from forgekit.models.memory import placement, room
-from forgekit.models.naming import settings_of, was_given, why_refused
+from forgekit.models.naming import POOL_SETTINGS, settings_of, was_given, why_refused
 from forgekit.models.roles import PROTOCOLS
 from forgekit.models.weights import settings_at
 from forgekit.scene import Scene, parse
 
-POOL = {"workers", "gpus", "cpus", "address", "start_s"}  # settings of a pool of workers, not of the model in it
 HALF = "bfloat16"  # what "auto" is on an accelerator
 
 
@@ -89,7 +88,7 @@ def resolved(
 def _inner(name: str) -> str:
     """Return the model in a pool, with its own settings."""
     address, settings = settings_of(name.removeprefix(RAY))
-    own = "&".join(f"{key}={value}" for key, value in settings.items() if key not in POOL)
+    own = "&".join(f"{key}={value}" for key, value in settings.items() if key not in POOL_SETTINGS)
     return f"{address}?{own}" if own else address
 
 

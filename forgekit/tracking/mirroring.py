@@ -113,7 +113,7 @@ class _Job:
             if self.own and self.report.notes:
                 (self.store.folder / MIRROR_NOTE).parent.mkdir(exist_ok=True)
                 (self.store.folder / MIRROR_NOTE).write_text(str(self.store.folder))
-                self.report.notes.append("`make ui` serves these pages")
+                self.report.notes.append(f"`make ui STORE={self.store.path}` serves these pages")
         except what_can_go_wrong() as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             rest = "The store has everything; the next call mirrors the rest"
