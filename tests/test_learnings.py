@@ -191,3 +191,9 @@ def test_an_arm_remembers_its_own_trials_only(store):
         assert [known.detail for known in remember(store, model="mini", experiment=arm).evidence] == [detail]
         assert evidence(store, experiment=arm)["detail"].tolist() == [detail]
     assert len(remember(store, model="mini").evidence) == len(evidence(store)) == 2
+
+
+def test_what_neither_helped_nor_hurt_is_said_to_have_changed_little(store):
+    tried(store, -0.01, -0.01, 0.0, -0.015)
+    assert all("changed little in 4 tries, -0.01" in lesson for lesson in lessons(store))
+    assert lessons(store)

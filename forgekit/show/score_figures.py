@@ -40,7 +40,9 @@ def _distributions(spread: str, title: str) -> bytes:
     from forgekit.show import plots
 
     figure, buffer = Figure(figsize=(7, 3)), io.BytesIO()  # not pyplot's: nothing is to appear in a notebook
-    ax = figure.add_axes((0.1, 0.25, 0.62, 0.65))  # beside it the legend; laying out by itself would take longer than drawing
+    ax = figure.add_axes(
+        (0.1, 0.25, 0.62, 0.65)
+    )  # beside it the legend; laying out by itself would take longer than drawing
     plots.distribution(pd.read_json(io.StringIO(spread)), ax=ax).set_title(title, fontsize=10)
     figure.savefig(buffer, dpi=DPI, format="png")
     return buffer.getvalue()
