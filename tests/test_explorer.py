@@ -18,7 +18,7 @@ from forgekit.errors import ParameterError
 from forgekit.show import explorer
 from forgekit.show.explorer import build, explore
 from forgekit.show.pages import bars, marked_diff, page, table
-from forgekit.show.selection import SCOPES, Selection, show_pictures, show_version
+from forgekit.show.selection import ORDERS, SCOPES, Selection, show_pictures, show_version
 from forgekit.show.sheets import BAD
 from forgekit.store import Store, open_store
 from forgekit.store.rows import insert_rows
@@ -259,3 +259,16 @@ def test_the_histogram_has_a_bar_per_twentieth_and_those_outside_the_range_are_p
     assert sum(counts) == trends.pictures(store)["score"].notna().sum()
     opacities = re.findall(r"opacity:([\d.]+)", show_pictures(chosen))
     assert opacities == ["1"] * 10 + ["0.25"] * 10
+
+
+def test_images_can_be_put_in_the_order_of_the_gap_between_judges(store: Store) -> None:
+    chosen = Selection.first(store, None, None, None)
+    chosen.scope, chosen.order = SCOPES[2], ORDERS[1]
+    images, apart = chosen.pictures(), trends.disagreements(store, *study.JUDGES)
+    assert images["gap"].tolist() == pytest.approx(apart["gap"].tolist())
+    assert images["gap"].iloc[0] == images["gap"].max() > 0
+    html = show_pictures(chosen)
+    assert "widest gap first" in html
+    assert f"gap {images['gap'].max():.2f}" in html
+    chosen.order = ORDERS[0]
+    assert chosen.pictures()["score"].is_monotonic_increasing

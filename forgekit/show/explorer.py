@@ -13,7 +13,7 @@ from typing import Any
 from forgekit.errors import ForgekitError, ParameterError
 from forgekit.progress import in_notebook_server
 from forgekit.show import pages
-from forgekit.show.selection import SCOPES, Selection, show_pictures, show_version
+from forgekit.show.selection import ORDERS, SCOPES, Selection, show_pictures, show_version
 from forgekit.store import Store
 
 LABEL = 70  # characters of a scene text in the list of scenes
@@ -76,7 +76,7 @@ def build(chosen: Selection) -> Any:
             "the interactive explorer needs ipywidgets: pip install 'forgekit[lab]', or explore(…, interactive=False)"
         ) from error
     controls = _controls(w, chosen)
-    experiment, scene, version, judge, scope, scores = controls
+    experiment, scene, version, judge, scope, order, scores = controls
     scope_label = w.Label("images of", layout=w.Layout(width="80px", justify_content="flex-end"))  # as the others'
     again = w.Button(description="Read again", tooltip="what other processes have written meanwhile")
     about, images, trouble = w.HTML(), w.HTML(), w.HTML()
@@ -107,7 +107,7 @@ def build(chosen: Selection) -> Any:
     again.on_click(lambda _: redraw())
     redraw()
     choosing = [experiment, scene, w.HBox([version, again]), judge]
-    return w.VBox([*choosing, trouble, about, w.HBox([scope_label, scope]), scores, images])
+    return w.VBox([*choosing, trouble, about, w.HBox([scope_label, scope]), order, scores, images])
 
 
 def _controls(w: Any, chosen: Selection) -> dict[Any, str]:
@@ -116,10 +116,11 @@ def _controls(w: Any, chosen: Selection) -> dict[Any, str]:
     lists = {"experiment": "experiment", "scene": "scene_hash", "version": "prompt_id", "judge": "vision_model"}
     controls = {w.Dropdown(description=label, layout=wide): attribute for label, attribute in lists.items()}
     scope = w.ToggleButtons(options=SCOPES, value=chosen.scope)
+    order = w.ToggleButtons(options=ORDERS, value=chosen.order)
     scores = w.FloatRangeSlider(
         description="score", min=0, max=1, step=0.01, value=chosen.scores, continuous_update=False, layout=wide
     )
-    return {**controls, scope: "scope", scores: "scores"}
+    return {**controls, scope: "scope", order: "order", scores: "scores"}
 
 
 def _redraw(chosen: Selection, controls: dict[Any, str], about: Any, images: Any) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from forgekit import trends
 from forgekit.errors import ParameterError, did_you_mean
@@ -14,11 +15,9 @@ from forgekit.show import pages
 from forgekit.show.sheets import told_seed
 from forgekit.store import Store
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 MOST_IMAGES = 48  # shown at once
 SCOPES = ("this version", "this scene", "the experiment")
+ORDERS = ("the worst first", "widest gap first")
 JUDGED = "select distinct experiment, vision_model from current_scores order by all"
 STEERING = "select vision_model from steering_judges where experiment = $experiment"
 
@@ -34,6 +33,7 @@ class Selection:
     vision_model: str = ""
     scores: tuple[float, float] = (0.0, 1.0)
     scope: str = SCOPES[0]
+    order: str = ORDERS[0]
     scenes: pd.DataFrame = field(init=False)
     versions: pd.DataFrame = field(init=False)
     judged: list[dict[str, str]] = field(init=False)
@@ -95,15 +95,32 @@ class Selection:
         return parent["prompt_text"].iloc[0] if len(parent) else None
 
     def pictures(self) -> pd.DataFrame:
-        """The images of the chosen scope with the chosen judge's scores: `trends.pictures`."""
+        """The images of the chosen scope in the chosen order, with the chosen judge's scores: `trends.pictures`.
+
+        `gap` is how far, in [0, 1], the judge of the experiment that is furthest from them scores the same image; null
+        where no other has.
+        """
         ids = {
             SCOPES[0]: [self.prompt_id],
             SCOPES[1]: self.versions["prompt_id"].tolist(),
             SCOPES[2]: None,
         }[self.scope]
-        return trends.pictures(
-            self.store, experiment=self.experiment, vision_model=self.vision_model, prompt_ids=ids
-        ).sort_values("score", na_position="first", kind="stable")
+        said = {judge: self._scores(judge, ids) for judge in self.judges}
+        images = said[self.vision_model]
+        mine = images.set_index("image_id")["score"].astype(float)
+        gaps = [
+            (table.set_index("image_id")["score"].astype(float) - mine).abs()
+            for judge, table in said.items()
+            if judge != self.vision_model
+        ]
+        widest = pd.concat(gaps, axis=1).max(axis=1) if gaps else pd.Series(dtype=float)
+        images = images.assign(gap=images["image_id"].map(widest))
+        if self.order == ORDERS[1]:
+            return images.sort_values("gap", ascending=False, na_position="last", kind="stable")
+        return images.sort_values("score", na_position="first", kind="stable")
+
+    def _scores(self, judge: str, prompt_ids: list[str] | None) -> pd.DataFrame:
+        return trends.pictures(self.store, experiment=self.experiment, vision_model=judge, prompt_ids=prompt_ids)
 
 
 def show_version(chosen: Selection) -> str:
@@ -130,7 +147,7 @@ def show_version(chosen: Selection) -> str:
 
 
 def show_pictures(chosen: Selection) -> str:
-    """Return the images of the chosen scope whose score lies in the chosen range, the worst first, as HTML."""
+    """Return the images of the chosen scope and order whose score lies in the chosen range, as HTML."""
     images = chosen.pictures()
     low, high = chosen.scores
     inside = images[images["score"].between(low, high) | (images["score"].isna() & (low <= 0))]
@@ -139,7 +156,7 @@ def show_pictures(chosen: Selection) -> str:
     cards = "".join(_card(row) for row in shown.itertuples())
     return (
         f"<p><b>Images</b> of {escape(chosen.scope)} with a score from {low:.2f} to {high:.2f}: "
-        f"{len(inside)} of {len(images)}{more}</p>{_histogram(images['score'], low, high)}"
+        f"{len(inside)} of {len(images)}{more}, {chosen.order}</p>{_histogram(images['score'], low, high)}"
         f'<div style="display:flex;flex-wrap:wrap;gap:10px">{cards}</div>'
     )
 
@@ -162,7 +179,8 @@ def _card(row: Any) -> str:
     failed = "".join(f'<div style="color:{pages.BAD}">✗ {escape(phrase)}</div>' for phrase in missing)
     image = pages.picture_file(row.file, alt=told_seed(row.seed), width=150)
     drawn = f"round {row.round:.0f}, " if row.round == row.round else ""
-    label = f"v{row.iteration} · {score}<br>{drawn}{told_seed(row.seed)}"
+    gap = f" · gap {row.gap:.2f}" if row.gap == row.gap else ""
+    label = f"v{row.iteration} · {score}{gap}<br>{drawn}{told_seed(row.seed)}"
     return f'<div style="width:150px;font-size:12px;line-height:1.3">{image}<div>{label}</div>{failed}</div>'
 
 
