@@ -46,8 +46,47 @@ policy = ["resample"]
 """
 
 
+# Read by Python before anything else: writes down, and refuses, what leaves this machine or asks for a name elsewhere.
+SEALED = """
+import os, socket
+
+def sealed(call, place):
+    def checked(*given, **named):
+        host = given[place]
+        host = host[0] if isinstance(host, tuple) else host
+        here = host is None or isinstance(host, bytes) or host in ("", "localhost", "::1", "0.0.0.0", socket.gethostname())
+        if not here and isinstance(host, str) and not host.startswith(("127.", "/", "\\0")):
+            with open(os.environ["SENT"], "a") as sent:
+                sent.write(f"{call.__name__} {host}\\n")
+            raise OSError(f"nothing is sent from here: {host}")
+        return call(*given, **named)
+    return checked
+
+socket.getaddrinfo = sealed(socket.getaddrinfo, 0)
+for name in ("connect", "connect_ex"):
+    setattr(socket.socket, name, sealed(getattr(socket.socket, name), 1))
+"""
+
+
+@pytest.fixture
+def sent(tmp_path, monkeypatch) -> Path:
+    """What kernels started from here tried to send anywhere but to this machine: a file, if they did."""
+    (tmp_path / "sealed").mkdir()
+    (tmp_path / "sealed" / "sitecustomize.py").write_text(SEALED)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "sealed"), str(ROOT)]))
+    monkeypatch.setenv("SENT", str(tmp_path / "sent.txt"))
+    return tmp_path / "sent.txt"
+
+
+def test_what_is_sent_elsewhere_is_refused_and_written_down(sent):
+    code = "import urllib.request as u, socket; socket.create_server(('127.0.0.1', 0)); u.urlopen('http://example.org')"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "nothing is sent from here: example.org" in ended.stderr
+    assert sent.read_text() == "getaddrinfo example.org\n"
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_the_notebook_runs_from_top_to_bottom(notebook, tmp_path):
+def test_the_notebook_runs_from_top_to_bottom(notebook, tmp_path, sent):
     if notebook.stem in ("03_trends", "07_mlflow"):  # they look at what is there
         study.fill(fk.open_store(tmp_path / "store.duckdb"))
     (tmp_path / "small.csv").write_text("text\na red circle\na cobalt sphere\n")
@@ -75,12 +114,12 @@ def test_the_notebook_runs_from_top_to_bottom(notebook, tmp_path):
             str(done),
         ],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert again.returncode == 0, again.stdout[-3000:]
+    assert not sent.exists(), sent.read_text()
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
