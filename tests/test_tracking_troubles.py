@@ -6,6 +6,8 @@ import http.server
 import json
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 
@@ -100,3 +102,18 @@ def test_a_server_that_hangs_or_fails_is_given_up_in_seconds(studied, answers_he
         seconds = time.monotonic() - started
     assert report.done == 0 and "next call" in report.failures["mlflow"]
     assert seconds < 30
+
+
+def test_a_database_that_is_deleted_under_a_running_process_is_told_and_a_new_process_makes_it_again(studied):
+    """MLflow keeps the file that it has opened, and would say that all is written to what nobody sees."""
+    assert fk.track(studied).failed == 0
+    for file in studied.folder.glob("mlflow.db*"):
+        file.unlink()
+    report = fk.track(studied)
+    assert "was deleted or replaced while this process had it open" in report.failures["mlflow"]
+    assert not (studied.folder / "mlflow.db").exists()
+    again = "import sys, forgekit as fk; print(fk.track(fk.open_store(sys.argv[1])).done)"
+    done = subprocess.run(
+        [sys.executable, "-c", again, str(studied.path)], capture_output=True, text=True, check=True
+    ).stdout
+    assert int(done.split()[-1]) > 0

@@ -23,6 +23,8 @@ HEALTH_TIMEOUT_S = 3.0
 # MLflow's own defaults try for four minutes before they say that a server is gone.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 
+_opened: dict[Path, int] = {}  # the databases that this process has opened, each with the number of its file
+
 
 def default_uri(store: Store) -> str:
     """Return the tracking URI that is used where none is given: an SQLite file beside the store."""
@@ -33,13 +35,15 @@ def connect(uri: str, database: Path | None) -> MlflowClient:
     """Open MLflow at `uri`; `database` is its file where it is the mirror beside the store.
 
     Raises:
-        OSError: no server answers.
+        OSError: no server answers; the file is not the one that this process opened before.
         MlflowException, SQLAlchemyError, sqlite3.Error: the database is damaged or has another version's tables.
     """
     if uri.startswith(("http://", "https://")):
         ask_for_health(uri)
     if database is not None:
+        _refuse_another(database)
         _use_write_ahead_log(database)
+        _opened[database] = database.stat().st_ino
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
     from mlflow import MlflowClient
 
@@ -92,6 +96,16 @@ def ask_for_health(uri: str) -> None:
     except OSError as error:
         reason = getattr(error, "reason", error)
         raise ConnectionError(f"no MLflow server answers ({reason}). Start it with `make ui`") from error
+
+
+def _refuse_another(database: Path) -> None:
+    """Find out that a file was deleted or replaced: MLflow keeps the one it has opened, and would write to what nobody sees."""
+    known = _opened.get(database)
+    if known is not None and not (database.exists() and database.stat().st_ino == known):
+        raise ConnectionError(
+            f"{database} was deleted or replaced while this process had it open; restart the process or kernel, "
+            "and `forgekit track` makes the mirror again"
+        )
 
 
 def _use_write_ahead_log(database: Path) -> None:
