@@ -22,17 +22,17 @@ START_S = 30
 def transformers_serving(folder: str):
     from transformers.cli.serve import Serve
 
-    server, port = None, 0
-    while server is None:  # a port that was free may be another test's by now
+    for _ in range(5):  # a port that was free may be another test's by now
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         server = Serve(folder, device="cpu", host="127.0.0.1", port=port, non_blocking=True, log_level="error")
         deadline = time.monotonic() + START_S
         while not server.server.started and time.monotonic() < deadline:
             time.sleep(0.01)
-        if not server.server.started:
-            server.kill_server()
-            server = None
+        if server.server.started:
+            break
+        server.kill_server()
+    assert server.server.started
     try:
         yield f"http://127.0.0.1:{port}/v1"
     finally:
