@@ -28,7 +28,7 @@ loop: $(READY)  ## draw, judge and refine PROMPTS (data/prompts/starter.csv); th
 	mkdir -p experiments/loop $(dir $(STORE))
 	$(BIN)/papermill notebooks/02_loop.ipynb experiments/loop/02_loop.ipynb --kernel python3 --no-progress-bar \
 		--log-level WARNING --stdout-file /dev/stdout -p store $(STORE) -p prompts $(PROMPTS)
-	@$(BIN)/forgekit adherence --store $(STORE) --experiment first-look
+	@for arm in first-look first-look/control; do $(BIN)/forgekit adherence --store $(STORE) --experiment $$arm; done
 	@echo "Read experiments/loop/02_loop.ipynb (make lab), or look at the runs in MLflow (make ui)."
 
 test: $(READY)  ## the whole suite
