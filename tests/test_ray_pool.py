@@ -122,7 +122,7 @@ def when_some_are_drawn(folder: Path, do) -> threading.Thread:
             time.sleep(0.02)
         do()
 
-    thread = threading.Thread(target=watch)
+    thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     return thread
 
@@ -148,7 +148,7 @@ def test_a_pool_makes_the_rows_that_one_model_makes_whatever_dies(cluster, local
             "ray:mini-clip?workers=2&cpus=0.4&gpus=0&batch_size=4",
         )
     )
-    killer.join()
+    killer.join(60)
     if dies == "a machine":
         cluster.add_node(**NODE)
     if dies != "a machine":  # its workers may have had nothing in hand just then
