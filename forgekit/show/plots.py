@@ -114,7 +114,7 @@ def _mark_confirmed(ax: Axes, confirmed: pd.DataFrame, line: pd.DataFrame, style
 def gains(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     """Draw what each arm gained from round 0 to its last round, paired within scenes, with 95 % intervals (`trends.gain`).
 
-    One row per arm, a mark per judge. An arm that only draws again shows what luck is worth.
+    One row per arm, so here colours, too, are judges. An arm that only draws again shows what luck is worth.
     """
     data = as_table(data, "gain")
     arms = list(dict.fromkeys(zip(data["experiment"], data["model"], strict=True)))
