@@ -22,7 +22,7 @@ from PIL import Image
 
 import forgekit as fk
 from forgekit.errors import ItemError
-from forgekit.models import Drawing, DrawRequest, Judgement
+from forgekit.models import Drawing, DrawRequest, Judgement, naming
 from forgekit.scene import Scene, list_elements
 from forgekit.store import Store
 
@@ -34,6 +34,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts backg
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with the files that take minutes, so that no worker is left with one of them at the end."""
     items.sort(key=lambda item: item.path.name not in SLOW_FILES)
+
+
+@pytest.fixture(autouse=True)
+def _forget_given_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the models that a test gave when it ends: which tests ran in this process before must not matter."""
+    monkeypatch.setattr(naming, "_given", set(naming._given))
 
 
 @dataclass
