@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import duckdb
 
 
+# Which decision or verdict is the last one is told by its time: where the clock was set back, a store's goes on.
+NOW = "greatest(now() at time zone 'utc', (select max(created_at) from {table}) + interval 1 microsecond)"
+
+
 def insert_rows(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, Any]]) -> int:
     """Insert rows in one batch, leaving alone those whose key is already there; return how many were new.
 
@@ -20,8 +24,11 @@ def insert_rows(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mappi
     """
     if not rows:
         return 0
+    time = "" if "created_at" in rows[0] else f", {NOW.format(table=table)} as created_at"
     with _registered(con, rows):
-        [(new,)] = con.execute(f"insert into {table} by name select * from new_rows on conflict do nothing").fetchall()
+        [(new,)] = con.execute(
+            f"insert into {table} by name select *{time} from new_rows on conflict do nothing"
+        ).fetchall()
     return new
 
 
