@@ -90,7 +90,8 @@ def working(store: Store) -> Iterator[Worker]:
     worker = Worker(store, uuid4().hex)
     file = _lock_file(store, worker.id)
     file.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(file.parent)
+    for left in file.parent.glob("*.lock"):  # of workers that died with nothing in hand
+        _is_dead(left)
     with FileLock(file, thread_local=False):
         try:
             yield worker
@@ -102,7 +103,7 @@ def dead_workers(store: Store) -> tuple[list[str], list[str]]:
     """Return the workers that left a claim or a lock file and are dead, and those that live; nothing is changed."""
     claiming = {row["worker"] for row in store.rows("select distinct worker from claims")}
     workers = sorted(claiming | {file.stem for file in _lock_file(store, "*").parent.glob("*.lock")})
-    alive = [worker for worker in workers if _is_held(_lock_file(store, worker))]
+    alive = [worker for worker in workers if not _is_dead(_lock_file(store, worker), clear=False)]
     return [worker for worker in workers if worker not in alive], alive
 
 
@@ -118,30 +119,14 @@ def _lock_file(store: Store, worker: str) -> Path:
     return store.path.with_name(f"{store.path.name}.workers") / f"{worker}.lock"
 
 
-def _is_dead(file: Path) -> bool:
-    """Whether nobody holds this lock; the file of a dead worker is removed."""
+def _is_dead(file: Path, *, clear: bool = True) -> bool:
+    """Whether nobody holds this lock; with `clear` the file of a dead worker is removed."""
     if not file.exists():
         return True
     try:
         with FileLock(file, blocking=False):
-            file.unlink(missing_ok=True)  # while it is held: nobody can take it for a live worker's
+            if clear:
+                file.unlink(missing_ok=True)  # while it is held: nobody can take it for a live worker's
     except Timeout:
         return False
     return True
-
-
-def _is_held(file: Path) -> bool:
-    """Whether somebody holds this lock; the file stays."""
-    if not file.exists():
-        return False
-    try:
-        with FileLock(file, blocking=False):
-            return False
-    except Timeout:
-        return True
-
-
-def _sweep(folder: Path) -> None:
-    """Remove the lock files of workers that died with nothing in hand."""
-    for file in folder.glob("*.lock"):
-        _is_dead(file)

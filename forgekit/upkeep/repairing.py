@@ -16,6 +16,7 @@ from forgekit.stages.wanted import Seeds, Wanted, wanted_images
 from forgekit.store import Store
 from forgekit.store.claims import forget_workers
 from forgekit.store.images import encode_png, stored_file, write_whole
+from forgekit.store.schema import load_schema
 from forgekit.upkeep.backup import named_after
 from forgekit.upkeep.files import OF_MIRROR, copies
 from forgekit.upkeep.rules import Rule
@@ -92,13 +93,12 @@ ADDED = ("batch", "directives_not_applied", "parameters_not_applied")  # to a ro
 
 def mend(store: Store, rules: Sequence[Rule], found: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Mend what the rules have found, in their order; return why what could be tried was of no use."""
-    ways: dict[str, Callable[[Store, list[str]], list[str]]] = {
+    ways: dict[str, Callable[[Store, list[str]], list[str] | None]] = {
         "remake": _remake,
         "rescore": rescore,
-        "ask again": _ask_again,
         "redraw": redraw,
         "set aside": set_aside,
-        "forget": _forget,
+        "forget": forget_workers,
         "link": _link_mirror,
     }
     notes: list[str] = []
@@ -106,24 +106,19 @@ def mend(store: Store, rules: Sequence[Rule], found: Mapping[str, Mapping[str, s
         # An earlier repair may have mended it, or may have brought it about.
         ids = list(found[rule.name] if rule.of_files else rule.findings(store)) if rule.mend else []
         if ids and rule.mend in ways:
-            notes += ways[rule.mend](store, ids)
+            notes += ways[rule.mend](store, ids) or []
         elif ids:
             with store.transaction() as con:
-                con.execute(rule.mend, {"ids": ids})
+                con.execute(ASK_AGAIN if rule.mend == "ask again" else rule.mend, {"ids": ids})
     return notes
 
 
-def _remake(store: Store, ids: Sequence[str]) -> list[str]:
-    store.remake_schema()
-    return []
+def _remake(store: Store, ids: Sequence[str]) -> None:
+    with store.transaction() as con:
+        load_schema().remake(con)
 
 
-def _forget(store: Store, workers: Sequence[str]) -> list[str]:
-    forget_workers(store, list(workers))
-    return []
-
-
-def rescore(store: Store, ids: Sequence[str]) -> list[str]:
+def rescore(store: Store, ids: Sequence[str]) -> None:
     """Compute again what follows from the verdicts on these prompts, or on those of these images and verdicts."""
     groups: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     for row in store.rows(STEERED, ids=list(ids)):
@@ -139,13 +134,6 @@ def rescore(store: Store, ids: Sequence[str]) -> list[str]:
             con.execute(ROLES, {**judge, "ids": prompts})
             resting = [str(row[0]) for row in con.execute(RESTING, {"ids": prompts}).fetchall()]
             con.execute(SCORE_PROMPTS, {"ids": resting})
-    return []
-
-
-def _ask_again(store: Store, ids: Sequence[str]) -> list[str]:
-    with store.transaction() as con:
-        con.execute(ASK_AGAIN, {"ids": list(ids)})
-    return []
 
 
 def redraw(store: Store, ids: Sequence[str]) -> list[str]:
@@ -233,7 +221,7 @@ def _same(
     return f"{model.name} draws a picture of other bytes now. A backup may have it"
 
 
-def set_aside(store: Store, paths: Sequence[str]) -> list[str]:
+def set_aside(store: Store, paths: Sequence[str]) -> None:
     """Move files into the folder `lost` beside the store, each under the path it had; none is overwritten there."""
     for path in paths:
         source, target = store.folder / path, store.folder / LOST / path
@@ -244,10 +232,9 @@ def set_aside(store: Store, paths: Sequence[str]) -> list[str]:
         if source.exists() or source.is_symlink():
             target.parent.mkdir(parents=True, exist_ok=True)
             source.rename(target)
-    return []
 
 
-def _link_mirror(store: Store, paths: Sequence[str]) -> list[str]:
+def _link_mirror(store: Store, paths: Sequence[str]) -> None:
     """Put the store's pictures in the place of others that the mirror shows, which are set aside."""
     images = {row["id"]: row["image_path"] for row in store.rows("select id, image_path from generated_images")}
     set_aside(store, paths)
@@ -256,4 +243,3 @@ def _link_mirror(store: Store, paths: Sequence[str]) -> list[str]:
         file = stored_file(store.folder, images[found[1]]) if found and found[1] in images else None
         if isinstance(file, Path) and file.exists():
             write_whole(store.folder / path, file.read_bytes(), same_as=file)
-    return []
