@@ -259,17 +259,13 @@ def _track(store: Store, plan: Plan, report: StageReport) -> None:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold the batch's folder for this process; the lock goes with the process."""
-    lock = FileLock(folder / ".lock", blocking=False)
     try:
-        lock.acquire()
-    except Timeout as error:
+        with FileLock(folder / ".lock", blocking=False):
+            yield
+    except Timeout:
         raise ParameterError(
             f"the batch in {folder} is running in another process; wait for it, or give another folder as `out`"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+        ) from None
 
 
 def _plain(value: Any) -> Any:

@@ -151,7 +151,7 @@ class Store:
         except duckdb.Error as error:
             if is_damage(error):
                 con.close()
-                raise damaged(self.path, str(error), RECORD_TABLES) from error
+                raise damaged(self.path, str(error)) from error
             raise
         finally:
             con.close()
@@ -174,7 +174,7 @@ class Store:
                 ) from error
             if not self.path.exists():
                 raise StoreError(f"{self.path} is not there. `forgekit.open_store(path)` makes a new store") from error
-            raise damaged(self.path, str(error), RECORD_TABLES) from error
+            raise damaged(self.path, str(error)) from error
 
 
 def _holder(error: BaseException) -> str | None:

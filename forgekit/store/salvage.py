@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -59,11 +56,13 @@ def refuse_foreign(path: Path) -> None:
     raise damaged(path, "its first bytes are not those of a DuckDB database" if other else "it is empty, or all zeros")
 
 
-def damaged(path: Path, reason: str, tables: Sequence[str] = ()) -> StoreError:
+def damaged(path: Path, reason: str) -> StoreError:
     """Return the error for a store that cannot be read: what is wrong, and what of it can still be had."""
     lines = [f"{path} cannot be opened: {reason}. {AS_IT_IS}. What can be saved:"]
-    if told := _readable(path, tables):
-        lines.append(f"- of its tables, to its last checkpoint: {told}; from a copy without the .wal file, by DuckDB")
+    if is_duckdb(path):
+        lines.append(
+            "- what DuckDB reads of its tables, to its last checkpoint: open a copy without the .wal file by it"
+        )
     pictures = sum(1 for _ in (path.parent / "images").glob("*/*.png"))
     if pictures:
         lines.append(
@@ -79,25 +78,3 @@ def damaged(path: Path, reason: str, tables: Sequence[str] = ()) -> StoreError:
 def is_damage(error: BaseException) -> bool:
     """Say whether DuckDB's error is about the bytes of the file, and not about what was asked of it."""
     return isinstance(error, duckdb.Error) and bool(BROKEN.search(str(error)))
-
-
-def _readable(path: Path, tables: Sequence[str]) -> str:
-    """Say how many rows of each table can be read, or that a page of it is broken; "" where nothing can be told.
-
-    The file is looked at under another name, so that a log beside it that is broken is not read.
-    """
-    told = []
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            other = Path(folder) / "store.duckdb"
-            os.link(path, other)
-            with duckdb.connect(str(other), read_only=True, config={"enable_external_access": "false"}) as con:
-                for table in tables:
-                    try:
-                        [(n, _)] = con.execute(f"select count(*), sum(hash(t)) from {table} t").fetchall()
-                        told.append(f"{table} ({n} rows)")
-                    except duckdb.Error:
-                        told.append(f"{table} (not readable)")
-    except (duckdb.Error, OSError):
-        return ""
-    return ", ".join(told)

@@ -43,11 +43,8 @@ def backup(store: Store, folder: str | Path) -> StageReport:
     if target == store.folder:
         raise StoreError(f"{folder} is the store's own folder. Name another one, best on another disk")
     with _alone(target):
-        for left in [
-            *target.glob(f"{DATABASE}.new*"),
-            *target.glob("images/*/*.partial"),
-        ]:  # of a backup that was cut off
-            left.unlink()
+        for left in [*target.glob(f"{DATABASE}.new*"), *target.glob("images/*/*.partial")]:
+            left.unlink()  # of a backup that was cut off
         new = target / f"{DATABASE}.new"
         _copy_database(store, new)
         copied = Store(new)
