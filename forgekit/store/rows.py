@@ -40,11 +40,9 @@ def update_rows(
 def _registered(con: duckdb.DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> Iterator[None]:
     import pyarrow as pa
 
-    encoded = [
-        {key: canonical_json(value) if isinstance(value, dict | list | tuple) else value for key, value in row.items()}
-        for row in rows
-    ]
-    con.register("new_rows", pa.Table.from_pylist(encoded))
+    con.register(
+        "new_rows", pa.Table.from_pylist([{key: _encode(value) for key, value in row.items()} for row in rows])
+    )
     try:
         yield
     finally:
@@ -58,6 +56,10 @@ def fetch_dicts(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
         {name: _decode(value, kind) for (name, kind), value in zip(columns, row, strict=True)}
         for row in result.fetchall()
     ]
+
+
+def _encode(value: Any) -> Any:
+    return canonical_json(value) if isinstance(value, dict | list | tuple) else value
 
 
 def _decode(value: Any, kind: str) -> Any:
