@@ -52,11 +52,10 @@ class Worker:
                     con.execute(FORGET, {"worker": worker})
             found = con.execute(FREE.format(due=due), {**values, "me": self.id, "limit": limit}).fetchall()
             ids = [str(row[0]) for row in found]
-            if ids and to:
+            if to:
                 self.store.move_prompts(con, ids, to)
-            if ids:
-                con.execute(RELEASE, {"ids": ids, "me": self.id})
-                con.execute(TAKE, {"ids": ids, "me": self.id})
+            con.execute(RELEASE, {"ids": ids, "me": self.id})
+            con.execute(TAKE, {"ids": ids, "me": self.id})
         return ids
 
     def settle(self, con: duckdb.DuckDBPyConnection, ids: Sequence[str], to: str) -> list[str]:
@@ -66,8 +65,7 @@ class Worker:
         left to that one.
         """
         held = self.held(con, ids)
-        if held:
-            self.store.move_prompts(con, held, to)
+        self.store.move_prompts(con, held, to)
         self.release(con, held)
         return held
 
