@@ -196,10 +196,3 @@ def test_a_log_that_is_damaged_is_said_with_what_the_last_checkpoint_has(whole):
         fk.open_store(whole.path)
     log.unlink()
     assert fk.check(fk.open_store(whole.path)).findings == []
-
-
-def test_a_place_where_no_store_can_be_is_an_error_of_ours(tmp_path):
-    (tmp_path / "file").touch()
-    for path in (tmp_path / "file" / "forge.duckdb", tmp_path / ("x" * 300) / "forge.duckdb"):
-        with pytest.raises(StoreError, match="cannot be a store.*give a path such as"):
-            fk.open_store(path)

@@ -150,7 +150,6 @@ class Store:
             yield con
         except duckdb.Error as error:
             if is_damage(error):
-                con.close()
                 raise damaged(self.path, str(error)) from error
             raise
         finally:

@@ -72,4 +72,4 @@ def _asked(sql: str, store: Store) -> Iterator[tuple[str, str]]:
 
 def _schema(store: Store) -> Iterator[tuple[str, str]]:
     with store.held_still() as con:
-        return iter([(what, "") for what in load_schema().differences(con)])
+        yield from ((what, "") for what in load_schema().differences(con))
