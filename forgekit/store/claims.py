@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
+from forgekit.errors import ForgekitError
 from forgekit.store import Store
 
 if TYPE_CHECKING:
@@ -95,6 +96,17 @@ def working(store: Store) -> Iterator[Worker]:
             yield worker
         finally:
             file.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(file: Path, refusal: ForgekitError) -> Iterator[None]:
+    """Hold a lock file for the length of the block; raise `refusal` where another process holds it."""
+    try:
+        held = FileLock(file, blocking=False).acquire()
+    except Timeout:
+        raise refusal from None
+    with held:
+        yield
 
 
 def dead_workers(store: Store) -> tuple[list[str], list[str]]:
