@@ -28,10 +28,8 @@ class Difference:
     sd: float = float("nan")  # of the single differences
 
 
-def mean_interval(
-    values: ArrayLike, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float]:
-    """Return the interval of the mean of `values`, one value a scene: BCa bootstrap (Efron 1987).
+def mean_interval(values: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of `values`, one value a scene: BCa bootstrap (Efron 1987).
 
     NaNs drop out. (nan, nan) for fewer than two values; equal values have an interval of no width. Where BCa is not
     defined it is the percentile interval of the same resamples, and beyond `BCA_UP_TO` values the normal one. The same
@@ -45,15 +43,13 @@ def mean_interval(
     if np.ptp(data) < SAME:
         return float(data[0]), float(data[0])
     if len(data) > BCA_UP_TO:
-        low, high = norm.interval(level, data.mean(), sem(data))
+        low, high = norm.interval(0.95, data.mean(), sem(data))
         return float(low), float(high)
-    return _bootstrap(data, np.mean, level, resamples, seed)
+    return _bootstrap(data, np.mean, 0.95, resamples, seed)
 
 
-def clustered_interval(
-    values: ArrayLike, clusters: ArrayLike, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float]:
-    """Return the interval of the mean of `values` where several may belong to one cluster, such as a scene.
+def clustered_interval(values: ArrayLike, clusters: ArrayLike) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of `values` where several may belong to one cluster, such as a scene.
 
     Whole clusters are resampled; else as `mean_interval`. (nan, nan) for fewer than two clusters.
     """
@@ -69,7 +65,7 @@ def clustered_interval(
     def mean_of(picks: NDArray[np.int_], axis: int = -1) -> Any:
         return totals[picks].sum(axis=axis) / counts[picks].sum(axis=axis)
 
-    return resampled_interval(len(counts), mean_of, level=level, resamples=resamples, seed=seed)
+    return resampled_interval(len(counts), mean_of)
 
 
 def resampled_interval(

@@ -18,7 +18,7 @@ from forgekit.stages.completing import WORDINGS, complete_by_rules, complete_by_
 
 @dataclass
 class ScriptedModel:
-    """Answers with what the script says, one answer a request, and keeps the requests."""
+    """Answers with what the script says, one answer a request, and keeps the requests; an exception in it is raised."""
 
     answers: list
     name: str = "scripted"
@@ -26,7 +26,11 @@ class ScriptedModel:
 
     def generate(self, requests):
         self.requests += requests
-        return [self.answers.pop(0) for _ in requests]
+        answers = [self.answers.pop(0) for _ in requests]
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
 
 
 @pytest.fixture

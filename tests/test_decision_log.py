@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import pytest
 from conftest import FakeJudge
+from test_completing import ScriptedModel
 from test_refining import round_of
 
 import forgekit as fk
@@ -16,23 +17,6 @@ from forgekit.trends import follow
 
 CALLS = "select * from api_logs where stage = 'refine' order by created_at, id"
 LEARNINGS = "select * from prompt_learnings order by created_at, id"
-
-
-@dataclass
-class Writer:
-    """Answers what the script says, one answer a request; an exception in it is raised."""
-
-    answers: list
-    name: str = "writer"
-    requests: list[str] = field(default_factory=list)
-
-    def generate(self, requests):
-        self.requests += requests
-        answers = [self.answers.pop(0) for _ in requests]
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        return answers
 
 
 @dataclass(frozen=True)
@@ -72,12 +56,12 @@ def test_every_decision_by_rule_has_its_row_with_what_it_looked_at_and_what_it_l
 
 
 def test_all_that_a_language_model_was_asked_for_a_decision_carries_its_learning(one):
-    writer = Writer(["<PROMPT>a red circle, line art</PROMPT>", "<PROMPT>a circle that is red</PROMPT>"])
+    writer = ScriptedModel(["<PROMPT>a red circle, line art</PROMPT>", "<PROMPT>a circle that is red</PROMPT>"])
     round_of(one, FakeJudge(score=0.3), policy=AsksTwice(writer))
     [learning] = one.rows(LEARNINGS)
     calls = one.rows(CALLS)
     assert [call["learning_id"] for call in calls] == [learning["id"]] * 2
-    assert [call["endpoint"] for call in calls] == ["writer"] * 2
+    assert [call["endpoint"] for call in calls] == ["scripted"] * 2
     assert [call["response"]["text"] for call in calls] == [
         "<PROMPT>a red circle, line art</PROMPT>",
         "<PROMPT>a circle that is red</PROMPT>",
@@ -90,15 +74,15 @@ def test_all_that_a_language_model_was_asked_for_a_decision_carries_its_learning
 
 
 def test_where_a_language_model_policy_need_not_ask_the_decision_has_the_policys_row(one):
-    round_of(one, FakeJudge(score=0.95), policy=LanguageModelPolicy(Writer([])))
+    round_of(one, FakeJudge(score=0.95), policy=LanguageModelPolicy(ScriptedModel([])))
     [call] = one.rows(CALLS)
-    assert (call["endpoint"], call["response"]["decision"]) == ("llm:writer", "accept")
+    assert (call["endpoint"], call["response"]["decision"]) == ("llm:scripted", "accept")
 
 
 @pytest.mark.parametrize("failure", [ItemError("no connection"), RuntimeError("out of paper")])
 def test_a_failed_ask_is_on_record_without_a_learning_and_the_next_call_asks_anew(one, failure):
     good = "<PROMPT>a circle that is red</PROMPT>"
-    writer = Writer(["<PROMPT>a red circle, line art</PROMPT>", failure, good, good])
+    writer = ScriptedModel(["<PROMPT>a red circle, line art</PROMPT>", failure, good, good])
     report = round_of(one, FakeJudge(score=0.3), policy=AsksTwice(writer))
     assert (report.done, report.failed, len(writer.requests)) == (0, 1, 2)
     assert [(call["ok"], call["learning_id"]) for call in one.rows(CALLS)] == [(True, None), (False, None)]
@@ -186,7 +170,7 @@ def test_an_answer_that_utf_8_cannot_hold_is_kept_as_far_as_it_can(imported, ans
 
 @pytest.mark.parametrize("answers", [[None], [[]], [3]], ids=["none", "list", "number"])
 def test_an_answer_that_is_no_text_is_a_failed_one(one, answers):
-    report = round_of(one, FakeJudge(score=0.3), policy=LanguageModelPolicy(Writer(answers)))
+    report = round_of(one, FakeJudge(score=0.3), policy=LanguageModelPolicy(ScriptedModel(answers)))
     assert "it must be one text" in next(iter(report.failures.values()))
 
 
@@ -208,7 +192,7 @@ def test_an_answer_that_the_generator_would_cut_off_is_refused_and_the_next_try_
     scenes = [row["prompt_text"] for row in imported.rows("select prompt_text from prompts order by created_at, id")]
     long = [f"<PROMPT>{scene}, {'very ' * 40}sharp</PROMPT>" for scene in scenes]
     good = [f"<PROMPT>{scene}, line art</PROMPT>" for scene in scenes]
-    writer = Writer([answer for pair in zip(long, good, strict=True) for answer in pair])
+    writer = ScriptedModel([answer for pair in zip(long, good, strict=True) for answer in pair])
     fk.complete_prompts(imported, language_model=writer)
     texts = {row["prompt_text"] for row in imported.rows("select prompt_text from prompts")}
     assert texts == {f"{scene}, line art" for scene in scenes}
@@ -298,7 +282,7 @@ def test_what_the_gate_refused_is_kept_with_the_decision_and_told_to_the_next_on
         "<PROMPT>a cat</PROMPT><PROMPT>a red circle, line art</PROMPT>",
         "<PROMPT>a red circle, flat design</PROMPT>",
     ]
-    writer = Writer(good)
+    writer = ScriptedModel(good)
     for _ in range(2):
         round_of(one, FakeJudge(score=0.3), policy=LanguageModelPolicy(writer))
     first, second = one.rows("select actions from prompt_learnings order by created_at, id")
@@ -314,10 +298,10 @@ def test_a_language_model_policy_reads_what_the_steering_judge_wrote(one):
             told = {"description": "a blue square", "reasons": {"color:0": "rather blue"}}
             return [replace(verdict, **told) for verdict in super().judge(images, scenes)]
 
-    writer = Writer(["<PROMPT>a red circle, line art</PROMPT>"])
+    writer = ScriptedModel(["<PROMPT>a red circle, line art</PROMPT>"])
     round_of(one, Telling(score=0.3), policy=LanguageModelPolicy(writer))
     assert "- a red circle: rather blue" in writer.requests[0] and "- seen: a blue square" in writer.requests[0]
-    blind = Writer(["<PROMPT>a red circle, flat design</PROMPT>"])
+    blind = ScriptedModel(["<PROMPT>a red circle, flat design</PROMPT>"])
     round_of(one, Telling(score=0.3), policy=LanguageModelParaphrase(blind))
     assert "rather blue" not in blind.requests[0]
     assert one.rows("select prompt_text from prompts where status = 'completed'") == [

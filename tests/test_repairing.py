@@ -21,23 +21,10 @@ RECORD = {
 }
 # Damages on rows of their own, so that one repair has all of them to do.
 TOGETHER = [
-    *(
-        "schema",
-        "schema: a status change that nobody allows",
-        "first-prompt",
-        "evaluation-of-image",
-        "evaluation-of-scene",
-    ),
-    *(
-        "learning-status",
-        "claim-of-nothing",
-        "verdict-score",
-        "verdict-score: none",
-        "image-score",
-        "adhering",
-        "roles",
-    ),
-    *("roles: none", "prompt-score", "prompt-score: none", "best-image", "scored-early"),
+    *("schema", "schema: a status change that nobody allows", "first-prompt", "evaluation-of-image"),
+    *("evaluation-of-scene", "learning-status", "claim-of-nothing", "verdict-score", "verdict-score: none"),
+    *("image-score", "adhering", "roles", "roles: none", "prompt-score", "prompt-score: none", "best-image"),
+    "scored-early",
 ]
 ALONE = [
     "best-of-all",

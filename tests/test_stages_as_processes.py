@@ -99,23 +99,6 @@ def test_killing_stages_and_running_them_again_ends_in_the_same_rows(completed, 
     assert store.rows("select count(*) as n from claims") == [{"n": 0}]
 
 
-def test_two_workers_share_the_work_and_draw_nothing_twice(completed, tmp_path):
-    path = Path(shutil.copy(completed, tmp_path))
-    workers = [
-        subprocess.Popen(
-            command(path, *GENERATE), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        for _ in range(2)
-    ]
-    reports = [worker.communicate()[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], reports
-    drawn = fk.open_store(path).rows(
-        "select count(*) as images, sum(cast(response ->> '$.images' as integer)) as drawn from api_logs, "
-        "(select count(*) from generated_images) where stage = 'generate'"
-    )
-    assert int(drawn[0]["drawn"]) == 8
-
-
 def test_a_watching_stage_takes_up_new_work_and_ends_when_asked(completed, tmp_path):
     path = Path(shutil.copy(completed, tmp_path))
     watcher = subprocess.Popen(

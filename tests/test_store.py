@@ -115,15 +115,6 @@ def test_a_store_with_the_views_of_another_forgekit_gets_those_of_this_one(store
     assert fk.open_store(store.path).df("from current_scores").columns.tolist() == columns
 
 
-def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path):
-    path = tmp_path / "notes.duckdb"
-    path.write_text("these are my notes, not a database " * 200)
-    before = path.read_bytes()
-    with pytest.raises(StoreError, match="cannot be opened"):
-        fk.open_store(path)
-    assert path.read_bytes() == before
-
-
 def test_inserting_the_same_rows_twice_adds_them_once(store):
     add_prompt(store)
     add_prompt(store)
@@ -229,9 +220,3 @@ def test_the_store_shows_what_is_in_it(store):
     add_prompt(store)
     assert "1 prompts (1 imported)" in repr(store)
     assert "prompts: imported</td><td>1" in store._repr_html_()
-
-
-def test_importing_forgekit_loads_nothing_heavy():
-    code = "import sys, forgekit; print([m for m in ('torch', 'mlflow', 'pandas', 'duckdb') if m in sys.modules])"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[]"

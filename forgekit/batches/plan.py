@@ -126,17 +126,8 @@ def why_foreign(value: str, folder: Path) -> str | None:
     )
 
 
-def notebook_parameters(notebook: Path) -> dict[str, Any]:
-    """Return the parameters of a notebook, which are what its cell tagged `parameters` assigns, with their types.
-
-    Raises:
-        ParameterError: it cannot be read, or has no such cell.
-    """
-    return {name: _type(default, annotation) for name, default, annotation in _assigned(notebook)}
-
-
 def notebook_defaults(notebook: Path) -> dict[str, Any]:
-    """Return the values of a notebook's parameters where none are given, as far as they are literals.
+    """Return what a notebook's cell tagged `parameters` assigns, as far as it is literals.
 
     Raises:
         ParameterError: it cannot be read, or has no such cell.
@@ -191,7 +182,7 @@ def _executions(written: PlanFile) -> Iterator[Execution]:
 
 
 def _check(file: Path, notebook: Path, executions: tuple[Execution, ...]) -> None:
-    known = notebook_parameters(notebook)
+    known = {name: _type(default, annotation) for name, default, annotation in _assigned(notebook)}
     # mypy knows a TypedDict only where it is written out, not one made of what is found at run time.
     taken: Any = with_config(EXACT)(TypedDict("taken", known, total=False))  # type: ignore[operator]
     try:

@@ -12,15 +12,12 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from html import escape
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from filelock import FileLock, Timeout
 
 from forgekit import trends
 from forgekit.batches.plan import Execution, Plan, read_plan
@@ -30,6 +27,7 @@ from forgekit.progress import StageReport, running
 from forgekit.show import pages
 from forgekit.show.report import execute, need_papermill
 from forgekit.store import Store
+from forgekit.store.claims import alone
 from forgekit.store.images import write_whole
 
 if TYPE_CHECKING:
@@ -79,7 +77,10 @@ def run_batch(
     plan = read_plan(file)
     folder = Path(out) if out is not None else Path(file).resolve().parent / plan.name
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder), running("batch", total=len(plan.executions), unit="notebook") as (report, bar):
+    busy = ParameterError(
+        f"the batch in {folder} is running in another process; wait for it, or give another folder as `out`"
+    )
+    with alone(folder / ".lock", busy), running("batch", total=len(plan.executions), unit="notebook") as (report, bar):
         due = _due(plan, folder)
         report.skipped = len(plan.executions) - len(due)
         bar.update(report.skipped)
@@ -254,22 +255,6 @@ def _track(store: Store, plan: Plan, report: StageReport) -> None:
     mirrored = track(store, experiment=plan.name)
     report.count("runs mirrored", mirrored.done)
     report.notes += [f"MLflow: {reason}" for reason in mirrored.failures.values()]
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the batch's folder for this process; the lock goes with the process."""
-    lock = FileLock(folder / ".lock", blocking=False)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise ParameterError(
-            f"the batch in {folder} is running in another process; wait for it, or give another folder as `out`"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _plain(value: Any) -> Any:

@@ -188,7 +188,8 @@ def _completed(
         return written
     text, reasons = written
     report.count("kept as they were", way.keep or bool(reasons))
-    report.count("loosened", bool(way.model and _loosened(prompt, text, generator)))
+    lexicon = default_lexicon().in_world(world_of(generator))
+    report.count("loosened", bool(way.model and loosened(prompt["elements"], parse(text), lexicon=lexicon)))
     conversation.call.response = {"text": text, "refused_for": reasons}
     brought = (prompt["directives"] or {}).get(FROM_DATA)
     directives = split_prompt(text).all_directives(brought)  # a template may have syntax of its own
@@ -270,12 +271,6 @@ def complete_by_template(template: str, scene_text: str) -> str:
     if template == "{scene}":
         return scene_text
     return template.replace("{scene}", scene_text.strip().rstrip(".;,"))
-
-
-def _loosened(prompt: Mapping[str, Any], text: str, generator: ImageGenerator) -> list[str]:
-    """Return what the completed text says less exactly than its scene."""
-    lexicon = default_lexicon().in_world(world_of(generator))
-    return loosened(prompt["elements"], parse(text), lexicon=lexicon)
 
 
 def completion_request(scene_text: str, refused: Sequence[tuple[str, Sequence[str]]] = ()) -> str:

@@ -15,7 +15,7 @@ from forgekit.scene.syntax.parameters import LARGEST_SEED, checked_parameters
 from forgekit.sources import BENCHMARK_NAMES, BadRow, Notes, Reading, expand_rows, read_chunks
 from forgekit.sources.rows import excerpt, plain_parameters
 from forgekit.stages.calls import Call
-from forgekit.stages.intake import Intake
+from forgekit.stages.intake import LISTED_BAD_ROWS, Intake, origin_of, place_of
 from forgekit.stages.reading_scenes import read_scenes
 from forgekit.store import Store, arguments
 from forgekit.store.arguments import whole
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 SHOWN_ROWS = 5
 CHECKPOINTS = (".safetensors", ".ckpt", ".pt", ".gguf")  # files of weights, as other programs name their models
-LISTED_BAD_ROWS = 1000  # in api_logs; the report holds them all
 
 
 def import_prompts(
@@ -96,14 +95,16 @@ def import_prompts(
     if wildcards is not None and not isinstance(wildcards, str | Path):
         raise ParameterError(f"wildcards is a {type(wildcards).__name__}; give the folder of wildcard files")
     expand = None if expand is None else whole("expand", expand, least=0)
-    intake = Intake(model, experiment, _given({} if parameters is None else parameters), _origin(source, format))
+    origin = origin_of(source) | ({"benchmark": format} if format in BENCHMARK_NAMES else {})
+    intake = Intake(model, experiment, _given({} if parameters is None else parameters), origin)
     bad: list[BadRow] = []
     notes = Notes()
     with running("import", total=0, unit="row") as (report, bar):
         for chunk in read_chunks(source, format=format, text_column=text_column, columns=columns, encoding=encoding):
             notes = chunk.notes
-            frame, refused = _permitted(chunk.frame)
+            frame, refused = chunk.frame, list[BadRow]()
             if "model" in frame:
+                frame, refused = _permitted(frame)
                 frame = _with_models(frame, model, notes)
             if expand is not None or wildcards is not None:
                 told = Reading(encoding=encoding, notes=notes)
@@ -122,7 +123,7 @@ def import_prompts(
             report.count("would be new", new)
             report.notes += [f"{row['model']}: {row['prompt_text']!r}" for row in intake.first(SHOWN_ROWS)]
         report.notes += notes.lines()
-        report.failures = {_place(row): f"{row.reason}: {row.raw!r}" for row in bad}
+        report.failures = {place_of(row): f"{row.reason}: {row.raw!r}" for row in bad}
         if reader is not None and not dry_run:
             read_scenes(store, intake.scene_hashes(), reader, report)
         report.count("duplicates in the source", intake.rows - new - known)
@@ -177,8 +178,6 @@ def _is_checkpoint(name: str) -> bool:
 
 def _permitted(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[BadRow]]:
     """Return the rows whose `model` data may name, and the others with the reason."""
-    if "model" not in frame:
-        return frame, []
     told = cache(why_refused)  # asked once for each name
     reasons = [
         None if model is None else told(model) if isinstance(model, str) else why_refused(model)
@@ -192,24 +191,10 @@ def _permitted(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[BadRow]]:
     return frame[[reason is None for reason in reasons]], refused
 
 
-def _origin(source: str | Path | pd.DataFrame, format: str | None) -> dict[str, str]:
-    """Return what `scenes.source` says of all rows: the file's name, and the benchmark where one was named."""
-    origin = {} if hasattr(source, "columns") else {"file": Path(str(source)).name}
-    return {**origin, "benchmark": format} if format in BENCHMARK_NAMES else origin
-
-
 def _log_row(intake: Intake, bad: list[BadRow], new: int, notes: Notes) -> dict[str, Any]:
-    counts = {"rows": intake.rows + len(bad), "experiment": intake.experiment}
-    call = Call(
-        "import",
-        intake.origin.get("file", "a DataFrame"),
-        counts,
-        response={"new_prompts": new, "notes": notes.lines()},
-    )
-    call.errors = [f"{_place(row)}: {row.reason}" for row in bad[:LISTED_BAD_ROWS]]
+    call = Call("import", intake.origin.get("file", "a DataFrame"), {"experiment": intake.experiment})
+    call.request["rows"] = intake.rows + len(bad)
+    call.response = {"new_prompts": new, "notes": notes.lines()}
+    call.errors = [f"{place_of(row)}: {row.reason}" for row in bad[:LISTED_BAD_ROWS]]
     call.traceback = intake.traceback
     return call.row()
-
-
-def _place(row: BadRow) -> str:
-    return f"{row.file or 'row'} {row.row}"

@@ -13,19 +13,19 @@ from forgekit.errors import ParameterError
 from forgekit.ids import canonical_json, content_id, storable
 from forgekit.models import LanguageModel, load_model
 from forgekit.progress import StageReport, running
-from forgekit.scene import read_scene, split_prompt
+from forgekit.scene import split_prompt
 from forgekit.sources import BadRow, read_chunks
 from forgekit.sources.given_pictures import GivenPicture, UnusableError, given_picture
 from forgekit.sources.rows import excerpt, is_missing, plain_parameters
 from forgekit.stages.calls import Call
-from forgekit.stages.intake import Intake
+from forgekit.stages.intake import LISTED_BAD_ROWS, Intake, origin_of, place_of
 from forgekit.stages.reading_scenes import read_scenes
 from forgekit.stages.wanted import is_seed
 from forgekit.store import Store
 from forgekit.store.claims import Worker, working
 from forgekit.store.images import write_image
 from forgekit.store.names import check_name
-from forgekit.store.rows import insert_rows, update_rows
+from forgekit.store.rows import insert_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,19 +35,16 @@ LONGEST_MODEL = 200  # characters of what a generator is called
 ROLES = ("picture", "experiment")  # columns beside those of `read_chunks`
 ARMS = ("experiment", "arm")
 LONGEST_SETTINGS = 20_000  # characters, of what a row and its picture say of the drawing
-LISTED_BAD_ROWS = 1000  # in api_logs; the report holds them all
 
 IN_STORE = "select id from prompts where id in (select unnest($ids::uuid[]))"
 COUNTED = """
-select prompt_id, count(*) as n
-from generated_images
-where prompt_id in (select unnest($ids::uuid[]))
+select p.id, count(i.id) as n
+from prompts p
+left join generated_images i on i.prompt_id = p.id
+where p.id in (select unnest($ids::uuid[]))
 group by all
 """
 KNOWN = "select id from generated_images where id in (select unnest($ids::uuid[]))"
-UNREAD = """
-select scene_hash, scene_text from scenes where elements is null and scene_hash in (select unnest($hashes::varchar[]))
-"""
 JUDGED = "select id, status from prompts where status <> 'generated' and id in (select unnest($ids::uuid[]))"
 BACK = ("needs_refinement", "generating", "generated")  # the way of a judged prompt that gets more images
 
@@ -110,25 +107,21 @@ def import_pictures(
     mapping = dict(columns or {})
     own = {role: mapping.pop(role) for role in ROLES if role in mapping}
     home = _home(source, folder)
-    origin = {} if hasattr(source, "columns") else {"file": Path(str(source)).name}
+    origin = origin_of(source)
     hashes: list[str] = []
     with working(store) as worker, running("import-pictures", total=0, unit="picture") as (report, bar):
         for chunk in read_chunks(source, format=format, text_column=text_column, columns=mapping, encoding=encoding):
             rows = chunk.frame.to_dict("records")
-            report.failures |= {_place(bad): f"{bad.reason}: {bad.raw!r}" for bad in chunk.bad}
+            report.failures |= {place_of(bad): f"{bad.reason}: {bad.raw!r}" for bad in chunk.bad}
             for start in range(0, len(rows), AT_ONCE):
                 some = rows[start : start + AT_ONCE]
                 given = [each for row in some if (each := _given(row, home, own, model, experiment, report))]
                 hashes += _take_in(worker, report, given, origin)
                 bar.update(len(some))
         report.notes += chunk.notes.lines()
-        if reader is not None:
-            read_scenes(store, list(dict.fromkeys(hashes)), reader, report)
-        else:
-            _read_by_rules(store, hashes, report)
-        call = Call(
-            "import", origin.get("file", "a DataFrame"), {"experiment": experiment}, response={"images": report.done}
-        )
+        read_scenes(store, list(dict.fromkeys(hashes)), reader, report)
+        call = Call("import", origin.get("file", "a DataFrame"), {"experiment": experiment})
+        call.response = {"images": report.done}
         call.errors = [f"{place}: {reason}" for place, reason in report.failures.items()][:LISTED_BAD_ROWS]
         with store.transaction() as con:
             insert_rows(con, "api_logs", [call.row()])
@@ -136,11 +129,7 @@ def import_pictures(
 
 
 def _home(source: Any, folder: str | Path | None) -> Path:
-    """Return the folder that paths in rows are relative to.
-
-    Raises:
-        ParameterError: there is no such folder.
-    """
+    """Return the folder that paths in rows are relative to; a ParameterError where there is none."""
     if folder is None:
         path = Path() if hasattr(source, "columns") else Path(source)
         return path if path.is_dir() else path.parent
@@ -153,7 +142,7 @@ def _given(
     row: Mapping[str, Any], home: Path, own: Mapping[str, str], model: str, experiment: str, report: StageReport
 ) -> Given | None:
     """Return a row with its picture; None, and the reason in the report, where it cannot be used."""
-    place = _place(BadRow(row["row"], "", file=row["file"] if isinstance(row.get("file"), str) else ""))
+    place = place_of(BadRow(row["row"], "", file=row["file"] if isinstance(row.get("file"), str) else ""))
     try:
         picture = given_picture(row, home, own.get("picture"))
         named = _word(row.get("model")) or _word(picture.said.get("model")) or model
@@ -205,11 +194,16 @@ def _take_in(worker: Worker, report: StageReport, given: Sequence[Given], origin
 def _store(worker: Worker, report: StageReport, intake: Intake, pictures: Sequence[tuple[Given, str]]) -> None:
     """Store the pictures of some prompts (by id) that are not there yet, in one transaction; their files come first."""
     store, ids = worker.store, list({prompt_id for _, prompt_id in pictures})
-    images = {_image_id(each, prompt_id): (each, prompt_id) for each, prompt_id in pictures}
+    images = {
+        content_id("image", prompt=prompt_id, outside=hashlib.sha256(each.picture.content).hexdigest()): (
+            each,
+            prompt_id,
+        )
+        for each, prompt_id in pictures
+    }
     known = {row["id"] for row in store.rows(KNOWN, ids=list(images))}
-    counted = {row["prompt_id"]: row["n"] for row in store.rows(COUNTED, ids=ids)}
-    there = {row["id"] for row in store.rows(IN_STORE, ids=ids)}
-    busy = there - set(worker.claim(IN_STORE, limit=len(ids), ids=ids))
+    counted = {row["id"]: row["n"] for row in store.rows(COUNTED, ids=ids)}
+    busy = counted.keys() - set(worker.claim(IN_STORE, limit=len(ids), ids=ids))
     rows = []
     for image_id, (each, prompt_id) in images.items():
         if image_id in known:
@@ -228,10 +222,6 @@ def _store(worker: Worker, report: StageReport, intake: Intake, pictures: Sequen
     report.done += len(rows)
     report.count("prompts", new)
     report.count("the same picture again", len(pictures) - len(images) + len(known))
-
-
-def _image_id(given: Given, prompt_id: str) -> str:
-    return content_id("image", prompt=prompt_id, outside=hashlib.sha256(given.picture.content).hexdigest())
 
 
 def _make_due(store: Store, con: Any, ids: Sequence[str]) -> None:
@@ -262,18 +252,3 @@ def _image_row(folder: Path, given: Given, image_id: str, prompt_id: str, index:
         "round": 0,
         "image_index": index,
     }
-
-
-def _read_by_rules(store: Store, hashes: Sequence[str], report: StageReport) -> None:
-    unread = store.rows(UNREAD, hashes=list(hashes))
-    readings = [(row["scene_hash"], read_scene(row["scene_text"])) for row in unread]
-    rows = [{"scene_hash": key, "elements": found.elements, "read_by": found.read_by} for key, found in readings]
-    with store.transaction() as con:
-        update_rows(con, "scenes", rows, key="scene_hash")
-    for _, found in readings:
-        if found.read_by["reader"] == "nobody":
-            report.count(f"scenes {found.read_by['reason']}")
-
-
-def _place(row: BadRow) -> str:
-    return f"{row.file or 'row'} {row.row}"

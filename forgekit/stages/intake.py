@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ForgekitError, ParameterError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+LISTED_BAD_ROWS = 1000  # in api_logs; the report holds them all
 # `asked` is null where the prompt has no syntax: its text is what it asks for.
 COLUMNS = (
     "id", "scene_hash", "model", "prompt_text", "asked", "directives", "base_parameters", "elements", "read_by", "source",
@@ -97,7 +99,7 @@ class Intake:
     def _prompt(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row as a prompt. What it says besides goes into `source`, next to where it came from.
 
-        Prompts of one scene whose syntax differs are different prompts.
+        A column of a name that we use there is "row (column)". Prompts of one scene whose syntax differs are different prompts.
         """
         said = {name: value for name, value in row.items() if not is_missing(value)}
         text, elements = said.pop("text"), said.pop("elements", None)
@@ -112,8 +114,11 @@ class Intake:
             parameters.pop("seed", None)
         brought = {n: parameters.get(n) for n in own if n != "seed" and self.parameters.get(n) != parameters.get(n)}
         directives = parts.all_directives(brought)
-        besides = said.pop("source", {})
-        named = {"scene_hash": scene_hash(parts.asked), "model": said.pop("model", self.model)}
+        besides, model = said.pop("source", {}), said.pop("model", self.model)
+        ours = {**self.origin, **said}
+        besides = {f"{name} (column)" if name in ours else name: value for name, value in besides.items()}
+        by = {"reader": "annotation", "benchmark": self.origin.get("benchmark")}  # null where none was named
+        named = {"scene_hash": scene_hash(parts.asked), "model": model}
         return {
             "id": content_id("prompt", **named, **drawn, experiment=self.experiment, base_parameters=parameters),
             **named,
@@ -122,13 +127,9 @@ class Intake:
             "directives": _document(directives) if directives else None,
             "base_parameters": canonical_json(parameters),
             "elements": None if elements is None else _document(elements),
-            "read_by": None if elements is None else _document(self._reader()),
-            "source": _document(_joined(besides, {**self.origin, **said})),
+            "read_by": None if elements is None else _document(by),
+            "source": _document(besides | ours),
         }
-
-    def _reader(self) -> dict[str, Any]:
-        """Return who says what an annotated scene asks for; null where no benchmark was named."""
-        return {"reader": "annotation", "benchmark": self.origin.get("benchmark")}
 
     def first(self, n: int) -> list[dict[str, Any]]:
         """Return the first `n` prompts."""
@@ -156,9 +157,14 @@ class Intake:
         return len(self.ids) - known, known, otherwise
 
 
-def _joined(besides: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a row says besides, and where it came from; a column of a name that we use is "row (column)"."""
-    return {f"{name} (column)" if name in ours else name: value for name, value in besides.items()} | dict(ours)
+def origin_of(source: Any) -> dict[str, str]:
+    """Return what `scenes.source` says of all rows of a source: the file's name."""
+    return {} if hasattr(source, "columns") else {"file": Path(str(source)).name}
+
+
+def place_of(row: BadRow) -> str:
+    """Return where a bad row stands, as reports say it."""
+    return f"{row.file or 'row'} {row.row}"
 
 
 def _document(value: Any) -> str:

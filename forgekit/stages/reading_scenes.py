@@ -1,4 +1,4 @@
-"""Reading scenes by a language model: each answer is on record before it is used, each scene read once."""
+"""Reading scenes: by a language model, each of whose answers is on record before it is used, or by the rules; each scene once."""
 
 from __future__ import annotations
 
@@ -26,18 +26,20 @@ where scene_hash in (select unnest($hashes::varchar[]))
 order by created_at, scene_hash
 """
 DOWN_AFTER = 5  # scenes in a row that the model gave no answer about at all: it is down, and the others are left unread
-READERS = {"language model": "the language model", "rules": "the rules", "nobody": "nobody"}
 
 Row = Mapping[str, Any]
 
 
-def read_scenes(store: Store, hashes: Sequence[str], model: LanguageModel, report: StageReport) -> None:
-    """Have `model` read those of these scenes that have no elements yet; the rules serve where its answers are no use.
+def read_scenes(store: Store, hashes: Sequence[str], model: LanguageModel | None, report: StageReport) -> None:
+    """Have `model`, or for None the rules, read those of these scenes that have no elements yet.
 
-    Each answer is committed as it comes, and each scene when it is read. Where the model cannot be reached the rest is
-    left as it was: it is read when the same file is imported again, or by the rules when its prompts are completed.
+    The rules serve, too, where its answers are no use. Each answer is committed as it comes, and each scene when it is
+    read. Where the model cannot be reached the rest is left as it was: it is read when the same file is imported again,
+    or by the rules when its prompts are completed.
     """
     scenes = store.rows(UNREAD, hashes=list(hashes))
+    if model is None:
+        return _keep(store, [(scene, read_scene(scene["scene_text"])) for scene in scenes], report)
     silent: list[tuple[Row, Reading]] = []  # whose reading waits for a sign of life
     with running("read", total=len(scenes), unit="scene") as (_, bar):
         turns = Turns.of(store, model)
@@ -48,8 +50,7 @@ def read_scenes(store: Store, hashes: Sequence[str], model: LanguageModel, repor
                 _keep(store, silent, report)
                 silent = []
             elif len(silent) == DOWN_AFTER or place == len(silent) == len(scenes):
-                left = len(scenes) - place + len(silent)
-                report.count("scenes left unread", left)
+                report.count("scenes left unread", len(scenes) - place + len(silent))
                 report.failures[model.name] = f"{failure}; import the same source again when it answers"
                 return
             bar.update()
@@ -79,5 +80,5 @@ def _keep(store: Store, read: Sequence[tuple[Row, Reading]], report: StageReport
     ]
     with store.transaction() as con:
         update_rows(con, "scenes", rows, key="scene_hash")
-    for row in rows:
-        report.count(f"scenes read by {READERS[row['read_by']['reader']]}")
+    for reader in (row["read_by"]["reader"] for row in rows):
+        report.count(f"scenes read by {reader if reader == 'nobody' else f'the {reader}'}")

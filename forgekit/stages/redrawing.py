@@ -83,9 +83,8 @@ def redraw(
     wanted = Wanted({}, 0, request, draw_key(model, request) if reasons else record["draw_key"])
     before = open_image(file, str(picture))
     content, apart, same = file.read_bytes(), "", False
-    for together in dict.fromkeys(
-        [record.get("batch") or 1, *([] if reasons else [1, getattr(model, "batch_size", 1)])]
-    ):
+    sizes = [record.get("batch") or 1, *([] if reasons else [1, getattr(model, "batch_size", 1)])]
+    for together in dict.fromkeys(sizes):
         [drawing, *_] = model.draw([request] * together)
         drawn = drawing if isinstance(drawing, ItemError) else checked_drawing(wanted, drawing)
         if isinstance(drawn, ItemError):
@@ -105,9 +104,11 @@ def _recorded(name: str, store: Store | None) -> tuple[Path, dict[str, Any]]:
     place = path.resolve().relative_to(store.folder) if store and inside(path, [store.folder]) else path
     rows = store.rows(RECORDED, name=name, path=place.as_posix()) if store else []
     file = stored_file(store.folder, rows[0]["image_path"]) if store and rows else path
-    if isinstance(file, ItemError) or not file.is_file():
+    if isinstance(file, ItemError):
+        raise ParameterError(file.reason)
+    if not file.is_file():
         where = "no file, and no image of the store" if store else "no file; give the store of an image's id or path"
-        raise ParameterError(f"{name!r} is {where}" if not isinstance(file, ItemError) else file.reason)
+        raise ParameterError(f"{name!r} is {where}")
     if rows and "draw_key" in rows[0]["made"]:
         return file, {"model": rows[0]["model"], **rows[0]["made"]}
     try:
@@ -119,13 +120,9 @@ def _recorded(name: str, store: Store | None) -> tuple[Path, dict[str, Any]]:
     if isinstance(found, str):
         raise ParameterError(f"{name} cannot be drawn again: {found}")
     parameters = dict(found["parameters"])
-    seed = parameters.pop("seed", None)
-    said = {
-        "prompt": split_prompt(found["text"]).words,
-        "seed": seed if is_seed(seed) else None,
-        "parameters": parameters,
-    }
-    return file, {"model": found["source"].get("model"), **said}
+    seed, words = parameters.pop("seed", None), split_prompt(found["text"]).words
+    told = {"prompt": words, "seed": seed if is_seed(seed) else None, "parameters": parameters}
+    return file, {"model": found["source"].get("model"), **told}
 
 
 def _model(
@@ -150,11 +147,9 @@ def _differences(record: Mapping[str, Any], model: ImageGenerator, request: Draw
     described = {"model": model.name, **model.describe(), **describe_request(model, request.parameters)}
     for name, now in described.items():
         then = record.get(name, now if name == "model" else None)
-        parts = (
-            {f"{name} of {part}": (then.get(part), now.get(part)) for part in {**then, **now}}
-            if (isinstance(then, dict) and isinstance(now, dict))
-            else {name: (then, now)}
-        )
+        parts = {name: (then, now)}
+        if isinstance(then, dict) and isinstance(now, dict):
+            parts = {f"{name} of {part}": (then.get(part), now.get(part)) for part in {**then, **now}}
         yield from (f"{what}: {old} then, {new} now" for what, (old, new) in parts.items() if old != new)
 
 
@@ -165,8 +160,5 @@ def _apart(before: Any, after: Any) -> str:
     if isinstance(before, ItemError) or before.size != after.size:
         return f"a picture of {after.width}×{after.height} pixels"
     distance = np.abs(np.asarray(before).astype(int) - np.asarray(after))
-    return (
-        f"{(distance > 0).sum():,} of {distance.size:,} values differ, by {distance.max()} of 255 at most"
-        if distance.any()
-        else ""
-    )
+    told = f"{(distance > 0).sum():,} of {distance.size:,} values differ, by {distance.max()} of 255 at most"
+    return told if distance.any() else ""

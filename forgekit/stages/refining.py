@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from forgekit.errors import ItemError, ParameterError
@@ -44,20 +45,12 @@ order by created_at, id
 
 @dataclass(frozen=True)
 class How:
-    """How one call of the stage decides, and what it has read of what was learnt before it."""
+    """How one call of the stage decides; `memory` is what the policy may know, by generator and experiment."""
 
     policy: Policy
     limits: Limits
     lexicon: Lexicon
-    memories: dict[tuple[str, str], Memory] = field(default_factory=dict)
-
-    def memory(self, store: Store, model: str, experiment: str) -> Memory:
-        """Return what the policy may know: the evidence of its own arm, so that a study's arms do not teach each other."""
-        if not self.policy.uses_memory:
-            return Memory()
-        if (model, experiment) not in self.memories:
-            self.memories[model, experiment] = remember(store, model=model, experiment=experiment)
-        return self.memories[model, experiment]
+    memory: Callable[[str, str], Memory]
 
 
 @dataclass(frozen=True)
@@ -119,7 +112,13 @@ def refine_prompts(
     check_experiment(store, experiment)
     limits = Limits(target, max_iterations, max_images, patience, confirm, max_minutes)
     chosen = load_policy(policy, without=several("without_actions", without_actions))
-    how, turns = How(chosen, limits, _lexicon(lexicon)), Turns.of(store, getattr(chosen, "language_model", None))
+
+    @cache
+    def memory(model: str, experiment: str) -> Memory:  # of its own arm: a study's arms do not teach each other
+        return remember(store, model=model, experiment=experiment) if chosen.uses_memory else Memory()
+
+    how = How(chosen, limits, _lexicon(lexicon), memory)
+    turns = Turns.of(store, getattr(chosen, "language_model", None))
     due, attempted = len(store.df(DUE, experiment=experiment, attempted=[])), list[str]()
     limit = turns.in_hand() if _asks_model(chosen) else AT_ONCE
     with working(store) as worker, running("refine", total=due, unit="prompt") as (report, bar):
@@ -162,14 +161,16 @@ def _decide(in_hand: InHand, how: How, conversation: Conversation) -> Decided | 
     call.request = _looked_at(in_hand)
     generator = load_stored_model("image_generator", prompt["model"], within=conversation.store.folder)
     tools = Tools(generator.fits, how.lexicon.in_world(world_of(generator)), conversation.ask)
-    memory = how.memory(conversation.store, prompt["model"], prompt["experiment"])
+    memory = how.memory(prompt["model"], prompt["experiment"])
     rng = random.Random(prompt["id"])
     decision = decide(in_hand.situation, how.policy, memory, how.limits, tools=tools, rng=rng)
     if isinstance(decision, ItemError):
         return decision
     child = _child_row(prompt, decision) if decision.decision in ("rewrite", "confirm") else None
     learning = _learning_row(in_hand, decision, child, how.policy.name)
-    learning["actions"]["loosened"] = _loosened(in_hand, decision, tools.lexicon)
+    if decision.candidate:
+        scene, text = (parse(each, lexicon=tools.lexicon) for each in (in_hand.situation.scene_text, decision.text))
+        learning["actions"]["loosened"] = loosened(scene, text, lexicon=tools.lexicon)
     told = ("decision", "action", "detail", "child_prompt_id")
     call.learning_id, call.response = learning["id"], {name: learning["actions"][name] for name in told}
     return Decided(in_hand, decision, child, learning, conversation)
@@ -274,18 +275,11 @@ def _actions(in_hand: InHand, decision: Decision, child: Mapping[str, Any] | Non
         "kept": decision.kept,
         "change": in_hand.situation.change,
         "child_prompt_id": child["id"] if child else None,
+        "loosened": None,  # what a rewrite says less exactly than its scene: a kind that became its plain word
         **({"refused": list(decision.refused)[:REFUSALS]} if decision.refused else {}),
         **({"lost_syntax": decision.lost_syntax} if decision.lost_syntax else {}),
         **{name: getattr(candidate, name, None) for name in ("action", "element", "kind", "term", "detail")},
     }
-
-
-def _loosened(in_hand: InHand, decision: Decision, lexicon: Lexicon) -> list[str] | None:
-    """What a rewrite says less exactly than its scene: a kind that became its plain word."""
-    if decision.candidate is None:
-        return None
-    scene, text = (parse(each, lexicon=lexicon) for each in (in_hand.situation.scene_text, decision.text))
-    return loosened(scene, text, lexicon=lexicon)
 
 
 def _lexicon(path: str | None) -> Lexicon:

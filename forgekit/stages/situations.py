@@ -266,11 +266,12 @@ def gather(store: Store, ids: Sequence[str], *, said: bool = False) -> dict[str,
 
 
 def _version(row: Row, said: Row | None) -> Version:
+    left_out = row["not_applied"] or ()  # an action on a parameter that was left out would be refused
     return Version(
         row["id"],
         row["parent_prompt_id"],
         row["prompt_text"],
-        _applied(row),
+        {name: value for name, value in row["base_parameters"].items() if name not in left_out},
         row["images"],
         row["score"],
         row["means"] or {},
@@ -278,12 +279,6 @@ def _version(row: Row, said: Row | None) -> Version:
         [seen for seen in dict.fromkeys(said["seen"]) if seen] if said else (),
         _by_element(said["reasons"]) if said else {},
     )
-
-
-def _applied(row: Row) -> dict[str, Any]:
-    """Return the parameters that a version was drawn with: an action on one that was left out would be refused."""
-    left_out = row["not_applied"] or ()
-    return {name: value for name, value in row["base_parameters"].items() if name not in left_out}
 
 
 def _by_element(reasons: Sequence[Any]) -> dict[str, list[str]]:

@@ -123,13 +123,8 @@ def draw_key(model: ImageGenerator, request: DrawRequest) -> str:
     """Return a hash of all that determines the pixels."""
     parameters, optional = request.parameters, request.optional
     beside = [described] if (described := describe_request(model, parameters)) else []
-    said = [model.name, model.describe(), request.prompt, request.seed, parameters, *_open(optional), *beside]
-    return content_hash(said)
-
-
-def _open(optional: frozenset[str]) -> list[list[str]]:
-    """Return what tells the draw key of a request that may lose parameters from that of one that must have them."""
-    return [sorted(optional)] if optional else []
+    may_lose = [sorted(optional)] if optional else []  # parts its key from that of one that must have all parameters
+    return content_hash([model.name, model.describe(), request.prompt, request.seed, parameters, *may_lose, *beside])
 
 
 def image_seed(scene_hash: str, seed: int, index: int) -> int:

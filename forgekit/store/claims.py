@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
+from forgekit.errors import ForgekitError
 from forgekit.store import Store
 
 if TYPE_CHECKING:
@@ -52,11 +53,10 @@ class Worker:
                     con.execute(FORGET, {"worker": worker})
             found = con.execute(FREE.format(due=due), {**values, "me": self.id, "limit": limit}).fetchall()
             ids = [str(row[0]) for row in found]
-            if ids and to:
+            if to:
                 self.store.move_prompts(con, ids, to)
-            if ids:
-                con.execute(RELEASE, {"ids": ids, "me": self.id})
-                con.execute(TAKE, {"ids": ids, "me": self.id})
+            con.execute(RELEASE, {"ids": ids, "me": self.id})
+            con.execute(TAKE, {"ids": ids, "me": self.id})
         return ids
 
     def settle(self, con: duckdb.DuckDBPyConnection, ids: Sequence[str], to: str) -> list[str]:
@@ -66,8 +66,7 @@ class Worker:
         left to that one.
         """
         held = self.held(con, ids)
-        if held:
-            self.store.move_prompts(con, held, to)
+        self.store.move_prompts(con, held, to)
         self.release(con, held)
         return held
 
@@ -90,7 +89,8 @@ def working(store: Store) -> Iterator[Worker]:
     worker = Worker(store, uuid4().hex)
     file = _lock_file(store, worker.id)
     file.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(file.parent)
+    for left in file.parent.glob("*.lock"):  # of workers that died with nothing in hand
+        _is_dead(left)
     with FileLock(file, thread_local=False):
         try:
             yield worker
@@ -98,11 +98,22 @@ def working(store: Store) -> Iterator[Worker]:
             file.unlink(missing_ok=True)
 
 
+@contextmanager
+def alone(file: Path, refusal: ForgekitError) -> Iterator[None]:
+    """Hold a lock file for the length of the block; raise `refusal` where another process holds it."""
+    try:
+        held = FileLock(file, blocking=False).acquire()
+    except Timeout:
+        raise refusal from None
+    with held:
+        yield
+
+
 def dead_workers(store: Store) -> tuple[list[str], list[str]]:
     """Return the workers that left a claim or a lock file and are dead, and those that live; nothing is changed."""
     claiming = {row["worker"] for row in store.rows("select distinct worker from claims")}
     workers = sorted(claiming | {file.stem for file in _lock_file(store, "*").parent.glob("*.lock")})
-    alive = [worker for worker in workers if _is_held(_lock_file(store, worker))]
+    alive = [worker for worker in workers if not _is_dead(_lock_file(store, worker), clear=False)]
     return [worker for worker in workers if worker not in alive], alive
 
 
@@ -118,30 +129,14 @@ def _lock_file(store: Store, worker: str) -> Path:
     return store.path.with_name(f"{store.path.name}.workers") / f"{worker}.lock"
 
 
-def _is_dead(file: Path) -> bool:
-    """Whether nobody holds this lock; the file of a dead worker is removed."""
+def _is_dead(file: Path, *, clear: bool = True) -> bool:
+    """Whether nobody holds this lock; with `clear` the file of a dead worker is removed."""
     if not file.exists():
         return True
     try:
         with FileLock(file, blocking=False):
-            file.unlink(missing_ok=True)  # while it is held: nobody can take it for a live worker's
+            if clear:
+                file.unlink(missing_ok=True)  # while it is held: nobody can take it for a live worker's
     except Timeout:
         return False
     return True
-
-
-def _is_held(file: Path) -> bool:
-    """Whether somebody holds this lock; the file stays."""
-    if not file.exists():
-        return False
-    try:
-        with FileLock(file, blocking=False):
-            return False
-    except Timeout:
-        return True
-
-
-def _sweep(folder: Path) -> None:
-    """Remove the lock files of workers that died with nothing in hand."""
-    for file in folder.glob("*.lock"):
-        _is_dead(file)

@@ -21,14 +21,7 @@ from forgekit.store.schema import load_schema
 if TYPE_CHECKING:
     import pandas as pd
 
-RECORD_TABLES = (
-    "scenes",
-    "prompts",
-    "generated_images",
-    "image_evaluations",
-    "prompt_learnings",
-    "api_logs",
-)
+RECORD_TABLES = ("scenes", "prompts", "generated_images", "image_evaluations", "prompt_learnings", "api_logs")
 # A store may come from a stranger: its views must reach no other file, and no extension is fetched for them.
 ALONE = {
     "enable_external_access": "false",
@@ -52,7 +45,6 @@ update prompts set status = $to, last_updated = now() at time zone 'utc'
 where id in (select unnest($ids::uuid[]))
 """
 DISK = re.compile(r"Could not write|No space left|File too large|Read-only file system")
-NOT_STORED = "Nothing of this step was stored; make room there, and run it again"
 STATUSES = "select status, count(*) from prompts group by status order by status"
 
 
@@ -89,7 +81,10 @@ class Store:
                 with suppress(duckdb.Error):  # a full disk leaves nothing to roll back
                     con.rollback()
                 if isinstance(error, duckdb.Error) and DISK.search(str(error)):
-                    raise StoreError(f"{self.path} cannot be written: {error}. {NOT_STORED}") from error
+                    raise StoreError(
+                        f"{self.path} cannot be written: {error}. Nothing of this step was stored; make room there, and "
+                        "run it again"
+                    ) from error
                 raise
 
     def df(self, sql: str, **values: Any) -> pd.DataFrame:
@@ -118,16 +113,6 @@ class Store:
             )
         con.execute(MOVE, values)
 
-    def schema_differences(self) -> list[str]:
-        """Return which tables, views and allowed status changes are not as this forgekit makes them."""
-        with self._open(read_only=True) as con:
-            return load_schema().differences(con)
-
-    def remake_schema(self) -> None:
-        """Make the views and the allowed status changes anew; tables stay as they are."""
-        with self.transaction() as con:
-            load_schema().remake(con)
-
     def __repr__(self) -> str:
         counts = self._counts()
         statuses = ", ".join(f"{n} {status}" for status, n in counts["statuses"])
@@ -147,17 +132,14 @@ class Store:
     def _counts(self) -> dict[str, Any]:
         """Count the rows of each table, and the prompts by status."""
         with self._open(read_only=True) as con:
-            counts: dict[str, Any] = {
-                table: con.execute(f"select count(*) from {table}").fetchall()[0][0] for table in RECORD_TABLES
-            }
-            counts["statuses"] = con.execute(STATUSES).fetchall()
-        return counts
+            counts = {table: con.execute(f"select count(*) from {table}").fetchall()[0][0] for table in RECORD_TABLES}
+            return {**counts, "statuses": con.execute(STATUSES).fetchall()}
 
     @contextmanager
-    def held_still(self) -> Iterator[None]:
-        """Keep every process from writing for the length of the block; what is copied in it is one moment of the store."""
-        with self._open(read_only=True):
-            yield
+    def held_still(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open for reading, and keep every process from writing for the length of the block: it sees one moment of the store."""
+        with self._open(read_only=True) as con:
+            yield con
 
     @contextmanager
     def _open(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -168,8 +150,7 @@ class Store:
             yield con
         except duckdb.Error as error:
             if is_damage(error):
-                con.close()
-                raise damaged(self.path, str(error), RECORD_TABLES) from error
+                raise damaged(self.path, str(error)) from error
             raise
         finally:
             con.close()
@@ -192,7 +173,7 @@ class Store:
                 ) from error
             if not self.path.exists():
                 raise StoreError(f"{self.path} is not there. `forgekit.open_store(path)` makes a new store") from error
-            raise damaged(self.path, str(error), RECORD_TABLES) from error
+            raise damaged(self.path, str(error)) from error
 
 
 def _holder(error: BaseException) -> str | None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from forgekit.errors import ItemError, StoreError
 from forgekit.progress import StageReport, running
 from forgekit.store import Store, open_store
+from forgekit.store.claims import alone
 from forgekit.store.images import stored_file, write_whole
 
 DATABASE = "store.duckdb"  # in the folder of a backup; its images lie beside it, in images/
@@ -42,12 +39,10 @@ def backup(store: Store, folder: str | Path) -> StageReport:
         raise StoreError(f"no backup can be made in {folder}: {error}. Name a folder of yours") from error
     if target == store.folder:
         raise StoreError(f"{folder} is the store's own folder. Name another one, best on another disk")
-    with _alone(target):
-        for left in [
-            *target.glob(f"{DATABASE}.new*"),
-            *target.glob("images/*/*.partial"),
-        ]:  # of a backup that was cut off
-            left.unlink()
+    busy = StoreError(f"another process is backing up into {target}. Wait for it, or name another folder")
+    with alone(target / f"{DATABASE}.lock", busy):
+        for left in [*target.glob(f"{DATABASE}.new*"), *target.glob("images/*/*.partial")]:
+            left.unlink()  # of a backup that was cut off
         new = target / f"{DATABASE}.new"
         _copy_database(store, new)
         copied = Store(new)
@@ -88,15 +83,6 @@ def restore(folder: str | Path, new_store: str | Path) -> StageReport:
         raise StoreError(f"no store can be made at {new_store}: {error}. Name a file in a folder of yours") from error
     open_store(target)  # one that an older forgekit backed up gets what this one needs
     return report
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    try:
-        with FileLock(folder / f"{DATABASE}.lock", timeout=0):
-            yield
-    except Timeout:
-        raise StoreError(f"another process is backing up into {folder}. Wait for it, or name another folder") from None
 
 
 def _copy_database(store: Store, target: Path) -> None:

@@ -31,10 +31,8 @@ class CheckReport:
         return len(self.findings)
 
     def __str__(self) -> str:
-        if not self.findings:
-            head = f"check: all is well ({self.images} images, {self.rules} rules)"
-        else:
-            head = f"check: {len(self.findings)} findings"
+        well = f"all is well ({self.images} images, {self.rules} rules)"
+        head = f"check: {f'{len(self.findings)} findings' if self.findings else well}"
         mended = [f"{len(self.mended)} mended:", *_shortened(self.mended)] if self.mended else []
         return "\n".join([head, *(f"  {line}" for line in (*_shortened(self.findings), *mended, *self.notes))])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from forgekit.stages.wanted import Seeds, Wanted, wanted_images
 from forgekit.store import Store
 from forgekit.store.claims import forget_workers
 from forgekit.store.images import encode_png, stored_file, write_whole
+from forgekit.store.schema import load_schema
 from forgekit.upkeep.backup import named_after
 from forgekit.upkeep.files import OF_MIRROR, copies
 from forgekit.upkeep.rules import Rule
@@ -69,19 +71,12 @@ set error = 'the verdict was damaged; it read ' || coalesce(element_scores::varc
     element_scores = null, adherence_analysis = null, model_output = null, soft_tifa_am = null, soft_tifa_gm = null
 where id::varchar in (select unnest($ids::varchar[]))
 """
-# The images that were drawn together with these, in the order in which they were: one commit, without those that another
-# image had the picture of already.
 PICTURES = """
-select i.id as image_id, i.image_path, i.generation_metadata as metadata, i.created_at as drawn_at, p.*, null as learning_id,
-    row_number() over (partition by i.generation_metadata ->> '$.draw_key' order by i.created_at, p.created_at, p.id) = 1 as drawn
+select i.id as image_id, i.image_path, i.generation_metadata as metadata, p.*, null as learning_id
 from generated_images i
 join prompts p on p.id = i.prompt_id
-where i.generation_metadata ->> '$.draw_key' in (
-    select generation_metadata ->> '$.draw_key' from generated_images where created_at in (
-        select created_at from generated_images where id in (select unnest($ids::uuid[]))
-    )
-)
-order by p.created_at, p.id, i.image_index
+where i.id in (select unnest($ids::uuid[]))
+order by p.model, p.created_at, p.id, i.image_index
 """
 ANOTHER = (
     "{} would draw another picture now: its weights, the versions of its libraries, the machine or the prompt's parameters are "
@@ -92,13 +87,12 @@ ADDED = ("batch", "directives_not_applied", "parameters_not_applied")  # to a ro
 
 def mend(store: Store, rules: Sequence[Rule], found: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Mend what the rules have found, in their order; return why what could be tried was of no use."""
-    ways: dict[str, Callable[[Store, list[str]], list[str]]] = {
+    ways: dict[str, Callable[[Store, list[str]], list[str] | None]] = {
         "remake": _remake,
         "rescore": rescore,
-        "ask again": _ask_again,
         "redraw": redraw,
         "set aside": set_aside,
-        "forget": _forget,
+        "forget": forget_workers,
         "link": _link_mirror,
     }
     notes: list[str] = []
@@ -106,24 +100,19 @@ def mend(store: Store, rules: Sequence[Rule], found: Mapping[str, Mapping[str, s
         # An earlier repair may have mended it, or may have brought it about.
         ids = list(found[rule.name] if rule.of_files else rule.findings(store)) if rule.mend else []
         if ids and rule.mend in ways:
-            notes += ways[rule.mend](store, ids)
+            notes += ways[rule.mend](store, ids) or []
         elif ids:
             with store.transaction() as con:
-                con.execute(rule.mend, {"ids": ids})
+                con.execute(ASK_AGAIN if rule.mend == "ask again" else rule.mend, {"ids": ids})
     return notes
 
 
-def _remake(store: Store, ids: Sequence[str]) -> list[str]:
-    store.remake_schema()
-    return []
+def _remake(store: Store, ids: Sequence[str]) -> None:
+    with store.transaction() as con:
+        load_schema().remake(con)
 
 
-def _forget(store: Store, workers: Sequence[str]) -> list[str]:
-    forget_workers(store, list(workers))
-    return []
-
-
-def rescore(store: Store, ids: Sequence[str]) -> list[str]:
+def rescore(store: Store, ids: Sequence[str]) -> None:
     """Compute again what follows from the verdicts on these prompts, or on those of these images and verdicts."""
     groups: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     for row in store.rows(STEERED, ids=list(ids)):
@@ -139,49 +128,38 @@ def rescore(store: Store, ids: Sequence[str]) -> list[str]:
             con.execute(ROLES, {**judge, "ids": prompts})
             resting = [str(row[0]) for row in con.execute(RESTING, {"ids": prompts}).fetchall()]
             con.execute(SCORE_PROMPTS, {"ids": resting})
-    return []
-
-
-def _ask_again(store: Store, ids: Sequence[str]) -> list[str]:
-    with store.transaction() as con:
-        con.execute(ASK_AGAIN, {"ids": list(ids)})
-    return []
 
 
 def redraw(store: Store, ids: Sequence[str]) -> list[str]:
     """Put the pictures of these images back where they belong: a copy that is whole, or drawn again to the same bytes.
 
-    The last bit of a pixel can depend on what is drawn together, so where one drawn alone is not the same, all that were
-    drawn with it are drawn, as they were.
+    The last bit of a pixel can depend on how many are drawn together, so where one drawn alone is not the same, it is drawn
+    in a batch as large as its own was.
 
     Returns:
         Why each of the others could not be made again.
     """
-    rows = store.rows(PICTURES, ids=list(ids))
-    lost = [row for row in rows if row["image_id"] in ids and not _copied(store, row)]
-    failed: dict[str, str] = {}
+    load = cache(partial(load_stored_model, "image_generator", within=store.folder))
+    failed: dict[str, str | None] = {}
     with recorded_calls(store, "repair") as calls:
-        for name in sorted({row["model"] for row in lost}):
-            own = [row for row in rows if row["model"] == name]
-            try:
-                model = load_stored_model("image_generator", name, within=store.folder)
-                wanted = {
-                    row["image_id"]: wanted_images(
-                        model, row, Seeds.of(None, [row["metadata"]["seed"]]), [store.folder]
-                    )[0]
-                    for row in own
-                }
-            except Exception as error:  # this generator's failure; the pictures of others go on
-                failed |= {row["image_id"]: reason_of(error) for row in lost if row["model"] == name}
+        for row in store.rows(PICTURES, ids=list(ids)):
+            if _copied(store, row):
                 continue
-            for row in (row for row in lost if row["model"] == name):
-                together = [each for each in own if each["drawn"] and each["drawn_at"] == row["drawn_at"]]
-                if wanted[row["image_id"]].draw_key != row["metadata"]["draw_key"]:
-                    failed[row["image_id"]] = ANOTHER.format(name)
-                elif reason := _same(store, calls, model, row, [row], wanted):
-                    reason = _same(store, calls, model, row, together, wanted) if row in together else reason
-                    failed |= {row["image_id"]: reason} if reason else {}
-    return [f"image {image} is not drawn again: {reason}" for image, reason in failed.items()]
+            made = row["metadata"]
+            try:
+                model = load(row["model"])
+                [wanted] = wanted_images(model, row, Seeds.of(None, [made["seed"]]), [store.folder])
+            except Exception as error:  # this generator's failure; the pictures of others go on
+                failed[row["image_id"]] = reason_of(error)
+                continue
+            if wanted.draw_key != made["draw_key"]:
+                failed[row["image_id"]] = ANOTHER.format(row["model"])
+                continue
+            for together in sorted({1, made.get("batch") or 1}):
+                failed[row["image_id"]] = _same(store, calls, model, row, [wanted] * together)
+                if failed[row["image_id"]] is None:
+                    break
+    return [f"image {image} is not drawn again: {reason}" for image, reason in failed.items() if reason]
 
 
 def _copied(store: Store, row: Mapping[str, Any]) -> bool:
@@ -203,25 +181,17 @@ def _put(store: Store, row: Mapping[str, Any], content: bytes) -> bool:
     return True
 
 
-def _same(
-    store: Store,
-    calls: Calls,
-    model: Any,
-    row: Mapping[str, Any],
-    together: Sequence[Any],
-    wanted: Mapping[str, Wanted],
-) -> str | None:
-    """Draw what was drawn `together`; where the picture of `row` has its bytes, put it in its place, else say why not."""
-    answers = calls.ask(
+def _same(store: Store, calls: Calls, model: Any, row: Mapping[str, Any], batch: Sequence[Wanted]) -> str | None:
+    """Draw a picture, in a batch of its like; where it has the bytes of `row`, put it in its place, else say why not."""
+    [answer, *_] = calls.ask(
         model.name,
-        [wanted[each["image_id"]] for each in together],
+        batch,
         lambda some: model.draw([each.request for each in some]),
         check=lambda each, drawing: (checked_drawing(each, drawing), getattr(drawing, "image", None)),
         request=lambda some: {"image": row["image_id"], "seeds": [each.request.seed for each in some]},
         counted="images",
         keep=lambda some: None,  # what is drawn is compared first
     )
-    answer = answers[together.index(row)]
     drawn, picture = answer if isinstance(answer, tuple) else (answer, None)
     if not isinstance(drawn, Drawn):
         return drawn.reason
@@ -233,7 +203,7 @@ def _same(
     return f"{model.name} draws a picture of other bytes now. A backup may have it"
 
 
-def set_aside(store: Store, paths: Sequence[str]) -> list[str]:
+def set_aside(store: Store, paths: Sequence[str]) -> None:
     """Move files into the folder `lost` beside the store, each under the path it had; none is overwritten there."""
     for path in paths:
         source, target = store.folder / path, store.folder / LOST / path
@@ -244,10 +214,9 @@ def set_aside(store: Store, paths: Sequence[str]) -> list[str]:
         if source.exists() or source.is_symlink():
             target.parent.mkdir(parents=True, exist_ok=True)
             source.rename(target)
-    return []
 
 
-def _link_mirror(store: Store, paths: Sequence[str]) -> list[str]:
+def _link_mirror(store: Store, paths: Sequence[str]) -> None:
     """Put the store's pictures in the place of others that the mirror shows, which are set aside."""
     images = {row["id"]: row["image_path"] for row in store.rows("select id, image_path from generated_images")}
     set_aside(store, paths)
@@ -256,4 +225,3 @@ def _link_mirror(store: Store, paths: Sequence[str]) -> list[str]:
         file = stored_file(store.folder, images[found[1]]) if found and found[1] in images else None
         if isinstance(file, Path) and file.exists():
             write_whole(store.folder / path, file.read_bytes(), same_as=file)
-    return []

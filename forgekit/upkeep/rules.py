@@ -9,6 +9,7 @@ from functools import partial
 from importlib import resources
 
 from forgekit.store import Store
+from forgekit.store.schema import load_schema
 from forgekit.upkeep import contents, files
 from forgekit.upkeep.documents import broken_documents, load_documents
 
@@ -37,15 +38,11 @@ def load_rules() -> list[Rule]:
         Rule(name, entry["means"], partial(_asked, entry["sql"]), entry.get("mend", ""))
         for name, entry in tomllib.loads(TABLE.read_text("utf-8")).items()
     ]
-    documents = [
-        Rule(
-            name,
-            f"{name} is not what it should be",
-            partial(broken_documents, name=name, validator=validator),
-            _again(name),
-        )
-        for name, validator in load_documents().items()
-    ]
+    documents = []
+    for name, validator in load_documents().items():
+        find = partial(broken_documents, name=name, validator=validator)
+        mend = "ask again" if name.startswith("image_evaluations.") else ""  # what a judge said can be asked for again
+        documents.append(Rule(name, f"{name} is not what it should be", find, mend))
     of_content = [
         Rule(f"{kind}-id", f"the id of a {told} is not that of its content", contents.ids(kind, sql))
         for kind, (told, sql) in contents.BY_CONTENT.items()
@@ -69,14 +66,10 @@ def load_rules() -> list[Rule]:
     ]
 
 
-def _again(name: str) -> str:
-    """Return how a document is mended: what a judge said can be asked for again."""
-    return "ask again" if name.startswith("image_evaluations.") else ""
-
-
 def _asked(sql: str, store: Store) -> Iterator[tuple[str, str]]:
     return ((row["id"], "") for row in store.rows(f"select id::varchar as id from ({sql}) order by all"))
 
 
 def _schema(store: Store) -> Iterator[tuple[str, str]]:
-    return ((what, "") for what in store.schema_differences())
+    with store.held_still() as con:
+        yield from ((what, "") for what in load_schema().differences(con))
