@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from typing import Any
 
 from forgekit.checkup.findings import FAULT, OK, DoctorReport
 from forgekit.checkup.work import Work
@@ -13,12 +13,12 @@ from forgekit.models.fetching import gib
 from forgekit.store import Store
 from forgekit.store.images import stored_file
 
-# What calls took, by model: only those that say how many images they drew or judged count for time.
+# What one image, drawn or judged, took on average so far, by model: only calls that say of how many count for time.
 TOOK = """
 select
     endpoint,
     sum(duration_ms) filter (items > 0) / 1000 / sum(items) as seconds,
-    sum(items)::bigint as items,
+    sum(items)::bigint as images,
     sum(cost) / sum(items) as cost
 from (
     select
@@ -35,55 +35,41 @@ having sum(items) > 0
 STORED = "select image_path from generated_images where generation_metadata ->> '$.model' = $model limit 20"
 
 
-@dataclass(frozen=True)
-class Took:
-    """What one image, drawn or judged, took on average so far, over how many."""
-
-    seconds: float
-    cost: float | None
-    images: int
-
-
 def expected(report: DoctorReport, work: Work, store: Store | None) -> None:
     """Add to the report what the work will take, and whether there is room on the disk for its images."""
-    if not (work.images or work.told):
-        return
-    took, size = _earlier(store), 0.0
     report.plan += work.told
-    seconds, cost, unknown = 0.0, 0.0, []
+    took, size, seconds, cost = _earlier(store), 0.0, 0.0, 0.0
+    unknown = set()
     for what, role, counts in (("images", "image_generator", work.images), ("verdicts", "vision_model", work.verdicts)):
         for name, images in sorted(counts.items()):
             known = took.get(recorded_name(role, name)) or took.get(name)
             if known is None:
-                unknown.append(name)
+                unknown.add(name)
                 report.plan.append(f"{images} {what} by {name}: time not known yet (it has made none in this store)")
                 continue
-            seconds, cost = seconds + images * known.seconds, cost + images * (known.cost or 0)
-            price = f", cost {images * known.cost:.2f}" if known.cost is not None else ""
+            seconds, cost = seconds + images * known["seconds"], cost + images * (known["cost"] or 0)
+            price = "" if known["cost"] is None else f", cost {images * known['cost']:.2f}"
             report.plan.append(
-                f"{images} {what} by {name}: {duration(images * known.seconds)}{price} at {known.seconds:.3g} s each "
-                f"(the mean of {known.images})"
+                f"{images} {what} by {name}: {duration(images * known['seconds'])}{price} at {known['seconds']:.3g} s each "
+                f"(the mean of {known['images']})"
             )
             size += images * _mean_size(store, name) if store and what == "images" else 0
-    but = f", and what is not known yet: {', '.join(sorted(set(unknown)))}" if unknown else ""
-    if len(unknown) < len(work.images) + len(work.verdicts):
-        report.plan.append(
-            f"in all {duration(seconds)}{f', cost {cost:.2f}' if cost else ''}{but}, one after the other"
-        )
+    if seconds:
+        price = f", cost {cost:.2f}" if cost else ""
+        but = f", and what is not known yet: {', '.join(sorted(unknown))}" if unknown else ""
+        report.plan.append(f"in all {duration(seconds)}{price}{but}, one after the other")
     if size and store:
         free = shutil.disk_usage(store.folder).free
         told = f"about {gib(size)} of images, {gib(free)} are free beside the store"
-        report.add(
-            "store", "disk", OK if size < free else FAULT, told, "" if size < free else "make room, or move the store"
-        )
+        report.add("store", "disk", *((OK, told) if size < free else (FAULT, told, "make room, or move the store")))
 
 
-def _earlier(store: Store | None) -> dict[str, Took]:
+def _earlier(store: Store | None) -> dict[str, dict[str, Any]]:
     try:
         rows = store.rows(TOOK) if store and store.path.exists() else []
     except StoreError:  # it has a finding of its own
         return {}
-    return {row["endpoint"]: Took(row["seconds"], row["cost"], row["items"]) for row in rows}
+    return {row["endpoint"]: row for row in rows}
 
 
 def _mean_size(store: Store, model: str) -> float:

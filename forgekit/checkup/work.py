@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,9 @@ from forgekit.sources import read_chunks
 from forgekit.store import Store
 from forgekit.study.plan import Study, load_plan, read_scenes
 
-ROLES = {  # what parameters are called that name models
-    "model": "image_generator", "models": "image_generator", "image_generator": "image_generator",
-    "image_generators": "image_generator", "vision_model": "vision_model", "vision_models": "vision_model",
-    "judges": "vision_model", "judge": "vision_model", "language_model": "language_model", "llm": "language_model",
+ROLES = {  # what parameters are called that name models, in the singular or the plural
+    "model": "image_generator", "image_generator": "image_generator", "vision_model": "vision_model",
+    "judge": "vision_model", "language_model": "language_model", "llm": "language_model",
 }  # fmt: skip
 
 # What is due, by model: prompts whose images are still to be drawn, and the longest texts first.
@@ -53,90 +52,87 @@ class Work:
         for name in names:
             self.models.setdefault((role, name), by_data)
 
-    def draw(self, generator: str, images: int, judges: Iterable[str], texts: Iterable[str] = ()) -> None:
+    def draw(self, generator: str, images: int, judges: Iterable[str], texts: Iterable[str]) -> None:
         """Take up images to be drawn, each to be judged by all judges."""
         self.images[generator] += images
         self.verdicts.update(dict.fromkeys(judges, images))
         self.texts[generator] = list(dict.fromkeys([*self.texts.get(generator, []), *texts]))
 
+    def add_plan(self, file: Path) -> Study | None:
+        """Take up what the plan of a batch or a study names; return the study.
 
-def add_plan(work: Work, file: Path) -> Study | None:
-    """Take up what the plan of a batch or a study names; return the study.
-
-    Raises:
-        ParameterError, SourceError: it cannot be read, or names what no plan may.
-    """
-    work.folders.append(file.parent)
-    try:
-        is_batch = "notebook" in tomllib.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise ParameterError(f"{file} cannot be read: {error}; give the TOML file of a batch or a study") from error
-    if is_batch:
-        _add_batch(work, file)
-        return None
-    study = load_plan(file)
-    scenes = read_scenes(study)
-    work.name("image_generator", [study.model], by_data=True)
-    work.name("vision_model", study.vision_models, by_data=True)
-    work.name("language_model", filter(None, map(asked_model, study.arms)), by_data=True)
-    each = study.images_per_scene + study.images_per_prompt
-    work.draw(study.model, len(study.arms) * len(scenes) * each, study.vision_models, scenes["text"].head(MOST_TEXTS))
-    work.told.append(
-        f"study {study.name}: at most {len(study.arms)} arms × {len(scenes)} scenes × {each} images, of which "
-        f"{study.images_per_prompt} confirm"
-    )
-    return study
-
-
-def _add_batch(work: Work, file: Path) -> None:
-    """Take up a batch: what each execution draws is told by parameters that are called as those of the loop's notebook."""
-    plan = read_plan(file)
-    defaults, unknown, total = notebook_defaults(plan.notebook), [], 0
-    for execution in plan.executions:
-        values = {**defaults, **execution.parameters}
-        found = _models_in(values)
-        for role, name in found:
-            work.name(role, [name], by_data=True)
+        Raises:
+            ParameterError, SourceError: it cannot be read, or names what no plan may.
+        """
+        self.folders.append(file.parent)
         try:
-            texts = [text for chunk in read_chunks(values["prompts"]) for text in chunk.frame["text"]]
-            images = len(texts) * (values["iterations"] + bool(values.get("confirm"))) * values["images_per_prompt"]
-        except (KeyError, TypeError):
-            unknown.append(execution.name)
-            continue
-        judges = [name for role, name in found if role == "vision_model"]
-        for generator in [name for role, name in found if role == "image_generator"]:
-            work.draw(generator, images, judges, texts[:MOST_TEXTS])
-            total += images
-    work.told.append(f"batch {plan.name}: {len(plan.executions)} executions, at most {total} images")
-    if unknown:
-        lacks = "the notebook has no prompts, iterations and images_per_prompt"
-        work.told.append(f"how many images of {', '.join(unknown[:5])} is not known: {lacks}")
+            is_batch = "notebook" in tomllib.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            raise ParameterError(f"{file} cannot be read: {error}; give the TOML file of a batch or a study") from error
+        if is_batch:
+            self._add_batch(file)
+            return None
+        study = load_plan(file)
+        scenes = read_scenes(study)
+        self.name("image_generator", [study.model], by_data=True)
+        self.name("vision_model", study.vision_models, by_data=True)
+        self.name("language_model", filter(None, map(asked_model, study.arms)), by_data=True)
+        each = study.images_per_scene + study.images_per_prompt
+        images = len(study.arms) * len(scenes) * each
+        self.draw(study.model, images, study.vision_models, scenes["text"].head(MOST_TEXTS))
+        self.told.append(
+            f"study {study.name}: at most {len(study.arms)} arms × {len(scenes)} scenes × {each} images, of which "
+            f"{study.images_per_prompt} confirm"
+        )
+        return study
+
+    def _add_batch(self, file: Path) -> None:
+        """Take up a batch: what each execution draws is told by parameters that are called as those of the loop's notebook."""
+        plan = read_plan(file)
+        defaults, unknown, total = notebook_defaults(plan.notebook), [], 0
+        for execution in plan.executions:
+            values = {**defaults, **execution.parameters}
+            found = dict.fromkeys(_models_in(values))
+            for role, name in found:
+                self.name(role, [name], by_data=True)
+            try:
+                texts = [text for chunk in read_chunks(values["prompts"]) for text in chunk.frame["text"]]
+                images = len(texts) * (values["iterations"] + bool(values.get("confirm"))) * values["images_per_prompt"]
+            except (KeyError, TypeError):
+                unknown.append(execution.name)
+                continue
+            judges = [name for role, name in found if role == "vision_model"]
+            for generator in [name for role, name in found if role == "image_generator"]:
+                self.draw(generator, images, judges, texts[:MOST_TEXTS])
+                total += images
+        self.told.append(f"batch {plan.name}: {len(plan.executions)} executions, at most {total} images")
+        if unknown:
+            lacks = "the notebook has no prompts, iterations and images_per_prompt"
+            self.told.append(f"how many images of {', '.join(unknown[:5])} is not known: {lacks}")
+
+    def add_store(self, store: Store, *, as_targets: bool) -> None:
+        """Take up what a store's prompts are due for; with `as_targets` their models, too.
+
+        Raises:
+            StoreError: it cannot be opened, or holds no store of forgekit.
+        """
+        self.folders.append(store.folder)
+        judges = [name for role, name in self.models if role == "vision_model"]
+        for row in store.rows(DUE, most=MOST_TEXTS):
+            told = f"{row['prompts']} prompts due for {row['model']}, {IMAGES_PER_PROMPT} images each and round"
+            self.told.append(told)
+            self.draw(row["model"], row["prompts"] * IMAGES_PER_PROMPT, judges, row["texts"])
+            if as_targets:
+                self.name("image_generator", [row["model"]], by_data=True)
 
 
-def _models_in(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the models that parameters name: those that say so, policies that ask one, and known names anywhere."""
-    found: dict[tuple[str, str], None] = {}
+def _models_in(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the models that parameters name: those that say so, policies that ask one, and known names anywhere."""
     for parameter, value in parameters.items():
         for text in strings_in(value):
             if asked := asked_model(text):
-                found["language_model", asked] = None
-            elif role := ROLES.get(parameter):
-                found[role, text] = None
+                yield "language_model", asked
+            elif role := ROLES.get(parameter.removesuffix("s")):
+                yield role, text
             else:
-                found |= {(each, text): None for each in PROTOCOLS if text in known_models(each)}
-    return list(found)
-
-
-def add_store(work: Work, store: Store, *, as_targets: bool) -> None:
-    """Take up what a store's prompts are due for; with `as_targets` their models, too.
-
-    Raises:
-        StoreError: it cannot be opened, or holds no store of forgekit.
-    """
-    work.folders.append(store.folder)
-    judges = [name for role, name in work.models if role == "vision_model"]
-    for row in store.rows(DUE, most=MOST_TEXTS):
-        work.told.append(f"{row['prompts']} prompts due for {row['model']}, {IMAGES_PER_PROMPT} images each and round")
-        work.draw(row["model"], row["prompts"] * IMAGES_PER_PROMPT, judges, row["texts"])
-        if as_targets:
-            work.name("image_generator", [row["model"]], by_data=True)
+                yield from ((each, text) for each in PROTOCOLS if text in known_models(each))

@@ -13,7 +13,7 @@ from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from forgekit.errors import ForgekitError, UnknownModelError
+from forgekit.errors import ForgekitError, UnknownModelError, first_line
 from forgekit.models.loading import KNOWN, find_model
 from forgekit.models.naming import note_given
 from forgekit.models.roles import PROTOCOLS
@@ -182,23 +182,21 @@ def fetch(*names: str) -> StageReport:
             except ForgekitError as error:
                 report.failures[name] = str(error)
             except Exception as error:  # whatever the hub and its client say is why this one cannot be had
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                report.failures[name] = f"{reason.rstrip('.')}. {_remedy(name, error)}"
+                report.failures[name] = f"{first_line(error).rstrip('.')}. {_remedy(name, error)}"
             bar.update()
     return report
 
 
 def _fetched(name: str) -> str:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.constants import HF_HUB_CACHE
 
     repository = _repository(name)
     if Path(repository.address).is_dir():
         return f"its weights are in {repository.address}"
     listing = look_up(repository)
     size, whole = sum(listing.needed.values()), sum(listing.sizes.values())
-    home = next(folder for folder in (Path(HF_HUB_CACHE), *Path(HF_HUB_CACHE).parents) if folder.exists())
-    if size > (free := shutil.disk_usage(home).free):
+    home, free = room_for_downloads()
+    if size > free:
         raise UnknownModelError(
             f"{gib(size)} of files, and {gib(free)} are free at {home}; make room, or set HF_HOME to another disk"
         )
@@ -240,6 +238,14 @@ def _remedy(name: str, error: Exception) -> str:
     return (
         f"Is the hub reachable from here ({os.environ.get('HF_ENDPOINT', 'https://huggingface.co')})? Then try again."
     )
+
+
+def room_for_downloads() -> tuple[Path, int]:
+    """Return where what is fetched goes, and how many bytes are free there."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    home = next(folder for folder in (Path(HF_HUB_CACHE), *Path(HF_HUB_CACHE).parents) if folder.exists())
+    return home, shutil.disk_usage(home).free
 
 
 def gib(size: float) -> str:

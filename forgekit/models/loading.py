@@ -237,9 +237,14 @@ def _made(role: str, name: str) -> Any:
             raise UnknownModelError(
                 f'no {role} at {name!r}: {error}. Write "module:factory", both importable'
             ) from error
-    known = sorted(known_models(role))
-    raise UnknownModelError(
-        f"no {role} is called {without_secrets(name)!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "
+    raise unknown(name, role)
+
+
+def unknown(name: str, role: str | None = None) -> UnknownModelError:
+    """Return the error that no model of a role, or of any, has this name; it lists the known ones."""
+    known = sorted({each for one in ([role] if role else PROTOCOLS) for each in known_models(one)})
+    return UnknownModelError(
+        f"no {role or 'model'} is called {without_secrets(name)!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "
         'or a Hugging Face id ("owner/name"), a local folder, a server ("http://host:8000/v1#model"), or "module:factory"'
     )
 
