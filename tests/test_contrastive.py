@@ -103,7 +103,7 @@ def test_a_damaged_image_fails_alone(judge, tmp_path):
 
 def test_full_memory_halves_the_batch_and_loses_nothing(judge, monkeypatch):
     sizes = []
-    encode = towers._OfOpenClip.encode_images
+    encode = towers.Towers.encode_images
 
     def crowded(self, images):
         sizes.append(len(images))
@@ -111,7 +111,7 @@ def test_full_memory_halves_the_batch_and_loses_nothing(judge, monkeypatch):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return encode(self, images)
 
-    monkeypatch.setattr(towers._OfOpenClip, "encode_images", crowded)
+    monkeypatch.setattr(towers.Towers, "encode_images", crowded)
     memory.let_others_go(judge)  # or they would be, before a batch is halved
     verdicts = judge.judge([picture(i) for i in range(5)], [scene(TEXTS[0])] * 5)
     assert all(isinstance(v, Judgement) for v in verdicts)
@@ -120,9 +120,9 @@ def test_full_memory_halves_the_batch_and_loses_nothing(judge, monkeypatch):
 
 def test_each_distinct_phrase_and_each_image_is_encoded_once(judge, monkeypatch):
     fresh, texts, images = replace(judge), [], []
-    encode_texts, encode_images = towers._OfOpenClip.encode_texts, towers._OfOpenClip.encode_images
-    monkeypatch.setattr(towers._OfOpenClip, "encode_texts", lambda s, t: texts.extend(t) or encode_texts(s, t))
-    monkeypatch.setattr(towers._OfOpenClip, "encode_images", lambda s, i: images.extend(i) or encode_images(s, i))
+    encode_texts, encode_images = towers.Towers.encode_texts, towers.Towers.encode_images
+    monkeypatch.setattr(towers.Towers, "encode_texts", lambda s, t: texts.extend(t) or encode_texts(s, t))
+    monkeypatch.setattr(towers.Towers, "encode_images", lambda s, i: images.extend(i) or encode_images(s, i))
     one = picture(0)
     for _ in range(2):
         fresh.judge([one, one, picture(1)], [scene(TEXTS[0])] * 3)
@@ -151,7 +151,7 @@ def test_missing_weights_are_an_error_that_names_the_way_out(folder, tmp_path):
 
 
 def test_a_template_without_a_place_for_the_phrase_is_refused():
-    with pytest.raises(ParameterError, match="where the phrase belongs"):
+    with pytest.raises(ParameterError, match="where the text belongs"):
         ContrastiveJudge("x", "ViT-B-32", template="a photo")
 
 

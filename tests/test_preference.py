@@ -75,7 +75,7 @@ def test_hpsv2_is_the_bare_similarity_of_a_picture_that_is_padded_not_cut(hps):
     from torchvision.transforms.functional import normalize, pad, resize, to_tensor
 
     towers = hps._towers
-    model, tokens = towers.model, towers.tokenizer(list(TEXTS))
+    model, tokens = towers.model, open_clip.get_tokenizer(hps.model)(list(TEXTS))
     wide = picture(5, (64, 32))  # to 32 x 16, with 8 black rows above and below
     square = pad(resize(wide, [16, 32], interpolation=3), [0, 8, 0, 8])
     pixels = normalize(to_tensor(square), open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)[None]

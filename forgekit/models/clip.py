@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, ClassVar
 from cachetools import LRUCache
 from scipy.special import expit, softmax
 
-from forgekit.errors import ItemError, ParameterError
+from forgekit.errors import ItemError
 from forgekit.ids import content_hash
+from forgekit.models.judgements import check_templates
 from forgekit.models.memory import placement, weights
 from forgekit.models.roles import Judgement
 from forgekit.models.running import distinct_images, remembered
@@ -62,8 +63,7 @@ class ContrastiveJudge:
 
     def __post_init__(self) -> None:
         """Refuse a template that holds no place for the phrase."""
-        if "{}" not in self.template:
-            raise ParameterError(f"template={self.template!r} of {self.name}: put {{}} where the phrase belongs")
+        check_templates(self, "template")
 
     @classmethod
     def from_address(cls, address: str) -> ContrastiveJudge | None:

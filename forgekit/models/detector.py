@@ -21,6 +21,7 @@ from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
 from forgekit.models.detector_checks import Sought
 from forgekit.models.geneval import Proposals, Rules, Sighting
+from forgekit.models.judgements import check_templates
 from forgekit.models.memory import placement, weights
 from forgekit.models.naming import plain_name
 from forgekit.models.roles import Judgement
@@ -90,8 +91,7 @@ class DetectorJudge:
 
     def __post_init__(self) -> None:
         """Refuse settings that no detector can have."""
-        if "{}" not in self.template:
-            raise ParameterError(f"template={self.template!r} of {self.name}: put {{}} where the phrase belongs")
+        check_templates(self, "template")
         for field in ("threshold", "count_threshold"):
             if not 0 < getattr(self, field) < 1:
                 raise ParameterError(f"{field}={getattr(self, field)} of {self.name}: a score between 0 and 1")

@@ -33,6 +33,17 @@ def check_judges(judges: Sequence[VisionModel]) -> None:
             raise ParameterError(f"adhering_at={mark!r} of {judge.name}: give a number from 0 to 1")
 
 
+def check_templates(judge: VisionModel, *fields: str) -> None:
+    """Refuse templates of a judge that hold no place for the phrase or text that they ask about.
+
+    Raises:
+        ParameterError: one has no {}.
+    """
+    for field in fields:
+        if "{}" not in (template := getattr(judge, field)):
+            raise ParameterError(f"{field}={template!r} of {judge.name}: put {{}} where the text belongs")
+
+
 def checked_judgement(verdict: Any, elements: Sequence[Element]) -> Judgement | ItemError:
     """Return what a judge said about a picture with nothing in it but what a judgement can hold.
 

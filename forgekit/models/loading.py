@@ -90,7 +90,7 @@ def find_model(role: str, name: str) -> Any:
 
 def role_here(address: str) -> str | None:
     """Return the role of what lies at a folder or Hugging Face id, by the settings that are here; None where none tell."""
-    if address.startswith(FAMILIES) or address.startswith(LOCAL):
+    if address.startswith((*FAMILIES, LOCAL)):
         return "vision_model"
     for entry, role in (("model_index.json", "image_generator"), ("open_clip_config.json", "vision_model")):
         if settings_at(address, entry) is not None:
@@ -169,8 +169,9 @@ def _found(role: str, name: str) -> Any:
         return kept[1]
     model = _known(role, address)
     if model is None:
-        if role == "vision_model" and files is None:
-            _look_at(address)
+        if role == "vision_model" and files is None and plain_name(address.removeprefix("hf-hub:"), "config.json"):
+            for entry in ("open_clip_config.json", "config.json"):  # which say of what family of judges it is
+                hub_file(address, entry, fetch=True)
         model = _at_address(role, address)
     made = None if model else _made(role, address)
     model = with_settings(model or made, settings, also=POOL_SETTINGS if share else ())
@@ -183,21 +184,13 @@ def _found(role: str, name: str) -> Any:
 
 def _pooled(role: str, name: str, model: Any, share: Mapping[str, str]) -> Any:
     if "://" in name:
-        raise ParameterError(
-            f"{name} is behind a server, which takes many requests at a time by itself; leave out {POOL}"
-        )
+        told = f"{name} is behind a server, which takes many requests at a time by itself"
+        raise ParameterError(f"{told}; leave out {POOL}")
     try:
         from forgekit.models.ray_pool import pooled
     except ImportError as error:
         raise UnknownModelError(f"{model.name} in a pool needs Ray ({error}): pip install 'forgekit[ray]'") from error
     return pooled(model, share, partial(load_model, role, name))
-
-
-def _look_at(address: str) -> None:
-    """Fetch the small files of a hub repository that say which family of judges it is of."""
-    if plain_name(address.removeprefix("hf-hub:"), "config.json"):
-        for entry in ("open_clip_config.json", "config.json"):
-            hub_file(address, entry, fetch=True)
 
 
 def with_settings(model: Any, settings: Mapping[str, str], *, also: Sequence[str] = ()) -> Any:
@@ -214,9 +207,8 @@ def with_settings(model: Any, settings: Mapping[str, str], *, also: Sequence[str
     for name, text in settings.items():
         if name not in plain:
             settable = sorted([*plain, *also])
-            raise ParameterError(
-                f"{model.name} has no setting {name!r}.{did_you_mean(name, settable)} Known: {', '.join(settable)}"
-            )
+            near, known = did_you_mean(name, settable), ", ".join(settable)
+            raise ParameterError(f"{model.name} has no setting {name!r}.{near} Known: {known}")
         try:
             given[name] = TypeAdapter(type(plain[name]) if plain[name] is not None else str).validate_python(text)
         except ValidationError as error:
@@ -229,15 +221,13 @@ def with_settings(model: Any, settings: Mapping[str, str], *, also: Sequence[str
 
 def _made(role: str, name: str) -> Any:
     """Return what a factory makes of "module:factory"."""
-    if ":" in name:
-        module_name, _, factory = name.partition(":")
-        try:
-            return _checked(role, getattr(import_module(module_name), factory)())
-        except (ImportError, AttributeError) as error:
-            raise UnknownModelError(
-                f'no {role} at {name!r}: {error}. Write "module:factory", both importable'
-            ) from error
-    raise unknown(name, role)
+    module_name, colon, factory = name.partition(":")
+    if not colon:
+        raise unknown(name, role)
+    try:
+        return _checked(role, getattr(import_module(module_name), factory)())
+    except (ImportError, AttributeError) as error:
+        raise UnknownModelError(f'no {role} at {name!r}: {error}. Write "module:factory", both importable') from error
 
 
 def unknown(name: str, role: str | None = None) -> UnknownModelError:
@@ -252,16 +242,8 @@ def unknown(name: str, role: str | None = None) -> UnknownModelError:
 def _checked(role: str, model: Any) -> Any:
     protocol = PROTOCOLS[role]
     members = {*protocol.__annotations__, *(name for name in vars(protocol) if not name.startswith("_"))}
-    lacks = sorted(name for name in members if not _has(model, name))
+    # A property is not asked for its value, which it may not have yet; but an object that stands for another one is.
+    lacks = sorted(n for n in members if getattr_static(model, n, None) is None and not hasattr(model, n))
     if lacks:
         raise ParameterError(f"{model!r} is no {role}: it lacks {', '.join(lacks)}")
     return model
-
-
-def _has(model: Any, name: str) -> bool:
-    """Whether `model` has the attribute; a property is not asked for its value, which it may not have yet."""
-    try:
-        getattr_static(model, name)
-    except AttributeError:
-        return hasattr(model, name)  # of an object that stands for another one
-    return True

@@ -122,7 +122,7 @@ def why_refused(name: Any, *, within: Sequence[Path] = ()) -> str | None:
     if name.startswith(FAMILIES):
         return None if name.count(":") == 1 else _code(name)
     path = name.removeprefix(PREFERENCE).removeprefix(LOCAL)
-    if _is_path(path):
+    if path.startswith(("/", "~", ".")) or ".." in Path(path).parts or Path(path).is_dir():
         return _why_no_folder(Path(path), name, within)
     return _code(name) if ":" in path else None
 
@@ -139,12 +139,9 @@ def strings_in(value: Any) -> Iterator[str]:
 def _is_trusted(name: str) -> bool:
     """Say whether the environment names the address, or a folder that it lies in."""
     trusted = [entry.strip() for entry in os.environ.get(TRUST_VARIABLE, "").split(",") if entry.strip()]
-    if name in trusted:
-        return True
-    path = Path(name.removeprefix(LOCAL))
-    return path.is_absolute() and any(
-        path.resolve().is_relative_to(Path(entry).resolve()) for entry in trusted if Path(entry).is_absolute()
-    )
+    path, folders = Path(name.removeprefix(LOCAL)), [Path(entry) for entry in trusted if Path(entry).is_absolute()]
+    lies_within = path.is_absolute() and any(path.resolve().is_relative_to(folder.resolve()) for folder in folders)
+    return name in trusted or lies_within
 
 
 def _code(name: str) -> str:
@@ -153,10 +150,6 @@ def _code(name: str) -> str:
 
 def _remedy(name: str) -> str:
     return f"pass it as an argument (model=, image_generator=, …), or set {TRUST_VARIABLE}={name}"
-
-
-def _is_path(name: str) -> bool:
-    return name.startswith(("/", "~", ".")) or ".." in Path(name).parts or Path(name).is_dir()
 
 
 def _why_no_folder(path: Path, name: str, within: Sequence[Path]) -> str | None:

@@ -101,21 +101,17 @@ class Answerer:
         with quiet():
             if self._chats:
                 tensors = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
-                return on_device(
-                    self._in_chat(question, {"type": "image", "image": as_rgb(image)}, **tensors), self.model
-                )
-            fuyu = type(self.processor).__name__ == "FuyuProcessor"
-            options = {"return_legacy_image_output": False} if fuyu else {}
-            inputs = self.processor(images=as_rgb(image), text=question, return_tensors="pt", **options)
-            inputs.pop("labels", None)  # PaliGemma's, which are for training
+                inputs = self._in_chat(question, {"type": "image", "image": as_rgb(image)}, **tensors)
+            else:
+                fuyu = type(self.processor).__name__ == "FuyuProcessor"
+                options = {"return_legacy_image_output": False} if fuyu else {}
+                inputs = self.processor(images=as_rgb(image), text=question, return_tensors="pt", **options)
+                inputs.pop("labels", None)  # PaliGemma's, which are for training
         return on_device(inputs, self.model)
 
     def _in_chat(self, question: str, image: Mapping[str, Any], **how: Any) -> Any:
         messages = [{"role": "user", "content": [image, {"type": "text", "text": question}]}]
         return self.processor.apply_chat_template(messages, add_generation_prompt=True, **how)
-
-    def _whole(self, image: Image, question: Question) -> Tensor:
-        return self._apart(image, [question])[0]
 
     def _apart(self, image: Image, questions: Sequence[Question]) -> Tensor:
         """Do it with a pass over the whole prompt of each question; prompts of one length are passed together."""
@@ -140,7 +136,7 @@ class Answerer:
 
     def _can_share(self, image: Image) -> bool:
         if self._shares is None:
-            whole = self._whole(image, PROBE)
+            whole = self._apart(image, [PROBE])[0]
             if not whole.isfinite().all():  # an overflow says nothing about the architecture
                 return False
             try:
@@ -195,15 +191,14 @@ class Answerer:
             return {text: self._ids(self._in_chat(text, {"type": "image"}) if self._chats else text) for text in texts}
 
         prompts = remembered(self._read, [MARKER, PROBE, *questions], read)
-        alike = sum(
-            1 for _ in takewhile(lambda at: len(set(at)) == 1, zip(*(p[:-1] for p in prompts.values()), strict=False))
-        )
+        columns = zip(*(prompt[:-1] for prompt in prompts.values()), strict=False)
+        alike = sum(1 for _ in takewhile(lambda ids: len(set(ids)) == 1, columns))
         marker = prompts[MARKER][alike:]
         for start in range(len(ids) - len(marker), 0, -1):
             if ids[start : start + len(marker)] == marker:
                 after = ids[start + len(marker) :]
                 return start, {text: [*prompts[text][alike:], *after] for text in questions}
-        raise _NoPrefixError("its tokenizer reads a question differently inside a prompt")
+        raise ValueError("its tokenizer reads a question differently inside a prompt")
 
 
 def _alike(lengths: Sequence[int]) -> list[list[int]]:
@@ -239,10 +234,6 @@ def _continued(inputs: dict[str, Any], begun: Sequence[int]) -> dict[str, Any]:
     }
     longer["input_ids"][:, shape[1] :] = torch.tensor(begun, device=longer["input_ids"].device)
     return inputs | longer
-
-
-class _NoPrefixError(Exception):
-    """The prompts of two questions do not begin alike."""
 
 
 def distinct_answers(answerer: Answerer, answers: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:

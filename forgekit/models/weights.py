@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from cachetools import TTLCache
 
-from forgekit.errors import ForgekitError, UnknownModelError
-from forgekit.models.memory import REFUSALS, is_full, let_others_go, make_room, placement
+from forgekit.errors import ForgekitError, UnknownModelError, first_line
+from forgekit.models.memory import REFUSALS, is_full, let_others_go, placement, room
 
 EMBEDDED = Path(__file__).parents[1] / "mini" / "weights"  # of the models that ship in the package
 CACHE_VARIABLE = "XDG_CACHE_HOME"
@@ -23,6 +23,7 @@ NOT_READ = frozenset(
 )
 EXTRAS = {"num2words": "vlm"}  # packages that some models need, and the extra of ours that brings them
 SETTLED_S = 2.0  # a file written less long ago may be written again within what its time can tell apart
+HEADROOM = 1.2  # of the weights' size: activations, and what the loader holds twice for a while
 ABSENT_S = 600  # how long a look-up that failed is not repeated: without a network each takes half a minute
 
 T = TypeVar("T")
@@ -37,28 +38,21 @@ def weights_of(model: Any, address: str, entry: str) -> tuple[str, str | None]:
     (`entry`, a file that every repository of the family has, is fetched for it), so that keys are the same before and
     after the weights are. Where it cannot be had, there are no weights either, and it is the revision asked for.
     """
-    revision, known = getattr(model, "revision", None), vars(model)
-    if "_weights" not in known:
-        found = _identity(address, revision, entry)
-        if found in (None, revision):
-            return _shown(address), found
-        known["_weights"] = found
-    return _shown(address), known["_weights"]
-
-
-def _identity(address: str, revision: str | None, entry: str) -> str | None:
-    if Path(address).is_dir():
-        return fingerprint(Path(address))
-    file = hub_file(address, entry, revision, fetch=True)
-    return file.parent.name if file else revision
-
-
-def _shown(address: str) -> str:
-    """Return `address` as it is recorded: the path of embedded weights differs between machines."""
-    if EMBEDDED not in Path(address).parents:
-        return address
-    name = Path(address).name
-    return "embedded" if name == "generator" else f"embedded/{name}"  # the first there was has no name in its draw keys
+    found, folder = vars(model).get("_weights"), Path(address)
+    if found is None and folder.is_dir():
+        found = vars(model)["_weights"] = fingerprint(folder)
+    elif found is None:
+        revision = getattr(model, "revision", None)
+        file = hub_file(address, entry, revision, fetch=True)
+        if file is None:
+            found = revision
+        else:
+            found = vars(model)["_weights"] = file.parent.name
+    if EMBEDDED in folder.parents:  # its path differs between machines
+        address = (
+            "embedded" if folder.name == "generator" else f"embedded/{folder.name}"
+        )  # the first had no name in keys
+    return address, found
 
 
 def hub_file(address: str, entry: str, revision: str | None = None, *, fetch: bool = False) -> Path | None:
@@ -99,11 +93,8 @@ def settings_at(address: str, entry: str, *, fetch: bool = False) -> dict[str, A
 def stamp(folder: Path) -> Stamp:
     """Return name, size and time of each file in a folder that counts as weights or settings; cheap, no file is read."""
     files = (path for path in folder.rglob("*") if path.is_file() and counts(path.relative_to(folder)))
-    return tuple(
-        sorted(
-            (path.relative_to(folder).as_posix(), (found := path.stat()).st_size, found.st_mtime_ns) for path in files
-        )
-    )
+    found = ((path.relative_to(folder).as_posix(), path.stat()) for path in files)
+    return tuple(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in found))
 
 
 def counts(path: PurePath) -> bool:
@@ -174,7 +165,8 @@ def load_weights(model: Any, address: str, load: Callable[[], T], advice: str = 
             work: `advice`, or what helps for a hub id.
     """
     try:
-        make_room(model, size_of(address), placement(model)[0])
+        if size_of(address) * HEADROOM > room(placement(model)[0]):
+            let_others_go(model)
         try:
             return load()
         except (*REFUSALS, MemoryError) as error:
@@ -184,19 +176,16 @@ def load_weights(model: Any, address: str, load: Callable[[], T], advice: str = 
     except ForgekitError:
         raise
     except Exception as error:  # libraries have many ways to say so
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        advice = advice or (
+        reason, what = first_line(error), f"no weights could be loaded from {address!r}"
+        remedy = advice or (
             f"Fetch them once with `forgekit fetch {address}` (some need a licence accepted and `hf auth login`), "
             "or give the path of a local folder."
         )
         if isinstance(error, ImportError):
-            advice = _installing(reason)
-        what = (
-            f"out of memory while loading {address!r}"
-            if is_full(error)
-            else f"no weights could be loaded from {address!r}"
-        )
-        remedy = _smaller(model) if is_full(error) else advice
+            extras = [extra for package, extra in EXTRAS.items() if package in reason]
+            remedy = f"Run pip install 'forgekit[{extras[0]}]'." if extras else "Install what it names, then try again."
+        if is_full(error):
+            what, remedy = f"out of memory while loading {address!r}", _smaller(model)
         raise UnknownModelError(f"{model.name}: {what}: {reason} {remedy}") from error
 
 
@@ -211,14 +200,9 @@ def size_of(address: str) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*.safetensors") if path.is_file())
 
 
-def _installing(reason: str) -> str:
-    """Return how to get a package that a library misses."""
-    extras = [extra for package, extra in EXTRAS.items() if package in reason]
-    return f"Run pip install 'forgekit[{extras[0]}]'." if extras else "Install what it names, then try again."
-
-
 def _smaller(model: Any) -> str:
     """Return what takes less memory, as names with settings."""
     ways = ["offload=model", "offload=sequential"] * hasattr(model, "offload") + ["dtype=bfloat16", "device=cpu"]
-    held = [way for way in ways if way.split("=")[1] not in (*placement(model), getattr(model, "offload", ""))]
-    return f"Close what else holds memory, take a smaller model, or try one of: {', '.join(f'{model.name}?{way}' for way in held)}"
+    held = (*placement(model), getattr(model, "offload", ""))
+    names = ", ".join(f"{model.name}?{way}" for way in ways if way.split("=")[1] not in held)
+    return f"Close what else holds memory, take a smaller model, or try one of: {names}"
