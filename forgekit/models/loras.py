@@ -29,11 +29,7 @@ class Lora:
 
     @property
     def file(self) -> Path:
-        """Where its weights are.
-
-        Raises:
-            ParameterError: there are none, several, or none that are safetensors.
-        """
+        """Where its weights are. Raises ParameterError: there are none, several, or none that are safetensors."""
         path = Path(self.name)
         if path.is_dir():
             usual, files = path / USUAL, sorted(path.glob(f"*{ENDING}"))

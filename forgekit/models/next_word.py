@@ -237,11 +237,7 @@ def _continued(inputs: dict[str, Any], begun: Sequence[int]) -> dict[str, Any]:
 
 
 def distinct_answers(answerer: Answerer, answers: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
-    """Return the token ids of each answer.
-
-    Raises:
-        ParameterError: an answer has no spelling of one token, or two answers share one.
-    """
+    """Return the token ids of each answer. Raises ParameterError: an answer has no spelling of one token, or two answers share one."""
     ids = {answer: answerer.answer_ids(spellings) for answer, spellings in answers.items()}
     for answer, found in ids.items():
         if not found:

@@ -202,11 +202,7 @@ class Crew:
             return self.free.put(actor)
 
     def ask(self, work: str, columns: Sequence[Sequence[Any]]) -> Any:
-        """Return what the next free worker says about some items.
-
-        Raises:
-            RayError: the worker died at it.
-        """
+        """Return what the next free worker says about some items. Raises RayError: the worker died at it."""
         actor = None if self.closed else self.free.get()
         if actor is None:
             raise UnknownModelError(f"{self.name}: {self.refused or 'its workers were let go'}")
@@ -227,11 +223,7 @@ class Crew:
         return results
 
     def check(self, *, idle: bool) -> None:
-        """Look whether there is anybody to wait for.
-
-        Raises:
-            UnknownModelError: no worker can start, or none has for `start_s`.
-        """
+        """Look whether there is anybody to wait for. Raises UnknownModelError: no worker can start, or none has for `start_s`."""
         share = self.share
         if self.refused:
             raise UnknownModelError(f"{self.name}: {self.refused}")

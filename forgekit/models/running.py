@@ -120,11 +120,7 @@ def distinct_images(images: Sequence[Image]) -> tuple[list[Image], list[int]]:
 
 
 def as_rgb(image: Image) -> Image:
-    """Return the image in RGB, its pixels read.
-
-    Raises:
-        OSError: its file is cut short or damaged.
-    """
+    """Return the image in RGB, its pixels read. Raises OSError: its file is cut short or damaged."""
     return image if image.mode == "RGB" else image.convert("RGB")
 
 

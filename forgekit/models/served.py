@@ -119,11 +119,7 @@ class ServedGenerator(Server):
         return Drawing(image, {**self.describe(), **made})
 
     def _picture(self, answer: Any) -> Image:
-        """Return the picture in an answer: there as base64, or behind an address.
-
-        Raises:
-            ValueError: neither, or no picture.
-        """
+        """Return the picture in an answer: there as base64, or behind an address. Raises ValueError: neither, or no picture."""
         from PIL import Image, UnidentifiedImageError
 
         from forgekit.models.served_limits import bounded_client

@@ -168,11 +168,7 @@ def _usage(answer: Any) -> dict[str, int]:
 
 
 def said(answer: Any) -> str:
-    """Return the text of a chat's answer.
-
-    Raises:
-        ValueError: there is none: all of it was thought, or it was refused.
-    """
+    """Return the text of a chat's answer. Raises ValueError: there is none: all of it was thought, or it was refused."""
     choice = answer.choices[0]
     if choice.message.content is None:
         why = getattr(choice.message, "refusal", None) or f"finish reason: {choice.finish_reason}"

@@ -20,11 +20,7 @@ CONFIRMING_SEED = 1000  # the chosen prompt is confirmed on seeds from the next 
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop.
-
-    Raises:
-        ParameterError: one is of another type or out of its range.
-    """
+    """When to stop. Raises ParameterError: one is of another type or out of its range."""
 
     target: float
     max_iterations: int
