@@ -63,13 +63,7 @@ class Decision:
 
 
 def decide(
-    situation: Situation,
-    policy: Policy,
-    memory: Memory,
-    limits: Limits,
-    *,
-    tools: Tools,
-    rng: random.Random,
+    situation: Situation, policy: Policy, memory: Memory, limits: Limits, *, tools: Tools, rng: random.Random
 ) -> Decision | ItemError:
     """Decide about one evaluated version. The same situation, evidence and `rng` give the same decision.
 
