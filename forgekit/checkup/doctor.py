@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from forgekit.checkup import services
-from forgekit.checkup.expected import expected
 from forgekit.checkup.findings import FAULT, OK, WARNING, DoctorReport, Finding
 from forgekit.checkup.models import Looked, note_cut, note_memory, note_weights, resolved, try_out
-from forgekit.checkup.work import IS_STORE, Work
+from forgekit.checkup.work import IS_STORE, Work, expected
 from forgekit.errors import ForgekitError, ParameterError, first_line
 from forgekit.models.fetching import look_up
 from forgekit.models.naming import note_given

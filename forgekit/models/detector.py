@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,7 +19,7 @@ from cachetools import LRUCache
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
 from forgekit.models.detector_checks import Sought
-from forgekit.models.geneval import Proposals, Rules, Sighting
+from forgekit.models.geneval import Proposals, Sighting
 from forgekit.models.judgements import check_templates
 from forgekit.models.memory import placement, weights
 from forgekit.models.naming import plain_name
@@ -46,6 +45,7 @@ OWL = ("owlvit", "owlv2")
 GROUNDING = ("grounding-dino", "mm-grounding-dino")
 MARKS = ("owlvit", "owl-vit", "owlv2", "grounding-dino", "grounding_dino", "groundingdino")  # in names of repositories
 ENTRY = "config.json"  # a file that every repository of transformers has
+RULES = ("threshold", "count_threshold", "most", "overlap", "shrink", "unwanted_at")  # settings that verdicts depend on
 REMEMBERED = 20_000  # phrases whose features are kept
 AROUND = 3  # tokens besides a phrase in a text of Grounding DINO: its beginning, a stop, its end
 
@@ -110,14 +110,10 @@ class DetectorJudge:
                 "family": "detector",
                 "weights": weights_of(self, self.repo, ENTRY),
                 "asking": [self.template, list(self.attributes), self.rivals],
-                "rules": {**vars(self._rules), "position": "geneval"},
+                "rules": {**{name: getattr(self, name) for name in RULES}, "position": "geneval"},
                 "thresholds": [self.adhering_at],
             }
         )
-
-    @cached_property
-    def _rules(self) -> Rules:
-        return Rules(**{name: getattr(self, name) for name in Rules.__annotations__})
 
     def judge(self, images: Sequence[Image], scenes: Sequence[Scene]) -> list[Judgement | ItemError]:
         """Judge `images[i]` against `scenes[i]`, in order. An image that cannot be read becomes an ItemError.
@@ -140,7 +136,7 @@ class DetectorJudge:
         return in_batches(items, self.batch_size, work, self)
 
     def _verdict(self, sought: Sought, proposals: Proposals) -> Judgement:
-        sighting = Sighting(sought, proposals, self._rules)
+        sighting = Sighting(sought, proposals, self)
         cut = {phrase: words for phrase in sought.asked if (words := self._detector.cut_off(phrase))}
         for check in sought.checks:
             if lost := next((phrase for phrase in check.phrases if phrase in cut), None):

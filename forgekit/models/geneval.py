@@ -15,22 +15,12 @@ from forgekit.models.detector_checks import DIRECTIONS, Check, Sought, counted
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from forgekit.models.detector import DetectorJudge
+
 LIMIT = 0.5  # share of a direction along one axis from which an object lies that way
 SAME_PLACE = 0.5  # intersection over union from which two phrases compete for one place
 CANDIDATES = 48  # boxes kept for each phrase, more than any rule looks at
 SOFTNESS = 0.1  # of the share; how quickly the chance of a direction falls around LIMIT
-
-
-@dataclass(frozen=True)
-class Rules:
-    """Thresholds and limits; see `DetectorJudge` for what each means."""
-
-    threshold: float
-    count_threshold: float
-    most: int
-    overlap: float
-    shrink: float
-    unwanted_at: float
 
 
 @dataclass(frozen=True)
@@ -73,8 +63,8 @@ class Seen:
 class Sighting:
     """Reads the elements of one scene off the proposals on one image; `scores` and `reasons` fill check by check."""
 
-    def __init__(self, sought: Sought, proposals: Proposals, rules: Rules) -> None:
-        """Take proposals whose columns are `sought.phrases`."""
+    def __init__(self, sought: Sought, proposals: Proposals, rules: DetectorJudge) -> None:
+        """Take proposals whose columns are `sought.phrases`; `rules` has the thresholds and limits."""
         import torch
         from torchvision.ops import box_iou
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from hashlib import file_digest, sha256
 from pathlib import Path, PurePath
@@ -108,53 +108,41 @@ def fingerprint(folder: Path) -> str:
 
     Each file is read once: its hash is kept, in this user's cache folder, until its size or time changes.
     """
-    memory = _Hashes(folder)
-    digest = sha256()
-    for name, size, time_ns in stamp(folder):
-        digest.update(f"{name} {memory.hash_of(name, size, time_ns)} ".encode())
-    memory.keep()
-    return digest.hexdigest()[:16]
+    found = stamp(folder)
+    hashes = zip((name for name, _, _ in found), _hashes(folder, found), strict=True)
+    return sha256("".join(f"{name} {digest} " for name, digest in hashes).encode()).hexdigest()[:16]
 
 
 def hash_of_file(file: Path) -> str:
     """Return the SHA-256 of a whole file, read once as long as it stays the same."""
-    memory, found = _Hashes(file.parent), file.stat()
-    digest = memory.hash_of(file.name, found.st_size, found.st_mtime_ns)
-    memory.keep()
-    return digest
+    stat = file.stat()
+    return _hashes(file.parent, [(file.name, stat.st_size, stat.st_mtime_ns)])[0]
 
 
-class _Hashes:
-    """The hashes of a folder's files as they were when last read, so that five stages do not each read 24 GB."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        home = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache") / "forgekit" / "weights"
-        self.file = home / f"{sha256(str(folder.resolve()).encode()).hexdigest()[:32]}.json"
-        try:
-            self.known: dict[str, Any] = dict(json.loads(self.file.read_text()))
-        except (OSError, ValueError, TypeError):
-            self.known = {}
-        self.fresh: dict[str, Any] = {}
-
-    def hash_of(self, name: str, size: int, time_ns: int) -> str:
-        if self.known.get(name, [])[:2] == [size, time_ns]:
-            return str(self.known[name][2])
-        with (self.folder / name).open("rb") as file:
-            found = file_digest(file, "sha256").hexdigest()
+def _hashes(folder: Path, files: Iterable[tuple[str, int, int]]) -> list[str]:
+    """Return the hash of each file; what was read is written down, so that five stages do not each read 24 GB."""
+    home = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache") / "forgekit" / "weights"
+    kept = home / f"{sha256(str(folder.resolve()).encode()).hexdigest()[:32]}.json"
+    try:
+        known: dict[str, Any] = dict(json.loads(kept.read_text()))
+    except (OSError, ValueError, TypeError):
+        known = {}
+    hashes, fresh = [], dict[str, Any]()
+    for name, size, time_ns in files:
+        if known.get(name, [])[:2] == [size, time_ns]:
+            hashes.append(str(known[name][2]))
+            continue
+        with (folder / name).open("rb") as file:
+            hashes.append(file_digest(file, "sha256").hexdigest())
         if time.time() - time_ns / 1e9 > SETTLED_S:
-            self.fresh[name] = [size, time_ns, found]
-        return found
-
-    def keep(self) -> None:
-        """Write what was read; a home that cannot be written to costs time only."""
-        if not self.fresh:
-            return
-        with suppress(OSError):
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            part = self.file.with_suffix(f".{os.getpid()}")
-            part.write_text(json.dumps({**self.known, **self.fresh}))
-            part.replace(self.file)
+            fresh[name] = [size, time_ns, hashes[-1]]
+    if fresh:
+        with suppress(OSError):  # a home that cannot be written to costs time only
+            home.mkdir(parents=True, exist_ok=True)
+            part = kept.with_suffix(f".{os.getpid()}")
+            part.write_text(json.dumps(known | fresh))
+            part.replace(kept)
+    return hashes
 
 
 def load_weights(model: Any, address: str, load: Callable[[], T], advice: str = "") -> T:

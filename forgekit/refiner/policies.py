@@ -36,15 +36,13 @@ class Refine(Policy):
 
     def next_candidate(self, case: Case) -> Candidate | None:
         """Return all that is known to help, else the best promise among the candidates for the worst elements."""
-        together = self._known_to_help(case)
-        if together is not None:
+        if together := self._known_to_help(case):
             return together
         for start in range(0, min(len(case.failing), LOOKED_AT), WORST):
             # One candidate for each element and action: else the action with most of them would be chosen most.
             worst = case.failing[start : start + WORST]
             best = [_best_of(case, element, action) for element in worst for action in self.actions]
-            chosen = next(_by_promise([candidate for candidate in best if candidate], case), None)
-            if chosen is not None:
+            if chosen := next(_by_promise(list(filter(None, best)), case), None):
                 return chosen
         return None
 
@@ -56,8 +54,7 @@ class Refine(Policy):
             candidates = propose(draft, element, self.actions)
             chances = case.memory.chances(candidates)
             sure = [c for c, chance in zip(candidates, chances, strict=True) if chance >= SURE]
-            best = next(filter(case.faithful, _by_promise(sure, case)), None)
-            if best is not None:
+            if best := next(filter(case.faithful, _by_promise(sure, case)), None):
                 made.append(best)
                 draft = _redrafted(draft, best)
         if len(made) < 2:
@@ -91,8 +88,7 @@ class Paraphrase(Policy):
         for element in _shuffled(case, case.elements)[:LOOKED_AT]:
             proposed = propose(draft, element, self.actions)
             rewordings = [c for c in proposed if c.text != draft.text and c.parameters == draft.parameters]
-            faithful = next(filter(case.faithful, _shuffled(case, rewordings)), None)
-            if faithful is not None:
+            if faithful := next(filter(case.faithful, _shuffled(case, rewordings)), None):
                 return faithful
         return None
 
