@@ -112,7 +112,8 @@ def _ask(
     if store is not None:
         tasks["mlflow"] = partial(services.mlflow, store, tracking_uri)
     absent = {f"hub {model.name}": model for model in looked if online and model.repository and not model.is_here}
-    answers = _ask_all(tasks | {name: partial(look_up, model.repository) for name, model in absent.items()})
+    hub = {name: partial(look_up, model.repository) for name, model in absent.items() if model.repository}
+    answers = _ask_all(tasks | hub)
     for name in tasks:
         found = answers[name] if isinstance(answers[name], Finding) else services.silent(name, answers[name])
         report.findings.append(found)

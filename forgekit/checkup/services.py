@@ -79,7 +79,7 @@ def ray(name: str) -> Finding:
 
 def mlflow(store: Store, uri: str | None) -> Finding:
     """Look whether there is somewhere to mirror to: the server at `uri`, or the database beside the store."""
-    if not (uri or "").startswith(("http://", "https://")):
+    if uri is None or not uri.startswith(("http://", "https://")):
         made = "" if (store.folder / DATABASE).exists() else ", made when it is needed"
         return Finding("mlflow", "mirror", OK, uri or f"{DATABASE} beside the store{made}")
     try:

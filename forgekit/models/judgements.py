@@ -33,7 +33,7 @@ def check_judges(judges: Sequence[VisionModel]) -> None:
             raise ParameterError(f"adhering_at={mark!r} of {judge.name}: give a number from 0 to 1")
 
 
-def check_templates(judge: VisionModel, *fields: str) -> None:
+def check_templates(judge: Any, *fields: str) -> None:
     """Refuse templates of a judge that hold no place for the phrase or text that they ask about.
 
     Raises:

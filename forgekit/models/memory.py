@@ -11,6 +11,8 @@ log = logging.getLogger(__name__)
 
 # What models raise at an input.
 REFUSALS = (RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, OSError, AttributeError, AssertionError)
+HEADROOM = 1.2  # of the weights' size: activations, and what the loader holds twice for a while
+
 _loaded: list[weakref.ref[Any]] = []  # in the order of loading
 
 
@@ -65,6 +67,12 @@ def let_others_go(model: Any) -> bool:
         let_go(other)
     clear_device_cache(garbage_collection=True)  # also what failed or finished work still holds
     return bool(others)
+
+
+def make_room(model: Any, size: int, device: str) -> None:
+    """Let other models go where weights of `size` bytes are more than is free on the device."""
+    if size * HEADROOM > room(device):
+        let_others_go(model)
 
 
 def room(device: str) -> int:

@@ -63,16 +63,17 @@ def scheduled(pipeline: Any, name: str | None) -> Iterator[None]:
 
     Both define how noise is taken away step by step, and share their settings ("Schedulers" in the documentation of diffusers).
     """
+    if name is None:
+        yield
+        return
     import diffusers
 
-    own = getattr(pipeline, "scheduler", None)
+    own = pipeline.scheduler
+    pipeline.scheduler = getattr(diffusers, name).from_config(own.config)
     try:
-        if name is not None:
-            pipeline.scheduler = getattr(diffusers, name).from_config(own.config)
         yield
     finally:
-        if name is not None:
-            pipeline.scheduler = own
+        pipeline.scheduler = own
 
 
 @dataclass(frozen=True)

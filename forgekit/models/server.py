@@ -70,8 +70,8 @@ class Server:
         from forgekit.models.served_limits import bounded_client
 
         key = os.environ.get(self.api_key_variable) or "none"  # servers of one's own ask for none
-        how = {"timeout": self.timeout_s, "max_retries": self.retries, "http_client": bounded_client(self.timeout_s)}
-        return OpenAI(base_url=self.base_url, api_key=key, **how)
+        web, seconds = bounded_client(self.timeout_s), self.timeout_s
+        return OpenAI(base_url=self.base_url, api_key=key, timeout=seconds, max_retries=self.retries, http_client=web)
 
     def ask_each(
         self, items: Sequence[Item], ask: Callable[[Item, Line], Result], *, places: Sequence[int] | None = None

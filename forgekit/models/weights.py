@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from cachetools import TTLCache
 
 from forgekit.errors import ForgekitError, UnknownModelError, first_line
-from forgekit.models.memory import REFUSALS, is_full, let_others_go, placement, room
+from forgekit.models.memory import REFUSALS, is_full, let_others_go, make_room, placement
 
 EMBEDDED = Path(__file__).parents[1] / "mini" / "weights"  # of the models that ship in the package
 CACHE_VARIABLE = "XDG_CACHE_HOME"
@@ -23,7 +23,6 @@ NOT_READ = frozenset(
 )
 EXTRAS = {"num2words": "vlm"}  # packages that some models need, and the extra of ours that brings them
 SETTLED_S = 2.0  # a file written less long ago may be written again within what its time can tell apart
-HEADROOM = 1.2  # of the weights' size: activations, and what the loader holds twice for a while
 ABSENT_S = 600  # how long a look-up that failed is not repeated: without a network each takes half a minute
 
 T = TypeVar("T")
@@ -153,8 +152,7 @@ def load_weights(model: Any, address: str, load: Callable[[], T], advice: str = 
             work: `advice`, or what helps for a hub id.
     """
     try:
-        if size_of(address) * HEADROOM > room(placement(model)[0]):
-            let_others_go(model)
+        make_room(model, size_of(address), placement(model)[0])
         try:
             return load()
         except (*REFUSALS, MemoryError) as error:
