@@ -99,8 +99,12 @@ class DetectorJudge:
     @classmethod
     def from_address(cls, address: str) -> DetectorJudge | None:
         """Return the judge for a folder or Hugging Face id of OWL-ViT, OWLv2 or Grounding DINO; else None."""
-        name = plain_name(address, ENTRY)
-        return cls(name, address) if name and _is_detector(address, name) else None
+        name, settings = plain_name(address, ENTRY), settings_at(address, ENTRY)
+        if settings:
+            known = settings.get("model_type") in OWL + GROUNDING
+        else:  # they are not at hand; it may be named like one
+            known = not Path(address).is_dir() and any(mark in (name or "").lower() for mark in MARKS)
+        return cls(name, address) if name and known else None
 
     @property
     def judge_key(self) -> str:
@@ -140,7 +144,8 @@ class DetectorJudge:
         cut = {phrase: words for phrase in sought.asked if (words := self._detector.cut_off(phrase))}
         for check in sought.checks:
             if lost := next((phrase for phrase in check.phrases if phrase in cut), None):
-                sighting.refuse(check, f"the model cannot read all of {lost!r}, not {cut[lost]!r}")
+                sighting.scores[check.element.key] = None
+                sighting.reasons[check.element.key] = f"the model cannot read all of {lost!r}, not {cut[lost]!r}"
             else:
                 sighting.judge(check)
         known = [score for score in sighting.scores.values() if score is not None]
@@ -164,13 +169,6 @@ class DetectorJudge:
         )
 
 
-def _is_detector(address: str, name: str) -> bool:
-    """Whether `address` is such a detector: by its settings or, where they are not at hand, named like one."""
-    if settings := settings_at(address, ENTRY):
-        return settings.get("model_type") in OWL + GROUNDING
-    return not Path(address).is_dir() and any(mark in name.lower() for mark in MARKS)
-
-
 class Detector:
     """A loaded detector with its processor."""
 
@@ -180,9 +178,8 @@ class Detector:
         Raises:
             ParameterError: the architecture is none of OWL-ViT, OWLv2 and Grounding DINO.
         """
-        self.model, self.processor = load_transformers(
-            "AutoModelForZeroShotObjectDetection", repo, revision, device, dtype
-        )
+        auto = "AutoModelForZeroShotObjectDetection"
+        self.model, self.processor = load_transformers(auto, repo, revision, device, dtype)
         kind = self.model.config.model_type
         if kind not in OWL + GROUNDING:
             raise ParameterError(f"{repo!r} is a {kind}: detectors can be of {', '.join(OWL + GROUNDING)}")

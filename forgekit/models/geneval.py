@@ -89,11 +89,6 @@ class Sighting:
         if found is not None:
             self.reasons[check.element.key] = f"expected {check.expected}, found {found}"
 
-    def refuse(self, check: Check, reason: str) -> None:
-        """Leave a check without a score."""
-        self.scores[check.element.key] = None
-        self.reasons[check.element.key] = reason
-
     def unwanted(self) -> list[str]:
         """Return what is there and should not be: negated and surplus things, and objects that nobody asked for."""
         surplus = [p for p in self.sought.extras if self._chance(self.seen(p), 1) >= self.rules.unwanted_at]
