@@ -121,8 +121,8 @@ class _Planner:
 
     def _find_rivals(self) -> None:
         asked = {NOTHING, *map(self.meaning, self.plain)}
-        contrasts = dict.fromkeys(c for i in range(len(self.items)) for c in self.single[f"object:{i}"].contrasts)
-        self.extras = [phrase for phrase in contrasts if not {phrase, self.meaning(phrase)} & asked]
+        instead = dict.fromkeys(c for i in range(len(self.items)) for c in self.single[f"object:{i}"].contrasts)
+        self.extras = [phrase for phrase in instead if not {phrase, self.meaning(phrase)} & asked]
         for phrase in (*self.plain, *self.extras):
             self.rivals[phrase] = [p for p in (*self.plain, *self.extras) if self.meaning(p) != self.meaning(phrase)]
         for i, item in enumerate(self.items):

@@ -185,12 +185,9 @@ class DiffusionGenerator:
         seconds = round((time.perf_counter() - started) / len(batch), 4)
         measured = {"duration_s": seconds, "batch": len(batch)}
         withheld = getattr(output, "nsfw_content_detected", None) or [False] * len(batch)
-        return [
-            ItemError(f"{self.name}: the pipeline's safety checker withheld the picture")
-            if hidden
-            else self._drawing(request, arguments, pixels, measured)
-            for request, pixels, hidden in zip(batch, output.images, withheld, strict=True)
-        ]
+        drawn = [self._drawing(r, arguments, pixels, measured) for r, pixels in zip(batch, output.images, strict=True)]
+        refused = ItemError(f"{self.name}: the pipeline's safety checker withheld the picture")
+        return [refused if hidden else each for each, hidden in zip(drawn, withheld, strict=True)]
 
     def _drawing(
         self, request: DrawRequest, arguments: Mapping[str, Any], pixels: Any, measured: dict[str, Any]

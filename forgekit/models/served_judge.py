@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 LOGPROBS, SAMPLES = "logprobs", "samples"
 PROBE = "Is it red?"
+Turn = tuple[str, dict[str, Any]]  # one thing to ask about a picture, and with which options
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,9 @@ class ServedJudge(Server, Questioner):
 
         picture = _as_url(Image.new("RGB", (64, 64), "red"))
         try:
-            answer = self._chat(line, picture, question, 1, **self._with_odds)
+            answer = self._chat(line, picture, (question, {"max_tokens": 1, **self._with_odds}))
         except (BadRequestError, UnprocessableEntityError):
-            self._chat(line, picture, question, 1)  # or it refuses all that is asked, and says so
+            self._chat(line, picture, (question, {"max_tokens": 1}))  # or it refuses all that is asked, and says so
             return SAMPLES
         return LOGPROBS if getattr(answer.choices[0].logprobs, "content", None) else SAMPLES
 
@@ -113,7 +114,7 @@ class ServedJudge(Server, Questioner):
         for place, _ in turns:
             pictures[place].awaited += 1
 
-        def ask(item: tuple[int, _Turn], line: Line) -> Any:
+        def ask(item: tuple[int, Turn], line: Line) -> Any:
             picture = pictures[item[0]]
             if picture.failed:  # nothing more is paid for it
                 raise ValueError(picture.failed)
@@ -132,40 +133,37 @@ class ServedJudge(Server, Questioner):
             if done:
                 yield done
 
-    def _turns(self, plan: Plan, by: str) -> Iterator[_Turn]:
+    def _turns(self, plan: Plan, by: str) -> Iterator[Turn]:
         """Yield what is asked about an image: each question once, or once a sample, and the description."""
         questions = {ask.said: isinstance(ask.options, Spelt) for ask in plan.asks.values() if not ask.refused}
         for question, long in questions.items():
             if by == SAMPLES:
-                yield from (_Turn(question, self.answer_tokens, SAMPLES, seed) for seed in range(self.samples))
+                asked = {"max_tokens": self.answer_tokens, "temperature": 1.0}
+                for seed in range(self.samples):
+                    yield question, {**asked, "seed": seed} if self.send_seed else asked
             else:
-                yield _Turn(question, self.answer_tokens if long else 1, LOGPROBS)
+                yield question, {"max_tokens": self.answer_tokens if long else 1, **self._with_odds}
         if self.description:
-            yield _Turn(self.description, self.description_tokens, "")
-
-    def _ask(self, turn: _Turn, picture: str, line: Line) -> Any:
-        if turn.by == SAMPLES:
-            seed = {"seed": turn.seed} if self.send_seed else {}
-            return said(self._chat(line, picture, turn.question, turn.tokens, temperature=1.0, **seed))
-        if turn.by != LOGPROBS:
-            return said(self._chat(line, picture, turn.question, turn.tokens))
-        answer = self._chat(line, picture, turn.question, turn.tokens, **self._with_odds)
-        content = getattr(answer.choices[0].logprobs, "content", None)
-        if not content:
-            raise ValueError("it answered without logprobs; a server that gives none is asked by ?ask_by=samples")
-        return [token_odds(position) for position in content]
+            yield self.description, {"max_tokens": self.description_tokens}
 
     @property
     def _with_odds(self) -> dict[str, Any]:
         return {"logprobs": True, "top_logprobs": self.top_logprobs}
 
-    def _chat(self, line: Line, picture: str, question: str, tokens: int, **options: Any) -> Any:
+    def _ask(self, turn: Turn, picture: str, line: Line) -> Any:
+        answer = self._chat(line, picture, turn)
+        if "logprobs" not in turn[1]:
+            return said(answer)
+        content = getattr(answer.choices[0].logprobs, "content", None)
+        if not content:
+            raise ValueError("it answered without logprobs; a server that gives none is asked by ?ask_by=samples")
+        return [token_odds(position) for position in content]
+
+    def _chat(self, line: Line, picture: str, turn: Turn) -> Any:
+        question, asked = turn[0], {"temperature": 0.0, **turn[1]}
         content = [{"type": "image_url", "image_url": {"url": picture}}, {"type": "text", "text": question}]
-        asked = {"temperature": 0.0, "max_tokens": tokens, **options}
-        create, messages = (
-            self._client.chat.completions.with_raw_response.create,
-            [{"role": "user", "content": content}],
-        )
+        create = self._client.chat.completions.with_raw_response.create
+        messages = [{"role": "user", "content": content}]
         return line.send(create, {"question": question, **asked}, messages=messages, **asked)
 
     def _seen(self, picture: _Picture, by: str) -> Judgement | ItemError:
@@ -180,16 +178,6 @@ class ServedJudge(Server, Questioner):
         return replace(judged, metrics={**judged.metrics, "samples": self.samples}) if by == SAMPLES else judged
 
 
-@dataclass(frozen=True)
-class _Turn:
-    """One thing to ask about a picture."""
-
-    question: str
-    tokens: int
-    by: str  # LOGPROBS, SAMPLES, or "" for plain text
-    seed: int = 0
-
-
 class _Picture:
     """An image while questions about it are out: the answers so far, or the first failure."""
 
@@ -202,12 +190,12 @@ class _Picture:
         self._url = self._url or _as_url(self._image)
         return self._url
 
-    def take(self, turn: _Turn, answer: Any) -> bool:
+    def take(self, turn: Turn, answer: Any) -> bool:
         """Keep an answer; return whether it was the last one."""
         if isinstance(answer, ItemError):
             self.failed = self.failed or answer.reason
         else:
-            self.answers[turn.question].append(answer)
+            self.answers[turn[0]].append(answer)
         self.awaited -= 1
         if not self.awaited:
             self._url = ""

@@ -143,8 +143,7 @@ def change_guidance(draft: Draft, element: Element) -> Iterator[tuple[str, Chang
 
 def more_steps(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """Take more denoising steps."""
-    steps = draft.parameters.get("num_inference_steps")
-    if steps:
+    if steps := draft.parameters.get("num_inference_steps"):
         more = round(steps * STEPS_FACTOR)
         yield f"num_inference_steps {steps} -> {more}", {**draft.parameters, "num_inference_steps": more}
 

@@ -104,19 +104,15 @@ class Resample(Policy):
         return None
 
 
-POLICIES: dict[str, Policy] = {
-    policy.name: policy
-    for policy in (Refine(), Refine("refine-without-memory", uses_memory=False), Paraphrase(), Resample())
-}
+KNOWN: tuple[Policy, ...] = (Refine(), Refine("refine-without-memory", uses_memory=False), Paraphrase(), Resample())
+POLICIES = {policy.name: policy for policy in KNOWN}
 ASKING = {"llm": LanguageModelPolicy, "llm-paraphrase": LanguageModelParaphrase}  # by what stands before ":MODEL"
 
 
 def load_policy(policy: Policy | str, *, without: Sequence[str] = ()) -> Policy:
-    """Return a policy object as it is, or the known one of that name; "llm:MODEL" asks a language model.
+    """Return a policy object as it is, or the known one of that name; `without` names actions that it is not to use.
 
-    "llm-paraphrase:MODEL" is its control, blind to scores.
-
-    `without` names actions that the policy is not to use.
+    "llm:MODEL" asks a language model; "llm-paraphrase:MODEL" is its control, blind to scores.
 
     Raises:
         ParameterError: nobody knows the name, or an action of `without`.
@@ -124,9 +120,8 @@ def load_policy(policy: Policy | str, *, without: Sequence[str] = ()) -> Policy:
     """
     for name in without:
         if name not in ACTIONS:
-            raise ParameterError(
-                f"no action is called {name!r}.{did_you_mean(name, ACTIONS)} Known: {', '.join(ACTIONS)}"
-            )
+            near, known = did_you_mean(name, ACTIONS), ", ".join(ACTIONS)
+            raise ParameterError(f"no action is called {name!r}.{near} Known: {known}")
     if isinstance(policy, str):
         policy = _named(policy)
     if not hasattr(policy, "next_candidate"):
