@@ -69,15 +69,14 @@ def repository_of(model: Any) -> Repository | None:
     if repo := getattr(model, "repo", None):
         entry = PIPELINE if hasattr(model, "offload") else SINGLE
         return Repository(repo, entry, getattr(model, "revision", None), getattr(model, "variant", None))
-    tag, address = (
-        getattr(model, "pretrained", None),
-        getattr(model, "model", "") if hasattr(model, "pretrained") else "",
-    )
+    if not hasattr(model, "pretrained"):
+        return None
+    address, tag = model.model, model.pretrained
     if address.startswith(TRANSFORMERS):
         return Repository(address.removeprefix(TRANSFORMERS), SINGLE)
     if address.startswith((LOCAL, HUB)):
         return Repository(address.removeprefix(LOCAL).removeprefix(HUB), TOWERS)
-    return Repository(_home_of(address, tag), TOWERS) if address and tag else None
+    return Repository(_home_of(address, tag), TOWERS) if tag else None
 
 
 def _home_of(name: str, tag: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.linalg import block_diag
@@ -14,8 +14,6 @@ from forgekit.models.detector_checks import DIRECTIONS, Check, Sought, counted
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from forgekit.models.detector import DetectorJudge
 
 LIMIT = 0.5  # share of a direction along one axis from which an object lies that way
 SAME_PLACE = 0.5  # intersection over union from which two phrases compete for one place
@@ -63,8 +61,8 @@ class Seen:
 class Sighting:
     """Reads the elements of one scene off the proposals on one image; `scores` and `reasons` fill check by check."""
 
-    def __init__(self, sought: Sought, proposals: Proposals, rules: DetectorJudge) -> None:
-        """Take proposals whose columns are `sought.phrases`; `rules` has the thresholds and limits."""
+    def __init__(self, sought: Sought, proposals: Proposals, rules: Any) -> None:
+        """Take proposals whose columns are `sought.phrases`; `rules` are the settings of a DetectorJudge."""
         import torch
         from torchvision.ops import box_iou
 

@@ -9,6 +9,7 @@ from functools import cache, lru_cache, partial
 from importlib import import_module
 from inspect import getattr_static
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -32,11 +33,19 @@ from forgekit.models.weights import EMBEDDED, Stamp, hub_file, settings_at, stam
 
 KNOWN = Path(__file__).with_name("known.toml")
 FIXED = frozenset({"name", "repo", "model", "pretrained", "base_url"})  # what a model is, not how it runs
-CHOICES = {
+CLASSES = {  # the families of a role, in the order in which they are asked; the last judge takes any of transformers
+    "image_generator": ("served:ServedGenerator", "generator:DiffusionGenerator"),
+    "language_model": ("language:EndpointLanguageModel", "language:TransformersLanguageModel"),
+    "vision_model": (
+        *("served_judge:ServedJudge", "preference:PreferenceJudge", "clip:ContrastiveJudge"),
+        *("detector:DetectorJudge", "vlm:VQAJudge"),
+    ),
+}
+CHOICES = {  # the values of settings that are words
     "dtype": ("auto", "float32", "float16", "bfloat16"),
     "offload": ("", "model", "sequential"),
     "ask_by": ("auto", "logprobs", "samples"),
-}  # the values of settings that are words
+}
 
 _objects: dict[Any, tuple[Stamp | None, Any]] = {}  # by role, name and pool, with the files it was made of
 
@@ -133,28 +142,10 @@ def _entries(role: str) -> list[tuple[list[str], str, Any]]:
     return entries
 
 
-def _families(role: str) -> tuple[Any, ...]:
-    """Return the classes of a role, in the order in which they are asked what is at an address; imported when needed."""
-    if role == "image_generator":
-        from forgekit.models.generator import DiffusionGenerator
-        from forgekit.models.served import ServedGenerator
-
-        return ServedGenerator, DiffusionGenerator
-    if role == "language_model":
-        from forgekit.models.language import EndpointLanguageModel, TransformersLanguageModel
-
-        return EndpointLanguageModel, TransformersLanguageModel
-    from forgekit.models.clip import ContrastiveJudge
-    from forgekit.models.detector import DetectorJudge
-    from forgekit.models.preference import PreferenceJudge
-    from forgekit.models.served_judge import ServedJudge
-    from forgekit.models.vlm import VQAJudge
-
-    return ServedJudge, PreferenceJudge, ContrastiveJudge, DetectorJudge, VQAJudge  # the last takes any of transformers
-
-
 def _at_address(role: str, address: str) -> Any:
-    return next((model for family in _families(role) if (model := family.from_address(address))), None)
+    """Return what the first family that knows an address makes of it; a family is imported when it is asked."""
+    families = (resolve_name(f"forgekit.models.{name}") for name in CLASSES[role])
+    return next((model for family in families if (model := family.from_address(address))), None)
 
 
 def _found(role: str, name: str) -> Any:
