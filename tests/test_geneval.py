@@ -6,19 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tiny_judges import scene
 
 from forgekit.models.detector import DetectorJudge
 from forgekit.models.detector_checks import Sought
 from forgekit.models.geneval import Proposals, Sighting, relative_position
-from forgekit.scene import Scene, parse
 
 TEXTS = ("a red circle left of a blue square", "two pink hearts on a white background", "a star, no rings")
 RULES = DetectorJudge("rules", "", threshold=0.5, count_threshold=0.5)
 LEFT, RIGHT = (2, 20, 22, 40), (40, 20, 60, 40)  # boxes of 20 pixels
-
-
-def scene(text: str) -> Scene:
-    return Scene(text, parse(text))
 
 
 def sight(text: str, found: list[tuple[tuple, dict[str, float]]], rules: DetectorJudge = RULES) -> Sighting:

@@ -21,7 +21,7 @@ KINDS = (  # `model_type`s of transformers that have both towers
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Towers:
     """A loaded pair of towers. Similarities are scaled by `scale`, and moved by `bias` where the model is `biased`."""
 
