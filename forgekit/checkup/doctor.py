@@ -123,9 +123,7 @@ def _ask(
     for name, model in absent.items():
         model.hub = answers[name]
         if isinstance(model.hub, Exception):
-            remedy = (
-                "look at the network, HF_ENDPOINT and HF_HUB_OFFLINE; without the hub, copy the model's folder here"
-            )
+            remedy = "look at the network, HF_ENDPOINT and HF_HUB_OFFLINE; or copy the model's folder here"
             report.add(model.name, "hub", FAULT, f"it says nothing: {first_line(model.hub)}", remedy)
 
 

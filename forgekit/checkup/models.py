@@ -204,9 +204,7 @@ def try_out(report: DoctorReport, looked: Looked) -> None:
     honoured = getattr(answer, "metadata", {}).get("seed_honoured")
     if honoured is False:
         told = "the server draws another picture for the same seed"
-        remedy = (
-            "comparisons by seed are void with it; start it with deterministic settings, or take more images per prompt"
-        )
+        remedy = "no comparison by seed holds; start it with deterministic settings, or take more images per prompt"
         report.add(looked.name, "seeds", WARNING, told, remedy)
     elif honoured:
         report.add(looked.name, "seeds", OK, "the same seed gives the same picture")

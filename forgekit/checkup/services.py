@@ -45,10 +45,10 @@ def server(address: str) -> Finding:
         return Finding(model, "server", WARNING, told, remedy)
     if model in served:
         return Finding(model, "server", OK, f"{base} answers and has it")
-    remedy = (
-        f"start it with that model, or name one that it has: {base}#{served[0]}" if served else "load a model there"
-    )
-    return Finding(model, "server", FAULT, f"{base} answers, but has {', '.join(served[:5]) or 'no model'}", remedy)
+    if not served:
+        return Finding(model, "server", FAULT, f"{base} answers, but has no model", "load a model there")
+    remedy = f"start it with that model, or name one that it has: {base}#{served[0]}"
+    return Finding(model, "server", FAULT, f"{base} answers, but has {', '.join(served[:5])}", remedy)
 
 
 def silent(address: str, error: BaseException) -> Finding:

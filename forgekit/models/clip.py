@@ -115,9 +115,7 @@ class ContrastiveJudge:
         plans = {id(scene): Plan.of(scene, self.artifacts) for scene in scenes}
         texts = [text for plan in plans.values() for text in plan.texts]
         features = remembered(self._features, texts, self._encode_texts)
-        return [
-            self._verdict(seen[place], plans[id(scene)], features) for place, scene in zip(places, scenes, strict=True)
-        ]
+        return [self._verdict(seen[place], plans[id(s)], features) for place, s in zip(places, scenes, strict=True)]
 
     def _encode_texts(self, texts: Sequence[str]) -> dict[str, Row]:
         written = [self.template.format(text) for text in texts]

@@ -133,9 +133,8 @@ class DetectorJudge:
         def work(batch: Sequence[tuple[Image, Sought]]) -> list[Judgement]:
             looked_at = [(image, sought.phrases) for image, sought in batch if sought.phrases]
             found = iter(detector.propose(*map(list, zip(*looked_at, strict=True))) if looked_at else ())
-            return [
-                self._verdict(sought, next(found)) if sought.phrases else Judgement({}, None) for _, sought in batch
-            ]
+            nothing = Judgement({}, None)
+            return [self._verdict(sought, next(found)) if sought.phrases else nothing for _, sought in batch]
 
         return in_batches(items, self.batch_size, work, self)
 

@@ -62,6 +62,7 @@ def checked_judgement(verdict: Any, elements: Sequence[Element]) -> Judgement | 
         return ItemError(f"none of the elements that it scored is one of the scene: {', '.join(strange)}")
     given = {key: score for key, score in verdict.element_scores.items() if key in known}
     scores = {key: _number(score, key, reasons, top=1.0) for key, score in given.items()}
+    answers = dict(verdict.answers or {})
     metrics = {str(key): _number(value, str(key), reasons) for key, value in dict(verdict.metrics or {}).items()}
     return Judgement(
         element_scores=scores,
@@ -72,9 +73,7 @@ def checked_judgement(verdict: Any, elements: Sequence[Element]) -> Judgement | 
         style_deviation=_number(verdict.style_deviation, "style_deviation", reasons, top=1.0),
         reasons=storable(reasons),
         metrics=storable(metrics),
-        answers=storable(
-            {key: dict(said) for key, said in dict(verdict.answers or {}).items() if _is_answer(key, said, known)}
-        ),
+        answers=storable({key: dict(said) for key, said in answers.items() if _is_answer(key, said, known)}),
     )
 
 

@@ -6,7 +6,6 @@ known models, Hugging Face ids and local folders of plain weights inside the wor
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from forgekit.errors import ParameterError, without_secrets
+from forgekit.models.weights import settings_at
 
 TRUST_VARIABLE = "FORGEKIT_TRUSTED_MODELS"  # addresses, and folders of models, that data may name; between commas
 LONGEST = 400  # bytes
@@ -167,10 +167,8 @@ def why_not_plain(folder: Path) -> str | None:
         if kind in CODE:
             return f"the model folder {folder} has code in it ({file.name}); remove it, or {_remedy(str(folder))}"
         if kind in PICKLES:
-            return (
-                f"the model folder {folder} has pickled weights ({file.name}), which can run code; "
-                f"convert them to safetensors, or {_remedy(str(folder))}"
-            )
+            told = f"the model folder {folder} has pickled weights ({file.name}), which can run code"
+            return f"{told}; convert them to safetensors, or {_remedy(str(folder))}"
         if kind == ".json" and (named := _foreign_code(file)):
             return f"{file} names the code {named!r}; remove it, or {_remedy(str(folder))}"
     return None
@@ -180,12 +178,7 @@ def _foreign_code(file: Path) -> str | None:
     """Return what code, outside the libraries themselves, a settings file makes them import."""
     if not file.is_file() or file.stat().st_size > 1 << 20:  # tokenizers' vocabularies are long; settings are not
         return None
-    try:
-        settings = json.loads(file.read_text())
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(settings, dict):
-        return None
+    settings = settings_at(str(file.parent), file.name) or {}
     if settings.get("auto_map"):
         return str(settings["auto_map"])
     if file.name != "model_index.json":

@@ -104,10 +104,8 @@ class VQAJudge(Questioner):
 
     def _seen(self, plan: _Plan, chances: Tensor, description: str) -> Judgement | ItemError:
         if not chances.isfinite().all():
-            dtype = placement(self)[1]
-            return ItemError(
-                f"{self.name} gave no number (nan) for this image in {dtype}; another dtype may help: float32"
-            )
+            told = f"{self.name} gave no number (nan) for this image in {placement(self)[1]}"
+            return ItemError(f"{told}; another dtype may help: float32")
         return self.verdict(plan, partial(plan.read, chances), description)
 
     @weights
