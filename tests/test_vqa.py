@@ -52,7 +52,7 @@ def test_one_pass_over_an_image_gives_what_a_pass_for_each_question_gives(judge)
     shared = answerer.next_word(images, [QUESTIONS, QUESTIONS[:2]])
     assert answerer._shares  # all of these architectures can
     with torch.no_grad():
-        whole = [[answerer._apart(image, [q])[0] for q in QUESTIONS] for image in images]
+        whole = [[answerer._whole(image, q) for q in QUESTIONS] for image in images]
     assert [rows.shape[0] for rows in shared] == [3, 2]
     for rows, expected in zip(shared, whole, strict=True):
         for row, chances in zip(rows, expected, strict=False):

@@ -113,6 +113,9 @@ class Answerer:
         messages = [{"role": "user", "content": [image, {"type": "text", "text": question}]}]
         return self.processor.apply_chat_template(messages, add_generation_prompt=True, **how)
 
+    def _whole(self, image: Image, question: Question) -> Tensor:
+        return self._apart(image, [question])[0]
+
     def _apart(self, image: Image, questions: Sequence[Question]) -> Tensor:
         """Do it with a pass over the whole prompt of each question; prompts of one length are passed together."""
         import torch
@@ -136,7 +139,7 @@ class Answerer:
 
     def _can_share(self, image: Image) -> bool:
         if self._shares is None:
-            whole = self._apart(image, [PROBE])[0]
+            whole = self._whole(image, PROBE)
             if not whole.isfinite().all():  # an overflow says nothing about the architecture
                 return False
             try:
