@@ -67,8 +67,9 @@ def resolved(
     if by_data and not was_given(name) and (refused := why_refused(name, within=folders)):
         report.add(name, "name", FAULT, f"a plan or a row names it, and may not: {refused}")
         return None
-    pool, inner = name if name.startswith(POOL) else "", pool_of(name)[1]
+    pool = name if name.startswith(POOL) else ""
     try:
+        inner = pool_of(name)[1]
         if "://" in inner:
             return Looked(inner, role, pool=pool)
         for each in [role] if role else PROTOCOLS:
