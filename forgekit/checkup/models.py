@@ -111,8 +111,8 @@ def note_weights(report: DoctorReport, looked: Looked) -> bool:
         told += f"; a download of {gib(size)}, licence {looked.hub.licence}"
         if looked.hub.gated:
             told += ", to be accepted on its page first, then `hf auth login`"
-        there = f"{gib(free)} are free for downloads at {home}"
-        if not report.add(name, "disk", *((OK, there) if size < free else (FAULT, there, f"it takes {gib(size)}"))):
+        there, fits = f"{gib(free)} are free for downloads at {home}", size < free
+        if not report.add(name, "disk", OK if fits else FAULT, there, "" if fits else f"it takes {gib(size)}"):
             remedy = "make room, or set HF_HOME to another disk"
     if Path(repository.address).is_dir():
         remedy = "copy the folder again, or name another"

@@ -168,6 +168,8 @@ def expected(report: DoctorReport, work: Work, store: Store | None) -> None:
     What was never seen is not guessed.
     """
     report.plan += work.told
+    if not work.images:
+        return
     took, size, seconds, cost = _earlier(store), 0.0, 0.0, 0.0
     unknown = set()
     for what, role, counts in (("images", "image_generator", work.images), ("verdicts", "vision_model", work.verdicts)):
@@ -191,7 +193,8 @@ def expected(report: DoctorReport, work: Work, store: Store | None) -> None:
     if size and store:
         free = shutil.disk_usage(store.folder).free
         told = f"about {gib(size)} of images, {gib(free)} are free beside the store"
-        report.add("store", "disk", *((OK, told) if size < free else (FAULT, told, "make room, or move the store")))
+        fits = size < free
+        report.add("store", "disk", OK if fits else FAULT, told, "" if fits else "make room, or move the store")
 
 
 def _earlier(store: Store | None) -> dict[str, dict[str, Any]]:

@@ -60,11 +60,7 @@ Read = Callable[[Ask], tuple[Mapping[str, float], float]]
 
 
 class Questioner:
-    """What judges that ask questions share, whoever answers: how a question is put, and what the answers make.
-
-    An element's score is the odds of its right answer among the possible ones. Where fewer than `least_mass` of the odds of
-    all words are on those, it has none.
-    """
+    """What judges that ask questions share, whoever answers: how a question is put, and what the answers make."""
 
     name: str
     frame: str = "{}"  # around all that is said, where a model has a form for it and no chat template

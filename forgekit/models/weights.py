@@ -47,10 +47,10 @@ def weights_of(model: Any, address: str, entry: str) -> tuple[str, str | None]:
             found = revision
         else:
             found = vars(model)["_weights"] = file.parent.name
-    if EMBEDDED in folder.parents:  # its path differs between machines
-        address = (
-            "embedded" if folder.name == "generator" else f"embedded/{folder.name}"
-        )  # the first had no name in keys
+    if (
+        EMBEDDED in folder.parents
+    ):  # its path differs between machines; the first there was has no name in its draw keys
+        address = "embedded" if folder.name == "generator" else f"embedded/{folder.name}"
     return address, found
 
 
