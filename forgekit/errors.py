@@ -58,6 +58,11 @@ def without_secrets(text: str) -> str:
     return SECRETS.sub(lambda found: found["scheme"] + found["rest"], text)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its name where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the nearest of `known`, or "" where none is near."""
     return "".join(f" Did you mean {match!r}?" for match in get_close_matches(name, list(known), n=1))

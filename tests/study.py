@@ -15,13 +15,35 @@ from forgekit.ids import content_hash, content_id
 from forgekit.mini.captions import caption
 from forgekit.mini.changes import changed
 from forgekit.mini.render import render
-from forgekit.mini.world import WorldScene, elements, sample_scene
+from forgekit.mini.world import PREDICATES, WorldScene, sample_scene
 from forgekit.store import Store
 from forgekit.store.images import encode_png, write_image
 from forgekit.store.rows import insert_rows
 
 START = datetime(2026, 11, 1, 9, 0)
 JUDGES = ("mini-clip", "mini-fuyu")  # the first steers
+
+
+def elements(scene: WorldScene) -> dict[str, Any]:
+    """Return what `scene` shows in the form of the `elements` JSON document; spans are null, there being no text."""
+    objects = [
+        {
+            "name": o.shape,
+            "count": count,
+            "attributes": [{"kind": "color", "value": o.color}] + [{"kind": "size", "value": o.size}] * bool(o.size),
+            "span": None,
+        }
+        for o, count in scene.groups
+    ]
+    relations = [{"subject": 0, "predicate": PREDICATES[scene.relation], "object": 1}] if scene.relation else []
+    return {
+        "objects": objects,
+        "relations": relations,
+        "background": scene.background,
+        "style": scene.style,
+        "rendered_text": [],
+        "negations": [],
+    }
 
 
 def fill(

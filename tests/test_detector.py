@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from tiny_judges import DETECTORS, build_judge
+from tiny_judges import DETECTORS, build_judge, picture, scene
 
 from forgekit.errors import ItemError, ParameterError, UnknownModelError
 from forgekit.models import Judgement, VisionModel, load_model, memory
@@ -18,14 +17,6 @@ from forgekit.scene import Scene, parse
 
 TEXTS = ("a red circle left of a blue square", "two pink hearts on a white background", "a star, no rings")
 COLORS = ("red", "blue", "green", "yellow", "orange", "purple", "pink", "black", "white", "gray")
-
-
-def scene(text: str) -> Scene:
-    return Scene(text, parse(text))
-
-
-def picture(seed: int, size=(64, 64)) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +37,6 @@ def test_a_folder_of_each_architecture_is_a_vision_model(judge):
     assert set(verdict.element_scores) == {"object:0", "object:1", "color:0", "color:1", "relation:0"}
     assert all(0 <= score <= 1 for score in verdict.element_scores.values())
     assert verdict.text_match_score == pytest.approx(np.prod(list(verdict.element_scores.values())))
-
-
-def test_a_batch_gives_the_verdicts_of_single_images(judge):
-    images, scenes = [picture(i) for i in range(5)], [scene(TEXTS[i % 3]) for i in range(5)]
-    together = replace(judge, batch_size=4).judge(images, scenes)
-    alone = [judge.judge([i], [s])[0] for i, s in zip(images, scenes, strict=True)]
-    for a, b in zip(together, alone, strict=True):
-        assert a.element_scores == pytest.approx(b.element_scores, abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["owlvit", "owlv2"])
@@ -99,15 +82,6 @@ def test_each_phrase_is_encoded_once(folders, monkeypatch):
     for seed in range(3):
         judge.judge([picture(seed)], [scene(TEXTS[0])])
     assert len(encoded) == len(set(encoded)) > 10
-
-
-def test_a_damaged_image_fails_alone(judge, tmp_path):
-    path = tmp_path / "cut.png"
-    picture(0).save(path)
-    path.write_bytes(path.read_bytes()[:3000])
-    verdicts = judge.judge([picture(1), Image.open(path), picture(2)], [scene(TEXTS[0])] * 3)
-    assert isinstance(verdicts[1], ItemError)
-    assert [type(v) for v in (verdicts[0], verdicts[2])] == [Judgement, Judgement]
 
 
 def test_full_memory_halves_the_batch_and_loses_nothing(folders, monkeypatch):

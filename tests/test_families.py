@@ -19,8 +19,7 @@ from tiny_vlms import FAMILIES, heard
 
 import forgekit as fk
 from forgekit.models import Drawing, DrawRequest, load_model
-from forgekit.models.applicable import guidance
-from forgekit.models.prompt_limits import truncated
+from forgekit.models.pipelines import guidance, truncated
 from forgekit.scene import Scene, parse
 
 TEXTS = ("two pink hearts on a white background, watercolor", "a red circle left of a blue square, no rings")

@@ -6,21 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tiny_judges import scene
 
+from forgekit.models.detector import DetectorJudge
 from forgekit.models.detector_checks import Sought
-from forgekit.models.geneval import Proposals, Rules, Sighting, relative_position
-from forgekit.scene import Scene, parse
+from forgekit.models.geneval import Proposals, Sighting, relative_position
 
 TEXTS = ("a red circle left of a blue square", "two pink hearts on a white background", "a star, no rings")
-RULES = Rules(0.5, 0.5, 16, 0.5, 0.1, 0.6)
+RULES = DetectorJudge("rules", "", threshold=0.5, count_threshold=0.5)
 LEFT, RIGHT = (2, 20, 22, 40), (40, 20, 60, 40)  # boxes of 20 pixels
 
 
-def scene(text: str) -> Scene:
-    return Scene(text, parse(text))
-
-
-def sight(text: str, found: list[tuple[tuple, dict[str, float]]], rules: Rules = RULES) -> Sighting:
+def sight(text: str, found: list[tuple[tuple, dict[str, float]]], rules: DetectorJudge = RULES) -> Sighting:
     """Judge `text` on boxes with the scores of some phrases; all other phrases score 0.01."""
     sought = Sought.of(scene(text), ("color",), rivals=True)
     boxes = np.array([box for box, _ in found], dtype=float).reshape(-1, 4)

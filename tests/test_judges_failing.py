@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from conftest import FakeJudge
 from PIL import Image
-from tiny_judges import build_judge
+from tiny_judges import build_judge, picture
 from tiny_vlms import FAMILIES
 
 import forgekit as fk
@@ -26,10 +25,6 @@ SCENES = [Scene(text, parse(text)) for text in ("a red circle", "two pink hearts
 
 class OfALibraryError(Exception):
     """What tokenizers, safetensors and Jinja raise descends from nothing else."""
-
-
-def picture(seed: int) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 
 
 PICTURES = [picture(seed) for seed in range(3)]
@@ -53,6 +48,15 @@ def model_of(judge):
     return next(
         getattr(judge, name) for name in ("_answerer", "_towers", "_detector") if hasattr(type(judge), name)
     ).model
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_image_fails_alone(kind, folders, tmp_path):
+    path = tmp_path / "cut.png"
+    PICTURES[0].save(path)
+    path.write_bytes(path.read_bytes()[:3000])
+    verdicts = fresh(folders[kind]).judge([PICTURES[1], Image.open(path), PICTURES[2]], SCENES)
+    assert [type(v) for v in verdicts] == [Judgement, ItemError, Judgement]
 
 
 @pytest.mark.parametrize("error", [AttributeError, AssertionError, NotImplementedError, OfALibraryError, SyntaxError])

@@ -11,7 +11,7 @@ from forgekit.errors import ItemError, ParameterError
 from forgekit.refiner.actions import ACTIONS, Candidate, Draft
 from forgekit.refiner.case import Case, Situation, Tools, Version
 from forgekit.refiner.learnings import Evidence, Memory
-from forgekit.refiner.llm import LanguageModelParaphrase, LanguageModelPolicy, changes, rewriting_request
+from forgekit.refiner.llm import LanguageModelParaphrase, LanguageModelPolicy, changes
 from forgekit.refiner.policies import COMBINED, Paraphrase, Refine, Resample, load_policy
 from forgekit.scene import compare, parse
 from forgekit.study.plan import Study, check_plan
@@ -153,7 +153,7 @@ HISTORY = [
 
 
 def test_a_language_model_sees_the_five_best_in_ascending_order_with_whole_scores_per_element():
-    request = rewriting_request(case({"color:0": 0.6}, history=HISTORY), 4)
+    request = LanguageModelPolicy(None).request(case({"color:0": 0.6}, history=HISTORY))
     shown = [int(line.rsplit(" ", 1)[1]) for line in request.splitlines() if "version" in line]
     assert shown == [2, 3, 4, 5, 6]
     assert "score: 20" in request
@@ -188,7 +188,7 @@ SAID = {
 
 
 def test_a_language_model_is_told_what_the_judge_says_of_what_failed_and_what_is_seen_instead():
-    request = rewriting_request(case({"color:0": 0.2, "color:1": 0.9}, said=SAID), 4)
+    request = LanguageModelPolicy(None).request(case({"color:0": 0.2, "color:1": 0.9}, said=SAID))
     assert "a scarlet disc: expected a scarlet disc, found a disc rather orange" in request
     assert "seen: an orange disc on a white background" in request
     assert "never mind" not in request  # its element passes
@@ -203,7 +203,7 @@ def test_a_language_model_is_told_what_changes_gained_with_their_counts_where_th
             Evidence("color", "llm", "tile -> square", 2, 1.0),
         )
     )
-    request = rewriting_request(case({"color:0": 0.2}, memory=memory), 4)
+    request = LanguageModelPolicy(None).request(case({"color:0": 0.2}, memory=memory))
     assert "- scarlet -> red (for a failing color): +20 on average, in 5 rewrites" in request
     assert "- disc -> dot (for a failing color): -10 on average, in 4 rewrites" in request
     assert "tile -> square" not in request

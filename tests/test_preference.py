@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import FakeJudge
 from PIL import Image
-from tiny_judges import build_clip, build_judge
+from tiny_judges import build_clip, build_judge, picture
 
 import forgekit as fk
 from forgekit.errors import ItemError, ParameterError, UnknownModelError
@@ -22,10 +22,6 @@ from forgekit.tracking.run_contents import due_runs, read_runs
 
 TEXTS = ("a red circle left of a blue square", "a cat on a red couch", "a red circle left of a blue square")
 SCENES = [Scene(text, parse(text)) for text in TEXTS]
-
-
-def picture(seed: int, size=(64, 64)) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
 
 
 PICTURES = [picture(seed, (64, 48 + 16 * seed)) for seed in range(3)]
@@ -75,7 +71,7 @@ def test_hpsv2_is_the_bare_similarity_of_a_picture_that_is_padded_not_cut(hps):
     from torchvision.transforms.functional import normalize, pad, resize, to_tensor
 
     towers = hps._towers
-    model, tokens = towers.model, towers.tokenizer(list(TEXTS))
+    model, tokens = towers.model, open_clip.get_tokenizer(hps.model)(list(TEXTS))
     wide = picture(5, (64, 32))  # to 32 x 16, with 8 black rows above and below
     square = pad(resize(wide, [16, 32], interpolation=3), [0, 8, 0, 8])
     pixels = normalize(to_tensor(square), open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)[None]

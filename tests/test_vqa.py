@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from tiny_judges import VLMS, build_judge
+from tiny_judges import VLMS, build_judge, picture, scene
 
-from forgekit.errors import ItemError, ParameterError, UnknownModelError
+from forgekit.errors import ParameterError, UnknownModelError
 from forgekit.ids import content_hash
 from forgekit.models import Judgement, VisionModel, load_model, memory
 from forgekit.models.next_word import Answerer, distinct_answers
@@ -20,14 +18,6 @@ from forgekit.scene import Scene, parse
 
 TEXTS = ("a red circle left of a blue square", "two pink hearts on a white background, watercolor", "a star, no rings")
 QUESTIONS = ["Is there a red circle?", "How many hearts are there?", "Is the background pink?"]
-
-
-def scene(text: str) -> Scene:
-    return Scene(text, parse(text))
-
-
-def picture(seed: int, size=(64, 64)) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -67,20 +57,6 @@ def test_one_pass_over_an_image_gives_what_a_pass_for_each_question_gives(judge)
     for rows, expected in zip(shared, whole, strict=True):
         for row, chances in zip(rows, expected, strict=False):
             assert row.numpy() == pytest.approx(chances.numpy(), abs=1e-5)
-
-
-def test_a_batch_gives_the_verdicts_of_single_images(judge):
-    images, scenes = [picture(i) for i in range(5)], [scene(TEXTS[i % 3]) for i in range(5)]
-    together = replace(judge, batch_size=4).judge(images, scenes)
-    alone = [judge.judge([i], [s])[0] for i, s in zip(images, scenes, strict=True)]
-    for a, b in zip(together, alone, strict=True):
-        assert a.element_scores == pytest.approx(b.element_scores, abs=1e-5)
-        assert a.description == b.description
-
-
-def test_images_of_several_sizes_can_share_a_batch(judge):
-    verdicts = judge.judge([picture(0), picture(1, (96, 64)), picture(2)], [scene(TEXTS[0])] * 3)
-    assert all(isinstance(v, Judgement) for v in verdicts)
 
 
 def test_a_model_without_a_shared_pass_answers_each_question_on_its_own(fuyu, monkeypatch):
@@ -146,15 +122,6 @@ def test_a_number_seen_instead_of_the_asked_one_is_unwanted(fuyu, monkeypatch):
     assert verdict.unwanted_elements == ["three instead of two hearts", "a ring"]
     assert verdict.reasons["count:0"] == "How many hearts are there? three (1.00)"
     assert verdict.element_scores["negation:0"] < 0.01
-
-
-def test_a_damaged_image_fails_alone(judge, tmp_path):
-    path = tmp_path / "cut.png"
-    picture(0).save(path)
-    path.write_bytes(path.read_bytes()[:3000])
-    verdicts = judge.judge([Image.open(path), picture(1), picture(2)], [scene(TEXTS[0])] * 3)
-    assert isinstance(verdicts[0], ItemError)
-    assert [type(v) for v in verdicts[1:]] == [Judgement, Judgement]
 
 
 def test_full_memory_halves_the_batch_and_loses_nothing(folders, monkeypatch):

@@ -4,11 +4,12 @@ import random
 
 import pytest
 import torch
+from study import elements
 
 from forgekit.mini.captions import CANONICAL, GENERATOR, JUDGE, RARE, SYNONYMS, UNKNOWN_WORD, Grammar, caption
 from forgekit.mini.changes import CHANGES, changed
 from forgekit.mini.render import PALETTE, render
-from forgekit.mini.world import COLORS, SHAPES, WorldObject, WorldScene, elements, sample_scene
+from forgekit.mini.world import COLORS, SHAPES, WorldObject, WorldScene, sample_scene
 from training.cells import cell_labels
 
 RED_CIRCLE = WorldObject("circle", "red", "", 20, 32, 10)

@@ -8,14 +8,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from tiny_models import WORDS, chat, word_tokenizer
 from tiny_towers import KINDS
+
+from forgekit.scene import Scene, parse
 
 LAYERS = {"num_hidden_layers": 2, "num_attention_heads": 2}
 SMALL = {"hidden_size": 32, "intermediate_size": 32, **LAYERS}
 VISION_MARKS = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 TURNS = ("<|im_start|>", "<|im_end|>")
+
+
+def scene(text: str) -> Scene:
+    return Scene(text, parse(text))
+
+
+def picture(seed: int, size: tuple[int, int] = (64, 64)) -> Image.Image:
+    """Return a picture of noise; `size` is width and height."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
 
 
 def build_judge(kind: str, folder: Path) -> Path:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 
-from forgekit.mini.captions import NUMBERS, RELATION_WORDS, plural, with_article
+from forgekit.mini.captions import NUMBERS, RELATION_WORDS, plural
 from forgekit.mini.statements import Look, Statement
 from forgekit.mini.world import COLORS, OPPOSITE, SHAPES, WorldScene
+from forgekit.scene.wording import with_article
 from training.lessons import COUNTS, choose_word, noun, several
 
 DESCRIBE = "Describe the image."

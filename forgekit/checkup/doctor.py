@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from forgekit.checkup import services
-from forgekit.checkup.expected import expected
-from forgekit.checkup.findings import FAULT, OK, WARNING, DoctorReport, Finding, ask_all, reason
+from forgekit.checkup.findings import FAULT, OK, WARNING, DoctorReport, Finding
 from forgekit.checkup.models import Looked, note_cut, note_memory, note_weights, resolved, try_out
-from forgekit.checkup.work import IS_STORE, Work, add_plan, add_store
-from forgekit.errors import ForgekitError, ParameterError
+from forgekit.checkup.work import IS_STORE, Work, expected
+from forgekit.errors import ForgekitError, ParameterError, first_line
 from forgekit.models.fetching import look_up
 from forgekit.models.naming import note_given
+from forgekit.models.served_calls import Late, as_they_come
 from forgekit.store import Store
-from forgekit.study.plan import check_plan
+from forgekit.study.plan import Study, check_plan
 
-LIMIT_S = 4.0  # for all that may not answer, at the same time
+LIMIT_S = 3.5  # for all that may not answer, at the same time; it is looked at once a second
 
 
 def doctor(
@@ -53,7 +55,7 @@ def doctor(
     _ask(report, looked, store, online=online, tracking_uri=tracking_uri)
     for model in looked:
         if note_weights(report, model) and note_memory(report, model, memory_gib):
-            note_cut(report, model, work.texts)
+            note_cut(report, model, work.texts.get(model.name, []))
             if dry_run:
                 try_out(report, model)
     for study in studies if not report.failed else []:
@@ -66,7 +68,7 @@ def doctor(
     return report
 
 
-def _take_up(report: DoctorReport, work: Work, targets: tuple[str, ...]) -> list[Any]:
+def _take_up(report: DoctorReport, work: Work, targets: tuple[str, ...]) -> list[Study]:
     """Take up what is named; return the studies among it."""
     studies = []
     for target in targets:
@@ -75,11 +77,12 @@ def _take_up(report: DoctorReport, work: Work, targets: tuple[str, ...]) -> list
             work.name(None, [target], by_data=False)
             continue
         try:
-            studies.append(add_plan(work, Path(target)))
+            if study := work.add_plan(Path(target)):
+                studies.append(study)
             report.add(target, "plan", OK, "it can be read, and names nothing that it may not")
         except ForgekitError as error:
             report.add(target, "plan", FAULT, str(error))
-    return list(filter(None, studies))
+    return studies
 
 
 def _look_at_store(report: DoctorReport, work: Work, store: Store | None, targets: tuple[str, ...]) -> None:
@@ -90,13 +93,12 @@ def _look_at_store(report: DoctorReport, work: Work, store: Store | None, target
         return
     try:
         if store.rows(IS_STORE)[0]["n"] != 2:
-            report.add(
-                "store", "file", FAULT, f"{store.path} is no store of forgekit", "give another file: --store PATH"
-            )
+            told = f"{store.path} is no store of forgekit"
+            report.add("store", "file", FAULT, told, "give another file: --store PATH")
             return
         report.add("store", "file", OK, str(store.path))
         if not any(target.endswith(".toml") for target in targets):
-            add_store(work, store, as_targets=not targets)
+            work.add_store(store, as_targets=not targets)
     except ForgekitError as error:
         report.add("store", "file", FAULT, str(error))
 
@@ -105,16 +107,15 @@ def _ask(
     report: DoctorReport, looked: list[Looked], store: Store | None, *, online: bool, tracking_uri: str | None
 ) -> None:
     """Ask all that may not answer at the same time: servers, clusters, MLflow, and the hub about weights that are not here."""
-    tasks: dict[str, Any] = {model.name: partial(services.server, model.name) for model in looked if model.is_served}
+    tasks: dict[str, Callable[[], Any]] = {m.name: partial(services.server, m.name) for m in looked if m.is_served}
     tasks |= {model.pool: partial(services.ray, model.pool) for model in looked if model.pool}
     if store is not None:
         tasks["mlflow"] = partial(services.mlflow, store, tracking_uri)
-    absent = {f"hub {each.name}": each for each in looked if online and each.repository and not each.is_here}
-    hub = {name: partial(look_up, each.repository) for name, each in absent.items() if each.repository}
-    answers = ask_all(tasks | hub, LIMIT_S)
+    absent = {f"hub {model.name}": model for model in looked if online and model.repository and not model.is_here}
+    hub = {name: partial(look_up, model.repository) for name, model in absent.items() if model.repository}
+    answers = _ask_all(tasks | hub)
     for name in tasks:
-        answer = answers[name]
-        found = answer if isinstance(answer, Finding) else services.silent(name, answer)
+        found = answers[name] if isinstance(answers[name], Finding) else services.silent(name, answers[name])
         report.findings.append(found)
         for model in looked:
             if name in (model.name, model.pool):
@@ -122,7 +123,20 @@ def _ask(
     for name, model in absent.items():
         model.hub = answers[name]
         if isinstance(model.hub, Exception):
-            remedy = (
-                "look at the network, HF_ENDPOINT and HF_HUB_OFFLINE; without the hub, copy the model's folder here"
-            )
-            report.add(model.name, "hub", FAULT, f"it says nothing: {reason(model.hub)}", remedy)
+            remedy = "look at the network, HF_ENDPOINT and HF_HUB_OFFLINE; or copy the model's folder here"
+            report.add(model.name, "hub", FAULT, f"it says nothing: {first_line(model.hub)}", remedy)
+
+
+def _ask_all(tasks: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+    """Do all tasks at the same time and return what each returned or raised; nobody waits for one that does not end."""
+    names = list(tasks)
+
+    def ask(place: int) -> Any:
+        try:
+            return tasks[names[place]]()
+        except Exception as error:  # handed to the caller, whose finding it is
+            return error
+
+    found = dict(chain.from_iterable(as_they_come(len(names), ask, in_flight=len(names), total_s=LIMIT_S)))
+    late = TimeoutError(f"no answer within {LIMIT_S:g} s")
+    return {name: late if isinstance(found[place], Late) else found[place] for place, name in enumerate(names)}

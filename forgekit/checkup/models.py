@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from forgekit.checkup.findings import FAULT, OK, WARNING, DoctorReport, reason
-from forgekit.checkup.services import RAY
-from forgekit.errors import ForgekitError, ItemError, ParameterError, UnknownModelError, did_you_mean
-from forgekit.models import DrawRequest, known_models, load_model
-from forgekit.models.fetching import PIPELINE, Listing, Repository, gib, repository_of
+from forgekit.checkup.findings import FAULT, OK, WARNING, DoctorReport
+from forgekit.errors import ForgekitError, ItemError, ParameterError, first_line
+from forgekit.models import DrawRequest, load_model
+from forgekit.models.fetching import PIPELINE, Listing, Repository, gib, repository_of, room_for_downloads
 from forgekit.models.footprint import footprint, ways
-from forgekit.models.loading import find_model
+from forgekit.models.loading import find_model, unknown
 from forgekit.models.memory import placement, room
-from forgekit.models.naming import POOL_SETTINGS, settings_of, was_given, why_refused
+from forgekit.models.naming import POOL, pool_of, settings_of, was_given, why_refused
 from forgekit.models.roles import PROTOCOLS
 from forgekit.models.weights import settings_at
 from forgekit.scene import Scene, parse
@@ -51,15 +49,15 @@ class Looked:
         return repository_of(self.model)
 
     @property
-    def is_here(self) -> bool:
-        """Whether all its weights are on this machine."""
-        return self.repository is not None and self.repository.folder is not None and not self.lacks
+    def lacks(self) -> list[str] | None:
+        """What is missing in the folder of its weights, parts of a pipeline or shards; None where there is no folder."""
+        folder = self.repository and self.repository.folder
+        return _lacking(folder, self.repository.variant) if folder and self.repository else None
 
     @property
-    def lacks(self) -> list[str]:
-        """What is missing in the folder of its weights: parts of a pipeline, shards."""
-        folder = self.repository.folder if self.repository else None
-        return _lacking(folder, self.repository.variant) if folder and self.repository else []
+    def is_here(self) -> bool:
+        """Whether all its weights are on this machine."""
+        return self.lacks == []
 
 
 def resolved(
@@ -69,80 +67,58 @@ def resolved(
     if by_data and not was_given(name) and (refused := why_refused(name, within=folders)):
         report.add(name, "name", FAULT, f"a plan or a row names it, and may not: {refused}")
         return None
-    pool, inner = (name, _inner(name)) if name.startswith(RAY) else ("", name)
-    if "://" in inner:
-        return Looked(inner, role, pool=pool)
+    pool = name if name.startswith(POOL) else ""
     try:
+        inner = pool_of(name)[1]
+        if "://" in inner:
+            return Looked(inner, role, pool=pool)
         for each in [role] if role else PROTOCOLS:
             if (model := find_model(each, inner)) is not None:
                 return Looked(inner, each, model, pool)
         if inner.count("/") == 1 and ":" not in inner and not Path(inner).exists():
             return Looked(inner, role, None, pool)  # a Hugging Face id of which nothing is here
-        each, model = _loaded(role, inner)
+        return Looked(inner, *_made(role, inner), pool)
     except ForgekitError as error:
         report.add(name, "name", FAULT, str(error))
         return None
-    return Looked(inner, each, model, pool)
 
 
-def _inner(name: str) -> str:
-    """Return the model in a pool, with its own settings."""
-    address, settings = settings_of(name.removeprefix(RAY))
-    own = "&".join(f"{key}={value}" for key, value in settings.items() if key not in POOL_SETTINGS)
-    return f"{address}?{own}" if own else address
-
-
-def _loaded(role: str | None, name: str) -> tuple[str, Any]:
-    """Return the model of whatever role has it: a "module:factory", whose code runs."""
-    if role:
-        return role, load_model(role, name)
-    if ":" not in name:
-        known = sorted({each for one in PROTOCOLS for each in known_models(one)})
-        raise UnknownModelError(
-            f"no model is called {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "
-            'or a Hugging Face id ("owner/name"), a local folder, a server ("http://host:8000/v1#model"), or "module:factory"'
-        )
-    for each in [*PROTOCOLS][:-1]:
+def _made(role: str | None, name: str) -> tuple[str, Any]:
+    """Return the model of whatever role a "module:factory", whose code runs, makes."""
+    if not role and ":" not in name:
+        raise unknown(name)
+    *others, last = [role] if role else PROTOCOLS
+    for each in others:
         with suppress(ParameterError):  # it is of another role
             return each, load_model(each, name)
-    return [*PROTOCOLS][-1], load_model([*PROTOCOLS][-1], name)
+    return last, load_model(last, name)
 
 
 def note_weights(report: DoctorReport, looked: Looked) -> bool:
     """Note whether the weights are here, and what the hub says of those that are not; return whether there is no fault."""
     repository, name = looked.repository, looked.name
-    if repository is None or looked.is_served:
-        if not looked.is_served:
-            report.add(name, "weights", OK, f"code of your own, {looked.role}: only a dry run can tell how it is")
+    if looked.is_served:
+        return looked.answers
+    if repository is None:
+        report.add(name, "weights", OK, f"code of your own, {looked.role}: only a dry run can tell how it is")
         return looked.answers
     if looked.is_here:
         return report.add(name, "weights", OK, f"all in {repository.folder}")
-    told = f"{repository.address}: " + (
-        f"it lacks {', '.join(looked.lacks[:5])}" if looked.lacks else "not on this machine"
-    )
-    remedy, unasked = (
-        f"forgekit fetch {name.partition('?')[0]}",
-        "" if looked.hub else " (its size and licence: --online)",
-    )
+    lacks = f"it lacks {', '.join(looked.lacks[:5])}" if looked.lacks else "not on this machine"
+    told, remedy = f"{repository.address}: {lacks}", f"forgekit fetch {name.partition('?')[0]}"
     if isinstance(looked.hub, Listing):
-        size = sum(looked.hub.needed.values())
+        size, (home, free) = sum(looked.hub.needed.values()), room_for_downloads()
         told += f"; a download of {gib(size)}, licence {looked.hub.licence}"
         if looked.hub.gated:
             told += ", to be accepted on its page first, then `hf auth login`"
-        if not _note_disk(report, name, size):
+        there, fits = f"{gib(free)} are free for downloads at {home}", size < free
+        if not report.add(name, "disk", OK if fits else FAULT, there, "" if fits else f"it takes {gib(size)}"):
             remedy = "make room, or set HF_HOME to another disk"
     if Path(repository.address).is_dir():
-        remedy, unasked = "copy the folder again, or name another", ""
-    return report.add(name, "weights", FAULT, told, remedy + unasked)
-
-
-def _note_disk(report: DoctorReport, name: str, size: int) -> bool:
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    home = next(folder for folder in (Path(HF_HUB_CACHE), *Path(HF_HUB_CACHE).parents) if folder.exists())
-    free = shutil.disk_usage(home).free
-    told = f"{gib(free)} are free for downloads at {home}"
-    return report.add(name, "disk", OK if size < free else FAULT, told, "" if size < free else f"it takes {gib(size)}")
+        remedy = "copy the folder again, or name another"
+    elif not looked.hub:
+        remedy += " (its size and licence: --online)"
+    return report.add(name, "weights", FAULT, told, remedy)
 
 
 def _lacking(folder: Path, variant: str | None) -> list[str]:
@@ -169,54 +145,47 @@ def note_memory(report: DoctorReport, looked: Looked, memory_gib: float | None) 
     """Note whether the weights and what the model works with fit, and which settings would; return whether they do."""
     if not looked.is_here or looked.repository is None or not hasattr(looked.model, "dtype"):
         return True
-    model, half = looked.model, ""
+    name, model, half = looked.name, looked.model, ""
     if memory_gib and model.device == "auto":
         half, free, place = getattr(model, "half", HALF), memory_gib * 2**30, f"an accelerator of {memory_gib:g} GiB"
     else:
-        device = placement(model)[0]
-        model = replace(model, device=device)
-        free, place = room(device), f"{device}, where {gib(room(device))} are free"
+        model = replace(model, device=placement(model)[0])
+        free = room(model.device)
+        place = f"{model.device}, where {gib(free)} are free"
     try:
         found = footprint(model, looked.repository, looked.repository.folder)  # type: ignore[arg-type]
     except Exception as error:  # a damaged file, by whatever name huggingface_hub calls that
-        return report.add(
-            looked.name, "weights", FAULT, f"they cannot be read: {reason(error)}", "fetch or copy them again"
-        )
+        told = f"they cannot be read: {first_line(error)}"
+        return report.add(name, "weights", FAULT, told, "fetch or copy them again")
     if found is None:
-        return report.add(looked.name, "memory", WARNING, "weights in pickles do not say their size", "use safetensors")
+        return report.add(name, "memory", WARNING, "weights in pickles do not say their size", "use safetensors")
     weights, working = found.bytes(model, half=half)
     told = f"{gib(weights)} of weights and an estimated {gib(working)} to work with, on {place}"
     if weights + working <= free:
-        return report.add(looked.name, "memory", OK, told)
-    fitting = [f"{name} (about {gib(need)})" for name, need in ways(looked.name, model, found, free, half=half)][:3]
+        return report.add(name, "memory", OK, told)
+    fitting = [f"{way} (about {gib(need)})" for way, need in ways(name, model, found, free, half=half)][:3]
     if not fitting and model.device != "cpu" and sum(found.bytes(replace(model, device="cpu"))) <= room("cpu"):
-        fitting = [f"{settings_of(looked.name)[0]}?device=cpu (slow)"]
-    remedy = (
-        f"would fit: {', '.join(fitting)}"
-        if fitting
-        else "none of its settings fits: a smaller model, a server, or `ray:`"
-    )
-    return report.add(looked.name, "memory", FAULT, told, remedy)
+        fitting = [f"{settings_of(name)[0]}?device=cpu (slow)"]
+    remedy = f"would fit: {', '.join(fitting)}"
+    if not fitting:
+        remedy = "none of its settings fits: a smaller model, a server, or `ray:`"
+    return report.add(name, "memory", FAULT, told, remedy)
 
 
-def note_cut(report: DoctorReport, looked: Looked, texts: Mapping[str, Sequence[str]]) -> None:
+def note_cut(report: DoctorReport, looked: Looked, texts: Sequence[str]) -> None:
     """Note how many of the prompts that a generator is to draw its text encoders do not read to the end."""
-    own = texts.get(looked.name) or []
-    if not (own and looked.is_here and hasattr(looked.model, "fits") and looked.repository):
-        return
     model = looked.model
+    if not (texts and looked.is_here and hasattr(model, "fits") and looked.repository):
+        return
     if hasattr(model, "repo"):
         model = replace(model, repo=str(looked.repository.folder))  # so that no tokenizer is looked for on the hub
-    cut = [text for text in own if not model.fits(text)]
-    told = f"of {len(own)} prompts {len(cut)} are longer than it reads" + "".join(
-        f", such as {text[:60]!r}" for text in cut[:1]
-    )
-    remedy = (
-        "shorten them, or take a model that reads more; the part that is cut is recorded with each picture"
-        if cut
-        else ""
-    )
-    report.add(looked.name, "prompts", WARNING if cut else OK, told, remedy)
+    cut = [text for text in texts if not model.fits(text)]
+    told = f"of {len(texts)} prompts {len(cut)} are longer than it reads"
+    if not cut:
+        report.add(looked.name, "prompts", OK, told)
+        return
+    remedy = "shorten them, or take a model that reads more; the part that is cut is recorded with each picture"
+    report.add(looked.name, "prompts", WARNING, f"{told}, such as {cut[0][:60]!r}", remedy)
 
 
 def try_out(report: DoctorReport, looked: Looked) -> None:
@@ -226,7 +195,7 @@ def try_out(report: DoctorReport, looked: Looked) -> None:
         try:
             answer = _once(role, looked.model or load_model(role, looked.name))
         except Exception as error:  # whatever a model raises is what is wrong with it
-            answer = ItemError(reason(error))
+            answer = ItemError(first_line(error))
         if not isinstance(answer, ItemError):
             break
     if isinstance(answer, ItemError):
@@ -235,10 +204,9 @@ def try_out(report: DoctorReport, looked: Looked) -> None:
     report.add(looked.name, "dry run", OK, f"it works ({time.monotonic() - started:.1f} s)")
     honoured = getattr(answer, "metadata", {}).get("seed_honoured")
     if honoured is False:
-        report.add(
-            looked.name, "seeds", WARNING, "the server draws another picture for the same seed",
-            "comparisons by seed are void with it; start it with deterministic settings, or take more images per prompt",
-        )  # fmt: skip
+        told = "the server draws another picture for the same seed"
+        remedy = "no comparison by seed holds; start it with deterministic settings, or take more images per prompt"
+        report.add(looked.name, "seeds", WARNING, told, remedy)
     elif honoured:
         report.add(looked.name, "seeds", OK, "the same seed gives the same picture")
 

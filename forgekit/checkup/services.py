@@ -7,16 +7,17 @@ import socket
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
-from forgekit.checkup.findings import FAULT, OK, WARNING, Finding, reason
+from forgekit.checkup.findings import FAULT, OK, WARNING, Finding
+from forgekit.errors import first_line
 from forgekit.models.naming import settings_of
 from forgekit.models.server import ADDRESS
 from forgekit.store import Store
 from forgekit.tracking.connection import DATABASE, ask_for_health
 
-RAY = "ray:"  # what stands before a model that a pool of workers is
 RAY_PORT = 6379  # of a cluster, where its address names none
 PATIENCE_S = 3.0
 KEY = "OPENAI_API_KEY"
+CAUSES = ("Connection refused", "Name or service not known", "timed out", "No route to host", "no answer within")
 
 
 def server(address: str) -> Finding:
@@ -40,29 +41,23 @@ def server(address: str) -> Finding:
         return silent(address, error)
     except (requests.RequestException, ValueError, LookupError, TypeError):
         told = f"{base} answers, but not with a list of its models (status {answer.status_code})"
-        return Finding(
-            model, "server", WARNING, told, f"its address ends in /v1 as a rule; --dry-run asks {model!r} itself"
-        )
+        remedy = f"its address ends in /v1 as a rule; --dry-run asks {model!r} itself"
+        return Finding(model, "server", WARNING, told, remedy)
     if model in served:
         return Finding(model, "server", OK, f"{base} answers and has it")
-    remedy = (
-        f"start it with that model, or name one that it has: {base}#{served[0]}" if served else "load a model there"
-    )
-    return Finding(model, "server", FAULT, f"{base} answers, but has {', '.join(served[:5]) or 'no model'}", remedy)
+    if not served:
+        return Finding(model, "server", FAULT, f"{base} answers, but has no model", "load a model there")
+    remedy = f"start it with that model, or name one that it has: {base}#{served[0]}"
+    return Finding(model, "server", FAULT, f"{base} answers, but has {', '.join(served[:5])}", remedy)
 
 
 def silent(address: str, error: BaseException) -> Finding:
-    """Return the finding that a server does not answer."""
+    """Return the finding that a server does not answer; why not, the client wraps into several errors."""
     base, _, model = address.partition("#")
+    told = first_line(error)
+    cause = next((known for known in CAUSES if known in told), told)
     remedy = f"start it, or correct the address: `curl {base}/models` must answer from this machine"
-    return Finding(model.partition("?")[0] or base, "server", FAULT, f"{base} does not answer: {_cause(error)}", remedy)
-
-
-def _cause(error: BaseException) -> str:
-    """Return why no connection came about; the client wraps that into several errors."""
-    told = reason(error)
-    known = ("Connection refused", "Name or service not known", "timed out", "No route to host", "no answer within")
-    return next((each for each in known if each in told), told)
+    return Finding(model.partition("?")[0] or base, "server", FAULT, f"{base} does not answer: {cause}", remedy)
 
 
 def ray(name: str) -> Finding:
@@ -78,20 +73,18 @@ def ray(name: str) -> Finding:
         socket.create_connection((place.hostname or "", place.port or RAY_PORT), PATIENCE_S).close()
     except (OSError, ValueError) as error:
         remedy = "start it with `ray start --head`; RAY_ADDRESS says where it is"
-        return Finding(name, "ray", FAULT, f"no cluster answers at {address}: {reason(error)}", remedy)
+        return Finding(name, "ray", FAULT, f"no cluster answers at {address}: {first_line(error)}", remedy)
     return Finding(name, "ray", OK, f"{address} accepts connections")
 
 
 def mlflow(store: Store, uri: str | None) -> Finding:
     """Look whether there is somewhere to mirror to: the server at `uri`, or the database beside the store."""
     if uri is None or not uri.startswith(("http://", "https://")):
-        made = (store.folder / DATABASE).exists() or uri
-        return Finding(
-            "mlflow", "mirror", OK, uri or f"{DATABASE} beside the store{'' if made else ', made when it is needed'}"
-        )
+        made = "" if (store.folder / DATABASE).exists() else ", made when it is needed"
+        return Finding("mlflow", "mirror", OK, uri or f"{DATABASE} beside the store{made}")
     try:
         ask_for_health(uri)
     except OSError as error:
         remedy = "start it, or leave tracking_uri out: the mirror is then a file beside the store"
-        return Finding("mlflow", "mirror", FAULT, f"{uri}: {reason(error)}", remedy)
+        return Finding("mlflow", "mirror", FAULT, f"{uri}: {first_line(error)}", remedy)
     return Finding("mlflow", "mirror", OK, f"{uri} answers")

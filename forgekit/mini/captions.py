@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from forgekit.mini.world import OPPOSITE, SHAPES, WorldObject, WorldScene
+from forgekit.scene.wording import with_article
 
 # Words for a concept and how often each is used, in per cent.
 SYNONYMS: Mapping[str, Mapping[str, float]] = {
@@ -200,8 +201,3 @@ def _enumerate(phrases: list[str]) -> str:
 def plural(word: str) -> str:
     """Return "boxes" for "box" and "rings" for "ring"."""
     return word + ("es" if word.endswith(("x", "s")) else "s")
-
-
-def with_article(words: str) -> str:
-    """Put "a" or "an" before `words`."""
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"

@@ -21,8 +21,6 @@ from forgekit.mini.world import (
     apart,
 )
 
-CHANGES = ("object", "color", "count", "relation", "style", "background", "size", "dropped", "extra", "swapped")
-
 
 def changed(scene: WorldScene, kind: str, rng: random.Random) -> WorldScene | None:
     """Return `scene` with exactly one thing changed, or None where the scene has no such thing to change.
@@ -148,3 +146,4 @@ _CHANGERS = {
     "extra": _add,
     "swapped": _swap_colors,
 }
+CHANGES = tuple(_CHANGERS)

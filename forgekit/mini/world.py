@@ -6,7 +6,6 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 CANVAS = 64  # pixels along each side
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross", "ring")
@@ -155,25 +154,3 @@ def _relation_of(a: WorldObject, b: WorldObject) -> str | None:
     if abs(dy) > 10 and abs(dy) > 1.3 * abs(dx):
         return "above" if dy < 0 else "below"
     return None
-
-
-def elements(scene: WorldScene) -> dict[str, Any]:
-    """Return what `scene` shows in the form of the `elements` JSON document; spans are null, there being no text."""
-    objects = [
-        {
-            "name": o.shape,
-            "count": count,
-            "attributes": [{"kind": "color", "value": o.color}] + [{"kind": "size", "value": o.size}] * bool(o.size),
-            "span": None,
-        }
-        for o, count in scene.groups
-    ]
-    relations = [{"subject": 0, "predicate": PREDICATES[scene.relation], "object": 1}] if scene.relation else []
-    return {
-        "objects": objects,
-        "relations": relations,
-        "background": scene.background,
-        "style": scene.style,
-        "rendered_text": [],
-        "negations": [],
-    }

@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 from forgekit.models.loading import known_models, load_model, load_stored_model, recorded_name
-from forgekit.models.roles import (
-    Drawing,
-    DrawRequest,
-    ImageGenerator,
-    Judgement,
-    LanguageModel,
-    VisionModel,
-    at_once,
-)
+from forgekit.models.roles import Drawing, DrawRequest, ImageGenerator, Judgement, LanguageModel, VisionModel, at_once
 
 __all__ = [
     "DrawRequest",

@@ -36,11 +36,7 @@ class Choices:
 
     @classmethod
     def of(cls, choices: Sequence[str], token_ids: Callable[[str], Tokens]) -> Choices:
-        """Return the answers as tokens.
-
-        Raises:
-            ParameterError: the model has no tokens for one of them, or the same for two.
-        """
+        """Return the answers as tokens. Raises ParameterError: the model has no tokens for one of them, or the same for two."""
         answers: dict[Tokens, str] = {}
         for choice in choices:
             ways = {ids for form in spellings(choice) if (ids := token_ids(form))}

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, ClassVar
 from cachetools import LRUCache
 from scipy.special import expit, softmax
 
-from forgekit.errors import ItemError, ParameterError
+from forgekit.errors import ItemError
 from forgekit.ids import content_hash
+from forgekit.models.judgements import check_templates
 from forgekit.models.memory import placement, weights
 from forgekit.models.roles import Judgement
 from forgekit.models.running import distinct_images, remembered
@@ -25,6 +26,8 @@ from forgekit.scene.elements import NOTHING
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
+
+    Row = np.ndarray | ItemError
 
 CLIPSCORE_WEIGHT = 2.5  # Hessel et al. 2021, CLIPScore
 ENTRY = "open_clip_config.json"  # a file that every repository of open_clip has
@@ -62,8 +65,7 @@ class ContrastiveJudge:
 
     def __post_init__(self) -> None:
         """Refuse a template that holds no place for the phrase."""
-        if "{}" not in self.template:
-            raise ParameterError(f"template={self.template!r} of {self.name}: put {{}} where the phrase belongs")
+        check_templates(self, "template")
 
     @classmethod
     def from_address(cls, address: str) -> ContrastiveJudge | None:
@@ -113,22 +115,17 @@ class ContrastiveJudge:
         plans = {id(scene): Plan.of(scene, self.artifacts) for scene in scenes}
         texts = [text for plan in plans.values() for text in plan.texts]
         features = remembered(self._features, texts, self._encode_texts)
-        items = [(seen[place], plans[id(scene)]) for place, scene in zip(places, scenes, strict=True)]
-        return [
-            image if isinstance(image, ItemError) else self._verdict(image, plan, features) for image, plan in items
-        ]
+        return [self._verdict(seen[place], plans[id(s)], features) for place, s in zip(places, scenes, strict=True)]
 
-    def _encode_texts(self, texts: Sequence[str]) -> dict[str, np.ndarray | ItemError]:
+    def _encode_texts(self, texts: Sequence[str]) -> dict[str, Row]:
         written = [self.template.format(text) for text in texts]
         return dict(zip(texts, encoded(self, written, self._towers.encode_texts, "text"), strict=True))
 
-    def _verdict(
-        self, image: np.ndarray, plan: Plan, features: Mapping[str, np.ndarray | ItemError]
-    ) -> Judgement | ItemError:
+    def _verdict(self, image: Row, plan: Plan, features: Mapping[str, Row]) -> Judgement | ItemError:
         towers, read = self._towers, {text: features[text] for text in plan.texts}
-        if unread := next((row for row in read.values() if isinstance(row, ItemError)), None):
-            return unread
-        similarity = {text: float(image @ row) for text, row in read.items()}
+        if failed := next((row for row in (image, *read.values()) if isinstance(row, ItemError)), None):
+            return failed
+        similarity = {text: float(image @ row) for text, row in read.items()}  # type: ignore[operator]
         logits = {text: towers.scale * value + towers.bias for text, value in similarity.items()}
         clip_score = {text: CLIPSCORE_WEIGHT * max(value, 0.0) for text, value in similarity.items()}
         reading = _Reading(logits, self)
@@ -200,29 +197,28 @@ class _Reading:
     """Reads element scores off the logits of phrases and contrasts."""
 
     def __init__(self, logits: Mapping[str, float], judge: ContrastiveJudge) -> None:
-        self.logits, self.none_of_these = logits, judge.none_of_these
-        self.unwanted_at, self.adhering_at = judge.unwanted_at, judge.adhering_at
+        self.logits, self.judge = logits, judge
         self.scores: dict[str, float] = {}
         self.reasons: dict[str, str] = {}
         self.winners: list[str] = []
         self.unwanted: list[str] = []
 
     def read(self, element: Element, contrasts: Sequence[str]) -> None:
-        options = [element.phrase, *contrasts]
-        chances = softmax([self.logits[o] for o in options] + [0.0] * self.none_of_these).tolist()
+        judge, options = self.judge, [element.phrase, *contrasts]
+        chances = softmax([self.logits[o] for o in options] + [0.0] * judge.none_of_these).tolist()
         best = max(range(len(options)), key=chances.__getitem__)
         chance, rival = chances[0], chances[best]
         if element.expected == "no":
             self.scores[element.key] = 1 - chance
-            if chance >= self.unwanted_at:
+            if chance >= judge.unwanted_at:
                 self.unwanted.append(element.phrase)
             return
         self.scores[element.key] = chance
-        nothing = self.none_of_these and chances[-1] > rival
+        nothing = judge.none_of_these and chances[-1] > rival
         if options[best] != NOTHING and not nothing:
             self.winners.append(options[best])
-        if chance < self.adhering_at:
+        if chance < judge.adhering_at:
             instead = "nothing of the kind" if nothing else f"rather {options[best]} ({rival:.2f})"
             self.reasons[element.key] = f"{element.phrase} ({chance:.2f}): {instead}"
-        if best and rival >= self.unwanted_at and options[best] != NOTHING:
+        if best and rival >= judge.unwanted_at and options[best] != NOTHING:
             self.unwanted.append(f"{options[best]} instead of {element.phrase}")

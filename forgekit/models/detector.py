@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,7 +19,8 @@ from cachetools import LRUCache
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
 from forgekit.models.detector_checks import Sought
-from forgekit.models.geneval import Proposals, Rules, Sighting
+from forgekit.models.geneval import Proposals, Sighting
+from forgekit.models.judgements import check_templates
 from forgekit.models.memory import placement, weights
 from forgekit.models.naming import plain_name
 from forgekit.models.roles import Judgement
@@ -45,6 +45,7 @@ OWL = ("owlvit", "owlv2")
 GROUNDING = ("grounding-dino", "mm-grounding-dino")
 MARKS = ("owlvit", "owl-vit", "owlv2", "grounding-dino", "grounding_dino", "groundingdino")  # in names of repositories
 ENTRY = "config.json"  # a file that every repository of transformers has
+RULES = ("threshold", "count_threshold", "most", "overlap", "shrink", "unwanted_at")  # settings that verdicts depend on
 REMEMBERED = 20_000  # phrases whose features are kept
 AROUND = 3  # tokens besides a phrase in a text of Grounding DINO: its beginning, a stop, its end
 
@@ -90,8 +91,7 @@ class DetectorJudge:
 
     def __post_init__(self) -> None:
         """Refuse settings that no detector can have."""
-        if "{}" not in self.template:
-            raise ParameterError(f"template={self.template!r} of {self.name}: put {{}} where the phrase belongs")
+        check_templates(self, "template")
         for field in ("threshold", "count_threshold"):
             if not 0 < getattr(self, field) < 1:
                 raise ParameterError(f"{field}={getattr(self, field)} of {self.name}: a score between 0 and 1")
@@ -99,8 +99,12 @@ class DetectorJudge:
     @classmethod
     def from_address(cls, address: str) -> DetectorJudge | None:
         """Return the judge for a folder or Hugging Face id of OWL-ViT, OWLv2 or Grounding DINO; else None."""
-        name = plain_name(address, ENTRY)
-        return cls(name, address) if name and _is_detector(address, name) else None
+        name, settings = plain_name(address, ENTRY), settings_at(address, ENTRY)
+        if settings:
+            known = settings.get("model_type") in OWL + GROUNDING
+        else:  # they are not at hand; it may be named like one
+            known = not Path(address).is_dir() and any(mark in (name or "").lower() for mark in MARKS)
+        return cls(name, address) if name and known else None
 
     @property
     def judge_key(self) -> str:
@@ -110,14 +114,10 @@ class DetectorJudge:
                 "family": "detector",
                 "weights": weights_of(self, self.repo, ENTRY),
                 "asking": [self.template, list(self.attributes), self.rivals],
-                "rules": {**vars(self._rules), "position": "geneval"},
+                "rules": {**{name: getattr(self, name) for name in RULES}, "position": "geneval"},
                 "thresholds": [self.adhering_at],
             }
         )
-
-    @cached_property
-    def _rules(self) -> Rules:
-        return Rules(**{name: getattr(self, name) for name in Rules.__annotations__})
 
     def judge(self, images: Sequence[Image], scenes: Sequence[Scene]) -> list[Judgement | ItemError]:
         """Judge `images[i]` against `scenes[i]`, in order. An image that cannot be read becomes an ItemError.
@@ -133,18 +133,18 @@ class DetectorJudge:
         def work(batch: Sequence[tuple[Image, Sought]]) -> list[Judgement]:
             looked_at = [(image, sought.phrases) for image, sought in batch if sought.phrases]
             found = iter(detector.propose(*map(list, zip(*looked_at, strict=True))) if looked_at else ())
-            return [
-                self._verdict(sought, next(found)) if sought.phrases else Judgement({}, None) for _, sought in batch
-            ]
+            nothing = Judgement({}, None)
+            return [self._verdict(sought, next(found)) if sought.phrases else nothing for _, sought in batch]
 
         return in_batches(items, self.batch_size, work, self)
 
     def _verdict(self, sought: Sought, proposals: Proposals) -> Judgement:
-        sighting = Sighting(sought, proposals, self._rules)
+        sighting = Sighting(sought, proposals, self)
         cut = {phrase: words for phrase in sought.asked if (words := self._detector.cut_off(phrase))}
         for check in sought.checks:
             if lost := next((phrase for phrase in check.phrases if phrase in cut), None):
-                sighting.refuse(check, f"the model cannot read all of {lost!r}, not {cut[lost]!r}")
+                sighting.scores[check.element.key] = None
+                sighting.reasons[check.element.key] = f"the model cannot read all of {lost!r}, not {cut[lost]!r}"
             else:
                 sighting.judge(check)
         known = [score for score in sighting.scores.values() if score is not None]
@@ -168,13 +168,6 @@ class DetectorJudge:
         )
 
 
-def _is_detector(address: str, name: str) -> bool:
-    """Whether `address` is such a detector: by its settings or, where they are not at hand, named like one."""
-    if settings := settings_at(address, ENTRY):
-        return settings.get("model_type") in OWL + GROUNDING
-    return not Path(address).is_dir() and any(mark in name.lower() for mark in MARKS)
-
-
 class Detector:
     """A loaded detector with its processor."""
 
@@ -184,9 +177,8 @@ class Detector:
         Raises:
             ParameterError: the architecture is none of OWL-ViT, OWLv2 and Grounding DINO.
         """
-        self.model, self.processor = load_transformers(
-            "AutoModelForZeroShotObjectDetection", repo, revision, device, dtype
-        )
+        auto = "AutoModelForZeroShotObjectDetection"
+        self.model, self.processor = load_transformers(auto, repo, revision, device, dtype)
         kind = self.model.config.model_type
         if kind not in OWL + GROUNDING:
             raise ParameterError(f"{repo!r} is a {kind}: detectors can be of {', '.join(OWL + GROUNDING)}")

@@ -81,10 +81,10 @@ class _Planner:
         alone = {**scene, "objects": [{**item, "count": 1} for item in self.items], "questions": None}
         self.single = {element.key: element for element in list_elements(alone, repeated=True)}
         self.plain = [self.single[f"object:{i}"].phrase for i in range(len(self.items))]
-        known = [[a for a in item["attributes"] if a["kind"] in attributes] for item in self.items]
-        self.full = [
-            self._one(described({**item, "attributes": kept})) for item, kept in zip(self.items, known, strict=True)
-        ]
+        self.full = []
+        for item in self.items:
+            known = [a for a in item["attributes"] if a["kind"] in attributes]
+            self.full.append(noun_phrase(described({**item, "attributes": known}), 1, self.lexicon))
         names = [item["name"] for item in self.items]
         self.shared = {name for name in names if names.count(name) > 1}
         self.rivals: dict[str, list[str]] = {}
@@ -120,11 +120,9 @@ class _Planner:
         return None
 
     def _find_rivals(self) -> None:
-        self.extras = [
-            phrase
-            for phrase in dict.fromkeys(c for i in range(len(self.items)) for c in self.single[f"object:{i}"].contrasts)
-            if phrase != NOTHING and self.meaning(phrase) not in {self.meaning(p) for p in self.plain}
-        ]
+        asked = {NOTHING, *map(self.meaning, self.plain)}
+        instead = dict.fromkeys(c for i in range(len(self.items)) for c in self.single[f"object:{i}"].contrasts)
+        self.extras = [phrase for phrase in instead if not {phrase, self.meaning(phrase)} & asked]
         for phrase in (*self.plain, *self.extras):
             self.rivals[phrase] = [p for p in (*self.plain, *self.extras) if self.meaning(p) != self.meaning(phrase)]
         for i, item in enumerate(self.items):
@@ -161,9 +159,6 @@ class _Planner:
     def _least(self, index: int) -> int:
         count = self.items[index]["count"]
         return count if isinstance(count, int) else SEVERAL
-
-    def _one(self, words: str) -> str:
-        return noun_phrase(words, 1, self.lexicon)
 
     def _several(self, phrase: str, count: int) -> str:
         return phrase if count == 1 else counted(phrase, count).replace(number_word(count), str(count), 1)

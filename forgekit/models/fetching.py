@@ -13,7 +13,7 @@ from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from forgekit.errors import ForgekitError, UnknownModelError
+from forgekit.errors import ForgekitError, UnknownModelError, first_line
 from forgekit.models.loading import KNOWN, find_model
 from forgekit.models.naming import note_given
 from forgekit.models.roles import PROTOCOLS
@@ -21,11 +21,7 @@ from forgekit.models.towers import HUB, LOCAL, TRANSFORMERS
 from forgekit.models.weights import counts, hub_file, settings_at
 from forgekit.progress import StageReport, running
 
-PIPELINE, TOWERS, SINGLE = (
-    "model_index.json",
-    "open_clip_config.json",
-    "config.json",
-)  # what tells kinds of repositories apart
+PIPELINE, TOWERS, SINGLE = "model_index.json", "open_clip_config.json", "config.json"  # which tell repositories apart
 # Names of weights that diffusers, transformers and open_clip read: "model.fp16-00001-of-00002.safetensors", its index …
 WEIGHTS = re.compile(
     r"(?P<stem>diffusion_pytorch_model|pytorch_model|model|open_clip_model|open_clip_pytorch_model)"
@@ -59,9 +55,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class Listing:
-    """What the hub says of a repository: the bytes of each file, of those that its model needs, its licence, and whether that
-    must be accepted first.
-    """
+    """What the hub says of a repository: its files and those that its model needs, in bytes; its licence, and is it gated."""
 
     commit: str
     sizes: Mapping[str, int]
@@ -72,17 +66,17 @@ class Listing:
 
 def repository_of(model: Any) -> Repository | None:
     """Return where a model's weights lie; None for one that runs elsewhere, or is somebody's own code."""
-    revision, tag = getattr(model, "revision", None), getattr(model, "pretrained", None)
     if repo := getattr(model, "repo", None):
-        return Repository(
-            repo, PIPELINE if hasattr(model, "offload") else SINGLE, revision, getattr(model, "variant", None)
-        )
-    address = getattr(model, "model", "") if hasattr(model, "pretrained") else ""
+        entry = PIPELINE if hasattr(model, "offload") else SINGLE
+        return Repository(repo, entry, getattr(model, "revision", None), getattr(model, "variant", None))
+    if not hasattr(model, "pretrained"):
+        return None
+    address, tag = model.model, model.pretrained
     if address.startswith(TRANSFORMERS):
         return Repository(address.removeprefix(TRANSFORMERS), SINGLE)
     if address.startswith((LOCAL, HUB)):
         return Repository(address.removeprefix(LOCAL).removeprefix(HUB), TOWERS)
-    return Repository(_home_of(address, tag), TOWERS) if address and tag else None
+    return Repository(_home_of(address, tag), TOWERS) if tag else None
 
 
 def _home_of(name: str, tag: str) -> str:
@@ -105,13 +99,11 @@ def look_up(repository: Repository) -> Listing:
 
     asked = {"revision": repository.revision, "files_metadata": True, "timeout": TIMEOUT_S}
     info = HfApi().model_info(repository.address, **asked)
-    licence = next(
-        (tag.removeprefix("license:") for tag in info.tags or [] if tag.startswith("license:")), "not stated"
-    )
+    licences = [tag.removeprefix("license:") for tag in info.tags or [] if tag.startswith("license:")]
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
     index = settings_at(repository.address, PIPELINE, fetch=True) if PIPELINE in sizes else None
     files = {file: sizes[file] for file in needed(sizes, index, repository.variant)}
-    return Listing(info.sha or "", sizes, files, licence, bool(info.gated))
+    return Listing(info.sha or "", sizes, files, [*licences, "not stated"][0], bool(info.gated))
 
 
 def needed(files: Iterable[str], index: Mapping[str, Any] | None = None, variant: str | None = None) -> list[str]:
@@ -132,15 +124,16 @@ def needed(files: Iterable[str], index: Mapping[str, Any] | None = None, variant
     if TOWERS in top:
         weights[""] = [(p, m) for p, m in weights[""] if m["stem"].startswith("open_clip")] or weights[""]
     safe = all(any(m["kind"] == "safetensors" for _, m in _variant(own, variant)) for own in weights.values() if own)
-    taken = [
-        path
-        for own in weights.values()
-        for path in _in_one_form(
-            _variant([each for each in own if (each[1]["kind"] == "safetensors") is safe], variant)
-        )
-    ]
-    settings = [path for folder in folders for path in by_folder[folder] if _is_settings(path)]
-    return sorted(path.as_posix() for path in {*taken, *settings})
+    taken: set[PurePosixPath] = set()
+    for own in weights.values():
+        read = _variant([each for each in own if (each[1]["kind"] == "safetensors") is safe], variant)
+        # transformers prefers weights in one file to the same in shards
+        whole = any(m["stem"] == "model" and not (m["shard"] or m["index"]) for _, m in read)
+        taken |= {path for path, m in read if not (whole and (m["shard"] or m["index"]))}
+    for path in (path for folder in folders for path in by_folder[folder]):
+        if counts(path) and path.suffix.lower() not in OTHER_WEIGHTS and not WEIGHTS.fullmatch(path.name):
+            taken.add(path)  # settings
+    return sorted(path.as_posix() for path in taken)
 
 
 def _components(by_folder: Mapping[str, Any], index: Mapping[str, Any] | None) -> set[str]:
@@ -158,16 +151,6 @@ def _variant(own: list[tuple[PurePosixPath, re.Match[str]]], variant: str | None
     return [each for each in own if variant and of(each[1]) == variant] or [each for each in own if of(each[1]) is None]
 
 
-def _in_one_form(own: list[Any]) -> list[PurePosixPath]:
-    """Return the files of a part's weights without shards where transformers has the same in one file, which it prefers."""
-    whole = any(m["stem"] == "model" and not (m["shard"] or m["index"]) for _, m in own)
-    return [path for path, m in own if not (whole and (m["shard"] or m["index"]))]
-
-
-def _is_settings(path: PurePosixPath) -> bool:
-    return counts(path) and path.suffix.lower() not in OTHER_WEIGHTS and not WEIGHTS.fullmatch(path.name)
-
-
 def fetch(*names: str) -> StageReport:
     """Fetch the weights of models, and of each only the files that its loader reads.
 
@@ -182,31 +165,25 @@ def fetch(*names: str) -> StageReport:
             except ForgekitError as error:
                 report.failures[name] = str(error)
             except Exception as error:  # whatever the hub and its client say is why this one cannot be had
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                report.failures[name] = f"{reason.rstrip('.')}. {_remedy(name, error)}"
+                report.failures[name] = f"{first_line(error).rstrip('.')}. {_remedy(name, error)}"
             bar.update()
     return report
 
 
 def _fetched(name: str) -> str:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.constants import HF_HUB_CACHE
 
     repository = _repository(name)
     if Path(repository.address).is_dir():
         return f"its weights are in {repository.address}"
     listing = look_up(repository)
     size, whole = sum(listing.needed.values()), sum(listing.sizes.values())
-    home = next(folder for folder in (Path(HF_HUB_CACHE), *Path(HF_HUB_CACHE).parents) if folder.exists())
-    if size > (free := shutil.disk_usage(home).free):
-        raise UnknownModelError(
-            f"{gib(size)} of files, and {gib(free)} are free at {home}; make room, or set HF_HOME to another disk"
-        )
-    folder = snapshot_download(
-        repository.address,
-        revision=listing.commit or repository.revision,
-        allow_patterns=[*map(escape, listing.needed)],
-    )
+    home, free = room_for_downloads()
+    if size > free:
+        told = f"{gib(size)} of files, and {gib(free)} are free at {home}"
+        raise UnknownModelError(f"{told}; make room, or set HF_HOME to another disk")
+    revision, patterns = listing.commit or repository.revision, [*map(escape, listing.needed)]
+    folder = snapshot_download(repository.address, revision=revision, allow_patterns=patterns)
     return f"{gib(size)} of {gib(whole)} in {len(listing.needed)} files, licence {listing.licence}: {folder}"
 
 
@@ -237,9 +214,16 @@ def _remedy(name: str, error: Exception) -> str:
         return f"Accept its licence on the hub's page of the model, then `hf auth login`, then `forgekit fetch {name}`."
     if "NotFound" in kind:
         return "Look at the spelling; a private one needs `hf auth login`."
-    return (
-        f"Is the hub reachable from here ({os.environ.get('HF_ENDPOINT', 'https://huggingface.co')})? Then try again."
-    )
+    hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    return f"Is the hub reachable from here ({hub})? Then try again."
+
+
+def room_for_downloads() -> tuple[Path, int]:
+    """Return where what is fetched goes, and how many bytes are free there."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    home = next(folder for folder in (Path(HF_HUB_CACHE), *Path(HF_HUB_CACHE).parents) if folder.exists())
+    return home, shutil.disk_usage(home).free
 
 
 def gib(size: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -19,10 +19,10 @@ from forgekit.models.weights import settings_at
 FLOATS = {"F64", "F32", "F16", "BF16"}  # numbers that are loaded in the dtype asked for; others stay as they are stored
 NUMBER_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 # The estimate of what a model works with, in numbers of its dtype. It counts the largest step alone, as inference does:
-AT_ONCE = (
-    24  # per token and channel of a transformer's block: q, k, v, what they give, the fourfold inner layer twice, sums
-)
-MAPS = 4  # maps of the autoencoder's widest layer at the picture's full size: before, normalised, convolved, and as much to work in
+# Per token and channel of a transformer's block: q, k, v, what they give, the fourfold inner layer twice, sums.
+AT_ONCE = 24
+# Maps of the autoencoder's widest layer at the picture's full size: before, normalised, convolved, and as much to work in.
+MAPS = 4
 TOKENS = 2048  # of a picture with its question, or of a request with its answer
 SIDE = 1024  # pixels of a picture whose size nobody says
 
@@ -31,7 +31,7 @@ SIDE = 1024  # pixels of a picture whose size nobody says
 class Footprint:
     """A model's weights by part: how many numbers, their bytes as stored, and bytes that stay as they are (quantised)."""
 
-    parts: Mapping[str, tuple[int, int, int]]
+    parts: Mapping[str, Sequence[int]]
     layer: int  # numbers of the largest layer: what `offload=sequential` has on the device
     working: float  # numbers that one picture or text takes to work on: an estimate
 
@@ -70,8 +70,7 @@ def footprint(model: Any, repository: Repository, folder: Path) -> Footprint | N
                 part[2] += size
     if not parts:
         return None
-    found = {name: (numbers, raw, fixed) for name, (numbers, raw, fixed) in parts.items()}
-    return Footprint(found, max(layers.values(), default=0), _working(model, folder))
+    return Footprint(parts, max(layers.values(), default=0), _working(model, folder))
 
 
 def ways(name: str, model: Any, found: Footprint, free: float, *, half: str = "") -> Iterator[tuple[str, float]]:
@@ -104,10 +103,8 @@ def _block(settings: Mapping[str, Any]) -> float:
     words = settings.get("max_position_embeddings") or settings.get("context_length") or TOKENS
     tokens = (size / patch) ** 2 if isinstance(size, int) and isinstance(patch, int) else min(words, TOKENS)
     heads = settings.get("num_attention_heads") or 1
-    remembered = (
-        2 * (settings.get("num_hidden_layers") or 0) * width * (settings.get("num_key_value_heads") or heads) / heads
-    )
-    return tokens * (width * AT_ONCE + remembered)
+    layers, shared = settings.get("num_hidden_layers") or 0, (settings.get("num_key_value_heads") or heads) / heads
+    return tokens * (width * AT_ONCE + 2 * layers * width * shared)
 
 
 def _drawing(model: Any, folder: Path) -> float:
@@ -117,9 +114,7 @@ def _drawing(model: Any, folder: Path) -> float:
     maps = [width for width in part["vae"].get("block_out_channels") or [] if isinstance(width, int)] or [128, 256]
     steps = part["transformer"]
     width = (steps.get("num_attention_heads") or 0) * (steps.get("attention_head_dim") or 0)
-    tokens = (
-        pixels / 4 ** (len(maps) - 1) / 4
-    )  # the autoencoder halves both sides at all levels but one; then 2 × 2 patches
+    tokens = pixels / 4 ** len(maps)  # the autoencoder halves both sides at all levels but one; then 2 × 2 patches
     if part["unet"]:
         width, tokens = (part["unet"].get("block_out_channels") or [320])[0], tokens * 4
     return max(pixels * max(maps[:2]) * MAPS, 2 * tokens * width * AT_ONCE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 import time
@@ -15,15 +14,25 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from forgekit.errors import ItemError, ParameterError, did_you_mean
 from forgekit.ids import canonical_json
-from forgekit.models.applicable import ENTRY, guidance, pipeline_class, settable, signature_of, too_many
-from forgekit.models.loras import LORAS, hashes_of, laid_over
+from forgekit.models.loras import LORAS, laid_over, read_loras
 from forgekit.models.memory import REFUSALS, placement, weights
 from forgekit.models.naming import plain_name
-from forgekit.models.prompt_limits import Reader, load_readers, reads_all, sequence_length, truncated
+from forgekit.models.pipelines import (
+    ENTRY,
+    Reader,
+    Signature,
+    check_scheduler,
+    guidance,
+    load_readers,
+    pipeline_class,
+    scheduled,
+    settable,
+    signature_of,
+    truncated,
+)
 from forgekit.models.roles import Drawing, DrawRequest
 from forgekit.models.running import in_batches, quiet
-from forgekit.models.schedulers import check_scheduler, scheduled
-from forgekit.models.weights import load_weights, weights_of
+from forgekit.models.weights import hash_of_file, load_weights, weights_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -69,12 +78,12 @@ class DiffusionGenerator:
         return {"model": self.name, "repo": repo, "revision": revision, **self._setting}
 
     def describe_request(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what else determines the pixels of a request with these parameters: the hashes of its LoRAs, if any.
+        """Return what else determines the pixels of a request with these parameters: the hash of each LoRA's file, if any.
 
         Raises:
             ParameterError: a LoRA is not there.
         """
-        hashes = hashes_of(parameters)
+        hashes = {lora.name: hash_of_file(lora.file) for lora in read_loras(parameters)}
         return {LORAS: hashes} if hashes else {}
 
     @cached_property
@@ -123,10 +132,8 @@ class DiffusionGenerator:
             if isinstance(value, float) and not math.isfinite(value):
                 raise ParameterError(f"{name}={value} of {self.name}: give a finite number")
             if name not in allowed:
-                raise ParameterError(
-                    f"{self.name} ({self._pipeline_class}) has no parameter {name!r}."
-                    f"{did_you_mean(name, allowed)} Known: {', '.join(sorted(allowed))}"
-                )
+                told = f"{self.name} ({self._pipeline_class}) has no parameter {name!r}.{did_you_mean(name, allowed)}"
+                raise ParameterError(f"{told} Known: {', '.join(sorted(allowed))}")
         scale, guided = guidance(self._signature, arguments)
         if arguments.get("negative_prompt") and not guided:
             raise ParameterError(f"{self.name} ignores a negative_prompt unless {scale} > 1; set {scale}, or drop it")
@@ -142,7 +149,8 @@ class DiffusionGenerator:
         signature = signature_of(pipeline)
         allowed, arguments = settable(signature, pipeline), {**self.defaults, **parameters}
         left_out = {name: f"{self.name} has no such parameter" for name in optional - allowed}
-        if too_many(self.most_pixels, arguments):
+        sides = [side for side in (arguments.get("width"), arguments.get("height")) if isinstance(side, int)]
+        if self.most_pixels and math.prod(sides) > self.most_pixels:
             reason = f"{self.name} draws {self.most_pixels} pixels at most"
             left_out |= dict.fromkeys(optional & {"width", "height"}, reason)
         kept = {name: value for name, value in arguments.items() if name not in left_out}
@@ -153,10 +161,11 @@ class DiffusionGenerator:
 
     def fits(self, prompt: str) -> bool:
         """Whether the text encoders read the prompt to its end; True where the tokenizers are not at hand."""
-        readers = self._readers
-        if readers is None:  # what is cut off is recorded when the prompt is drawn
+        if self._readers is None:  # what is cut off is recorded when the prompt is drawn
             return True
-        return reads_all(readers, prompt, self.defaults.get("max_sequence_length", self._sequence_length))
+        length = self.defaults.get("max_sequence_length", self._sequence_length)
+        # The encoder that reads most counts: FLUX's CLIP cuts what its T5 reads.
+        return not truncated([max(self._readers, key=lambda each: (each.limit(length), each.name))], prompt, length)
 
     def _draw_batch(self, batch: Sequence[DrawRequest], arguments: Mapping[str, Any]) -> list[Drawing | ItemError]:
         import torch
@@ -176,12 +185,9 @@ class DiffusionGenerator:
         seconds = round((time.perf_counter() - started) / len(batch), 4)
         measured = {"duration_s": seconds, "batch": len(batch)}
         withheld = getattr(output, "nsfw_content_detected", None) or [False] * len(batch)
-        return [
-            ItemError(f"{self.name}: the pipeline's safety checker withheld the picture")
-            if hidden
-            else self._drawing(request, arguments, pixels, measured)
-            for request, pixels, hidden in zip(batch, output.images, withheld, strict=True)
-        ]
+        drawn = [self._drawing(r, arguments, pixels, measured) for r, pixels in zip(batch, output.images, strict=True)]
+        refused = ItemError(f"{self.name}: the pipeline's safety checker withheld the picture")
+        return [refused if hidden else each for each, hidden in zip(drawn, withheld, strict=True)]
 
     def _drawing(
         self, request: DrawRequest, arguments: Mapping[str, Any], pixels: Any, measured: dict[str, Any]
@@ -190,20 +196,16 @@ class DiffusionGenerator:
             image = as_picture(pixels)
         except ValueError as error:
             return ItemError(f"{self.name}: {error}")
-        return Drawing(image, self._metadata(request, arguments, image.size) | measured)
-
-    def _metadata(self, request: DrawRequest, arguments: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
         length = arguments.get("max_sequence_length", self._sequence_length)
-        return {
-            **self.describe(),
-            **self.describe_request(arguments),
+        made = {
             "pipeline": self._pipeline_class,
             "seed": request.seed,
             "parameters": arguments,
-            "width": size[0],
-            "height": size[1],
-            "truncated": dict(truncated(self._readers or [], request.prompt, length)) or None,
+            "width": image.width,
+            "height": image.height,
+            "truncated": truncated(self._readers or [], request.prompt, length) or None,
         }
+        return Drawing(image, {**self.describe(), **self.describe_request(arguments), **made, **measured})
 
     @weights
     def pipeline(self) -> Any:
@@ -249,10 +251,13 @@ class DiffusionGenerator:
 
     @cached_property
     def _sequence_length(self) -> int | None:
-        return sequence_length(self.repo)
+        """The `max_sequence_length` of the pipeline where a call names none; None where it has none."""
+        pipeline = pipeline_class(self.repo)
+        length = signature_of(pipeline).get("max_sequence_length") if pipeline else None
+        return length.default if length else None
 
     @cached_property
-    def _signature(self) -> Mapping[str, inspect.Parameter]:
+    def _signature(self) -> Signature:
         return signature_of(type(self.pipeline))
 
     @property

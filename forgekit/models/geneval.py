@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.linalg import block_diag
@@ -19,18 +19,6 @@ LIMIT = 0.5  # share of a direction along one axis from which an object lies tha
 SAME_PLACE = 0.5  # intersection over union from which two phrases compete for one place
 CANDIDATES = 48  # boxes kept for each phrase, more than any rule looks at
 SOFTNESS = 0.1  # of the share; how quickly the chance of a direction falls around LIMIT
-
-
-@dataclass(frozen=True)
-class Rules:
-    """Thresholds and limits; see `DetectorJudge` for what each means."""
-
-    threshold: float
-    count_threshold: float
-    most: int
-    overlap: float
-    shrink: float
-    unwanted_at: float
 
 
 @dataclass(frozen=True)
@@ -73,8 +61,8 @@ class Seen:
 class Sighting:
     """Reads the elements of one scene off the proposals on one image; `scores` and `reasons` fill check by check."""
 
-    def __init__(self, sought: Sought, proposals: Proposals, rules: Rules) -> None:
-        """Take proposals whose columns are `sought.phrases`."""
+    def __init__(self, sought: Sought, proposals: Proposals, rules: Any) -> None:
+        """Take proposals whose columns are `sought.phrases`; `rules` are the settings of a DetectorJudge."""
         import torch
         from torchvision.ops import box_iou
 
@@ -98,11 +86,6 @@ class Sighting:
         self.scores[check.element.key] = score
         if found is not None:
             self.reasons[check.element.key] = f"expected {check.expected}, found {found}"
-
-    def refuse(self, check: Check, reason: str) -> None:
-        """Leave a check without a score."""
-        self.scores[check.element.key] = None
-        self.reasons[check.element.key] = reason
 
     def unwanted(self) -> list[str]:
         """Return what is there and should not be: negated and surplus things, and objects that nobody asked for."""

@@ -33,6 +33,17 @@ def check_judges(judges: Sequence[VisionModel]) -> None:
             raise ParameterError(f"adhering_at={mark!r} of {judge.name}: give a number from 0 to 1")
 
 
+def check_templates(judge: Any, *fields: str) -> None:
+    """Refuse templates of a judge that hold no place for the phrase or text that they ask about.
+
+    Raises:
+        ParameterError: one has no {}.
+    """
+    for field in fields:
+        if "{}" not in (template := getattr(judge, field)):
+            raise ParameterError(f"{field}={template!r} of {judge.name}: put {{}} where the text belongs")
+
+
 def checked_judgement(verdict: Any, elements: Sequence[Element]) -> Judgement | ItemError:
     """Return what a judge said about a picture with nothing in it but what a judgement can hold.
 
@@ -51,6 +62,7 @@ def checked_judgement(verdict: Any, elements: Sequence[Element]) -> Judgement | 
         return ItemError(f"none of the elements that it scored is one of the scene: {', '.join(strange)}")
     given = {key: score for key, score in verdict.element_scores.items() if key in known}
     scores = {key: _number(score, key, reasons, top=1.0) for key, score in given.items()}
+    answers = dict(verdict.answers or {})
     metrics = {str(key): _number(value, str(key), reasons) for key, value in dict(verdict.metrics or {}).items()}
     return Judgement(
         element_scores=scores,
@@ -61,9 +73,7 @@ def checked_judgement(verdict: Any, elements: Sequence[Element]) -> Judgement | 
         style_deviation=_number(verdict.style_deviation, "style_deviation", reasons, top=1.0),
         reasons=storable(reasons),
         metrics=storable(metrics),
-        answers=storable(
-            {key: dict(said) for key, said in dict(verdict.answers or {}).items() if _is_answer(key, said, known)}
-        ),
+        answers=storable({key: dict(said) for key, said in answers.items() if _is_answer(key, said, known)}),
     )
 
 

@@ -69,15 +69,9 @@ class TransformersLanguageModel:
     def _load(self) -> Any:
         from transformers import pipeline
 
+        how = {"revision": self.revision, "dtype": self.dtype, "device": placement(self)[0], "trust_remote_code": False}
         with quiet():
-            return pipeline(
-                "text-generation",
-                model=self.repo,
-                revision=self.revision,
-                dtype=self.dtype,
-                device=placement(self)[0],
-                trust_remote_code=False,
-            )
+            return pipeline("text-generation", model=self.repo, **how)
 
     def _answer(self, pipeline: Any, request: str) -> str:
         import torch
@@ -139,7 +133,7 @@ def tagged_prompts(answer: str) -> list[str]:
 
 def final_prompts(answer: str) -> list[str]:
     """Return the prompts of an answer that was to hold one, the last one, which it settled on, first."""
-    return tagged_prompts(answer)[::-1] if _tagged(answer) else tagged_prompts(answer)
+    return tagged_prompts(answer)[:: -1 if _tagged(answer) else 1]
 
 
 def _tagged(answer: str) -> list[str]:

@@ -9,6 +9,7 @@ from functools import cache, lru_cache, partial
 from importlib import import_module
 from inspect import getattr_static
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -32,11 +33,19 @@ from forgekit.models.weights import EMBEDDED, Stamp, hub_file, settings_at, stam
 
 KNOWN = Path(__file__).with_name("known.toml")
 FIXED = frozenset({"name", "repo", "model", "pretrained", "base_url"})  # what a model is, not how it runs
-CHOICES = {
+CLASSES = {  # the families of a role, in the order in which they are asked; the last judge takes any of transformers
+    "image_generator": ("served:ServedGenerator", "generator:DiffusionGenerator"),
+    "language_model": ("language:EndpointLanguageModel", "language:TransformersLanguageModel"),
+    "vision_model": (
+        *("served_judge:ServedJudge", "preference:PreferenceJudge", "clip:ContrastiveJudge"),
+        *("detector:DetectorJudge", "vlm:VQAJudge"),
+    ),
+}
+CHOICES = {  # the values of settings that are words
     "dtype": ("auto", "float32", "float16", "bfloat16"),
     "offload": ("", "model", "sequential"),
     "ask_by": ("auto", "logprobs", "samples"),
-}  # the values of settings that are words
+}
 
 _objects: dict[Any, tuple[Stamp | None, Any]] = {}  # by role, name and pool, with the files it was made of
 
@@ -90,7 +99,7 @@ def find_model(role: str, name: str) -> Any:
 
 def role_here(address: str) -> str | None:
     """Return the role of what lies at a folder or Hugging Face id, by the settings that are here; None where none tell."""
-    if address.startswith(FAMILIES) or address.startswith(LOCAL):
+    if address.startswith((*FAMILIES, LOCAL)):
         return "vision_model"
     for entry, role in (("model_index.json", "image_generator"), ("open_clip_config.json", "vision_model")):
         if settings_at(address, entry) is not None:
@@ -133,28 +142,10 @@ def _entries(role: str) -> list[tuple[list[str], str, Any]]:
     return entries
 
 
-def _families(role: str) -> tuple[Any, ...]:
-    """Return the classes of a role, in the order in which they are asked what is at an address; imported when needed."""
-    if role == "image_generator":
-        from forgekit.models.generator import DiffusionGenerator
-        from forgekit.models.served import ServedGenerator
-
-        return ServedGenerator, DiffusionGenerator
-    if role == "language_model":
-        from forgekit.models.language import EndpointLanguageModel, TransformersLanguageModel
-
-        return EndpointLanguageModel, TransformersLanguageModel
-    from forgekit.models.clip import ContrastiveJudge
-    from forgekit.models.detector import DetectorJudge
-    from forgekit.models.preference import PreferenceJudge
-    from forgekit.models.served_judge import ServedJudge
-    from forgekit.models.vlm import VQAJudge
-
-    return ServedJudge, PreferenceJudge, ContrastiveJudge, DetectorJudge, VQAJudge  # the last takes any of transformers
-
-
 def _at_address(role: str, address: str) -> Any:
-    return next((model for family in _families(role) if (model := family.from_address(address))), None)
+    """Return what the first family that knows an address makes of it; a family is imported when it is asked."""
+    families = (resolve_name(f"forgekit.models.{name}") for name in CLASSES[role])
+    return next((model for family in families if (model := family.from_address(address))), None)
 
 
 def _found(role: str, name: str) -> Any:
@@ -169,8 +160,9 @@ def _found(role: str, name: str) -> Any:
         return kept[1]
     model = _known(role, address)
     if model is None:
-        if role == "vision_model" and files is None:
-            _look_at(address)
+        if role == "vision_model" and files is None and plain_name(address.removeprefix("hf-hub:"), "config.json"):
+            for entry in ("open_clip_config.json", "config.json"):  # which say of what family of judges it is
+                hub_file(address, entry, fetch=True)
         model = _at_address(role, address)
     made = None if model else _made(role, address)
     model = with_settings(model or made, settings, also=POOL_SETTINGS if share else ())
@@ -183,21 +175,13 @@ def _found(role: str, name: str) -> Any:
 
 def _pooled(role: str, name: str, model: Any, share: Mapping[str, str]) -> Any:
     if "://" in name:
-        raise ParameterError(
-            f"{name} is behind a server, which takes many requests at a time by itself; leave out {POOL}"
-        )
+        told = f"{name} is behind a server, which takes many requests at a time by itself"
+        raise ParameterError(f"{told}; leave out {POOL}")
     try:
         from forgekit.models.ray_pool import pooled
     except ImportError as error:
         raise UnknownModelError(f"{model.name} in a pool needs Ray ({error}): pip install 'forgekit[ray]'") from error
     return pooled(model, share, partial(load_model, role, name))
-
-
-def _look_at(address: str) -> None:
-    """Fetch the small files of a hub repository that say which family of judges it is of."""
-    if plain_name(address.removeprefix("hf-hub:"), "config.json"):
-        for entry in ("open_clip_config.json", "config.json"):
-            hub_file(address, entry, fetch=True)
 
 
 def with_settings(model: Any, settings: Mapping[str, str], *, also: Sequence[str] = ()) -> Any:
@@ -214,9 +198,8 @@ def with_settings(model: Any, settings: Mapping[str, str], *, also: Sequence[str
     for name, text in settings.items():
         if name not in plain:
             settable = sorted([*plain, *also])
-            raise ParameterError(
-                f"{model.name} has no setting {name!r}.{did_you_mean(name, settable)} Known: {', '.join(settable)}"
-            )
+            near, known = did_you_mean(name, settable), ", ".join(settable)
+            raise ParameterError(f"{model.name} has no setting {name!r}.{near} Known: {known}")
         try:
             given[name] = TypeAdapter(type(plain[name]) if plain[name] is not None else str).validate_python(text)
         except ValidationError as error:
@@ -229,17 +212,20 @@ def with_settings(model: Any, settings: Mapping[str, str], *, also: Sequence[str
 
 def _made(role: str, name: str) -> Any:
     """Return what a factory makes of "module:factory"."""
-    if ":" in name:
-        module_name, _, factory = name.partition(":")
-        try:
-            return _checked(role, getattr(import_module(module_name), factory)())
-        except (ImportError, AttributeError) as error:
-            raise UnknownModelError(
-                f'no {role} at {name!r}: {error}. Write "module:factory", both importable'
-            ) from error
-    known = sorted(known_models(role))
-    raise UnknownModelError(
-        f"no {role} is called {without_secrets(name)!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "
+    module_name, colon, factory = name.partition(":")
+    if not colon:
+        raise unknown(name, role)
+    try:
+        return _checked(role, getattr(import_module(module_name), factory)())
+    except (ImportError, AttributeError) as error:
+        raise UnknownModelError(f'no {role} at {name!r}: {error}. Write "module:factory", both importable') from error
+
+
+def unknown(name: str, role: str | None = None) -> UnknownModelError:
+    """Return the error that no model of a role, or of any, has this name; it lists the known ones."""
+    known = sorted({each for one in ([role] if role else PROTOCOLS) for each in known_models(one)})
+    return UnknownModelError(
+        f"no {role or 'model'} is called {without_secrets(name)!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "
         'or a Hugging Face id ("owner/name"), a local folder, a server ("http://host:8000/v1#model"), or "module:factory"'
     )
 
@@ -247,16 +233,8 @@ def _made(role: str, name: str) -> Any:
 def _checked(role: str, model: Any) -> Any:
     protocol = PROTOCOLS[role]
     members = {*protocol.__annotations__, *(name for name in vars(protocol) if not name.startswith("_"))}
-    lacks = sorted(name for name in members if not _has(model, name))
+    # A property is not asked for its value, which it may not have yet; but an object that stands for another one is.
+    lacks = sorted(n for n in members if getattr_static(model, n, None) is None and not hasattr(model, n))
     if lacks:
         raise ParameterError(f"{model!r} is no {role}: it lacks {', '.join(lacks)}")
     return model
-
-
-def _has(model: Any, name: str) -> bool:
-    """Whether `model` has the attribute; a property is not asked for its value, which it may not have yet."""
-    try:
-        getattr_static(model, name)
-    except AttributeError:
-        return hasattr(model, name)  # of an object that stands for another one
-    return True

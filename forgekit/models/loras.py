@@ -12,7 +12,7 @@ from typing import Any
 from forgekit.errors import ParameterError
 from forgekit.models.memory import REFUSALS
 from forgekit.models.naming import why_refused
-from forgekit.models.weights import hash_of_file, hub_file
+from forgekit.models.weights import hub_file
 
 LORAS = "loras"  # the parameter
 ENDING = ".safetensors"
@@ -29,26 +29,17 @@ class Lora:
 
     @property
     def file(self) -> Path:
-        """Where its weights are.
-
-        Raises:
-            ParameterError: there are none, several, or none that are safetensors.
-        """
+        """Where its weights are. Raises ParameterError: there are none, several, or none that are safetensors."""
         path = Path(self.name)
         if path.is_dir():
             usual, files = path / USUAL, sorted(path.glob(f"*{ENDING}"))
             found = usual if usual.is_file() else files[0] if len(files) == 1 else None
         elif path.is_file():
-            found = path if path.suffix == ENDING else None
+            found = path
         else:
-            owner, _, rest = self.name.partition("/")
-            repository, _, entry = rest.partition("/")
-            found = (
-                hub_file(f"{owner}/{repository}", entry or USUAL, fetch=True)
-                if (entry or USUAL).endswith(ENDING)
-                else None
-            )
-        if found is None:
+            owner, repository, entry = [*self.name.split("/", 2), "", ""][:3]
+            found = hub_file(f"{owner}/{repository}", entry or USUAL, fetch=(entry or USUAL).endswith(ENDING))
+        if found is None or found.suffix != ENDING:
             raise ParameterError(
                 f"no LoRA at {self.name!r}; give a {ENDING} file, a folder with one, or a hub id, such as owner/name or "
                 f"owner/name/weights{ENDING}"
@@ -86,14 +77,8 @@ def refuse_strangers(parameters: Mapping[str, Any], within: Sequence[Path]) -> N
     """Raise a ParameterError where data names a LoRA that it may not: one outside the working folder and `within`."""
     for lora in read_loras(parameters):
         path = Path(lora.name)
-        reason = why_refused(str(path.resolve()) if path.exists() else lora.name, within=within)
-        if reason:
+        if reason := why_refused(str(path.resolve()) if path.exists() else lora.name, within=within):
             raise ParameterError(reason.replace("its model", "its LoRA", 1))
-
-
-def hashes_of(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Return the hash of each LoRA's whole file, by name."""
-    return {lora.name: hash_of_file(lora.file) for lora in read_loras(parameters)}
 
 
 @contextmanager
@@ -103,15 +88,14 @@ def laid_over(pipeline: Any, parameters: Mapping[str, Any]) -> Iterator[None]:
     Raises:
         ParameterError: a LoRA is not there, or none of its weights fit the pipeline.
     """
-    loras = read_loras(parameters)
-    if not loras:
+    adapters = {f"lora_{place}": lora for place, lora in enumerate(read_loras(parameters))}
+    if not adapters:
         yield
         return
-    strengths = {f"lora_{place}": lora.strength for place, lora in enumerate(loras)}
     try:
-        for adapter, lora in zip(strengths, loras, strict=True):
+        for adapter, lora in adapters.items():
             _load(pipeline, lora, adapter)
-        pipeline.set_adapters(list(strengths), adapter_weights=list(strengths.values()))
+        pipeline.set_adapters(list(adapters), adapter_weights=[lora.strength for lora in adapters.values()])
         yield
     finally:
         pipeline.unload_lora_weights()

@@ -9,10 +9,8 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-REFUSALS = (  # what models raise at an input
-    *(RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, OSError),
-    *(AttributeError, AssertionError),
-)
+# What models raise at an input.
+REFUSALS = (RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, OSError, AttributeError, AssertionError)
 HEADROOM = 1.2  # of the weights' size: activations, and what the loader holds twice for a while
 
 _loaded: list[weakref.ref[Any]] = []  # in the order of loading
@@ -61,11 +59,13 @@ def let_go(model: Any) -> None:
 
 def let_others_go(model: Any) -> bool:
     """Give back the memory of all other models on the device of `model`; return whether there were any."""
+    from accelerate.utils.memory import clear_device_cache
+
     others = [other for other in loaded() if other is not model and placement(other)[0] == placement(model)[0]]
     for other in others:
         log.info("%s is let go of: %s needs its memory", other.name, model.name)
         let_go(other)
-    free_memory()
+    clear_device_cache(garbage_collection=True)  # also what failed or finished work still holds
     return bool(others)
 
 
@@ -92,10 +92,3 @@ def is_full(error: BaseException) -> bool:
     from accelerate.utils.memory import should_reduce_batch_size
 
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or should_reduce_batch_size(error)
-
-
-def free_memory() -> None:
-    """Give back the memory that failed or finished work still holds."""
-    from accelerate.utils.memory import clear_device_cache
-
-    clear_device_cache(garbage_collection=True)

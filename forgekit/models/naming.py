@@ -6,7 +6,6 @@ known models, Hugging Face ids and local folders of plain weights inside the wor
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from forgekit.errors import ParameterError, without_secrets
+from forgekit.models.weights import settings_at
 
 TRUST_VARIABLE = "FORGEKIT_TRUSTED_MODELS"  # addresses, and folders of models, that data may name; between commas
 LONGEST = 400  # bytes
@@ -122,7 +122,7 @@ def why_refused(name: Any, *, within: Sequence[Path] = ()) -> str | None:
     if name.startswith(FAMILIES):
         return None if name.count(":") == 1 else _code(name)
     path = name.removeprefix(PREFERENCE).removeprefix(LOCAL)
-    if _is_path(path):
+    if path.startswith(("/", "~", ".")) or ".." in Path(path).parts or Path(path).is_dir():
         return _why_no_folder(Path(path), name, within)
     return _code(name) if ":" in path else None
 
@@ -139,12 +139,9 @@ def strings_in(value: Any) -> Iterator[str]:
 def _is_trusted(name: str) -> bool:
     """Say whether the environment names the address, or a folder that it lies in."""
     trusted = [entry.strip() for entry in os.environ.get(TRUST_VARIABLE, "").split(",") if entry.strip()]
-    if name in trusted:
-        return True
-    path = Path(name.removeprefix(LOCAL))
-    return path.is_absolute() and any(
-        path.resolve().is_relative_to(Path(entry).resolve()) for entry in trusted if Path(entry).is_absolute()
-    )
+    path, folders = Path(name.removeprefix(LOCAL)), [Path(entry) for entry in trusted if Path(entry).is_absolute()]
+    lies_within = path.is_absolute() and any(path.resolve().is_relative_to(folder.resolve()) for folder in folders)
+    return name in trusted or lies_within
 
 
 def _code(name: str) -> str:
@@ -153,10 +150,6 @@ def _code(name: str) -> str:
 
 def _remedy(name: str) -> str:
     return f"pass it as an argument (model=, image_generator=, …), or set {TRUST_VARIABLE}={name}"
-
-
-def _is_path(name: str) -> bool:
-    return name.startswith(("/", "~", ".")) or ".." in Path(name).parts or Path(name).is_dir()
 
 
 def _why_no_folder(path: Path, name: str, within: Sequence[Path]) -> str | None:
@@ -174,10 +167,8 @@ def why_not_plain(folder: Path) -> str | None:
         if kind in CODE:
             return f"the model folder {folder} has code in it ({file.name}); remove it, or {_remedy(str(folder))}"
         if kind in PICKLES:
-            return (
-                f"the model folder {folder} has pickled weights ({file.name}), which can run code; "
-                f"convert them to safetensors, or {_remedy(str(folder))}"
-            )
+            told = f"the model folder {folder} has pickled weights ({file.name}), which can run code"
+            return f"{told}; convert them to safetensors, or {_remedy(str(folder))}"
         if kind == ".json" and (named := _foreign_code(file)):
             return f"{file} names the code {named!r}; remove it, or {_remedy(str(folder))}"
     return None
@@ -187,12 +178,7 @@ def _foreign_code(file: Path) -> str | None:
     """Return what code, outside the libraries themselves, a settings file makes them import."""
     if not file.is_file() or file.stat().st_size > 1 << 20:  # tokenizers' vocabularies are long; settings are not
         return None
-    try:
-        settings = json.loads(file.read_text())
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(settings, dict):
-        return None
+    settings = settings_at(str(file.parent), file.name) or {}
     if settings.get("auto_map"):
         return str(settings["auto_map"])
     if file.name != "model_index.json":

@@ -101,13 +101,12 @@ class Answerer:
         with quiet():
             if self._chats:
                 tensors = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
-                return on_device(
-                    self._in_chat(question, {"type": "image", "image": as_rgb(image)}, **tensors), self.model
-                )
-            fuyu = type(self.processor).__name__ == "FuyuProcessor"
-            options = {"return_legacy_image_output": False} if fuyu else {}
-            inputs = self.processor(images=as_rgb(image), text=question, return_tensors="pt", **options)
-            inputs.pop("labels", None)  # PaliGemma's, which are for training
+                inputs = self._in_chat(question, {"type": "image", "image": as_rgb(image)}, **tensors)
+            else:
+                fuyu = type(self.processor).__name__ == "FuyuProcessor"
+                options = {"return_legacy_image_output": False} if fuyu else {}
+                inputs = self.processor(images=as_rgb(image), text=question, return_tensors="pt", **options)
+                inputs.pop("labels", None)  # PaliGemma's, which are for training
         return on_device(inputs, self.model)
 
     def _in_chat(self, question: str, image: Mapping[str, Any], **how: Any) -> Any:
@@ -195,15 +194,14 @@ class Answerer:
             return {text: self._ids(self._in_chat(text, {"type": "image"}) if self._chats else text) for text in texts}
 
         prompts = remembered(self._read, [MARKER, PROBE, *questions], read)
-        alike = sum(
-            1 for _ in takewhile(lambda at: len(set(at)) == 1, zip(*(p[:-1] for p in prompts.values()), strict=False))
-        )
+        columns = zip(*(prompt[:-1] for prompt in prompts.values()), strict=False)
+        alike = sum(1 for _ in takewhile(lambda ids: len(set(ids)) == 1, columns))
         marker = prompts[MARKER][alike:]
         for start in range(len(ids) - len(marker), 0, -1):
             if ids[start : start + len(marker)] == marker:
                 after = ids[start + len(marker) :]
                 return start, {text: [*prompts[text][alike:], *after] for text in questions}
-        raise _NoPrefixError("its tokenizer reads a question differently inside a prompt")
+        raise ValueError("its tokenizer reads a question differently inside a prompt")
 
 
 def _alike(lengths: Sequence[int]) -> list[list[int]]:
@@ -241,16 +239,8 @@ def _continued(inputs: dict[str, Any], begun: Sequence[int]) -> dict[str, Any]:
     return inputs | longer
 
 
-class _NoPrefixError(Exception):
-    """The prompts of two questions do not begin alike."""
-
-
 def distinct_answers(answerer: Answerer, answers: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
-    """Return the token ids of each answer.
-
-    Raises:
-        ParameterError: an answer has no spelling of one token, or two answers share one.
-    """
+    """Return the token ids of each answer. Raises ParameterError: an answer has no spelling of one token, or two answers share one."""
     ids = {answer: answerer.answer_ids(spellings) for answer, spellings in answers.items()}
     for answer, found in ids.items():
         if not found:

@@ -86,10 +86,7 @@ class PreferenceJudge:
         seen = encoded(self, pictures, self._towers.encode_images, "image")
         texts = list(dict.fromkeys(scene.text for scene in scenes))
         read = dict(zip(texts, encoded(self, texts, self._towers.encode_texts, "text"), strict=True))
-        return [
-            self._measured(seen[place], read[scene.text], scene.text)
-            for place, scene in zip(places, scenes, strict=True)
-        ]
+        return [self._measured(seen[place], read[s.text], s.text) for place, s in zip(places, scenes, strict=True)]
 
     def _measured(self, image: np.ndarray | ItemError, row: np.ndarray | ItemError, text: str) -> Judgement | ItemError:
         if isinstance(image, ItemError):
@@ -103,10 +100,8 @@ class PreferenceJudge:
     @weights
     def _towers(self) -> Towers:
         place = " ".join(self._place).strip()
-        advice = (
-            f"Fetch it once with `hf download {place}`, or give the path of a local file." if self._place[1] else ""
-        )
-        return load_weights(self, place, self._load, advice)
+        advice = f"Fetch it once with `hf download {place}`, or give the path of a local file."
+        return load_weights(self, place, self._load, advice if self._place[1] else "")
 
     def _load(self) -> Towers:
         (folder, file), pretrained = self._place, self.pretrained

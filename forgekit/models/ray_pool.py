@@ -24,7 +24,7 @@ import ray
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
-from forgekit.errors import ItemError, ParameterError, UnknownModelError, reworded
+from forgekit.errors import ItemError, ParameterError, UnknownModelError, first_line, reworded
 from forgekit.ids import canonical_json
 from forgekit.models.memory import let_go, let_others_go, loaded, weights
 from forgekit.models.naming import POOL_SETTINGS, POOL_VARIABLE
@@ -79,9 +79,9 @@ class Pool:
             raise AttributeError(name)
         if name in ("describe", "judge_key") and name == WORK[self._work]:
             return self._told if name == "describe" else self._told()
-        if name.removesuffix("_each") == self._work:
-            return self._each if name.endswith("_each") else self._all
-        return getattr(self.inside, name)
+        if name == self._work:
+            return lambda *columns: in_order(self._each(*columns), len(columns[0]))
+        return self._each if name == f"{self._work}_each" else getattr(self.inside, name)
 
     def _told(self) -> Any:
         crew = self._workers()
@@ -89,9 +89,6 @@ class Pool:
             crew.check(idle=True)
             time.sleep(PAUSE_S / 20)
         return crew.identity
-
-    def _all(self, *columns: Sequence[Any]) -> list[Any]:
-        return in_order(self._each(*columns), len(columns[0]))
 
     def _each(self, *columns: Sequence[Any]) -> Iterator[list[tuple[int, Any]]]:
         """Yield lists of (place, result) as they come. What is raised comes last; at once only what holds for all of them."""
@@ -116,7 +113,9 @@ class Pool:
                         alone = [[place] for place in places] if deaths + 2 == TRIES else [places]
                         todo += [(some, deaths + 1) for some in alone]
                     elif isinstance(error, RayError):
-                        yield [(place, ItemError(f"{self.name}: {fate(error)}")) for place in places]
+                        full = "out of memory, " if isinstance(error, OutOfMemoryError) else ""
+                        fate = ItemError(f"{self.name}: {full}its worker died {TRIES} times at it: {why(error)}")
+                        yield [(place, fate) for place in places]
                     elif error is None:
                         yield list(zip(places, future.result(), strict=True))
                     else:
@@ -202,11 +201,7 @@ class Crew:
             return self.free.put(actor)
 
     def ask(self, work: str, columns: Sequence[Sequence[Any]]) -> Any:
-        """Return what the next free worker says about some items.
-
-        Raises:
-            RayError: the worker died at it.
-        """
+        """Return what the next free worker says about some items. Raises RayError: the worker died at it."""
         actor = None if self.closed else self.free.get()
         if actor is None:
             raise UnknownModelError(f"{self.name}: {self.refused or 'its workers were let go'}")
@@ -227,11 +222,7 @@ class Crew:
         return results
 
     def check(self, *, idle: bool) -> None:
-        """Look whether there is anybody to wait for.
-
-        Raises:
-            UnknownModelError: no worker can start, or none has for `start_s`.
-        """
+        """Look whether there is anybody to wait for. Raises UnknownModelError: no worker can start, or none has for `start_s`."""
         share = self.share
         if self.refused:
             raise UnknownModelError(f"{self.name}: {self.refused}")
@@ -253,11 +244,6 @@ def why(error: RayError) -> str:
     """Return what Ray says of a death, in one sentence."""
     lines = str(error).splitlines() or [type(error).__name__]
     return next((line for line in lines if "dead because" in line), lines[-1]).split(". ")[0][:300]
-
-
-def fate(error: RayError) -> str:
-    """Return why an item failed."""
-    return f"{'out of memory, ' * isinstance(error, OutOfMemoryError)}its worker died {TRIES} times at it: {why(error)}"
 
 
 def _fitted(pool: Pool) -> Share:
@@ -292,7 +278,5 @@ def _connect(address: str) -> None:
         if not there:
             ray.init(joins or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if joins else own))
     except Exception as error:  # of many kinds; one is Exception itself
-        told = str(error).strip().splitlines()[0]
-        raise UnknownModelError(
-            f"no Ray at {joins or 'this machine'}: {told}; `ray start --head` starts one"
-        ) from error
+        place = joins or "this machine"
+        raise UnknownModelError(f"no Ray at {place}: {first_line(error)}; `ray start --head` starts one") from error

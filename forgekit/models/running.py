@@ -28,15 +28,11 @@ def load_transformers(
     import torch
     import transformers
 
+    own = {"revision": revision, "trust_remote_code": False}
     with quiet():
-        found = {
-            "pretrained_model_name_or_path": processor_repo or repo,
-            "revision": None if processor_repo else revision,
-        }
-        processor = transformers.AutoProcessor.from_pretrained(**found, trust_remote_code=False)
-        model = getattr(transformers, kind).from_pretrained(
-            repo, revision=revision, dtype=getattr(torch, dtype), trust_remote_code=False
-        )
+        others = {**own, "revision": None} if processor_repo else own
+        processor = transformers.AutoProcessor.from_pretrained(processor_repo or repo, **others)
+        model = getattr(transformers, kind).from_pretrained(repo, dtype=getattr(torch, dtype), **own)
     return model.to(device).eval(), processor
 
 
@@ -124,11 +120,7 @@ def distinct_images(images: Sequence[Image]) -> tuple[list[Image], list[int]]:
 
 
 def as_rgb(image: Image) -> Image:
-    """Return the image in RGB, its pixels read.
-
-    Raises:
-        OSError: its file is cut short or damaged.
-    """
+    """Return the image in RGB, its pixels read. Raises OSError: its file is cut short or damaged."""
     return image if image.mode == "RGB" else image.convert("RGB")
 
 

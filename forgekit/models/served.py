@@ -99,40 +99,36 @@ class ServedGenerator(Server):
         size = [parameters.pop(side, None) for side in ("width", "height")]
         if self.send_seed:
             parameters["seed"] = request.seed
-        asked: dict[str, Any] = {"prompt": request.prompt, "n": 1} | (
-            {"size": "{}x{}".format(*size)} if all(size) else {}
-        )
+        asked: dict[str, Any] = {"prompt": request.prompt, "n": 1}
+        if all(size):
+            asked["size"] = "{}x{}".format(*size)
         create = self._client.images.with_raw_response.generate
         started = time.perf_counter()
         answer = line.send(create, asked | parameters, extra_body=parameters, **asked)
         image = self._picture(answer.data[0])
         told = line.exchanges[-1].answered
-        return Drawing(
-            image,
-            {
-                **self.describe(),
-                "seed": request.seed,
-                "parameters": dict(request.parameters),
-                "width": image.width,
-                "height": image.height,
-                "duration_s": round(time.perf_counter() - started, 4),
-                "request_id": told["request_id"],
-                "retries": told["retries"],
-            },
-        )
+        made = {
+            "seed": request.seed,
+            "parameters": dict(request.parameters),
+            "width": image.width,
+            "height": image.height,
+            "duration_s": round(time.perf_counter() - started, 4),
+            "request_id": told["request_id"],
+            "retries": told["retries"],
+        }
+        return Drawing(image, {**self.describe(), **made})
 
     def _picture(self, answer: Any) -> Image:
-        """Return the picture in an answer: there as base64, or behind an address.
-
-        Raises:
-            ValueError: neither, or no picture.
-        """
+        """Return the picture in an answer: there as base64, or behind an address. Raises ValueError: neither, or no picture."""
         from PIL import Image, UnidentifiedImageError
+
+        from forgekit.models.served_limits import bounded_client
 
         if answer.b64_json:
             data = base64.b64decode(answer.b64_json, validate=True)
         elif answer.url:
-            data = self._fetched(answer.url)
+            with bounded_client(self.timeout_s) as web:  # another one than asks: no key goes to wherever this is
+                data = web.get(answer.url, follow_redirects=True).raise_for_status().content
         else:
             raise ValueError("the server answered without a picture")
         try:
@@ -141,11 +137,3 @@ class ServedGenerator(Server):
         except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise ValueError(f"the server answered with {len(data)} bytes that are no picture: {error}") from error
         return image
-
-    def _fetched(self, url: str) -> bytes:
-        from forgekit.models.served_limits import bounded_client
-
-        with bounded_client(self.timeout_s) as web:  # another one than asks: no key goes to wherever this is
-            response = web.get(url, follow_redirects=True)
-            response.raise_for_status()
-            return response.content

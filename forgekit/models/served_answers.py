@@ -57,8 +57,9 @@ def of_logprobs(ask: Ask, answers: Sequence[Any]) -> tuple[Odds, float]:
     known = {tuple(path[:place]): odds for place, (_, odds) in enumerate(positions)}
     for start in choices.beginnings:
         if start not in known and first[start[0]] > UNSEEN:
+            told = "".join(path)
             raise ParameterError(
-                f"its likeliest answer, {''.join(path)!r}, does not tell those apart that begin with {start[0]!r}"
+                f"its likeliest answer, {told!r}, does not tell those apart that begin with {start[0]!r}"
             )
     odds = choices.chances({start: known.get(start, defaultdict(float)) for start in choices.beginnings})
     return odds, sum(first[form] for form in ask.others)

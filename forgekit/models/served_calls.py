@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -93,7 +93,11 @@ def as_they_come(
     start(min(in_flight, count))
     try:
         while waiting:
-            group: list[tuple[int, Result | Late]] = _come(come, timeout_s=min(1.0, total_s / 4))
+            group: list[tuple[int, Result | Late]] = []
+            with suppress(Empty):
+                group.append(come.get(timeout=min(1.0, total_s / 4)))
+                while True:
+                    group.append(come.get_nowait())
             with lock:
                 late = {place: begun for place, begun in running.items() if time.monotonic() - begun > total_s}
                 for place in late:
@@ -112,14 +116,3 @@ def since(begun: float) -> tuple[datetime, float]:
     """Return when that was which `time.monotonic` called `begun` (UTC), and the milliseconds since then."""
     took = time.monotonic() - begun
     return datetime.fromtimestamp(time.time() - took, UTC).replace(tzinfo=None), took * 1000
-
-
-def _come(queue: SimpleQueue[tuple[int, Result]], *, timeout_s: float) -> list[Any]:
-    """Return what has come; where that is nothing, wait for the next one, as long as `timeout_s`."""
-    group = []
-    try:
-        group.append(queue.get(timeout=timeout_s))
-        while True:
-            group.append(queue.get_nowait())
-    except Empty:
-        return group

@@ -13,36 +13,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from forgekit.errors import ForgekitError, ItemError, ParameterError
+from forgekit.errors import ForgekitError, ItemError
 from forgekit.ids import content_hash
 from forgekit.models.choices import NUMBERS
 from forgekit.models.roles import Judgement, in_order
 from forgekit.models.served_answers import Spelt, of_logprobs, of_samples, token_odds
 from forgekit.models.server import Line, Server, said
-from forgekit.models.vqa import (
-    DESCRIBE,
-    NUMBER_FORMS,
-    WHOLE,
-    YES_NO,
-    Ask,
-    Heard,
-    Plan,
-    Words,
-    check_templates,
-    hear,
-    verdict,
-)
-from forgekit.scene import Element, Scene
+from forgekit.models.vqa import DESCRIBE, NUMBER_FORMS, WHOLE, YES_NO, Ask, Plan, Questioner, Words
+from forgekit.scene import Scene
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 LOGPROBS, SAMPLES = "logprobs", "samples"
 PROBE = "Is it red?"
+Turn = tuple[str, dict[str, Any]]  # one thing to ask about a picture, and with which options
 
 
 @dataclass(frozen=True)
-class ServedJudge(Server):
+class ServedJudge(Server, Questioner):
     """A vision-language model behind `/v1/chat/completions`, such as "http://localhost:8000/v1#Qwen/Qwen3-VL-8B-Instruct".
 
     It asks what `forgekit.models.vlm.VQAJudge` asks, and its scores mean the same: the odds of the next word are the server's
@@ -62,10 +51,6 @@ class ServedJudge(Server):
     top_logprobs: int = 20  # as many as OpenAI and vLLM give
     samples: int = 8
     answer_tokens: int = 16  # of a sampled answer, or one among choices
-
-    def __post_init__(self) -> None:
-        """Refuse templates that hold no place for what they ask about."""
-        check_templates(self.name, prompt=self.prompt, whole=self.whole)
 
     @property
     def judge_key(self) -> str:
@@ -108,9 +93,9 @@ class ServedJudge(Server):
 
         picture = _as_url(Image.new("RGB", (64, 64), "red"))
         try:
-            answer = self._chat(line, picture, question, 1, logprobs=True, top_logprobs=self.top_logprobs)
+            answer = self._chat(line, picture, (question, {"max_tokens": 1, **self._with_odds}))
         except (BadRequestError, UnprocessableEntityError):
-            self._chat(line, picture, question, 1)  # or it refuses all that is asked, and says so
+            self._chat(line, picture, (question, {"max_tokens": 1}))  # or it refuses all that is asked, and says so
             return SAMPLES
         return LOGPROBS if getattr(answer.choices[0].logprobs, "content", None) else SAMPLES
 
@@ -123,13 +108,13 @@ class ServedJudge(Server):
     ) -> Iterator[list[tuple[int, Judgement | ItemError]]]:
         """Yield (place, verdict) in groups as they come; what `judge` returns, before the last one is there."""
         by, words = self.answers_by(), Words(YES_NO, NUMBER_FORMS, Spelt.of, self.count_questions)
-        plans = {id(scene): Plan(scene, self.whole, words, self._put) for scene in scenes}
+        plans = {id(scene): Plan(scene, self, words) for scene in scenes}
         pictures = [_Picture(image, plans[id(scene)]) for image, scene in zip(images, scenes, strict=True)]
         turns = [(place, turn) for place, each in enumerate(pictures) for turn in self._turns(each.plan, by)]
-        for picture, count in zip(pictures, _counts(turns, len(pictures)), strict=True):
-            picture.awaited = count
+        for place, _ in turns:
+            pictures[place].awaited += 1
 
-        def ask(item: tuple[int, _Turn], line: Line) -> Any:
+        def ask(item: tuple[int, Turn], line: Line) -> Any:
             picture = pictures[item[0]]
             if picture.failed:  # nothing more is paid for it
                 raise ValueError(picture.failed)
@@ -144,75 +129,53 @@ class ServedJudge(Server):
             for number, answer in group:
                 place, turn = turns[number]
                 if pictures[place].take(turn, answer):
-                    done.append((place, self._verdict(pictures[place], by)))
+                    done.append((place, self._seen(pictures[place], by)))
             if done:
                 yield done
 
-    def _put(self, element: Element | None, question: str) -> str:
-        """Return how a question is put: one about an element asks for one word, unless it names its answers."""
-        own = element is None or element.asked != element.question
-        return question if own else self.prompt.format(question)
-
-    def _turns(self, plan: Plan, by: str) -> Iterator[_Turn]:
+    def _turns(self, plan: Plan, by: str) -> Iterator[Turn]:
         """Yield what is asked about an image: each question once, or once a sample, and the description."""
         questions = {ask.said: isinstance(ask.options, Spelt) for ask in plan.asks.values() if not ask.refused}
         for question, long in questions.items():
             if by == SAMPLES:
-                yield from (_Turn(question, self.answer_tokens, SAMPLES, seed) for seed in range(self.samples))
+                asked = {"max_tokens": self.answer_tokens, "temperature": 1.0}
+                for seed in range(self.samples):
+                    yield question, {**asked, "seed": seed} if self.send_seed else asked
             else:
-                yield _Turn(question, self.answer_tokens if long else 1, LOGPROBS)
+                yield question, {"max_tokens": self.answer_tokens if long else 1, **self._with_odds}
         if self.description:
-            yield _Turn(self.description, self.description_tokens, "")
+            yield self.description, {"max_tokens": self.description_tokens}
 
-    def _ask(self, turn: _Turn, picture: str, line: Line) -> Any:
-        if turn.by == SAMPLES:
-            seed = {"seed": turn.seed} if self.send_seed else {}
-            return said(self._chat(line, picture, turn.question, turn.tokens, temperature=1.0, **seed))
-        if turn.by != LOGPROBS:
-            return said(self._chat(line, picture, turn.question, turn.tokens))
-        answer = self._chat(
-            line, picture, turn.question, turn.tokens, logprobs=True, top_logprobs=self.top_logprobs
-        ).choices[0]
-        content = getattr(answer.logprobs, "content", None)
+    @property
+    def _with_odds(self) -> dict[str, Any]:
+        return {"logprobs": True, "top_logprobs": self.top_logprobs}
+
+    def _ask(self, turn: Turn, picture: str, line: Line) -> Any:
+        answer = self._chat(line, picture, turn)
+        if "logprobs" not in turn[1]:
+            return said(answer)
+        content = getattr(answer.choices[0].logprobs, "content", None)
         if not content:
             raise ValueError("it answered without logprobs; a server that gives none is asked by ?ask_by=samples")
         return [token_odds(position) for position in content]
 
-    def _chat(self, line: Line, picture: str, question: str, tokens: int, **options: Any) -> Any:
+    def _chat(self, line: Line, picture: str, turn: Turn) -> Any:
+        question, asked = turn[0], {"temperature": 0.0, **turn[1]}
         content = [{"type": "image_url", "image_url": {"url": picture}}, {"type": "text", "text": question}]
-        asked = {"temperature": 0.0, "max_tokens": tokens, **options}
         create = self._client.chat.completions.with_raw_response.create
-        return line.send(
-            create, {"question": question, **asked}, messages=[{"role": "user", "content": content}], **asked
-        )
+        messages = [{"role": "user", "content": content}]
+        return line.send(create, {"question": question, **asked}, messages=messages, **asked)
 
-    def _verdict(self, picture: _Picture, by: str) -> Judgement | ItemError:
+    def _seen(self, picture: _Picture, by: str) -> Judgement | ItemError:
         if picture.failed:
             return ItemError(picture.failed)
-        heard = {key: self._heard(ask, picture.answers, by) for key, ask in picture.plan.asks.items()}
+
+        def read(ask: Ask) -> tuple[Mapping[str, float], float]:
+            return (of_samples if by == SAMPLES else of_logprobs)(ask, picture.answers[ask.said])
+
         description = picture.answers[self.description][0] if self.description else ""
-        judged = verdict(picture.plan, heard, description, unwanted_at=self.unwanted_at)
+        judged = self.verdict(picture.plan, read, description)
         return replace(judged, metrics={**judged.metrics, "samples": self.samples}) if by == SAMPLES else judged
-
-    def _heard(self, ask: Ask, answers: Mapping[str, list[Any]], by: str) -> Heard:
-        if ask.refused:
-            return Heard(reason=f"{ask.question} {ask.refused}")
-        read = of_samples if by == SAMPLES else of_logprobs
-        try:
-            odds, followed = read(ask, answers[ask.said])
-        except ParameterError as error:
-            return Heard(reason=f"{ask.question} cannot be put to this model: {error}")
-        return hear(ask, odds, followed, least_mass=self.least_mass, adhering_at=self.adhering_at)
-
-
-@dataclass(frozen=True)
-class _Turn:
-    """One thing to ask about a picture."""
-
-    question: str
-    tokens: int
-    by: str  # LOGPROBS, SAMPLES, or "" for plain text
-    seed: int = 0
 
 
 class _Picture:
@@ -227,23 +190,16 @@ class _Picture:
         self._url = self._url or _as_url(self._image)
         return self._url
 
-    def take(self, turn: _Turn, answer: Any) -> bool:
+    def take(self, turn: Turn, answer: Any) -> bool:
         """Keep an answer; return whether it was the last one."""
         if isinstance(answer, ItemError):
             self.failed = self.failed or answer.reason
         else:
-            self.answers[turn.question].append(answer)
+            self.answers[turn[0]].append(answer)
         self.awaited -= 1
         if not self.awaited:
             self._url = ""
         return not self.awaited
-
-
-def _counts(turns: Sequence[tuple[int, Any]], pictures: int) -> list[int]:
-    counts = [0] * pictures
-    for place, _ in turns:
-        counts[place] += 1
-    return counts
 
 
 def _as_url(image: Image) -> str:

@@ -70,10 +70,8 @@ class Server:
         from forgekit.models.served_limits import bounded_client
 
         key = os.environ.get(self.api_key_variable) or "none"  # servers of one's own ask for none
-        web = bounded_client(self.timeout_s)
-        return OpenAI(
-            base_url=self.base_url, api_key=key, timeout=self.timeout_s, max_retries=self.retries, http_client=web
-        )
+        web, seconds = bounded_client(self.timeout_s), self.timeout_s
+        return OpenAI(base_url=self.base_url, api_key=key, timeout=seconds, max_retries=self.retries, http_client=web)
 
     def ask_each(
         self, items: Sequence[Item], ask: Callable[[Item, Line], Result], *, places: Sequence[int] | None = None
@@ -113,23 +111,18 @@ class Server:
 
         said = f"{type(error).__name__}: {error}"
         if isinstance(error, APIStatusError):
-            pause = error.response.headers.get("retry-after", "")
-            long = pause.isdigit() and int(pause) > LONGEST_PAUSE
-            said = (
-                f"{error.status_code}: {refusal(error)}"
-                + long * f"; it asks for a pause of {pause} s, too long to wait"
-            )
+            said, pause = f"{error.status_code}: {refusal(error)}", error.response.headers.get("retry-after", "")
+            if pause.isdigit() and int(pause) > LONGEST_PAUSE:
+                said += f"; it asks for a pause of {pause} s, too long to wait"
         return without_secrets(f"{self.name} at {self.base_url}: {said}")
 
     def cost(self, usage: Mapping[str, int], images: int = 0) -> float | None:
         """Return what an answer cost; None where no price is known, or the server counts no tokens that have one."""
-        prices = (self.price_per_million_input, self.price_per_million_output)
-        tokens = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
-        if not any((*prices, self.price_per_image)) or any(
-            p and n is None for p, n in zip(prices, tokens, strict=True)
-        ):
+        prices = {"prompt_tokens": self.price_per_million_input, "completion_tokens": self.price_per_million_output}
+        prices = {name: price for name, price in prices.items() if price}
+        if not (prices or self.price_per_image) or prices.keys() - usage.keys():
             return None
-        return self.price_per_image * images + sum(p * (n or 0) for p, n in zip(prices, tokens, strict=True)) / 1e6
+        return self.price_per_image * images + sum(price * usage[name] for name, price in prices.items()) / 1e6
 
 
 @dataclass
@@ -150,14 +143,17 @@ class Line:
             raw = create(model=self.server.model, **body)
             answer = raw.parse()
             answered = {"request_id": raw.headers.get("x-request-id"), "retries": raw.retries_taken}
-            usage = _usage(answer)
+            if usage := _usage(answer):
+                answered["usage"] = usage
             cost = self.server.cost(usage, images=len(getattr(answer, "data", None) or ()))
-            answered |= {"usage": usage} if usage else {}
-            answered |= {} if cost is None else {"cost": cost}
+            if cost is not None:
+                answered["cost"] = cost
             return answer
         except Exception as failed:
             error = self.server.why(failed)
-            answered = {"retries": _retries(failed)}
+            headers = getattr(getattr(failed, "request", None), "headers", {})
+            tries = headers.get("x-stainless-retry-count", "0")
+            answered = {"retries": int(tries) if tries.isdigit() else 0}
             raise
         finally:
             self.exchanges.append(Exchange(self.place, asked, answered, error, *since(begun)))
@@ -171,18 +167,8 @@ def _usage(answer: Any) -> dict[str, int]:
     return {name: n for name, n in counts.items() if isinstance(n, int) and n >= 0}
 
 
-def _retries(error: Any) -> int:
-    headers = getattr(getattr(error, "request", None), "headers", {})
-    told = headers.get("x-stainless-retry-count", "0")
-    return int(told) if told.isdigit() else 0
-
-
 def said(answer: Any) -> str:
-    """Return the text of a chat's answer.
-
-    Raises:
-        ValueError: there is none: all of it was thought, or it was refused.
-    """
+    """Return the text of a chat's answer. Raises ValueError: there is none: all of it was thought, or it was refused."""
     choice = answer.choices[0]
     if choice.message.content is None:
         why = getattr(choice.message, "refusal", None) or f"finish reason: {choice.finish_reason}"

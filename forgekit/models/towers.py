@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ItemError
 from forgekit.models.running import as_rgb, in_batches, load_transformers, on_device, quiet, words_behind
@@ -19,21 +21,50 @@ KINDS = (  # `model_type`s of transformers that have both towers
 )
 
 
-class Towers(Protocol):
+@dataclass(eq=False)
+class Towers:
     """A loaded pair of towers. Similarities are scaled by `scale`, and moved by `bias` where the model is `biased`."""
 
-    scale: float
-    bias: float
-    biased: bool
+    model: Any
+    see: Callable[[list[Image]], Tensor]  # images in RGB to unit vectors
+    read: Callable[[list[str]], Tensor]  # texts to unit vectors
+    length: Callable[[str], int]  # tokens of a text, with those around it
+    context: int  # how many are read
+
+    @property
+    def biased(self) -> bool:
+        """Whether the model was taught by a sigmoid, with a bias (SigLIP)."""
+        return getattr(self.model, "logit_bias", None) is not None
+
+    @cached_property
+    def bias(self) -> float:
+        """What is added to a scaled similarity."""
+        return self.model.logit_bias.item() if self.biased else 0.0
+
+    @cached_property
+    def scale(self) -> float:
+        """What a similarity is multiplied with."""
+        model = self.model
+        return (model.logit_scale.exp() if hasattr(model, "logit_scale") else 1 / model.temperature).item()  # of ALIGN
 
     def encode_images(self, images: Sequence[Image]) -> list[np.ndarray]:
         """Return one unit vector (float32) per image."""
+        return _rows(self.see, [as_rgb(image) for image in images])
 
     def encode_texts(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return one unit vector (float32) per text."""
+        return _rows(self.read, list(texts))
 
     def cut_off(self, text: str) -> str:
         """Return the words at the end of `text` that do not fit into the model's context; "" where all do."""
+        return words_behind(text, lambda words: self.length(words) <= self.context)
+
+
+def _rows(encode: Callable[[Any], Tensor], items: Sequence[Any]) -> list[np.ndarray]:
+    import torch
+
+    with torch.inference_mode():
+        return list(encode(items).float().cpu().numpy())
 
 
 def load_towers(
@@ -44,8 +75,8 @@ def load_towers(
     `processor` is where that of a model of transformers is, if not with its weights; `resize` how open_clip fits an image in.
     """
     if model.startswith(TRANSFORMERS):
-        return _OfTransformers(model.removeprefix(TRANSFORMERS), processor, device, dtype)
-    return _OfOpenClip(model, pretrained, resize, device, dtype)
+        return _of_transformers(model.removeprefix(TRANSFORMERS), processor, device, dtype)
+    return _of_open_clip(model, pretrained, resize, device, dtype)
 
 
 def runs_here(settings: Mapping[str, Any] | None) -> bool:
@@ -64,83 +95,49 @@ def encoded(
     return [row if isinstance(row, ItemError) or (np.isfinite(row).all() and row.any()) else nothing for row in rows]
 
 
-class _OfOpenClip:
-    def __init__(self, model: str, pretrained: str | None, resize: str | None, device: str, dtype: str) -> None:
-        import open_clip
-        import torch
+def _of_open_clip(model: str, pretrained: str | None, resize: str | None, device: str, dtype: str) -> Towers:
+    import open_clip
+    import torch
 
-        precision = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}[dtype]
-        with quiet():
-            self.model, self.preprocess = open_clip.create_model_from_pretrained(
-                model, pretrained, precision=precision, device=device, image_resize_mode=resize
-            )
-            self.tokenizer = open_clip.get_tokenizer(model)
-        self.model.eval()
-        self.device, self.dtype = device, getattr(torch, dtype)
-        self.scale, self.bias, self.biased = _logits(self.model)
-
-    def encode_images(self, images: Sequence[Image]) -> list[np.ndarray]:
-        import torch
-
-        pixels = torch.stack([self.preprocess(as_rgb(image)) for image in images])
-        with torch.inference_mode():
-            return _rows(self.model.encode_image(pixels.to(self.device, self.dtype), normalize=True))
-
-    def encode_texts(self, texts: Sequence[str]) -> list[np.ndarray]:
-        import torch
-
-        tokens = self.tokenizer(list(texts)).to(self.device)
-        with torch.inference_mode():
-            return _rows(self.model.encode_text(tokens, normalize=True))
-
-    def cut_off(self, text: str) -> str:
-        limit = self.tokenizer.context_length
-        if hasattr(self.tokenizer, "tokenizer"):
-            return words_behind(text, lambda words: len(self.tokenizer.tokenizer(words).input_ids) <= limit)
-        return words_behind(text, lambda words: len(self.tokenizer.encode(words)) + 2 <= limit)  # start and end tokens
-
-
-class _OfTransformers:
-    def __init__(self, repo: str, processor: str | None, device: str, dtype: str) -> None:
-        self.model, self.processor = load_transformers("AutoModel", repo, None, device, dtype, processor)
-        kind, text = self.model.config.model_type, self.model.config.text_config
-        places = text.max_position_embeddings - (text.pad_token_id + 1 if kind == "altclip" else 0)  # those of RoBERTa
-        self.context = min(places, self.processor.tokenizer.model_max_length)
-        # SigLIP was taught on texts filled up to its context; the masks of others leave the filling out.
-        self.padding = "max_length" if kind.startswith("siglip") else "longest"
-        self.scale, self.bias, self.biased = _logits(self.model)
-
-    def encode_images(self, images: Sequence[Image]) -> list[np.ndarray]:
-        import torch
-        from torch.nn.functional import normalize
-
-        inputs = self.processor(images=[as_rgb(image) for image in images], return_tensors="pt")
-        with torch.inference_mode():
-            seen = self.model.get_image_features(**on_device(inputs, self.model))
-        return _rows(normalize(seen.pooler_output.float(), dim=-1))
-
-    def encode_texts(self, texts: Sequence[str]) -> list[np.ndarray]:
-        import torch
-        from torch.nn.functional import normalize
-
-        inputs = self.processor(
-            text=list(texts), padding=self.padding, truncation=True, max_length=self.context, return_tensors="pt"
+    precision = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}[dtype]
+    with quiet():
+        towers, preprocess = open_clip.create_model_from_pretrained(
+            model, pretrained, precision=precision, device=device, image_resize_mode=resize
         )
-        with torch.inference_mode():
-            read = self.model.get_text_features(**on_device(inputs, self.model))
-        return _rows(normalize(read.pooler_output.float(), dim=-1))
+        tokenizer = open_clip.get_tokenizer(model)
+    towers.eval()
 
-    def cut_off(self, text: str) -> str:
-        return words_behind(
-            text, lambda words: len(self.processor.tokenizer(words, verbose=False).input_ids) <= self.context
-        )
+    def see(images: list[Image]) -> Tensor:
+        pixels = torch.stack([preprocess(image) for image in images])
+        return towers.encode_image(pixels.to(device, getattr(torch, dtype)), normalize=True)
+
+    def read(texts: list[str]) -> Tensor:
+        return towers.encode_text(tokenizer(texts).to(device), normalize=True)
+
+    def length(text: str) -> int:
+        if hasattr(tokenizer, "tokenizer"):
+            return len(tokenizer.tokenizer(text).input_ids)
+        return len(tokenizer.encode(text)) + 2  # start and end tokens
+
+    return Towers(towers, see, read, length, tokenizer.context_length)
 
 
-def _logits(model: Any) -> tuple[float, float, bool]:
-    bias = getattr(model, "logit_bias", None)
-    scale = model.logit_scale.exp() if hasattr(model, "logit_scale") else 1 / model.temperature  # of ALIGN
-    return scale.item(), 0.0 if bias is None else bias.item(), bias is not None
+def _of_transformers(repo: str, processor_at: str | None, device: str, dtype: str) -> Towers:
+    from torch.nn.functional import normalize
 
+    towers, processor = load_transformers("AutoModel", repo, None, device, dtype, processor_at)
+    kind, text = towers.config.model_type, towers.config.text_config
+    places = text.max_position_embeddings - (text.pad_token_id + 1 if kind == "altclip" else 0)  # those of RoBERTa
+    context = min(places, processor.tokenizer.model_max_length)
+    # SigLIP was taught on texts filled up to its context; the masks of others leave the filling out.
+    padding = "max_length" if kind.startswith("siglip") else "longest"
 
-def _rows(features: Tensor) -> list[np.ndarray]:
-    return list(features.float().cpu().numpy())
+    def see(images: list[Image]) -> Tensor:
+        inputs = processor(images=images, return_tensors="pt")
+        return normalize(towers.get_image_features(**on_device(inputs, towers)).pooler_output.float(), dim=-1)
+
+    def read(texts: list[str]) -> Tensor:
+        inputs = processor(text=texts, padding=padding, truncation=True, max_length=context, return_tensors="pt")
+        return normalize(towers.get_text_features(**on_device(inputs, towers)).pooler_output.float(), dim=-1)
+
+    return Towers(towers, see, read, lambda text: len(processor.tokenizer(text, verbose=False).input_ids), context)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from forgekit.errors import ItemError
@@ -15,21 +15,9 @@ from forgekit.models.naming import plain_name
 from forgekit.models.next_word import Answerer, Question, distinct_answers
 from forgekit.models.roles import Judgement
 from forgekit.models.running import in_batches
-from forgekit.models.vqa import (
-    DESCRIBE,
-    NUMBER_FORMS,
-    WHOLE,
-    YES_NO,
-    Ask,
-    Heard,
-    Plan,
-    Words,
-    check_templates,
-    hear,
-    verdict,
-)
+from forgekit.models.vqa import DESCRIBE, NUMBER_FORMS, WHOLE, YES_NO, Ask, Plan, Questioner, Words
 from forgekit.models.weights import load_weights, weights_of
-from forgekit.scene import Element, Scene
+from forgekit.scene import Scene
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,7 +27,7 @@ ENTRY = "config.json"  # a file that every repository of transformers has
 
 
 @dataclass(frozen=True)
-class VQAJudge:
+class VQAJudge(Questioner):
     """A vision-language model of transformers. Its fields are its settings; weights load on the first judgement.
 
     Answers are read off as probabilities of the next token; no text is generated and compared. A score is the
@@ -72,10 +60,6 @@ class VQAJudge:
     unwanted_at: float = 0.6  # probability from which an absent thing counts as seen, or another number as the count
     adhering_at: float = 0.5  # score from which on an image adheres, or an element is there; no reason is given above
 
-    def __post_init__(self) -> None:
-        """Refuse templates that hold no place for what they ask about."""
-        check_templates(self.name, frame=self.frame, prompt=self.prompt, whole=self.whole)
-
     @classmethod
     def from_address(cls, address: str) -> VQAJudge | None:
         """Return the judge for a transformers folder or a Hugging Face id; None where it is neither."""
@@ -106,14 +90,9 @@ class VQAJudge:
             ParameterError: yes and no are not single, distinct tokens of this model.
         """
         words = Words(*self._answers, self._choices, self.count_questions)  # refuses models that cannot answer
-        plans = {id(scene): _Plan(scene, self.whole, words, self.put) for scene in scenes}
+        plans = {id(scene): _Plan(scene, self, words) for scene in scenes}
         items = [(image, plans[id(scene)]) for image, scene in zip(images, scenes, strict=True)]
         return in_batches(items, self.batch_size, self._judge_batch, self)
-
-    def put(self, element: Element | None, question: str) -> str:
-        """Return how a question is put: one about an element asks for one word, unless it names its answers."""
-        named = element is None or element.asked != element.question
-        return self.frame.format(question if named else self.prompt.format(question))
 
     def _judge_batch(self, items: Sequence[tuple[Image, _Plan]]) -> list[Judgement | ItemError]:
         images = [image for image, _ in items]
@@ -121,23 +100,13 @@ class VQAJudge:
         texts = [""] * len(items)
         if self.description:
             texts = self._answerer.describe(images, self.frame.format(self.description), self.description_tokens)
-        return [self._verdict(plan, c, text) for (_, plan), c, text in zip(items, chances, texts, strict=True)]
+        return [self._seen(plan, c, text) for (_, plan), c, text in zip(items, chances, texts, strict=True)]
 
-    def _verdict(self, plan: _Plan, chances: Tensor, description: str) -> Judgement | ItemError:
+    def _seen(self, plan: _Plan, chances: Tensor, description: str) -> Judgement | ItemError:
         if not chances.isfinite().all():
-            dtype = placement(self)[1]
-            return ItemError(
-                f"{self.name} gave no number (nan) for this image in {dtype}; another dtype may help: float32"
-            )
-        heard = {key: self._heard(plan, ask, chances) for key, ask in plan.asks.items()}
-        return verdict(plan, heard, description, unwanted_at=self.unwanted_at)
-
-    def _heard(self, plan: _Plan, ask: Ask, chances: Tensor) -> Heard:
-        """Read one answer off the probabilities of the next words."""
-        if ask.refused:
-            return Heard(reason=f"{ask.question} {ask.refused}")
-        odds, followed = plan.odds(ask, chances), plan.followed(ask, chances)
-        return hear(ask, odds, followed, least_mass=self.least_mass, adhering_at=self.adhering_at)
+            told = f"{self.name} gave no number (nan) for this image in {placement(self)[1]}"
+            return ItemError(f"{told}; another dtype may help: float32")
+        return self.verdict(plan, partial(plan.read, chances), description)
 
     @weights
     def _answerer(self) -> Answerer:
@@ -156,22 +125,19 @@ class VQAJudge:
 class _Plan(Plan):
     """What to ask about one scene, as rows of questions to the model: the same one only once."""
 
-    def __init__(self, scene: Scene, whole: str, words: Words, put: Callable[[Element | None, str], str]) -> None:
-        super().__init__(scene, whole, words, put)
+    def __init__(self, scene: Scene, judge: VQAJudge, words: Words) -> None:
+        super().__init__(scene, judge, words)
         asked = [question for each in self.asks.values() if not each.refused for question in _turns(each)]
         self.rows: list[Question] = list(dict.fromkeys(asked))
         self._place = {question: place for place, question in enumerate(self.rows)}
 
-    def odds(self, ask: Ask, chances: Tensor) -> dict[str, float]:
-        """Return the probability of each possible answer; `chances` are those of all words, row by row."""
+    def read(self, chances: Tensor, ask: Ask) -> tuple[Mapping[str, float], float]:
+        """Return the probability of each possible answer, and of `ask.others`; `chances` are those of all words, row by row."""
         words = [chances[self._place[turn]] for turn in _turns(ask)]
+        others = float(words[0][list(ask.others)].sum())
         if isinstance(ask.options, Choices):
-            return ask.options.chances(dict(zip(ask.options.beginnings, words, strict=True)))
-        return {answer: float(words[0][ids].sum()) for answer, ids in ask.options.items()}
-
-    def followed(self, ask: Ask, chances: Tensor) -> float:
-        """Return the probability of the words that answer a count, whether they are among its choices or not."""
-        return float(chances[self._place[ask.said]][list(ask.others)].sum())
+            return ask.options.chances(dict(zip(ask.options.beginnings, words, strict=True))), others
+        return {answer: float(words[0][ids].sum()) for answer, ids in ask.options.items()}, others
 
 
 def _turns(ask: Ask) -> list[Question]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from forgekit.errors import ParameterError
 from forgekit.models.choices import NUMBERS
+from forgekit.models.judgements import check_templates
 from forgekit.models.roles import Judgement
 from forgekit.scene import Element, Scene, list_elements
 from forgekit.scene.annotation import YES_NO as YES_OR_NO
@@ -19,17 +20,6 @@ NUMBER_FORMS = {word: (word, word.title(), f" {word}", str(n), f" {n}") for n, w
 WHOLE = 'Does this image show "{}"? Answer the question with Yes or No.'  # VQAScore as GenEval 2 words it
 DESCRIBE = "Describe the image."
 WHOLE_KEY = "text"  # where the question about the whole text stands among those about elements
-
-
-def check_templates(name: str, **templates: str) -> None:
-    """Refuse templates that hold no place for what they ask about.
-
-    Raises:
-        ParameterError: one has no {}.
-    """
-    for field, text in templates.items():
-        if "{}" not in text:
-            raise ParameterError(f"{field}={text!r} of {name}: put {{}} where the text belongs")
 
 
 @dataclass(frozen=True)
@@ -66,71 +56,102 @@ class Heard:
     reason: str = ""
 
 
+Read = Callable[[Ask], tuple[Mapping[str, float], float]]
+
+
+class Questioner:
+    """What judges that ask questions share, whoever answers: how a question is put, and what the answers make."""
+
+    name: str
+    frame: str = "{}"  # around all that is said, where a model has a form for it and no chat template
+    prompt: str  # around a question about an element
+    whole: str  # the question about the scene's text
+    least_mass: float
+    unwanted_at: float  # probability from which an absent thing counts as seen, or another number as the count
+    adhering_at: float
+
+    def __post_init__(self) -> None:
+        """Refuse templates that hold no place for what they ask about."""
+        check_templates(self, "frame", "prompt", "whole")
+
+    def put(self, element: Element | None, question: str) -> str:
+        """Return how a question is put: one about an element asks for one word, unless it names its answers."""
+        named = element is None or element.asked != element.question
+        return self.frame.format(question if named else self.prompt.format(question))
+
+    def verdict(self, plan: Plan, read: Read, description: str) -> Judgement:
+        """Return the judgement that the answers to a plan's questions make.
+
+        `read` gives the probability of each possible answer to one, and that of all other words that answer it, too; it
+        raises a ParameterError where the model cannot answer it.
+        """
+        heard = {key: self._hear(ask, read) for key, ask in plan.asks.items()}
+        whole, style = heard[WHOLE_KEY], heard.get("style")
+        told = {element.key: heard[element.key] for element in plan.elements}
+        plain = [each.plain for each in told.values() if each.plain is not None]
+        plain = plain if len(plain) == len(told) else []
+        answers = {
+            key: {"answer": each.best, "right": each.best == plan.asks[key].right, "plain": each.plain}
+            for key, each in told.items()
+            if plan.annotated and each.score is not None
+        }
+        unwanted = [self._unwanted(element, heard[element.key], plan.asks[element.key]) for element in plan.elements]
+        return Judgement(
+            element_scores={key: each.score for key, each in told.items()},
+            text_match_score=whole.score,
+            description=description,
+            unwanted_elements=list(filter(None, unwanted)),
+            style_deviation=None if style is None or style.score is None else 1 - style.score,
+            reasons={key: each.reason for key, each in heard.items() if each.reason},
+            metrics={
+                "vqa_score": whole.plain,
+                "soft_tifa_am": sum(plain) / len(plain) if plain else None,
+                "soft_tifa_gm": math.prod(plain) ** (1 / len(plain)) if plain else None,
+                "answer_mass": min(each.mass for each in heard.values() if each.mass is not None),
+            },
+            answers=answers,
+        )
+
+    def _hear(self, ask: Ask, read: Read) -> Heard:
+        if ask.refused:
+            return Heard(reason=f"{ask.question} {ask.refused}")
+        try:
+            odds, others = read(ask)
+        except ParameterError as error:
+            return Heard(reason=f"{ask.question} cannot be put to this model: {error}")
+        mass, right = sum(odds.values()), odds.get(ask.right, 0.0)
+        best, answered = max(odds, key=odds.__getitem__), max(mass, others)
+        if answered < self.least_mass or not mass:
+            reason = f"{ask.question} was not answered: only {answered:.2f} of the odds are on a possible answer"
+            return Heard(None, best, odds[best] / mass if mass else 0.0, right, answered, reason)
+        score, chance = right / mass, odds[best] / mass
+        reason = f"{ask.question} {best} ({chance:.2f})" if score < self.adhering_at else ""
+        return Heard(score, best, chance, right, answered, reason)
+
+    def _unwanted(self, element: Element, heard: Heard, ask: Ask) -> str:
+        """Return what is there instead of an element, "" where that is not said."""
+        if heard.best == ask.right or heard.chance < self.unwanted_at:
+            return ""
+        if element.expected == "no":
+            return element.label
+        if element.choices:
+            return f"{heard.best} instead of {ask.right}"
+        counted = heard.best in NUMBERS and heard.best != "zero"
+        return f"{heard.best} instead of {element.phrase or ask.right}" if counted else ""
+
+
 class Plan:
     """What to ask about one scene: for each element, and for the text, a question."""
 
-    def __init__(self, scene: Scene, whole: str, words: Words, put: Callable[[Element | None, str], str]) -> None:
-        """Write the questions; `whole` holds {} where the scene's text belongs, `put` says how one is put to the model."""
+    def __init__(self, scene: Scene, questioner: Questioner, words: Words) -> None:
         self.elements = list_elements(scene.elements)
         self.annotated = bool(own_questions(scene.elements))
-        written = ((element, (_own if self.annotated else _written)(element, words)) for element in self.elements)
-        self.asks = {element.key: replace(ask, said=put(element, ask.question)) for element, ask in written}
-        text = whole.format(scene.text)
-        self.asks[WHOLE_KEY] = Ask(text, words.yes_no, "yes", said=put(None, text))
-
-
-def hear(ask: Ask, odds: Mapping[str, float], followed: float, *, least_mass: float, adhering_at: float) -> Heard:
-    """Read one answer off the odds of the possible ones; `followed` is the probability of all words that answer it."""
-    mass, right = sum(odds.values()), odds.get(ask.right, 0.0)
-    best, answered = max(odds, key=odds.__getitem__), max(mass, followed)
-    if answered < least_mass or not mass:
-        reason = f"{ask.question} was not answered: only {answered:.2f} of the odds are on a possible answer"
-        return Heard(None, best, odds[best] / mass if mass else 0.0, right, answered, reason)
-    score, chance = right / mass, odds[best] / mass
-    reason = f"{ask.question} {best} ({chance:.2f})" if score < adhering_at else ""
-    return Heard(score, best, chance, right, answered, reason)
-
-
-def verdict(plan: Plan, heard: Mapping[str, Heard], description: str, *, unwanted_at: float) -> Judgement:
-    """Return the judgement that the answers to a plan's questions make; `heard` has one for each of its `asks`."""
-    whole, style = heard[WHOLE_KEY], heard.get("style")
-    told = {element.key: heard[element.key] for element in plan.elements}
-    plain = [each.plain for each in told.values() if each.plain is not None]
-    plain = plain if len(plain) == len(told) else []
-    answers = {
-        key: {"answer": each.best, "right": each.best == plan.asks[key].right, "plain": each.plain}
-        for key, each in told.items()
-        if plan.annotated and each.score is not None
-    }
-    return Judgement(
-        element_scores={key: each.score for key, each in told.items()},
-        text_match_score=whole.score,
-        description=description,
-        unwanted_elements=[
-            u for e in plan.elements for u in _unwanted(e, heard[e.key], plan.asks[e.key].right, unwanted_at)
-        ],
-        style_deviation=None if style is None or style.score is None else 1 - style.score,
-        reasons={key: each.reason for key, each in heard.items() if each.reason},
-        metrics={
-            "vqa_score": whole.plain,
-            "soft_tifa_am": sum(plain) / len(plain) if plain else None,
-            "soft_tifa_gm": math.prod(plain) ** (1 / len(plain)) if plain else None,
-            "answer_mass": min(each.mass for each in heard.values() if each.mass is not None),
-        },
-        answers=answers,
-    )
-
-
-def _unwanted(element: Element, heard: Heard, right: str, unwanted_at: float) -> list[str]:
-    if heard.best == right or heard.chance < unwanted_at:
-        return []
-    if element.expected == "no":
-        return [element.label]
-    if element.choices:
-        return [f"{heard.best} instead of {right}"]
-    if heard.best in NUMBERS and heard.best != "zero":
-        return [f"{heard.best} instead of {element.phrase or right}"]
-    return []
+        self.asks: dict[str, Ask] = {}
+        for element in self.elements:
+            ask = (_own if self.annotated else _written)(element, words)
+            self.asks[element.key] = replace(ask, said=questioner.put(element, ask.question))
+        text = questioner.whole.format(scene.text)
+        self.asks[WHOLE_KEY] = Ask(text, words.yes_no, "yes", said=questioner.put(None, text))
 
 
 def _written(element: Element, words: Words) -> Ask:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from hashlib import file_digest, sha256
 from pathlib import Path, PurePath
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from cachetools import TTLCache
 
-from forgekit.errors import ForgekitError, UnknownModelError
+from forgekit.errors import ForgekitError, UnknownModelError, first_line
 from forgekit.models.memory import REFUSALS, is_full, let_others_go, make_room, placement
 
 EMBEDDED = Path(__file__).parents[1] / "mini" / "weights"  # of the models that ship in the package
@@ -37,28 +37,21 @@ def weights_of(model: Any, address: str, entry: str) -> tuple[str, str | None]:
     (`entry`, a file that every repository of the family has, is fetched for it), so that keys are the same before and
     after the weights are. Where it cannot be had, there are no weights either, and it is the revision asked for.
     """
-    revision, known = getattr(model, "revision", None), vars(model)
-    if "_weights" not in known:
-        found = _identity(address, revision, entry)
-        if found in (None, revision):
-            return _shown(address), found
-        known["_weights"] = found
-    return _shown(address), known["_weights"]
-
-
-def _identity(address: str, revision: str | None, entry: str) -> str | None:
-    if Path(address).is_dir():
-        return fingerprint(Path(address))
-    file = hub_file(address, entry, revision, fetch=True)
-    return file.parent.name if file else revision
-
-
-def _shown(address: str) -> str:
-    """Return `address` as it is recorded: the path of embedded weights differs between machines."""
-    if EMBEDDED not in Path(address).parents:
-        return address
-    name = Path(address).name
-    return "embedded" if name == "generator" else f"embedded/{name}"  # the first there was has no name in its draw keys
+    found, folder = vars(model).get("_weights"), Path(address)
+    if found is None and folder.is_dir():
+        found = vars(model)["_weights"] = fingerprint(folder)
+    elif found is None:
+        revision = getattr(model, "revision", None)
+        file = hub_file(address, entry, revision, fetch=True)
+        if file is None:
+            found = revision
+        else:
+            found = vars(model)["_weights"] = file.parent.name
+    if (
+        EMBEDDED in folder.parents
+    ):  # its path differs between machines; the first there was has no name in its draw keys
+        address = "embedded" if folder.name == "generator" else f"embedded/{folder.name}"
+    return address, found
 
 
 def hub_file(address: str, entry: str, revision: str | None = None, *, fetch: bool = False) -> Path | None:
@@ -99,11 +92,8 @@ def settings_at(address: str, entry: str, *, fetch: bool = False) -> dict[str, A
 def stamp(folder: Path) -> Stamp:
     """Return name, size and time of each file in a folder that counts as weights or settings; cheap, no file is read."""
     files = (path for path in folder.rglob("*") if path.is_file() and counts(path.relative_to(folder)))
-    return tuple(
-        sorted(
-            (path.relative_to(folder).as_posix(), (found := path.stat()).st_size, found.st_mtime_ns) for path in files
-        )
-    )
+    found = ((path.relative_to(folder).as_posix(), path.stat()) for path in files)
+    return tuple(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in found))
 
 
 def counts(path: PurePath) -> bool:
@@ -117,53 +107,41 @@ def fingerprint(folder: Path) -> str:
 
     Each file is read once: its hash is kept, in this user's cache folder, until its size or time changes.
     """
-    memory = _Hashes(folder)
-    digest = sha256()
-    for name, size, time_ns in stamp(folder):
-        digest.update(f"{name} {memory.hash_of(name, size, time_ns)} ".encode())
-    memory.keep()
-    return digest.hexdigest()[:16]
+    found = stamp(folder)
+    hashes = zip((name for name, _, _ in found), _hashes(folder, found), strict=True)
+    return sha256("".join(f"{name} {digest} " for name, digest in hashes).encode()).hexdigest()[:16]
 
 
 def hash_of_file(file: Path) -> str:
     """Return the SHA-256 of a whole file, read once as long as it stays the same."""
-    memory, found = _Hashes(file.parent), file.stat()
-    digest = memory.hash_of(file.name, found.st_size, found.st_mtime_ns)
-    memory.keep()
-    return digest
+    stat = file.stat()
+    return _hashes(file.parent, [(file.name, stat.st_size, stat.st_mtime_ns)])[0]
 
 
-class _Hashes:
-    """The hashes of a folder's files as they were when last read, so that five stages do not each read 24 GB."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        home = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache") / "forgekit" / "weights"
-        self.file = home / f"{sha256(str(folder.resolve()).encode()).hexdigest()[:32]}.json"
-        try:
-            self.known: dict[str, Any] = dict(json.loads(self.file.read_text()))
-        except (OSError, ValueError, TypeError):
-            self.known = {}
-        self.fresh: dict[str, Any] = {}
-
-    def hash_of(self, name: str, size: int, time_ns: int) -> str:
-        if self.known.get(name, [])[:2] == [size, time_ns]:
-            return str(self.known[name][2])
-        with (self.folder / name).open("rb") as file:
-            found = file_digest(file, "sha256").hexdigest()
+def _hashes(folder: Path, files: Iterable[tuple[str, int, int]]) -> list[str]:
+    """Return the hash of each file; what was read is written down, so that five stages do not each read 24 GB."""
+    home = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache") / "forgekit" / "weights"
+    kept = home / f"{sha256(str(folder.resolve()).encode()).hexdigest()[:32]}.json"
+    try:
+        known: dict[str, Any] = dict(json.loads(kept.read_text()))
+    except (OSError, ValueError, TypeError):
+        known = {}
+    hashes, fresh = [], dict[str, Any]()
+    for name, size, time_ns in files:
+        if known.get(name, [])[:2] == [size, time_ns]:
+            hashes.append(str(known[name][2]))
+            continue
+        with (folder / name).open("rb") as file:
+            hashes.append(file_digest(file, "sha256").hexdigest())
         if time.time() - time_ns / 1e9 > SETTLED_S:
-            self.fresh[name] = [size, time_ns, found]
-        return found
-
-    def keep(self) -> None:
-        """Write what was read; a home that cannot be written to costs time only."""
-        if not self.fresh:
-            return
-        with suppress(OSError):
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            part = self.file.with_suffix(f".{os.getpid()}")
-            part.write_text(json.dumps({**self.known, **self.fresh}))
-            part.replace(self.file)
+            fresh[name] = [size, time_ns, hashes[-1]]
+    if fresh:
+        with suppress(OSError):  # a home that cannot be written to costs time only
+            home.mkdir(parents=True, exist_ok=True)
+            part = kept.with_suffix(f".{os.getpid()}")
+            part.write_text(json.dumps(known | fresh))
+            part.replace(kept)
+    return hashes
 
 
 def load_weights(model: Any, address: str, load: Callable[[], T], advice: str = "") -> T:
@@ -184,19 +162,16 @@ def load_weights(model: Any, address: str, load: Callable[[], T], advice: str = 
     except ForgekitError:
         raise
     except Exception as error:  # libraries have many ways to say so
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        advice = advice or (
+        reason, what = first_line(error), f"no weights could be loaded from {address!r}"
+        remedy = advice or (
             f"Fetch them once with `forgekit fetch {address}` (some need a licence accepted and `hf auth login`), "
             "or give the path of a local folder."
         )
         if isinstance(error, ImportError):
-            advice = _installing(reason)
-        what = (
-            f"out of memory while loading {address!r}"
-            if is_full(error)
-            else f"no weights could be loaded from {address!r}"
-        )
-        remedy = _smaller(model) if is_full(error) else advice
+            extras = [extra for package, extra in EXTRAS.items() if package in reason]
+            remedy = f"Run pip install 'forgekit[{extras[0]}]'." if extras else "Install what it names, then try again."
+        if is_full(error):
+            what, remedy = f"out of memory while loading {address!r}", _smaller(model)
         raise UnknownModelError(f"{model.name}: {what}: {reason} {remedy}") from error
 
 
@@ -211,14 +186,9 @@ def size_of(address: str) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*.safetensors") if path.is_file())
 
 
-def _installing(reason: str) -> str:
-    """Return how to get a package that a library misses."""
-    extras = [extra for package, extra in EXTRAS.items() if package in reason]
-    return f"Run pip install 'forgekit[{extras[0]}]'." if extras else "Install what it names, then try again."
-
-
 def _smaller(model: Any) -> str:
     """Return what takes less memory, as names with settings."""
     ways = ["offload=model", "offload=sequential"] * hasattr(model, "offload") + ["dtype=bfloat16", "device=cpu"]
-    held = [way for way in ways if way.split("=")[1] not in (*placement(model), getattr(model, "offload", ""))]
-    return f"Close what else holds memory, take a smaller model, or try one of: {', '.join(f'{model.name}?{way}' for way in held)}"
+    held = (*placement(model), getattr(model, "offload", ""))
+    names = ", ".join(f"{model.name}?{way}" for way in ways if way.split("=")[1] not in held)
+    return f"Close what else holds memory, take a smaller model, or try one of: {names}"

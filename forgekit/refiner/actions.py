@@ -17,12 +17,8 @@ from forgekit.scene.lexicon import FIGURES
 GUIDANCE_FACTORS = (1.5, 0.67)  # stronger guidance follows the text more; weaker draws cleaner pictures
 STEPS_FACTOR = 1.5
 MAX_GUIDANCE = 12.0
-INTENSIFIERS = {
-    "color": "clearly",
-    "count": "exactly",
-    "size": "clearly",
-    "material": "clearly",
-}  # "bright red" is another red
+# "Bright red" is another red.
+INTENSIFIERS = {"color": "clearly", "count": "exactly", "size": "clearly", "material": "clearly"}
 RESTATED = {
     "left of": ("to the left of", "on the left of", "left of"),
     "right of": ("to the right of", "on the right of", "right of"),
@@ -147,8 +143,7 @@ def change_guidance(draft: Draft, element: Element) -> Iterator[tuple[str, Chang
 
 def more_steps(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
     """Take more denoising steps."""
-    steps = draft.parameters.get("num_inference_steps")
-    if steps:
+    if steps := draft.parameters.get("num_inference_steps"):
         more = round(steps * STEPS_FACTOR)
         yield f"num_inference_steps {steps} -> {more}", {**draft.parameters, "num_inference_steps": more}
 
@@ -165,15 +160,8 @@ def change_scheduler(draft: Draft, element: Element) -> Iterator[tuple[str, Chan
 
 
 WORD_ACTIONS = (
-    use_plain_word,
-    substitute,
-    move_first,
-    restate_relation,
-    bind_attribute,
-    split_sentences,
-    strengthen,
-    simplify,
-    drop_style,
+    *(use_plain_word, substitute, move_first, restate_relation, bind_attribute, split_sentences, strengthen),
+    *(simplify, drop_style),
 )
 PARAMETER_ACTIONS = (negate_unwanted, change_guidance, more_steps, change_scheduler)
 ACTIONS: dict[str, Action] = {action.__name__: action for action in (*WORD_ACTIONS, *PROSE, *PARAMETER_ACTIONS)}

@@ -20,11 +20,7 @@ CONFIRMING_SEED = 1000  # the chosen prompt is confirmed on seeds from the next 
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop.
-
-    Raises:
-        ParameterError: one is of another type or out of its range.
-    """
+    """When to stop. Raises ParameterError: one is of another type or out of its range."""
 
     target: float
     max_iterations: int
@@ -67,13 +63,7 @@ class Decision:
 
 
 def decide(
-    situation: Situation,
-    policy: Policy,
-    memory: Memory,
-    limits: Limits,
-    *,
-    tools: Tools,
-    rng: random.Random,
+    situation: Situation, policy: Policy, memory: Memory, limits: Limits, *, tools: Tools, rng: random.Random
 ) -> Decision | ItemError:
     """Decide about one evaluated version. The same situation, evidence and `rng` give the same decision.
 

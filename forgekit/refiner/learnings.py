@@ -161,12 +161,7 @@ def remember(store: Store, *, model: str, experiment: str | None = None) -> Memo
 
 
 def evidence(
-    store: Store,
-    *,
-    model: str | None = None,
-    experiment: str | None = None,
-    min_tried: int = 1,
-    summed: bool = False,
+    store: Store, *, model: str | None = None, experiment: str | None = None, min_tried: int = 1, summed: bool = False
 ) -> pd.DataFrame:
     """Return one row per (generator, element kind, action, detail): tried, helped, hurt, scenes, mean changes.
 

@@ -59,8 +59,14 @@ class LanguageModelPolicy(Policy):
         return f"llm:{self.language_model.name}"
 
     def request(self, case: Case) -> str:
-        """Return what the model is asked now."""
-        return rewriting_request(case, self.candidates)
+        """Return what the model is asked now: the best prompts in ascending order with their scores, and what is known."""
+        best = sorted(case.situation.scored, key=lambda scored: scored[0])[-SHOWN:]
+        history = "\n\n".join(_scored(score, version, case) for score, version in best)
+        return self._filled(REWRITE, case, history, _judged(case), _lessons(case.memory))
+
+    def _filled(self, form: str, case: Case, *parts: str) -> str:
+        told = "\n\n".join(filter(None, [*parts, _refusals(case)]))
+        return form.format(scene=case.situation.scene_text, told=told, n=self.candidates)
 
     def next_candidate(self, case: Case) -> Candidate | ItemError | None:
         """Return the model's first proposal that keeps the scene and is new; None where it has none.
@@ -97,23 +103,9 @@ class LanguageModelParaphrase(LanguageModelPolicy):
         return f"llm-paraphrase:{self.language_model.name}"
 
     def request(self, case: Case) -> str:
-        """Return what the model is asked now, for paraphrases."""
-        return paraphrasing_request(case, self.candidates)
-
-
-def rewriting_request(case: Case, n: int) -> str:
-    """Return what a model that refines is asked: the best prompts in ascending order with their scores, and what is known."""
-    best = sorted(case.situation.scored, key=lambda scored: scored[0])[-SHOWN:]
-    history = "\n\n".join(_scored(score, version, case) for score, version in best)
-    told = [history, _judged(case), _lessons(case.memory), _refusals(case)]
-    return REWRITE.format(scene=case.situation.scene_text, told="\n\n".join(filter(None, told)), n=n)
-
-
-def paraphrasing_request(case: Case, n: int) -> str:
-    """Return what a model that is the control is asked: the scene, and what not to write again."""
-    drawn = dict.fromkeys(version.asked for version in case.situation.versions)
-    told = [_section("These are there already", drawn), _refusals(case)]
-    return PARAPHRASE.format(scene=case.situation.scene_text, told="\n\n".join(filter(None, told)), n=n)
+        """Return what the model is asked now, for paraphrases: the scene, and what not to write again."""
+        drawn = dict.fromkeys(version.asked for version in case.situation.versions)
+        return self._filled(PARAPHRASE, case, _section("These are there already", drawn))
 
 
 def changes(before: str, after: str) -> str:

@@ -36,15 +36,13 @@ class Refine(Policy):
 
     def next_candidate(self, case: Case) -> Candidate | None:
         """Return all that is known to help, else the best promise among the candidates for the worst elements."""
-        together = self._known_to_help(case)
-        if together is not None:
+        if together := self._known_to_help(case):
             return together
         for start in range(0, min(len(case.failing), LOOKED_AT), WORST):
             # One candidate for each element and action: else the action with most of them would be chosen most.
             worst = case.failing[start : start + WORST]
             best = [_best_of(case, element, action) for element in worst for action in self.actions]
-            chosen = next(_by_promise([candidate for candidate in best if candidate], case), None)
-            if chosen is not None:
+            if chosen := next(_by_promise(list(filter(None, best)), case), None):
                 return chosen
         return None
 
@@ -56,8 +54,7 @@ class Refine(Policy):
             candidates = propose(draft, element, self.actions)
             chances = case.memory.chances(candidates)
             sure = [c for c, chance in zip(candidates, chances, strict=True) if chance >= SURE]
-            best = next(filter(case.faithful, _by_promise(sure, case)), None)
-            if best is not None:
+            if best := next(filter(case.faithful, _by_promise(sure, case)), None):
                 made.append(best)
                 draft = _redrafted(draft, best)
         if len(made) < 2:
@@ -91,8 +88,7 @@ class Paraphrase(Policy):
         for element in _shuffled(case, case.elements)[:LOOKED_AT]:
             proposed = propose(draft, element, self.actions)
             rewordings = [c for c in proposed if c.text != draft.text and c.parameters == draft.parameters]
-            faithful = next(filter(case.faithful, _shuffled(case, rewordings)), None)
-            if faithful is not None:
+            if faithful := next(filter(case.faithful, _shuffled(case, rewordings)), None):
                 return faithful
         return None
 
@@ -108,19 +104,15 @@ class Resample(Policy):
         return None
 
 
-POLICIES: dict[str, Policy] = {
-    policy.name: policy
-    for policy in (Refine(), Refine("refine-without-memory", uses_memory=False), Paraphrase(), Resample())
-}
+KNOWN: tuple[Policy, ...] = (Refine(), Refine("refine-without-memory", uses_memory=False), Paraphrase(), Resample())
+POLICIES = {policy.name: policy for policy in KNOWN}
 ASKING = {"llm": LanguageModelPolicy, "llm-paraphrase": LanguageModelParaphrase}  # by what stands before ":MODEL"
 
 
 def load_policy(policy: Policy | str, *, without: Sequence[str] = ()) -> Policy:
-    """Return a policy object as it is, or the known one of that name; "llm:MODEL" asks a language model.
+    """Return a policy object as it is, or the known one of that name; `without` names actions that it is not to use.
 
-    "llm-paraphrase:MODEL" is its control, blind to scores.
-
-    `without` names actions that the policy is not to use.
+    "llm:MODEL" asks a language model; "llm-paraphrase:MODEL" is its control, blind to scores.
 
     Raises:
         ParameterError: nobody knows the name, or an action of `without`.
@@ -128,9 +120,8 @@ def load_policy(policy: Policy | str, *, without: Sequence[str] = ()) -> Policy:
     """
     for name in without:
         if name not in ACTIONS:
-            raise ParameterError(
-                f"no action is called {name!r}.{did_you_mean(name, ACTIONS)} Known: {', '.join(ACTIONS)}"
-            )
+            near, known = did_you_mean(name, ACTIONS), ", ".join(ACTIONS)
+            raise ParameterError(f"no action is called {name!r}.{near} Known: {known}")
     if isinstance(policy, str):
         policy = _named(policy)
     if not hasattr(policy, "next_candidate"):

@@ -115,11 +115,9 @@ def _be(draft: Draft, index: int) -> str:
 
 def _lies_behind(draft: Draft, index: int) -> bool:
     """Say whether something is in front of, on or in the object, so that it cannot be in the foreground itself."""
-    return any(
-        (relation["subject"] == index and relation["predicate"] == "behind")
-        or (relation["object"] == index and relation["predicate"] not in (*NEAR, "behind"))
-        for relation in draft.parsed["relations"]
-    )
+    relations = draft.parsed["relations"]
+    behind = any(r["subject"] == index and r["predicate"] == "behind" for r in relations)
+    return behind or any(r["object"] == index and r["predicate"] not in (*NEAR, "behind") for r in relations)
 
 
 def _look_alike(draft: Draft, one: str, other: str) -> bool:
