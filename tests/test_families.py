@@ -152,7 +152,8 @@ def test_what_is_recorded_as_read_is_read_and_the_end_of_what_is_cut_is_not(kind
         output_type="latent",
         **call,
     ).images
-    assert (base - last).abs().max() == 0 < (base - last_read).abs().max()
+    # alike but for rounding, which depends on the processor and on the place in a batch
+    assert (base - last).abs().max() < 1e-6 < (base - last_read).abs().max()
 
 
 def own_answers(judge, image: Image.Image, question: str) -> torch.Tensor:
