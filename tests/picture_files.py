@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -32,18 +31,6 @@ def with_exif(path: Path, raw: bytes | str, tag: int = USER_COMMENT) -> Path:
     exif = Image.Exif()
     (exif.get_ifd(0x8769) if tag == USER_COMMENT else exif)[tag] = raw
     Image.new("RGB", (64, 64)).save(path, exif=exif.tobytes())
-    return path
-
-
-def stealthy(path: Path, text: str, mark: str = "stealth_pngcomp") -> Path:
-    """A PNG with a text in the lowest bits of its alpha channel, column by column."""
-    body = gzip.compress(text.encode()) if mark.endswith("comp") else text.encode()
-    raw = mark.encode() + (len(body) * 8).to_bytes(4, "big") + body
-    bits = [byte >> shift & 1 for byte in raw for shift in range(7, -1, -1)]
-    image = Image.new("RGBA", (128, 128), (9, 9, 9, 254))
-    for place, bit in enumerate(bits):
-        image.putpixel(divmod(place, 128), (9, 9, 9, 254 | bit))
-    image.save(path, "PNG")
     return path
 
 

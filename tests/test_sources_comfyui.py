@@ -181,10 +181,7 @@ def test_numbers_are_followed_to_the_nodes_that_hold_them_and_loras_listed_in_or
 
 
 def test_a_service_that_draws_by_itself_says_its_only_text(tmp_path):
-    nodes = {
-        "1": node("FluxProUltraImageNode", prompt="a red circle", seed=4),
-        "2": node("SaveImage", images=["1", 0]),
-    }
+    nodes = {"1": node("FluxProUltraImageNode", prompt="a red circle", seed=4), "2": node("SaveImage", images=["1", 0])}
     found = prompt_of(png(tmp_path / "p.png", prompt=nodes))
     assert (found["text"], found["parameters"]) == ("a red circle", {"seed": 4})
     two = {"1": node("CLIPTextEncode", text="blurry"), "2": node("CLIPTextEncode", text="a red circle")}

@@ -106,13 +106,10 @@ def read_chunks(
 def _checked_mapping(columns: Mapping[str, str] | None) -> dict[str, str]:
     if not isinstance(columns or {}, Mapping):
         raise ParameterError(f"columns is a {type(columns).__name__}; give a mapping such as {{'id': 'prompt_id'}}")
-    mapping = dict(columns or {})
-    for role in mapping:
-        if role not in columns_of.ROLES:
-            raise ParameterError(
-                f"columns has no {role!r}.{did_you_mean(role, columns_of.ROLES)} Known: {', '.join(columns_of.ROLES)}"
-            )
-    return mapping
+    for role in columns or ():
+        if role not in (known := columns_of.ROLES):
+            raise ParameterError(f"columns has no {role!r}.{did_you_mean(role, known)} Known: {', '.join(known)}")
+    return dict(columns or {})
 
 
 def _chunks(

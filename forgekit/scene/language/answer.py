@@ -44,12 +44,7 @@ class Checked:
     english: list[str] = field(default_factory=list)
 
 
-def check_answer(answer: Mapping[str, Any], text: TextWords) -> Checked:
-    """Return the parts of an answer that the text says; nothing in an answer is an error."""
-    return _Checker(text).check(answer)
-
-
-class _Checker:
+class AnswerCheck:
     """Checks one answer. `places` says which object each of the answer's has become, by its position and its name."""
 
     def __init__(self, text: TextWords) -> None:
@@ -60,6 +55,7 @@ class _Checker:
         self.setting_words: dict[str, str] = {}  # of background and style, which are mere texts in the document
 
     def check(self, answer: Mapping[str, Any]) -> Checked:
+        """Return the parts of an answer that the text says; nothing in an answer is an error."""
         for position, item in enumerate(_listed(answer.get("objects"))):
             self._each("object", self._add_object, (position, item))
         several = {name: _listed(answer.get(name)) for name in ("relations", "rendered_text", "negations")}
@@ -126,7 +122,8 @@ class _Checker:
             other = self._place(item["object"])
         if subject == other or (other is None and said.predicate in self.lexicon.relations):
             raise UnfitError(f"{words!r} relates a thing to nothing else")
-        if other is not None and said.predicate == "inside" and self._is_worn(other) and not self._is_worn(subject):
+        ends = [self.objects[end]["name"].split()[-1] for end in (subject, other) if end is not None]
+        if said.predicate == "inside" and [self.lexicon.hints(end, "worn") for end in ends] == [False, True]:
             said = Predicate("wear")
         self._keep(said.predicate, words)
         relation = {"subject": subject, "predicate": said.predicate, "object": other, "words": words}
@@ -234,9 +231,6 @@ class _Checker:
         if key not in self.places:
             raise UnfitError(f"it is about {_text(thing)!r}, which was dropped or is not in the list")
         return self.places[key]
-
-    def _is_worn(self, index: int) -> bool:
-        return self.lexicon.hints(self.objects[index]["name"].split()[-1], "worn")
 
 
 def _listed(value: Any) -> list[Any]:

@@ -133,10 +133,8 @@ def share_a_stem(one: str, other: str) -> bool:
 
 def is_english_word(word: str, lexicon: Lexicon) -> bool:
     """Say whether the dictionary or the lexicon has the word (lower case)."""
-    known = (
-        bool(_dictionary_lemmas(word)) or word.isdigit() or any((k, word) in lexicon.meanings for k in CONCEPT_KINDS)
-    )
-    return known or SAYS_NOTHING.issuperset(entry_of(word, lexicon).tags)
+    known = _dictionary_lemmas(word) or word.isdigit() or any((k, word) in lexicon.meanings for k in CONCEPT_KINDS)
+    return bool(known) or SAYS_NOTHING.issuperset(entry_of(word, lexicon).tags)
 
 
 @lru_cache(maxsize=1)

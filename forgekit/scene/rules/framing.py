@@ -135,11 +135,8 @@ def _closes(things: Segment, at: int, lexicon: Lexicon) -> bool:
     if token.word == "by":
         made = "E" in things[at - 1].entry.tags and not lexicon.hints(things[at - 1].entry.verb, "making")
         return not made and len(rest) > 2 and any(t.word in ("and", "&") for t in rest) and _are_makers(rest, lexicon)
-    if (
-        lexicon.hints(token.word, "taken")
-        and rest
-        and rest[0].word in ("on", "with", "by", "in", "using", "from", "at")
-    ):
+    how = rest and rest[0].word in ("on", "with", "by", "in", "using", "from", "at")
+    if how and lexicon.hints(token.word, "taken"):
         return any(_says(t, lexicon, "technique", "shot", "picture") for t in rest)
     if things[at - 1].entry.tags in ("D", "S", "P", "J") or not _says(token, lexicon, "quality", "technique"):
         return False

@@ -58,9 +58,8 @@ def _saves(nodes: Graph, node: str) -> bool:
 
 def _samples(nodes: Graph, node: str) -> bool:
     inputs = nodes.inputs(node).keys()
-    return bool(inputs & {*TABLE["sampler_has"]}) and bool(
-        inputs & {name for group in TABLE["positive"] for name in group}
-    )
+    sides = {name for group in TABLE["positive"] for name in group}
+    return bool(inputs & {*TABLE["sampler_has"]}) and bool(inputs & sides)
 
 
 def _first_pass(nodes: Graph, sampler: str) -> str:
@@ -105,12 +104,8 @@ def _drawn_by(nodes: Graph, sampler: str, text: str, others: Sequence[str]) -> F
 def _only_model(nodes: Graph) -> Any:
     """Return the checkpoint of a graph that names one only."""
     names = next(what["inputs"] for what in TABLE["sought"] if what["name"] == "model")
-    said = {
-        inputs[name]
-        for node in nodes.nodes
-        for name in names
-        if isinstance((inputs := nodes.inputs(node)).get(name), str)
-    }
+    values = (nodes.inputs(node).get(name) for node in nodes.nodes for name in names)
+    said = {value for value in values if isinstance(value, str)}
     return said.pop() if len(said) == 1 else None
 
 
@@ -139,9 +134,7 @@ def _without_sampler(nodes: Graph) -> Found:
         elif link := nodes.link(held):
             asked[nodes.text(link, "positive")] = node
     if len(asked) != 1:
-        raise UnfollowedError(
-            f"the graph has no sampler and {len(asked)} texts" if asked else "the graph has no sampler"
-        )
+        raise UnfollowedError(f"the graph has no sampler{f' and {len(asked)} texts' if asked else ''}")
     ((text, node),) = asked.items()
     names = ("seed", "steps", "width", "height")
     said = {name: nodes.scalar(nodes.inputs(node).get(name)) for name in names}

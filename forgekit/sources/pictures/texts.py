@@ -11,8 +11,6 @@ from typing import Any
 from unicodedata import category
 from xml.etree import ElementTree
 
-from forgekit.sources.pictures.stealth import hidden_text
-
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif"})
 LONGEST = 1 << 24  # characters; a graph of ComfyUI has some 10,000 to a million
@@ -61,8 +59,6 @@ def _said(image: Any, enough: frozenset[str]) -> dict[str, str]:
             raise ValueError(f"{image.width}×{image.height} pixels, and no prompt before them")
         image.load()
         texts |= dict(_chunks({**image.info, **getattr(image, "text", {})}))
-        if not enough & texts.keys() and (hidden := hidden_text(image)):
-            texts["stealth"] = hidden
     return texts | dict(_exif(image))
 
 

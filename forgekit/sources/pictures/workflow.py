@@ -50,9 +50,8 @@ class _Editor:
 
         for node in nodes:
             key, kind, mode = f"{prefix}{node.get('id')}", str(node.get("type")), node.get("mode")
-            slots = [
-                (s.get("name") or "value", s.get("type"), origin(s.get("link"))) for s in _objects(node.get("inputs"))
-            ]
+            inputs = _objects(node.get("inputs"))
+            slots = [(slot.get("name") or "value", slot.get("type"), origin(slot.get("link"))) for slot in inputs]
             if kind == "GetNode" and _first(node) in kept_under:
                 self.handed_on[key, 0] = [kept_under[_first(node)], 0]
             elif mode == BYPASSED:
@@ -119,12 +118,10 @@ def _widgets(node: Mapping[str, Any]) -> dict[str, Any]:
     names = TABLE["widgets"].get(kind)
     if names is None:
         values = [value for value in values if not (isinstance(value, str) and value in AFTER_RUN)]
-        names = [
-            slot["widget"].get("name") for slot in _objects(node.get("inputs")) if isinstance(slot.get("widget"), dict)
-        ]
+        widgets = [slot.get("widget") for slot in _objects(node.get("inputs"))]
+        names = [widget.get("name") for widget in _objects(widgets)]
         texts = [value for value in values if isinstance(value, str)]
         if len(names) != len(values):
             return {"text": texts[0]} if len(texts) == 1 else {}
-    return {
-        str(name): value for name, value in zip(names, values, strict=False) if name and not isinstance(value, list)
-    }
+    said = zip(names, values, strict=False)
+    return {str(name): value for name, value in said if name and not isinstance(value, list)}
