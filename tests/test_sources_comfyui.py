@@ -12,18 +12,13 @@ from forgekit.sources.pictures import prompt_of
 DOG = node("CLIPTextEncode", text="a dog", clip=["4", 1])
 GUIDED = {  # a sampler that has its noise, guider and steps in nodes of their own
     "n3": node(
-        "SamplerCustomAdvanced",
-        noise=["25", 0],
-        guider=["22", 0],
-        sampler=["16", 0],
-        sigmas=["17", 0],
-        latent_image=["5", 0],
+        "SamplerCustomAdvanced", noise=["25", 0], guider=["22", 0], sampler=["16", 0], sigmas=["17", 0], latent_image=["5", 0],
     ),
     "n16": node("KSamplerSelect", sampler_name="euler"),
     "n17": node("BasicScheduler", scheduler="simple", steps=["18", 0], denoise=1.0, model=["4", 0]),
     "n18": node("PrimitiveInt", value=12),
     "n25": node("RandomNoise", noise_seed=99),
-}
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -174,9 +169,9 @@ def test_numbers_are_followed_to_the_nodes_that_hold_them_and_loras_listed_in_or
     found = said(n3=sampler(model=["71", 0], seed=["40", 0], cfg=["41", 0]), **laid, **seeds)[2]
     assert found["parameters"]["seed"] == 77 and "guidance_scale" not in found["parameters"]
     assert found["source"]["model"] == "sdxl.safetensors"
-    assert [(lora["name"], lora["weight"]) for lora in found["source"]["loras"]] == [
-        ("a.safetensors", 0.5),
-        ("b.safetensors", 1),
+    assert found["source"]["loras"] == [
+        {"name": "a.safetensors", "weight": 0.5},
+        {"name": "b.safetensors", "weight": 1},
     ]
 
 
@@ -238,10 +233,8 @@ def test_the_editors_shortcuts_are_seen_through(tmp_path):
     assert edited(tmp_path, flow) == ("a red circle", "blurry")
     kept = workflow()
     kept["nodes"] += [placed("SetNode", 90, ["the prompt"]), placed("GetNode", 91, ["the prompt"])]
-    assert edited(tmp_path, linked(linked(kept, 6, 90, "CONDITIONING"), 91, 3, "positive")) == (
-        "a red circle",
-        "blurry",
-    )
+    linked(linked(kept, 6, 90, "CONDITIONING"), 91, 3, "positive")
+    assert edited(tmp_path, kept) == ("a red circle", "blurry")
 
 
 def test_a_subgraph_is_laid_open(tmp_path):

@@ -11,13 +11,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from forgekit.scene.language.content_words import Span, TextWords, fold, words_of
 from forgekit.scene.language.json_answers import STRAIGHT
-from forgekit.scene.language.predicates import Predicate, read_predicate
 from forgekit.scene.language.request import KINDS
-from forgekit.scene.lexicon import ATTRIBUTE_KINDS
+from forgekit.scene.lexicon import ATTRIBUTE_KINDS, Lexicon
 from forgekit.scene.rules.numbers import join_numbers
 from forgekit.scene.rules.tokens import cut
 from forgekit.scene.vocabulary import entry_of
@@ -32,6 +31,13 @@ Item = dict[str, Any]
 
 class UnfitError(Exception):
     """Why one part of an answer is dropped."""
+
+
+class Predicate(NamedTuple):
+    """A relation: a place or tie of the lexicon and the verb that stood before it, or what is done."""
+
+    predicate: str
+    verb: str = ""
 
 
 @dataclass
@@ -263,3 +269,24 @@ def _once(items: Iterable[Any]) -> list[Any]:
         if item is not None and item not in kept:
             kept.append(item)
     return kept
+
+
+def read_predicate(words: str, lexicon: Lexicon) -> Predicate | None:
+    """Return what English `words` say of one thing and another, or of one alone; None where that is no more than "is"."""
+    said = [word for word in words.lower().split() if entry_of(word, lexicon).verb != "be"]
+    if not said:
+        return None
+    verb = entry_of(said[0], lexicon).verb
+    for start in range(len(said)):
+        predicate = _worded(said[start:], lexicon)
+        if predicate in lexicon.places or (predicate and not start):
+            return Predicate(predicate, verb if start else "")
+    if verb == "have":
+        return Predicate("with")
+    return Predicate(" ".join([verb or said[0], *said[1:]]))
+
+
+def _worded(words: list[str], lexicon: Lexicon) -> str:
+    """Return the place or tie that the words are a wording of, or ""."""
+    phrases = lexicon.phrases.get(words[0], ())
+    return next((p.entry.noun for p in phrases if p.entry.tags == "P" and list(p.words) == words), "")

@@ -1,13 +1,16 @@
-"""What stands around a prompt's words: Midjourney's command, pictures and flags, A1111's negative and settings."""
+"""What stands around a prompt's words: Midjourney's command, pictures and flags, A1111's negative and settings.
+
+The latter are one line, as many others write it, too: "Steps: 20, Sampler: Euler a, Size: 512x512".
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
 from forgekit.scene.syntax.directives import NUMBER, Directives, note, syntax_words
 from forgekit.scene.syntax.parameters import known_as, parameter
-from forgekit.scene.syntax.parts import Parts
 
 # "**a cat --ar 3:2** - @somebody (fast)", as Discord shows it
 POSTED = re.compile(r"\s*\*\*(?P<words>.+?)\*\*\s+-\s[^\n]*@[^\n]*", re.DOTALL)
@@ -19,6 +22,16 @@ NEGATIVE = re.compile(r"(?:^|\n)[ \t]*negative(?:[ _]prompt)?\s*:|(?<=\s)negativ
 SETTINGS = re.compile(r"(?:^|(?<=\s))Steps:\s*\d+\s*(?:,\s*[A-Z]|$)")
 FLAG = re.compile(r"(?:^|(?<=\s))(--|—|–)([A-Za-z][\w-]*?)(?=[\s=:,]|$)[\s=:]*")
 VALUE = re.compile(r"https?://\S+(?:\s+https?://\S+)*|(?!--|[—–])\S+")
+NAMED = re.compile(r"\s*([A-Za-z][\w \-/+.]{0,60}):(.*)", re.DOTALL)
+QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+PLAIN = re.compile(r"[^,\"\n{}\[\]]+")
+FIRST_NAMES = ("Steps", "Sampler", "Seed", "CFG scale", "Size", "Model", "Batch")
+USUAL = frozenset(FIRST_NAMES) | {
+    "Guidance Scale", "Distilled CFG Scale", "Schedule type", "Model hash", "VAE", "Clip skip", "Denoising strength",
+    "Version", "App",
+}  # fmt: skip
+UNNAMED = ""
+OPENING = frozenset(":,{[")  # what a quotation mark stands after that opens a value
 OF_ALL = {"seed", "num_inference_steps", "guidance_scale", "width", "height"}  # pipelines
 
 
@@ -127,3 +140,66 @@ def _note_negative(found: Directives, words: str) -> None:
     if words := " ".join(words.split()).strip(","):
         before = found.get("parameters", {}).get("negative_prompt")
         found.setdefault("parameters", {})["negative_prompt"] = f"{before}, {words}" if before else words
+
+
+class Parts:
+    """Reads "name: value, name: value" up to the end of its line; a quoted value may have commas and line breaks.
+
+    A quotation mark that never closes is looked for once, so that the time is linear.
+    """
+
+    def __init__(self, text: str):
+        self.text = text
+        self.open_from = len(text)  # quotation marks from here on are never closed
+
+    def read(self, start: int) -> tuple[dict[str, str], int]:
+        """Return the parts by name, those without one together under UNNAMED, and where they end."""
+        pieces, closed = self._pieces(start)
+        if not closed:
+            pieces, _ = self._pieces(start, brackets="")
+        said: dict[str, str] = {}
+        last = UNNAMED
+        for begin, end in pieces:
+            piece = self.text[begin:end]
+            if named := NAMED.fullmatch(piece):
+                last = named[1].strip()
+                said.setdefault(last, _unquoted(named[2].strip()))
+            elif piece.strip():  # a value with a comma in it that nobody quoted, or a mere switch
+                place = UNNAMED if last in USUAL else last
+                said[place] = f"{said[place]},{piece}" if place in said else piece
+        return said, pieces[-1][1]
+
+    def _pieces(self, start: int, brackets: str = "{}[]") -> tuple[list[tuple[int, int]], bool]:
+        """Return begin and end of what stands between commas, those in quotation marks or brackets left aside.
+
+        And whether all the brackets were closed.
+        """
+        text, at, begin, depth, before = self.text, start, start, 0, ""
+        pieces = []
+        while at < len(text) and text[at] != "\n":
+            sign = text[at]
+            if sign == '"' and before in OPENING and at < self.open_from:
+                if quoted := QUOTED.match(text, at):
+                    at, before = quoted.end(), sign
+                    continue
+                self.open_from = at
+            if plain := PLAIN.match(text, at):
+                at, before = plain.end(), plain[0].rstrip()[-1:] or before
+                continue
+            if sign in brackets:
+                depth = max(0, depth + (1 if sign in "{[" else -1))
+            elif sign == "," and not depth:
+                pieces.append((begin, at))
+                begin = at + 1
+            at, before = at + 1, sign
+        return [*pieces, (begin, at)], not depth
+
+
+def _unquoted(value: str) -> str:
+    """Return a value without its quotation marks: JSON, as the tools write it, or with line breaks as they are."""
+    if len(value) < 2 or value[0] != '"' or value[-1] != '"':
+        return value
+    try:
+        return json.loads(value, strict=False)
+    except ValueError:
+        return value[1:-1]

@@ -15,7 +15,7 @@ import json
 import re
 from typing import Any
 
-from forgekit.scene.syntax.parts import FIRST_NAMES, UNNAMED, USUAL, Parts
+from forgekit.scene.syntax.settings import FIRST_NAMES, UNNAMED, USUAL, Parts
 from forgekit.sources.pictures.found import Found
 
 NEGATIVE = re.compile(r"^[ \t]*negative prompt:", re.IGNORECASE | re.MULTILINE)
