@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from picture_files import graph, node, png, sampler, workflow
+from picture_files import graph, node, png, sampler
 
 from forgekit.sources.pictures import prompt_of
 
@@ -199,53 +199,7 @@ def test_graphs_that_double_their_text_or_go_on_for_ever_end_at_a_limit(said):
     assert time.perf_counter() - started < 5
 
 
-def linked(flow, source, target, name, slot=0):
-    """Link an output of the editor's graph to an input, in place of what was linked there."""
-    number = len(flow["links"]) + 1
-    inputs = next(each for each in flow["nodes"] if each["id"] == target)["inputs"]
-    inputs[:] = [each for each in inputs if each["name"] != name] + [{"name": name, "type": "*", "link": number}]
-    flow["links"].append([number, source, slot, target, 0, "*"])
-    return flow
-
-
-def placed(kind, key, values=(), **more):
-    """A node of the editor's."""
-    shape = {"id": key, "type": kind, "mode": 0, "inputs": [], "outputs": [{"name": "OUT", "type": "*"}]}
-    return {**shape, "widgets_values": list(values), **more}
-
-
-def edited(tmp_path, flow):
-    found = prompt_of(png(tmp_path / "p.png", workflow=flow))
-    return found if isinstance(found, str) else (found["text"], found["parameters"].get("negative_prompt"))
-
-
-def test_the_editors_graph_is_read_where_there_is_no_other(tmp_path):
-    flow = workflow()
-    flow["nodes"] += [placed("Note", 90, ["not this"]), placed("PrimitiveNode", 91, ["a blue star", "fixed"])]
-    assert edited(tmp_path, flow) == ("a red circle", "blurry")
-    assert edited(tmp_path, linked(flow, 91, 6, "text")) == ("a blue star", "blurry")
-
-
-def test_the_editors_shortcuts_are_seen_through(tmp_path):
-    flow = workflow()
-    flow["nodes"] += [placed("Reroute", 90), placed("FluxGuidance", 91, [3.5], mode=4)]
-    linked(linked(linked(flow, 6, 90, ""), 90, 91, "conditioning"), 91, 3, "positive")
-    assert edited(tmp_path, flow) == ("a red circle", "blurry")
-    kept = workflow()
-    kept["nodes"] += [placed("SetNode", 90, ["the prompt"]), placed("GetNode", 91, ["the prompt"])]
-    linked(linked(kept, 6, 90, "CONDITIONING"), 91, 3, "positive")
-    assert edited(tmp_path, kept) == ("a red circle", "blurry")
-
-
-def test_a_subgraph_is_laid_open(tmp_path):
-    inner = placed("CLIPTextEncode", 61, ["overruled"], inputs=[{"name": "text", "type": "STRING", "link": 31}])
-    ends = [(31, -10, 0, 61, 0), (32, 61, 0, -20, 0)]
-    names = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
-    links = [dict(zip(names, each, strict=True)) for each in ends]
-    subgraph = {"id": "0-1", "nodes": [inner], "links": links, "inputs": [{"name": "text"}], "outputs": [{"name": "C"}]}
-    flow = workflow() | {"definitions": {"subgraphs": [subgraph]}}
-    widget = {"name": "text", "type": "STRING", "link": None, "widget": {"name": "text"}}
-    flow["nodes"].append(placed("0-1", 80, ["a green star"], inputs=[widget]))
-    assert edited(tmp_path, linked(flow, 80, 3, "positive")) == ("a green star", "blurry")
-    subgraph["nodes"] = [placed("0-1", n) for n in range(1, 90)]
-    assert "more than 1,000 subgraphs" in edited(tmp_path, flow)
+def test_the_editors_graph_is_no_record_of_what_was_run_and_what_stands_beside_it_counts(tmp_path):
+    flow = {"nodes": [{"id": 1, "type": "CLIPTextEncode", "widgets_values": ["a red circle"]}], "links": []}
+    assert "save pictures with the graph that was run" in prompt_of(png(tmp_path / "p.png", workflow=flow))
+    assert prompt_of(png(tmp_path / "q.png", workflow=flow, prompt=graph()))["text"] == "a red circle"

@@ -7,7 +7,6 @@ from typing import Any
 
 from forgekit.sources.pictures.found import Found, UnfollowedError
 from forgekit.sources.pictures.graph import TABLE, Graph
-from forgekit.sources.pictures.workflow import as_graph
 
 BEFORE = ("latent_image", "latent", "samples", "image", "images", "pixels")  # what a second pass goes on from
 SAVING = ("save", "preview")
@@ -15,12 +14,15 @@ MOST_PICTURES = 50  # of a graph that are looked at
 
 
 def read_comfyui(graph: Mapping[str, Any]) -> Found:
-    """Read a graph, in the form in which it was run or in that of the editor.
+    """Read a graph in the form in which it was run.
 
     Raises:
-        UnfollowedError: it has no sampler, or a node between the sampler and the text cannot be followed.
+        UnfollowedError: it has no sampler, or a node between the sampler and the text cannot be followed; or it is the
+            editor's form, in which names of inputs and what was bypassed are left to the editor.
     """
-    nodes = Graph(as_graph(graph) if isinstance(graph.get("nodes"), list) else graph)
+    if isinstance(graph.get("nodes"), list):
+        raise UnfollowedError("it is ComfyUI's graph for its editor; save pictures with the graph that was run")
+    nodes = Graph(graph)
     found = _samplers(nodes)
     if not found:
         return _without_sampler(nodes)
