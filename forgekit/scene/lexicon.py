@@ -126,8 +126,11 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
     every = [(kind, concept, british(words, known["spelling"])) for kind, concept, words in entries]
     meanings = _meanings(same, every, known["sibling"])
     grammar = _read(DATA / "grammar.toml")
-    tables = {name: _by_word(grammar[name]) for name in BY_MEANING} | {name: grammar[name] for name in BY_WORD}
-    inverse, words = grammar["inverse"], {name: _set_of(listed) for name, listed in grammar["words"].items()}
+    tables = {name: grammar[name] for name in BY_WORD}
+    for name in BY_MEANING:
+        tables[name] = {word: meaning for meaning, words in grammar[name].items() for word in words.split()}
+    inverse, lists = grammar["inverse"], grammar["words"].items()
+    words = {name: frozenset(listed.split() if isinstance(listed, str) else listed) for name, listed in lists}
     tables |= {name: {said: said for said in grammar["phrases"][name]} for name in ("bounds", "loosely")}
     large = {word for word, number in tables["count"].items() if int(number) >= 20}
     first_words = {said.split()[0] for name in ("bounds", "loosely") for said in grammar["phrases"][name]}
@@ -194,14 +197,6 @@ def _meanings(
         for word in words:
             meanings.setdefault((kind, word), word if kind == "object" and word in own else concept)
     return meanings
-
-
-def _set_of(words: str | list[str]) -> frozenset[str]:
-    return frozenset(words.split() if isinstance(words, str) else words)
-
-
-def _by_word(table: dict[str, str]) -> dict[str, str]:
-    return {word: meaning for meaning, words in table.items() for word in words.split()}
 
 
 def _closed_entries(grammar: dict[str, Any], tables: dict[str, dict[str, str]]) -> dict[str, Entry]:

@@ -87,12 +87,8 @@ def _lines(sheet: Any, formulas: Any, reading: Reading) -> Iterator[tuple[int, S
         if number - last > MOST_BLANK:
             reading.notes.add(f"rows behind {MOST_BLANK:,} blank ones are not read", repr(sheet.title))
             return
-        if all(_is_blank(cell) for cell in written):
+        if not any(str(cell).strip() for cell in written if cell is not None):
             continue
         last = number
         unsaved = [cell is None and str(formula).startswith("=") for cell, formula in zip(cells, written, strict=False)]
         yield number, [UNSAVED if lacking else cell for cell, lacking in zip(cells, unsaved, strict=False)]
-
-
-def _is_blank(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, str) and not cell.strip())

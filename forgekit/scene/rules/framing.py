@@ -141,11 +141,10 @@ def _closes(things: Segment, at: int, lexicon: Lexicon) -> bool:
     if things[at - 1].entry.tags in ("D", "S", "P", "J") or not _says(token, lexicon, "quality", "technique"):
         return False
     behind = things[at:]
-    known = all(t.tag == "Y" or _says(t, lexicon, "quality", "technique", "shot", "glue") for t in behind)
-    return known and any(_is_never_a_thing(t, lexicon) for t in behind)
-
-
-def _is_never_a_thing(token: Token, lexicon: Lexicon) -> bool:
-    """Say whether a word at the end of a phrase is about the picture for sure: "4k", "artstation", no "camera"."""
-    technical = lexicon.hints(token.word, "technique") and (token.entry.tags == "U" or token.word[0].isdigit())
-    return technical or lexicon.hints(token.word, "sure")
+    if not all(t.tag == "Y" or _says(t, lexicon, "quality", "technique", "shot", "glue") for t in behind):
+        return False
+    technical = [
+        t for t in behind if lexicon.hints(t.word, "technique")
+    ]  # "4k", "artstation": no things as is a "camera"
+    no_things = (t.entry.tags == "U" or t.word[0].isdigit() for t in technical)
+    return any(no_things) or any(lexicon.hints(t.word, "sure") for t in behind)

@@ -25,7 +25,10 @@ def not_understood(tokens: Sequence[Token], lexicon: Lexicon) -> str:
     if table.keys().isdisjoint([t.word for t in tokens]) and "U" not in [t.entry.tags for t in tokens]:  # most texts
         return ""
     words = [token for token in tokens if token.tag != "T" and token.word[0].isalpha()]
-    if not all(token.word.isascii() for token in words) and _in_other_script(words):
+    others = [token.word for token in words if not token.word.isascii()]
+    in_other_script = sum(letter.isalpha() and not LATIN.match(letter) for word in others for letter in word)
+    letters = sum(letter.isalpha() for token in words for letter in token.word) if in_other_script else 0
+    if in_other_script > OTHER_SCRIPT * letters:
         return NOT_ENGLISH
     foreign = sum(WEIGHTS[table[token.word]] for token in words if token.word in table)
     unknown = [token for token in words if token.entry.tags == "U"]
@@ -39,8 +42,3 @@ def not_understood(tokens: Sequence[Token], lexicon: Lexicon) -> str:
         return NOT_ENGLISH
     lower = [token for token in unknown if not (token.proper or token.capital)]
     return TOO_LITTLE if strange >= UNKNOWN and len(lower) >= FEW and not english else ""
-
-
-def _in_other_script(words: Sequence[Token]) -> bool:
-    letters = [letter for token in words for letter in token.word if letter.isalpha()]
-    return sum(not LATIN.match(letter) for letter in letters) > OTHER_SCRIPT * len(letters)

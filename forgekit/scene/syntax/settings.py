@@ -52,7 +52,10 @@ def find_words(text: str, covered: str, found: Directives) -> tuple[int, int]:
     flags = list(_flags(text, start, end))
     if flags:
         for _, _, name, value in flags:
-            _note_flag(found, name, value)
+            if syntax_words().flags.get(name) == "rest":
+                _note_negative(found, value)
+            elif not _note_parameters(found, name, value):
+                found.setdefault("flags", {})[f"--{name}"] = value.strip(",")
         end = _tail(text, end, [span[:2] for span in flags])
     return start, end
 
@@ -72,7 +75,8 @@ def _pasted(text: str, start: int, end: int, found: Directives) -> int:
     if settings:
         said, _ = Parts(text[:end].replace("\n", " ")).read(settings.start())
         for name, value in said.items():
-            _note_setting(found, name, value)
+            if not _note_parameters(found, name, value) and name and value:
+                found.setdefault("settings", {})[name] = value
         end = settings.start()
     negative = NEGATIVE.search(text, start, end)
     if negative and negative.start() > start:
@@ -86,7 +90,8 @@ def _flags(text: str, start: int, end: int) -> Iterator[tuple[int, int, str, str
     words = syntax_words()
     marks = list(FLAG.finditer(text, start, end))
     known = any(mark[1] == "--" and mark[2].lower() in words.flags for mark in marks)
-    numbered = any(_is_numbered(mark, text) for mark in marks)
+    # A flag whose hyphens became a dash has a number, "—ar 16:9"; a word after a dash may be prose.
+    numbered = any(mark[2].lower() in words.flags and NUMBER.match(text, mark.end()) for mark in marks)
     ends = [*(mark.start() for mark in marks[1:]), end]
     for mark, following in zip(marks, ends, strict=False):
         name = mark[2].lower()
@@ -101,11 +106,6 @@ def _flags(text: str, start: int, end: int) -> Iterator[tuple[int, int, str, str
         yield mark.start(), until, name, text[mark.end() : until].strip()
 
 
-def _is_numbered(mark: re.Match[str], text: str) -> bool:
-    """Say whether a flag whose hyphens became a dash has a number: "—ar 16:9"; a word after a dash may be prose."""
-    return mark[2].lower() in syntax_words().flags and NUMBER.match(text, mark.end()) is not None
-
-
 def _tail(text: str, end: int, spans: list[tuple[int, int]]) -> int:
     """Return where the run of flags begins that the text ends with."""
     for start, until in reversed(spans):
@@ -113,18 +113,6 @@ def _tail(text: str, end: int, spans: list[tuple[int, int]]) -> int:
             break
         end = start
     return end
-
-
-def _note_flag(found: Directives, name: str, value: str) -> None:
-    if syntax_words().flags.get(name) == "rest":
-        _note_negative(found, value)
-    elif not _note_parameters(found, name, value):
-        found.setdefault("flags", {})[f"--{name}"] = value.strip(",")
-
-
-def _note_setting(found: Directives, name: str, value: str) -> None:
-    if not _note_parameters(found, name, value) and name and value:
-        found.setdefault("settings", {})[name] = value
 
 
 def _note_parameters(found: Directives, name: str, value: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from forgekit.scene.syntax.parameters import key, known_as
+from forgekit.scene.syntax.parameters import BOUNDS, INTEGERS, key, known_as
 from forgekit.sources.parameters import settings
 from forgekit.sources.pictures.dialects import read_texts
 from forgekit.sources.pictures.found import Found
@@ -26,7 +26,7 @@ ENOUGH = frozenset(
     {"parameters", "prompt", "workflow", "forgekit", "invokeai_metadata", "Generation time", "xmp:UserComment"}
 )
 DRAWN_BY = {"num_inference_steps", "guidance_scale", "true_cfg_scale", "seed", "width", "height"}
-MOST = {"num_inference_steps": 1_000, "width": 16_384, "height": 16_384}
+MOST = {name: most for name, (_, most) in BOUNDS.items() if name in INTEGERS}
 DISTILLED = ("distilledcfgscale", "distilledguidance", "fluxguidance", "fluxguidancescale", "guidance")
 
 
