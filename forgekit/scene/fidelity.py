@@ -99,10 +99,8 @@ class _Comparison:
 
     def _agreement(self, one: dict[str, Any], other: dict[str, Any]) -> int:
         given = [(a["kind"], a["value"]) for a in other["attributes"]]
-        kept = sum(
-            any(a["kind"] == kind and self._keeps(a["value"], value, kind) for kind, value in given)
-            for a in one["attributes"]
-        )
+        asked = [(a["kind"], a["value"]) for a in one["attributes"]]
+        kept = sum(any(kind == k and self._keeps(value, v, k) for k, v in given) for kind, value in asked)
         return 2 * kept + (one["count"] == other["count"]) + 4 * (one["name"] == other["name"])
 
     # what differs

@@ -42,11 +42,8 @@ def from_geneval2(record: Record) -> dict[str, Any] | None:
 
 def from_tifa(records: Sequence[Record]) -> dict[str, Any] | None:
     """Take TIFA's questions of one caption, with their choices; the objects are the parser's."""
-    asked = [
-        {**record, "type": record.get("element_type"), "term": record.get("element")}
-        for record in records
-        if record.get("question")
-    ]
+    named = [record for record in records if record.get("question")]
+    asked = [{**record, "type": record.get("element_type"), "term": record.get("element")} for record in named]
     return _with_questions(parse(records[0]["caption"]), asked) if asked else None
 
 

@@ -64,19 +64,13 @@ class AnswerCheck:
         """Return the parts of an answer that the text says; nothing in an answer is an error."""
         for position, item in enumerate(_listed(answer.get("objects"))):
             self._each("object", self._add_object, (position, item))
-        several = {name: _listed(answer.get(name)) for name in ("relations", "rendered_text", "negations")}
-        relations = [self._each("relation", self._relation, item) for item in several["relations"]]
+        relations = [self._each("relation", self._relation, item) for item in _listed(answer.get("relations"))]
         setting = {name: self._setting(name, answer.get(name)) for name in SETTING}
-        texts = [self._each("text", self._rendered, item) for item in several["rendered_text"]]
-        negations = [self._each("negation", self._negation, item) for item in several["negations"]]
-        self.checked.document = {
-            "objects": self.objects,
-            "relations": _once(relations),
-            **setting,
-            "rendered_text": _once(texts),
-            "negations": _once(negations),
-            "words": self.setting_words,
-        }
+        texts = [self._each("text", self._rendered, item) for item in _listed(answer.get("rendered_text"))]
+        negations = [self._each("negation", self._negation, item) for item in _listed(answer.get("negations"))]
+        lists = {"rendered_text": _once(texts), "negations": _once(negations)}
+        document = {"objects": self.objects, "relations": _once(relations), **setting, **lists}
+        self.checked.document = {**document, "words": self.setting_words}
         return self.checked
 
     def _each(self, kind: str, read: Callable[[Any], Any], item: Any) -> Any:

@@ -143,8 +143,7 @@ def _closes(things: Segment, at: int, lexicon: Lexicon) -> bool:
     behind = things[at:]
     if not all(t.tag == "Y" or _says(t, lexicon, "quality", "technique", "shot", "glue") for t in behind):
         return False
-    technical = [
-        t for t in behind if lexicon.hints(t.word, "technique")
-    ]  # "4k", "artstation": no things as is a "camera"
-    no_things = (t.entry.tags == "U" or t.word[0].isdigit() for t in technical)
-    return any(no_things) or any(lexicon.hints(t.word, "sure") for t in behind)
+    # "4k", "artstation" are no things, as a "camera" is
+    technical = [t for t in behind if lexicon.hints(t.word, "technique")]
+    no_things = [t for t in technical if t.entry.tags == "U" or t.word[0].isdigit()]
+    return bool(no_things) or any(lexicon.hints(t.word, "sure") for t in behind)
