@@ -158,18 +158,6 @@ def test_parquet_and_data_frames_are_read_as_they_are(tmp_path):
 # JSON
 
 
-@pytest.mark.parametrize(
-    "root",
-    [
-        [{"prompt": "a cat"}, {"prompt": "a dog"}], ["a cat", "a dog"], {"prompt": ["a cat", "a dog"], "id": [1, 2]},
-        {"data": [{"prompt": "a cat"}, {"prompt": "a dog"}]}, {"1": {"prompt": "a cat"}, "2": {"prompt": "a dog"}},
-        {"1": "a cat", "2": "a dog"},
-    ],
-)  # fmt: skip
-def test_every_kind_of_json_root_gives_its_texts(tmp_path, root):
-    assert texts(write(tmp_path / "p.json", json.dumps(root))) == ["a cat", "a dog"]
-
-
 def test_json_lines_named_json_are_read_and_broken_lines_are_bad(tmp_path):
     lines = '{"text": "a cat"}\n{"text": "a d\n[1]\n\n{"text": ["a"]}\n{"text": "a \\ud800"}\n'
     rows = read(write(tmp_path / "p.json", lines))

@@ -191,12 +191,12 @@ def test_graphs_that_double_their_text_or_go_on_for_ever_end_at_a_limit(said):
     joined = {
         f"n{i}": node("ConditioningCombine", conditioning_1=[str(i + 1), 0], conditioning_2=[str(i + 1), 0]) for i in range(100, 160)
     }  # fmt: skip
-    started = time.perf_counter()
+    started = time.process_time()
     first = node("CLIPTextEncode", text=["100", 0])
     assert "more than 100,000 characters" in said(n6=first, **doubled, n160=node("PrimitiveString", value="ab"))
     assert "cannot be followed" in said(n3=sampler(positive=["100", 0]), **chain)
     assert said(n3=sampler(positive=["100", 0]), **joined, n160=DOG)[0] == "a dog"
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_the_editors_graph_is_no_record_of_what_was_run_and_what_stands_beside_it_counts(tmp_path):

@@ -116,7 +116,9 @@ def test_a_text_of_a1111s_settings_is_prompts_with_settings_not_prose(tmp_path):
 @pytest.mark.parametrize(
     "root",
     [
-        {"prompts": ["a cat", "a dog"], "version": 2}, {"prompts": [{"text": "a cat"}, {"prompt": "a dog"}], "name": "set"},
+        [{"prompt": "a cat"}, {"prompt": "a dog"}], ["a cat", "a dog"], {"prompt": ["a cat", "a dog"], "id": [1, 2]},
+        {"data": [{"prompt": "a cat"}, {"prompt": "a dog"}]}, {"1": {"prompt": "a cat"}, "2": {"prompt": "a dog"}},
+        {"1": "a cat", "2": "a dog"}, {"prompts": ["a cat", "a dog"], "version": 2}, {"prompts": [{"text": "a cat"}, {"prompt": "a dog"}], "name": "set"},
         {"prompts": {"text": ["a cat", "a dog"], "id": [1, 2]}}, {"prompts": {"p1": "a cat", "p2": "a dog"}},
         {"data": {"prompts": ["a cat", "a dog"]}}, {"pets": ["a cat"], "others": ["a dog"]}, [["id", "prompt"], [1, "a cat"], [2, "a dog"]],
         {"train": [{"prompt": "a cat"}], "test": [{"prompt": "a dog"}]},

@@ -261,10 +261,10 @@ def test_bombs_and_ramblings_end_at_a_limit(tmp_path):
         "Steps: 1,\n" * 6_000, 'Seed: "\\"\n' * 6_000, "Steps: [,\n" * 6_000, "Negative prompt:" * 4_000, ("A" * 59 + " ") * 1_000,
         'Steps: 1, a: "\\\n' * 4_000,
     ]  # fmt: skip
-    started = time.perf_counter()
+    started = time.process_time()
     for text in texts:
         prompt_of(png(tmp_path / "long.png", parameters=text))
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_the_size_that_a_picture_claims_is_bounded(tmp_path):
