@@ -50,7 +50,6 @@ class _Comparison:
     def __init__(self, wanted: dict[str, Any], got: dict[str, Any], lexicon: Lexicon) -> None:
         self.wanted, self.got, self.lexicon, self.kinds = wanted, got, lexicon, lexicon.kinds
         self._exact = lexicon.kinds.word
-        self._keeps = lexicon.kinds.is_kind  # (asked, given, kind): it means the same, or is a kind of what is given
         self.pairs = self._align()
 
     def reasons(self) -> list[str]:
@@ -78,6 +77,10 @@ class _Comparison:
 
     def _name(self, item: dict[str, Any]) -> str:
         return self._exact(item["name"], self.lexicon.naming(item["name"]))
+
+    def _keeps(self, asked: str, given: str, kind: str) -> bool:
+        """Say whether `given` means what `asked` means, or is the plain word that it is a kind of."""
+        return self.kinds.is_kind(asked, given, kind)
 
     def _may_be(self, item: dict[str, Any], other: dict[str, Any]) -> bool:
         kind = self.lexicon.naming(item["name"])
