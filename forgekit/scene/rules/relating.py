@@ -64,11 +64,11 @@ def _join(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take the object as one more of a list, or as a new subject."""
     following = draft.token_after(index)
     acts = following is not None and following.tag in "VBG"
-    placed, living = clause.subjects if clause.linked == "prep" else (), draft.is_living(index)
-    if placed and living and not draft.is_living(clause.group[-1]) and draft.is_living(placed[-1]):
+    placed, is_living = clause.subjects if clause.linked == "prep" else (), draft.is_living
+    if placed and is_living(index) and not is_living(clause.group[-1]) and is_living(placed[-1]):
         # "a man in a hat and a woman in a coat": nobody is in a woman
         return clause._replace(group=(*clause.subjects, index), linked="", subjects=())
-    if clause.linked == "verb" and acts and living:
+    if clause.linked == "verb" and acts and is_living(index):
         clause = clause._replace(group=(), linked="", subjects=())  # "a man eating a donut and a woman eating a cake"
     if clause.linked and not clause.fresh and draft.listed(index):
         shares = clause.linked == "prep" and _shares_place(draft, index, may_share=clause.finite and not acts)
@@ -177,8 +177,8 @@ def _lies_near(clause: Clause, draft: Draft, link: Link, index: int) -> bool:
 
     "Cutting bread on a board", "watching a comet in the sky", but "eating bread in a park", "reading on a sofa".
     """
-    wearers = {r["subject"] for r in draft.relations if r["predicate"] == "wear"}
-    if draft.is_any(index, "worn") and wearers.issuperset(link.subjects):
+    worn = draft.is_any(index, "worn")
+    if worn and {r["subject"] for r in draft.relations if r["predicate"] == "wear"}.issuperset(link.subjects):
         return True  # "a child in pajamas holding a bear in a spacesuit"
     near, inside, acts = link.near[0], link.predicate == "inside", draft.lexicon.hints
     in_sky = inside and draft.objects[index]["name"].endswith("sky")

@@ -171,8 +171,9 @@ def _end_of(phrase: Phrase, tokens: list[Token], index: int) -> int:
         if index == len(tokens):
             return 0
         token = tokens[index]
-        is_plural = token.entry.noun == word or token.word in (word + "s", word + "es")
-        if token.word != word and not (word == may_be_plural and is_plural):
+        if token.word == word:
+            continue
+        if word != may_be_plural or not (token.entry.noun == word or token.word in (word + "s", word + "es")):
             return 0
     return index + 1
 
