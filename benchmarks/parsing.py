@@ -28,8 +28,7 @@ import numpy as np
 from annotations import DATA, LOCALITIES, PROSE, Noun, annotated, annotated_freely, load_sets, same_noun, summed
 from public_sets import ABSENT, public_sets
 
-from forgekit.scene.lexicon import default_lexicon
-from forgekit.scene.rules.parsing import parse
+from forgekit.scene import default_lexicon, parse
 
 SHOWN = ("objects/listed", "objects/audited", "objects/faultless")
 MEASURES = ("objects", "counts", "colors", "relations")

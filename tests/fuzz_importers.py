@@ -18,20 +18,9 @@ from forgekit.sources.readers import SUFFIXES
 
 CORPUS = Path(__file__).with_name("corpus")
 PIECES = (
-    b"\0",
-    b"\xff\xfe",
-    b'"',
-    b"{",
-    b"[",
-    b",",
-    b"\r",
-    b"\n",
-    b"\xed\xa0\x80",
-    b"9" * 400,
-    b"a " * 400,
-    b"--steps 9",
+    b"\0", b"\xff\xfe", b'"', b"{", b"[", b",", b"\r", b"\n", b"\xed\xa0\x80", b"9" * 400, b"a " * 400, b"--steps 9",
     b"&x *x",
-)
+)  # fmt: skip
 
 
 def damaged(seed: int) -> tuple[bytes, str]:

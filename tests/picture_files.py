@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -32,18 +31,6 @@ def with_exif(path: Path, raw: bytes | str, tag: int = USER_COMMENT) -> Path:
     exif = Image.Exif()
     (exif.get_ifd(0x8769) if tag == USER_COMMENT else exif)[tag] = raw
     Image.new("RGB", (64, 64)).save(path, exif=exif.tobytes())
-    return path
-
-
-def stealthy(path: Path, text: str, mark: str = "stealth_pngcomp") -> Path:
-    """A PNG with a text in the lowest bits of its alpha channel, column by column."""
-    body = gzip.compress(text.encode()) if mark.endswith("comp") else text.encode()
-    raw = mark.encode() + (len(body) * 8).to_bytes(4, "big") + body
-    bits = [byte >> shift & 1 for byte in raw for shift in range(7, -1, -1)]
-    image = Image.new("RGBA", (128, 128), (9, 9, 9, 254))
-    for place, bit in enumerate(bits):
-        image.putpixel(divmod(place, 128), (9, 9, 9, 254 | bit))
-    image.save(path, "PNG")
     return path
 
 
@@ -83,24 +70,3 @@ def graph(**more: Any) -> dict[str, Any]:
 def sampler(**inputs: Any) -> dict[str, Any]:
     """The sampler of `graph` with some other inputs."""
     return node("KSampler", **{**graph()["3"]["inputs"], **inputs})
-
-
-def workflow(**widgets: list[Any]) -> dict[str, Any]:
-    """The same graph as ComfyUI's editor keeps it; `widgets` are values by node, n6=["a cat"]."""
-    values = {
-        "3": [5, "randomize", 4, 8.0, "euler", "karras", 1.0], "4": ["sdxl.safetensors"], "5": [64, 96, 1],
-        "6": ["a red circle"], "7": ["blurry"], "9": ["x"],
-    } | {key.removeprefix("n"): value for key, value in widgets.items()}  # fmt: skip
-    nodes, links = [], []
-    for key, each in graph().items():
-        inputs = []
-        for name, value in each["inputs"].items():
-            if isinstance(value, list):
-                links.append([len(links) + 1, int(value[0]), value[1], int(key), len(inputs), "*"])
-                inputs.append({"name": name, "type": "*", "link": len(links)})
-        outputs = [{"name": "OUT", "type": "*"}]
-        nodes.append(
-            {"id": int(key), "type": each["class_type"], "mode": 0, "inputs": inputs, "outputs": outputs}
-            | {"widgets_values": values.get(key, [])}
-        )
-    return {"nodes": nodes, "links": links, "version": 0.4}

@@ -91,7 +91,6 @@ def test_a_json_row_whose_model_is_no_text_is_a_bad_row(store, tmp_path, value):
         ("forgekit", json.dumps({"prompt": "a cat", "model": {"name": "trap:make"}})),
         ("parameters", "a cat\nSteps: 20, Sampler: Euler a, Seed: 1, Size: 8x8, Model: trap:make"),
         ("invokeai_metadata", json.dumps({"positive_prompt": "a cat", "model": {"name": "trap:make"}})),
-        ("sd-metadata", json.dumps({"model_weights": "trap:make", "image": {"prompt": "a cat"}})),
         (
             "prompt",
             json.dumps(
@@ -103,7 +102,7 @@ def test_a_json_row_whose_model_is_no_text_is_a_bad_row(store, tmp_path, value):
             ),
         ),
     ],
-    ids=["ours", "ours, a dict", "a1111", "invoke", "invoke, old", "comfy"],
+    ids=["ours", "ours, a dict", "a1111", "invoke", "comfy"],
 )
 def test_a_picture_does_not_say_what_draws(store, trap, key, chunk):
     info = PngInfo()

@@ -24,59 +24,11 @@ examples = settings(
     max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES <= 60, suppress_health_check=list(HealthCheck)
 )
 WORDS = [
-    "a",
-    "two",
-    "3",
-    "the",
-    "red",
-    "cat",
-    "cats",
-    "circle",
-    "square",
-    "left",
-    "right",
-    "of",
-    "on",
-    "and",
-    "with",
-    "no",
-    "not",
-    "is",
-    "its",
-    "cat's",
-    "grey",
-    "million",
-    "one",
-    "next",
-    "to",
-    '"stop"',
-    "(cat:1.2)",
-    "[dog]",
-    "::",
-    "--ar",
-    "16:9",
-    ",",
-    ".",
-    ";",
-    "<lora:x:1>",
-    "BREAK",
-    "AND",
-    "{a|b}",
-    "*",
-    "_",
-    "#",
-    "&",
-    "&amp;",
-    "²",
-    "ß",
-    "猫",
-    "🐈",
-    "\\",
-    "\n",
-    "—",
-    "-",
-    "",
-]
+    "a", "two", "3", "the", "red", "cat", "cats", "circle", "square", "left", "right", "of", "on", "and", "with",
+    "no", "not", "is", "its", "cat's", "grey", "million", "one", "next", "to", '"stop"', "(cat:1.2)", "[dog]", "::",
+    "--ar", "16:9", ",", ".", ";", "<lora:x:1>", "BREAK", "AND", "{a|b}", "*", "_", "#", "&", "&amp;", "²", "ß", "猫",
+    "🐈", "\\", "\n", "—", "-", "",
+]  # fmt: skip
 texts = st.one_of(st.text(max_size=200), st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join))
 values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20)),
@@ -185,8 +137,7 @@ def test_what_is_read_is_stored_or_a_bad_row(folder, content, suffix):
 
 
 @pytest.mark.parametrize(
-    "part",
-    ["a cat, ", "twenty ", "million ", "cat ", "cat's ", "x", "a-", "not a cat ", "((a:1.1)), ", "abc1 "],
+    "part", ["a cat, ", "twenty ", "million ", "cat ", "cat's ", "x", "a-", "not a cat ", "((a:1.1)), ", "abc1 "]
 )
 def test_the_work_on_a_text_grows_about_as_the_text_and_ends_where_texts_are_too_long(part):
     def seconds(length):

@@ -90,7 +90,7 @@ def gate(wanted: str, got: str) -> list[str]:
         ("a scarlet disc left of a blue cube", "a blue cube to the right of a red disk, watercolor, soft light"),
         (
             "a cat on a mat",
-            "a highly detailed photo of a cat on a mat, soft lighting, sharp focus, 8k, on a plain white background",
+            "a highly detailed photo of a cat on a mat, soft lighting, sharp focus, 8k, on a white background",
         ),
         ("two pentagrams", "2 stars, flat design"),
         ("a cat above a dog", "a dog beneath a cat"),

@@ -124,10 +124,7 @@ def test_objects_have_number_attributes_and_a_singular_name(text, expected):
         ("a man eating soup and a woman eating rice", [("man", "eat", "soup"), ("woman", "eat", "rice")]),
         ("a bottle of beer next to an ashtray", [("bottle", "of", "beer"), ("bottle", "next to", "ashtray")]),
         ("a girl with black hair jumping off a rock", [("girl", "with", "hair"), ("girl", "jump from", "rock")]),
-        (
-            "A room with a sink, a tub and a towel",
-            [],
-        ),
+        ("A room with a sink, a tub and a towel", []),
         ("a ball between a cat and a dog", [("ball", "between", "cat"), ("ball", "between", "dog")]),
         (
             "A rider stands next to his cycle while a light hangs above the street.",
@@ -160,10 +157,7 @@ def test_objects_have_number_attributes_and_a_singular_name(text, expected):
         ('a bike in a lobby with "BUZZ" written on its frame', [("bike", "inside", "lobby")]),
         ("a truck with a horse on its left", [("horse", "left of", "truck")]),
         ("a tiger who wears shoes holds a sock", [("tiger", "wear", "shoe"), ("tiger", "hold", "sock")]),
-        (
-            "a woman holding a frisbee standing on a field",
-            [("woman", "hold", "frisbee"), ("woman", "on", "field")],
-        ),
+        ("a woman holding a frisbee standing on a field", [("woman", "hold", "frisbee"), ("woman", "on", "field")]),
         ("a dog on a street next to a car", [("dog", "on", "street"), ("dog", "next to", "car")]),
         ("a bear on a skateboard in a park", [("bear", "on", "skateboard"), ("bear", "inside", "park")]),
         ("a book on a box in a basket", [("book", "on", "box"), ("box", "inside", "basket")]),
@@ -171,13 +165,7 @@ def test_objects_have_number_attributes_and_a_singular_name(text, expected):
             "a vase filled with roses and tulips on a table",
             [("rose", "inside", "vase"), ("tulip", "inside", "vase"), ("vase", "on", "table")],
         ),
-        (
-            "a desk with a lamp and a cup on it",
-            [
-                ("lamp", "on", "desk"),
-                ("cup", "on", "desk"),
-            ],
-        ),
+        ("a desk with a lamp and a cup on it", [("lamp", "on", "desk"), ("cup", "on", "desk")]),
         ("a man talking on a phone", [("man", "talk on", "phone")]),
         ("a puppy chewing on a sheet", [("puppy", "chew on", "sheet")]),
         ("a stop sign with a plate posted under it", [("plate", "below", "stop sign")]),
@@ -195,10 +183,7 @@ def test_objects_have_number_attributes_and_a_singular_name(text, expected):
         ("a man raking leaves in the yard", [("man", "rake", "leaf"), ("man", "inside", "yard")]),
         ("a radish in a tutu", [("radish", "wear", "tutu")]),
         ("a house surrounded by children and dogs", [("child", "around", "house"), ("dog", "around", "house")]),
-        (
-            "a spoon inside a jar, and a fork outside it",
-            [("spoon", "inside", "jar"), ("fork", "outside", "jar")],
-        ),
+        ("a spoon inside a jar, and a fork outside it", [("spoon", "inside", "jar"), ("fork", "outside", "jar")]),
         ("a girl reads a book while a dog sits behind her", [("girl", "read", "book"), ("dog", "behind", "girl")]),
     ],
 )

@@ -115,12 +115,8 @@ def test_a_negation_ends_with_its_clause(text, objects, missing):
 )
 def test_sides_of_the_picture_and_of_things_are_relations(text, relation):
     document = parse(text)
-    one, two = (document["relations"][0][end] for end in ("subject", "object"))
-    assert (
-        document["objects"][one]["name"],
-        document["relations"][0]["predicate"],
-        document["objects"][two]["name"],
-    ) == relation
+    first, things = document["relations"][0], [item["name"] for item in document["objects"]]
+    assert (things[first["subject"]], first["predicate"], things[first["object"]]) == relation
 
 
 @pytest.mark.parametrize(

@@ -72,9 +72,8 @@ def test_a_folder_of_lists_is_one_text_a_line_with_the_file_as_category(tmp_path
 
 
 def test_quotation_marks_in_a_tsv_are_text_where_the_rows_fit_that_way(tmp_path):
-    path = write(
-        tmp_path / "p.tsv", 'Prompt\tCategory\n"G I G G L E" in paint\tArt\na 5" nail\tThings\n"open\tThings\n'
-    )
+    lines = 'Prompt\tCategory\n"G I G G L E" in paint\tArt\na 5" nail\tThings\n"open\tThings\n'
+    path = write(tmp_path / "p.tsv", lines)
     assert texts(path) == ['"G I G G L E" in paint', 'a 5" nail', '"open']
 
 
@@ -104,19 +103,8 @@ def test_empty_texts_and_spreadsheet_errors_are_bad_rows(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "Prompt",
-        "Prompts",
-        "prompt",
-        "prompt_en",
-        "text",
-        "caption",
-        "short_description",
-        "meta_prompt",
-        "Input.caption",
-    ],
-)
+    "name", ["Prompt", "Prompts", "prompt", "prompt_en", "text", "caption", "short_description", "meta_prompt", "Input.caption"]
+)  # fmt: skip
 def test_each_known_name_of_the_text_column_is_found(tmp_path, name):
     assert texts(write(tmp_path / "p.csv", f",{name},score\n0,a cat,99\n")) == ["a cat"]
 
@@ -170,22 +158,9 @@ def test_parquet_and_data_frames_are_read_as_they_are(tmp_path):
 # JSON
 
 
-@pytest.mark.parametrize(
-    "root",
-    [
-        [{"prompt": "a cat"}, {"prompt": "a dog"}], ["a cat", "a dog"], {"prompt": ["a cat", "a dog"], "id": [1, 2]},
-        {"data": [{"prompt": "a cat"}, {"prompt": "a dog"}]}, {"1": {"prompt": "a cat"}, "2": {"prompt": "a dog"}},
-        {"1": "a cat", "2": "a dog"},
-    ],
-)  # fmt: skip
-def test_every_kind_of_json_root_gives_its_texts(tmp_path, root):
-    assert texts(write(tmp_path / "p.json", json.dumps(root))) == ["a cat", "a dog"]
-
-
 def test_json_lines_named_json_are_read_and_broken_lines_are_bad(tmp_path):
-    rows = read(
-        write(tmp_path / "p.json", '{"text": "a cat"}\n{"text": "a d\n[1]\n\n{"text": ["a"]}\n{"text": "a \\ud800"}\n')
-    )
+    lines = '{"text": "a cat"}\n{"text": "a d\n[1]\n\n{"text": ["a"]}\n{"text": "a \\ud800"}\n'
+    rows = read(write(tmp_path / "p.json", lines))
     assert rows.frame[["text", "row"]].values.tolist() == [["a cat", 1]]
     assert [bad.row for bad in rows.bad] == [2, 3, 5, 6]
 

@@ -116,7 +116,9 @@ def test_a_text_of_a1111s_settings_is_prompts_with_settings_not_prose(tmp_path):
 @pytest.mark.parametrize(
     "root",
     [
-        {"prompts": ["a cat", "a dog"], "version": 2}, {"prompts": [{"text": "a cat"}, {"prompt": "a dog"}], "name": "set"},
+        [{"prompt": "a cat"}, {"prompt": "a dog"}], ["a cat", "a dog"], {"prompt": ["a cat", "a dog"], "id": [1, 2]},
+        {"data": [{"prompt": "a cat"}, {"prompt": "a dog"}]}, {"1": {"prompt": "a cat"}, "2": {"prompt": "a dog"}},
+        {"1": "a cat", "2": "a dog"}, {"prompts": ["a cat", "a dog"], "version": 2}, {"prompts": [{"text": "a cat"}, {"prompt": "a dog"}], "name": "set"},
         {"prompts": {"text": ["a cat", "a dog"], "id": [1, 2]}}, {"prompts": {"p1": "a cat", "p2": "a dog"}},
         {"data": {"prompts": ["a cat", "a dog"]}}, {"pets": ["a cat"], "others": ["a dog"]}, [["id", "prompt"], [1, "a cat"], [2, "a dog"]],
         {"train": [{"prompt": "a cat"}], "test": [{"prompt": "a dog"}]},
@@ -154,10 +156,8 @@ def test_yaml_has_documents_and_words_stay_words(tmp_path):
 
 def test_a_yaml_bomb_is_refused(tmp_path):
     lines = ["a: &a [x,x,x,x,x,x,x,x,x,x]"]
-    lines += [
-        f"{name}: &{name} [{','.join([f'*{before}'] * 10)}]"
-        for before, name in zip("abcdefgh", "bcdefghi", strict=True)
-    ]
+    pairs = zip("abcdefgh", "bcdefghi", strict=True)
+    lines += [f"{name}: &{name} [{','.join([f'*{before}'] * 10)}]" for before, name in pairs]
     with pytest.raises(SourceError, match="aliases"):
         read(write(tmp_path / "p.yaml", "\n".join(lines)))
 
@@ -201,12 +201,9 @@ def test_captions_beside_pictures_are_texts_named_by_their_stems(tmp_path):
     for name in ("001.png", "002.PNG", "sub/003.png", "004.png", "005.png", "006.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         picture(tmp_path / name, **({"parameters": INFOTEXT} if name == "004.png" else {}))
-    (
-        write(tmp_path / "001.txt", "a red circle\n"),
-        write(tmp_path / "002.caption", "a star\nat night"),
-        write(tmp_path / "readme.txt", "x"),
-    )
-    write(tmp_path / "sub" / "003.png.txt", "a bird"), write(tmp_path / "006.txt", INFOTEXT)
+    captions = {"001.txt": "a red circle\n", "002.caption": "a star\nat night", "sub/003.png.txt": "a bird"}
+    for name, caption in {**captions, "006.txt": INFOTEXT, "readme.txt": "x"}.items():
+        write(tmp_path / name, caption)
     rows = read(tmp_path)
     assert dict(zip(rows.frame["id"], rows.frame["text"], strict=True)) == {
         "001": "a red circle", "002": "a star\nat night", "003": "a bird", "004": "a cat,\non a mat", "006": "a cat,\non a mat",
@@ -227,9 +224,8 @@ def test_shards_of_parquet_are_read_without_their_pictures(tmp_path):
         pq.write_table(pictures_and_texts(2), tmp_path / "data" / f"train-0000{shard}-of-00002.parquet")
     write(tmp_path / "README.md", "# x")
     rows = read(tmp_path)
-    assert rows.frame["text"].tolist() == ["cat 0", "cat 1"] * 2 and rows.frame["parameters"][0] == {
-        "num_inference_steps": 4
-    }
+    assert rows.frame["text"].tolist() == ["cat 0", "cat 1"] * 2
+    assert rows.frame["parameters"][0] == {"num_inference_steps": 4}
     assert "'image' ×2" in notes(tmp_path) and "README.md" in notes(tmp_path)
 
 

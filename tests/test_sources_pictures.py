@@ -7,7 +7,7 @@ import time
 import zlib
 
 import pytest
-from picture_files import SETTINGS, graph, node, png, stealthy, with_exif, workflow, xmp
+from picture_files import SETTINGS, graph, node, png, with_exif, xmp
 
 import forgekit as fk
 from forgekit.sources.pictures import prompt_of
@@ -30,10 +30,6 @@ INVOKE = STAR | {
     "app_version": "5.4.0", "positive_prompt": "a red circle", "negative_prompt": "blurry", "cfg_scale": 7, "scheduler": "euler_a",
     "cfg_rescale_multiplier": 0, "model": {"key": "k", "name": "sdxl"}, "loras": [{"model": {"name": "pixel"}, "weight": 0.75}],
 }  # fmt: skip
-INVOKE_OLD = {
-    "model_weights": "sd-1.4",
-    "image": STAR | {"prompt": [{"prompt": "a red circle [blurry]", "weight": 1}], "cfg_scale": 7, "sampler": "k_lms"},
-}
 NOVELAI = STAR | {
     "prompt": "a red circle",
     "uc": "blurry",
@@ -53,12 +49,9 @@ DIALECTS = {
     "swarmui": lambda path: png(path, parameters=SWARM),
     "fooocus": lambda path: png(path, parameters=FOOOCUS, fooocus_scheme="fooocus"),
     "invokeai": lambda path: png(path, invokeai_metadata=INVOKE, invokeai_graph={"nodes": {}}),
-    "invokeai-2": lambda path: png(path, **{"sd-metadata": INVOKE_OLD}),
-    "dream": lambda path: png(path, Dream='"a red circle [blurry]" -s 4 -S 42 -W 64 -H 64 -C 7 -A k_lms'),
     "novelai": lambda path: png(path, Software="NovelAI", Description="a red circle", Comment=NOVELAI, Source="NAI V3"),
     "draw-things": lambda path: png(path, **{"XML:com.adobe.xmp": xmp(DRAW_THINGS)}),
-    "comfyui": lambda path: png(path, prompt=COMFY, workflow=workflow()),
-    "comfyui-editor": lambda path: png(path, workflow=workflow(n3=[42, "fixed", 4, 8, "euler", "karras", 1])),
+    "comfyui": lambda path: png(path, prompt=COMFY, workflow={"nodes": [], "links": []}),
     "easy-diffusion": lambda path: png(path, prompt="a red circle", negative_prompt="blurry", **EASY),
     "jpeg": lambda path: with_exif(path.with_suffix(".JPG"), b"UNICODE\0" + A1111.encode("utf-16-be")),
     "webp": lambda path: with_exif(path.with_suffix(".WEBP"), b"UNICODE\0" + json.dumps(SWARM).encode("utf-16-le")),
@@ -221,13 +214,6 @@ def test_novelai_says_each_character_apart_since_its_fourth_model(tmp_path):
     assert told(first) == RED
 
 
-@pytest.mark.parametrize("mark", ["stealth_pngcomp", "stealth_pnginfo"])
-@pytest.mark.parametrize("text", [A1111, json.dumps({"Software": "NovelAI", "Comment": json.dumps(NOVELAI)})])
-def test_what_only_the_alpha_channel_says_is_read(tmp_path, mark, text):
-    assert told(stealthy(tmp_path / "p.png", text, mark)) == RED
-    assert "no prompt" in prompt_of(stealthy(tmp_path / "q.png", text, "stealth_pngfake"))
-
-
 def test_the_comment_of_a_picture_editor_hides_no_prompt(tmp_path):
     plain = with_exif(tmp_path / "p.png", b"UNICODE\0" + A1111.encode("utf-16-be"))
     chunk = b"tEXtComment\0Created with GIMP"
@@ -275,11 +261,10 @@ def test_bombs_and_ramblings_end_at_a_limit(tmp_path):
         "Steps: 1,\n" * 6_000, 'Seed: "\\"\n' * 6_000, "Steps: [,\n" * 6_000, "Negative prompt:" * 4_000, ("A" * 59 + " ") * 1_000,
         'Steps: 1, a: "\\\n' * 4_000,
     ]  # fmt: skip
-    started = time.perf_counter()
+    started = time.process_time()
     for text in texts:
         prompt_of(png(tmp_path / "long.png", parameters=text))
-        prompt_of(png(tmp_path / "long.png", Dream='"' + text))
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_the_size_that_a_picture_claims_is_bounded(tmp_path):

@@ -73,9 +73,8 @@ def test_a_text_column_of_an_unknown_name_is_taken_where_it_is_the_only_one_and_
 
 
 def test_where_several_columns_have_texts_the_error_names_them(tmp_path):
-    path = write(
-        tmp_path / "p.csv", "Nr;Satz A;Satz B\n1;ein Kreis am See;ein Hund im Wald\n2;ein Stern;ein Bär im Haus\n"
-    )
+    lines = "Nr;Satz A;Satz B\n1;ein Kreis am See;ein Hund im Wald\n2;ein Stern;ein Bär im Haus\n"
+    path = write(tmp_path / "p.csv", lines)
     with pytest.raises(SourceError, match="'Satz A' or 'Satz B'.*semicolons.*text_column="):
         read(path)
     assert texts(path, text_column="Satz B")[0] == "ein Hund im Wald"
@@ -85,9 +84,8 @@ def test_of_two_columns_of_known_names_the_prompt_is_taken_and_said_and_of_two_w
     rows = read(write(tmp_path / "p.csv", "prompt,caption\na cat on a mat,a dog in a house\na fish,a bird at night\n"))
     assert rows.frame["text"].tolist() == ["a cat on a mat", "a fish"]
     assert any("'prompt', not from 'caption'" in line for line in rows.notes.lines())
-    path = write(
-        tmp_path / "q.csv", "Beschreibung;Description\nein Haus am See;a house by a lake\nein Baum;a tall tree\n"
-    )
+    lines = "Beschreibung;Description\nein Haus am See;a house by a lake\nein Baum;a tall tree\n"
+    path = write(tmp_path / "q.csv", lines)
     with pytest.raises(SourceError, match="'Description' or 'Beschreibung'"):
         read(path)
 
@@ -164,9 +162,7 @@ def test_a_data_frames_own_kinds_of_values_are_plain_ones_and_pictures_stay_out(
         }
     )
     rows = read(frame)
-    assert rows.frame["parameters"].tolist() == [
-        {"num_inference_steps": 20, "guidance_scale": 0.1},
-        {"guidance_scale": 3.0},
-    ]
+    first, second = rows.frame["parameters"]
+    assert (first, second) == ({"num_inference_steps": 20, "guidance_scale": 0.1}, {"guidance_scale": 3.0})
     assert rows.frame["source"].tolist() == [{"when": "2026-01-02T00:00:00"}, None]
     assert json.dumps(rows.frame["parameters"].tolist()) and any("'image' ×2" in line for line in rows.notes.lines())

@@ -15,28 +15,7 @@ from forgekit.scene.syntax.prompt import PromptParts, split_prompt
 from forgekit.scene.text import normalise, scene_hash
 
 __all__ = [
-    "Element",
-    "LanguageReader",
-    "Lexicon",
-    "PromptParts",
-    "Reading",
-    "Scene",
-    "align",
-    "carry",
-    "compare",
-    "default_lexicon",
-    "describe",
-    "describe_object",
-    "from_data",
-    "list_elements",
-    "load_lexicon",
-    "loosened",
-    "normalise",
-    "not_applied",
-    "parse",
-    "read_scene",
-    "scene_hash",
-    "split_prompt",
-    "synonyms",
-    "why_refused",
-]
+    "Element", "LanguageReader", "Lexicon", "PromptParts", "Reading", "Scene", "align", "carry", "compare",
+    "default_lexicon", "describe", "describe_object", "from_data", "list_elements", "load_lexicon", "loosened",
+    "normalise", "not_applied", "parse", "read_scene", "scene_hash", "split_prompt", "synonyms", "why_refused",
+]  # fmt: skip

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from forgekit.scene.lexicon import ATTRIBUTE_KINDS, Lexicon, default_lexicon
-from forgekit.scene.rules.gathering import gathered
 
 FIRM_KINDS = ("color", "size", "shape", "material")  # added ones narrow the scene; textures and moods only dress it
 FIRM_RELATIONS = (
@@ -15,6 +14,7 @@ FIRM_RELATIONS = (
 )  # fmt: skip
 SYMMETRIC = "next to"
 Relation = tuple[int, str, int | None]
+Look = tuple[str, frozenset[tuple[str, str]]]
 
 
 def compare(wanted: dict[str, Any], got: dict[str, Any], *, lexicon: Lexicon | None = None) -> list[str]:
@@ -28,7 +28,7 @@ def compare(wanted: dict[str, Any], got: dict[str, Any], *, lexicon: Lexicon | N
     """
     lexicon = (lexicon or default_lexicon()).for_scene(wanted)
     reasons = _Comparison(wanted, got, lexicon).reasons()
-    if not reasons or not _Comparison(gathered(wanted, lexicon), gathered(got, lexicon), lexicon).reasons():
+    if not reasons or not _Comparison(_gathered(wanted, lexicon), _gathered(got, lexicon), lexicon).reasons():
         return []
     return reasons
 
@@ -49,6 +49,7 @@ class _Comparison:
 
     def __init__(self, wanted: dict[str, Any], got: dict[str, Any], lexicon: Lexicon) -> None:
         self.wanted, self.got, self.lexicon, self.kinds = wanted, got, lexicon, lexicon.kinds
+        self._exact = lexicon.kinds.word
         self.pairs = self._align()
 
     def reasons(self) -> list[str]:
@@ -74,9 +75,6 @@ class _Comparison:
 
     # which object is which
 
-    def _exact(self, term: str, kind: str) -> str:
-        return self.kinds.word(term, kind)
-
     def _name(self, item: dict[str, Any]) -> str:
         return self._exact(item["name"], self.lexicon.naming(item["name"]))
 
@@ -93,24 +91,19 @@ class _Comparison:
         pairs: dict[int, int] = {}
         alike: dict[str, list[int]] = defaultdict(list)  # what nothing tells apart, the last one first
         for position, other in reversed([*enumerate(self.got["objects"])]):
-            alike[_told_apart(other)].append(position)
+            attributes = [(a["kind"], a["value"]) for a in other["attributes"]]
+            alike[repr([other["name"], other["count"], attributes])].append(position)
         for index, item in enumerate(self.wanted["objects"]):
             ones = [(positions, self.got["objects"][positions[-1]]) for positions in alike.values() if positions]
-            free = [
-                (self._agreement(item, other), -positions[-1], positions)
-                for positions, other in ones
-                if self._may_be(item, other)
-            ]
-            if free:
+            may_be = [(positions, other) for positions, other in ones if self._may_be(item, other)]
+            if free := [(self._agreement(item, other), -places[-1], places) for places, other in may_be]:
                 pairs[index] = max(free)[2].pop()
         return pairs
 
     def _agreement(self, one: dict[str, Any], other: dict[str, Any]) -> int:
         given = [(a["kind"], a["value"]) for a in other["attributes"]]
-        kept = sum(
-            any(a["kind"] == kind and self._keeps(a["value"], value, kind) for kind, value in given)
-            for a in one["attributes"]
-        )
+        asked = [(a["kind"], a["value"]) for a in one["attributes"]]
+        kept = sum(any(kind == k and self._keeps(value, v, k) for k, v in given) for kind, value in asked)
         return 2 * kept + (one["count"] == other["count"]) + 4 * (one["name"] == other["name"])
 
     # what differs
@@ -136,9 +129,8 @@ class _Comparison:
             asked, given = _of_kind(item, kind), _of_kind(other, kind)
             lost = [value for value in asked if not any(self._keeps(value, each, kind) for each in given)]
             added = [value for value in given if not any(self._keeps(each, value, kind) for each in asked)]
-            shaded = (
-                given and kind in ("texture", "state", "other") and _of_kind(other, "color")
-            )  # "a dark crimson ball"
+            # "a dark crimson ball"
+            shaded = given and kind in ("texture", "state", "other") and _of_kind(other, "color")
             firm = kind in FIRM_KINDS or (shaded and not self.kinds.shades.isdisjoint(added))
             if lost and added and firm:
                 reasons.append(f"{kind} of {item['name']} changed: {', '.join(lost)} to {', '.join(added)}")
@@ -217,10 +209,50 @@ class _Comparison:
         return reasons + [f"negation added: no {name}" for name in sorted(given - asked)]
 
 
-def _told_apart(item: dict[str, Any]) -> str:
-    """Return what tells an object from others: its name, count and attributes."""
-    return repr([item["name"], item["count"], [(a["kind"], a["value"]) for a in item["attributes"]]])
-
-
 def _of_kind(item: dict[str, Any], kind: str) -> list[str]:
     return [attribute["value"] for attribute in item["attributes"] if attribute["kind"] == kind]
+
+
+def _gathered(scene: dict[str, Any], lexicon: Lexicon) -> dict[str, Any]:
+    """Return a parsed scene in which things that are told apart by nothing are one object with their number.
+
+    Things of the same name and attributes stay apart where they are related to different things: "a man in a hat and a man
+    in a coat" are not two men in a hat and a coat.
+    """
+    objects = scene["objects"]
+    groups: dict[Look | int, list[int]] = {}
+    for index, item in enumerate(objects):
+        countable = isinstance(item["count"], int)
+        groups.setdefault(_look(item, lexicon) if countable else index, []).append(index)
+    alike = [_related_alike(scene, group) for group in groups.values()]
+    parts = [[group] if same else [[i] for i in group] for group, same in zip(groups.values(), alike, strict=True)]
+    kept = sorted(group for split in parts for group in split)
+    places = {index: place for place, group in enumerate(kept) for index in group}
+    return {
+        **scene,
+        "objects": [_together([objects[index] for index in group]) for group in kept],
+        "relations": [
+            {**r, "subject": places[r["subject"]], "object": None if r["object"] is None else places[r["object"]]}
+            for r in scene["relations"]
+        ],
+    }
+
+
+def _look(item: dict[str, Any], lexicon: Lexicon) -> Look:
+    name = lexicon.kinds.word(item["name"], lexicon.naming(item["name"]))
+    return name, frozenset((a["kind"], lexicon.kinds.word(a["value"], a["kind"])) for a in item["attributes"])
+
+
+def _related_alike(scene: dict[str, Any], group: list[int]) -> bool:
+    """Say whether those of the objects that are related to anything are related to the same things in the same way."""
+    ties: dict[int, set[tuple[Any, ...]]] = {}
+    for relation in scene["relations"]:
+        subject, item = relation["subject"], relation["object"]
+        ties.setdefault(subject, set()).add((relation["predicate"], "to", item))
+        ties.setdefault(item, set()).add((relation["predicate"], "from", subject))
+    tied = [ties[index] for index in group if index in ties]
+    return all(each == tied[0] for each in tied)
+
+
+def _together(items: list[dict[str, Any]]) -> dict[str, Any]:
+    return items[0] if len(items) == 1 else {**items[0], "count": sum(item["count"] for item in items)}

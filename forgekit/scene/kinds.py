@@ -75,10 +75,9 @@ class Kinds:
 def load_kinds(known: Mapping[str, Any], same: Tables, compounds: Sequence[str]) -> Kinds:
     """Build `Kinds` from the tables of a lexicon file; `same` are its concepts by kind."""
     spelling = {british: american for american, british in known.get("spelling", {}).items()}
-    shades = frozenset(
-        shade for name in ("before", "loosely") for text in known["shades"][name] for shade in text.split(SAME)
-    )
-    kinds = Kinds({}, {}, {}, spelling, shades, frozenset((*compounds, *_several_words(same))))
+    shades = [shade for name in ("before", "loosely") for text in known["shades"][name] for shade in text.split(SAME)]
+    several = (text for concept, words in same["object"].items() for text in (concept, *words) if " " in text)
+    kinds = Kinds({}, {}, {}, spelling, frozenset(shades), frozenset((*compounds, *several)))
     for kind, table in same.items():
         for concept, words in table.items():
             _add(kinds, kind, [concept, *words], None)
@@ -109,10 +108,6 @@ def british(words: Sequence[str], spelling: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _several_words(same: Tables) -> Iterator[str]:
-    return (text for concept, words in same["object"].items() for text in (concept, *words) if " " in text)
-
-
 def _add(kinds: Kinds, kind: str, words: Sequence[str], plain: str | None) -> None:
     """Add words that mean the same, the commonest first, and what they are a kind of."""
     word = kinds.words.get((kind, kinds.spelt(words[0])), words[0])
@@ -121,7 +116,6 @@ def _add(kinds: Kinds, kind: str, words: Sequence[str], plain: str | None) -> No
             kinds.words.setdefault((kind, form), word)
     wordings = kinds.wordings.setdefault((kind, word), [])
     wordings += [each for each in words if each not in wordings]
-    if (
-        plain is not None and (plain_word := kinds.word(plain, kind)) != word
-    ):  # one's own file may have made them the same
+    plain_word = word if plain is None else kinds.word(plain, kind)
+    if plain_word != word:  # one's own file may have made them the same
         kinds.plain[kind, word] = plain_word

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -61,9 +61,8 @@ class Lexicon:
     entries: dict[str, Entry]
     phrases: dict[str, list[Phrase]]  # by first word, the longest first
     kinds: Kinds
-    rules_out: dict[
-        str, list[str]
-    ]  # a style: those that it cannot be; what is added: the words of a scene that rule it out
+    # a style: those that it cannot be; what is added: the words of a scene that rule it out
+    rules_out: dict[str, list[str]]
     world: str = ""  # of the generator that the words are for: FIGURES, or "" for one that knows any scene
 
     def in_world(self, world: str) -> Lexicon:
@@ -112,10 +111,8 @@ class Lexicon:
         [] for a word that the lexicon does not know.
         """
         term = term.lower()
-        figures = (
-            self.kinds.faithful_words(term, "figure") if self.naming(term) == "figure" and kind == "object" else []
-        )
-        return [word for word in dict.fromkeys([*figures, *self.kinds.faithful_words(term, kind)]) if word != term]
+        kinds = ("figure", kind) if kind == "object" and self.naming(term) == "figure" else (kind,)
+        return list(dict.fromkeys(word for each in kinds for word in self.kinds.faithful_words(term, each)))
 
 
 def load_lexicon(*extra: str | Path) -> Lexicon:
@@ -124,22 +121,24 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
     for path in extra:
         _merge(known, _read(Path(path)))
     same = {kind: known.get(kind, {}) for kind in CONCEPT_KINDS}
-    every = [*_spelt(known, _same(same)), *_spelt(known, listed_kinds(known, same))]
+    plain = ((kind, concept, [concept, *words]) for kind, table in same.items() for concept, words in table.items())
+    entries = [*plain, *listed_kinds(known, same)]
+    every = [(kind, concept, british(words, known["spelling"])) for kind, concept, words in entries]
     meanings = _meanings(same, every, known["sibling"])
     grammar = _read(DATA / "grammar.toml")
-    tables = {name: _by_word(grammar[name]) for name in BY_MEANING} | {name: grammar[name] for name in BY_WORD}
-    inverse, words = grammar["inverse"], {name: _set_of(listed) for name, listed in grammar["words"].items()}
-    tables["bounds"], tables["loosely"] = (
-        {said: said for said in grammar["phrases"][name]} for name in ("bounds", "loosely")
-    )
+    tables = {name: grammar[name] for name in BY_WORD}
+    for name in BY_MEANING:
+        tables[name] = {word: meaning for meaning, words in grammar[name].items() for word in words.split()}
+    inverse, lists = grammar["inverse"], grammar["words"].items()
+    words = {name: frozenset(listed.split() if isinstance(listed, str) else listed) for name, listed in lists}
+    tables |= {name: {said: said for said in grammar["phrases"][name]} for name in ("bounds", "loosely")}
     large = {word for word, number in tables["count"].items() if int(number) >= 20}
     first_words = {said.split()[0] for name in ("bounds", "loosely") for said in grammar["phrases"][name]}
     words["begins_number"] = frozenset(large | first_words | {"dozen"})
     things = {word for kind, word in meanings if kind == "object" and word.isalpha() and len(word) > 6}
     closed = {word for listed in grammar["closed"].values() for word in listed.split()}
-    words["often_misspelt"] = frozenset(
-        closed | things | {word for kind, word in meanings if kind in ("color", "size", "material")}
-    )
+    looks = {word for kind, word in meanings if kind in ("color", "size", "material")}
+    words["often_misspelt"] = frozenset(closed | things | looks)
     words["of_picture"] = words["quality"] | words["technique"] | words["shot"] | {"by"}
     wordings = grammar["place"] | grammar["tie"]
     return Lexicon(
@@ -171,8 +170,7 @@ def synonyms(term: str, kind: str, *, path: str | Path | None = None) -> list[st
 
     `path` names a TOML file of one's own concepts, which come before the shipped ones.
     """
-    lexicon = load_lexicon(path) if path else default_lexicon()
-    return lexicon.synonyms(term, kind)
+    return (load_lexicon(path) if path else default_lexicon()).synonyms(term, kind)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -183,21 +181,10 @@ def _read(path: Path) -> dict[str, Any]:
 def _merge(known: dict[str, Any], more: Mapping[str, Any]) -> None:
     """Put the words of one's own tables before the shipped ones."""
     for name, words in more.items():
-        before = known.get(name)
         if isinstance(words, Mapping):
             _merge(known.setdefault(name, {}), words)
         else:
-            known[name] = words if isinstance(words, str) else list(dict.fromkeys([*words, *(before or [])]))
-
-
-def _same(tables: Tables) -> Iterator[tuple[str, str, list[str]]]:
-    return ((kind, concept, [concept, *words]) for kind, table in tables.items() for concept, words in table.items())
-
-
-def _spelt(
-    known: Mapping[str, Any], entries: Iterable[tuple[str, str, list[str]]]
-) -> Iterator[tuple[str, str, list[str]]]:
-    return ((kind, concept, british(words, known["spelling"])) for kind, concept, words in entries)
+            known[name] = words if isinstance(words, str) else list(dict.fromkeys([*words, *known.get(name, ())]))
 
 
 def _meanings(
@@ -210,14 +197,6 @@ def _meanings(
         for word in words:
             meanings.setdefault((kind, word), word if kind == "object" and word in own else concept)
     return meanings
-
-
-def _set_of(words: str | list[str]) -> frozenset[str]:
-    return frozenset(words.split() if isinstance(words, str) else words)
-
-
-def _by_word(table: dict[str, str]) -> dict[str, str]:
-    return {word: meaning for meaning, words in table.items() for word in words.split()}
 
 
 def _closed_entries(grammar: dict[str, Any], tables: dict[str, dict[str, str]]) -> dict[str, Entry]:

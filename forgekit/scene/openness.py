@@ -25,13 +25,8 @@ def leaves_open(part: str, scene_text: str, elements: Mapping[str, Any], *, lexi
     photo = style and all(lexicon.kinds.is_kind(each, "photo", "style") for each in style.split(", "))
     if part in OF_A_PHOTO and style and not photo:
         return False
-    words = [
-        *lexicon.rules_out.get(part, ()),
-        *(lexicon.rules_out["style"] if part in OF_A_PHOTO and not photo else ()),
-    ]
-    return not _any_of(words, lexicon.kinds.spelt(scene_text))
-
-
-def _any_of(words: list[str], text: str) -> bool:
-    patterns = (re.escape(word).replace(r"\*", r"\w*") for word in words)
-    return bool(words) and re.search(rf"\b(?:{'|'.join(patterns)})\b", text) is not None
+    words = list(lexicon.rules_out.get(part, ()))
+    if part in OF_A_PHOTO and not photo:
+        words += lexicon.rules_out["style"]
+    patterns = "|".join(re.escape(word).replace(r"\*", r"\w*") for word in words)
+    return not words or not re.search(rf"\b(?:{patterns})\b", lexicon.kinds.spelt(scene_text))

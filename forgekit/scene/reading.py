@@ -22,7 +22,7 @@ class Reading:
 def parse(text: str, *, lexicon: Lexicon | None = None, language_model: Any = None) -> dict[str, Any]:
     """Return what `text` asks for: objects, relations, background, style, rendered_text, negations.
 
-    By the rules (scene/rules/parsing.py), or by `language_model`, any object with a name and `generate`; then texts may be in any
+    By the rules (see `read_by_rules`), or by `language_model`, any object with a name and `generate`; then texts may be in any
     language, and each part has beside its English its `words` in the text. Where three answers of it cannot be used, the
     rules serve; `read_scene` says which. Prompt syntax is no part of the scene: spans are places in `split_prompt(text).asked`.
 
@@ -41,10 +41,10 @@ def read_scene(text: str, *, lexicon: Lexicon | None = None, reader: LanguageRea
     """
     asked: dict[str, Any] = {}
     if reader is not None:
-        read = reader.read(split_prompt(text).asked, lexicon or default_lexicon())
-        if read.elements is not None:
-            return Reading(read.elements, read.read_by)
-        asked = {"language_model": read.read_by}
+        read, read_by = reader.read(split_prompt(text).asked, lexicon or default_lexicon())
+        if read is not None:
+            return Reading(read, read_by)
+        asked = {"language_model": read_by}
     elements, reason = read_by_rules(text, lexicon)
     by = {"reader": "nobody", "reason": reason} if reason else {"reader": "rules"}
     return Reading(elements, by | asked)

@@ -7,7 +7,7 @@ from itertools import islice
 from forgekit.scene.fidelity import compare
 from forgekit.scene.language.content_words import TextWords
 from forgekit.scene.lexicon import Lexicon, default_lexicon
-from forgekit.scene.rules.parsing import parse
+from forgekit.scene.rules.parsing import read_by_rules
 from forgekit.scene.text import MOST_CHARACTERS
 
 MOST_LOST = 20  # words that are looked for in all forms; to find one takes as long as the text
@@ -25,9 +25,9 @@ def why_refused(scene_text: str, text: str, *, lexicon: Lexicon | None = None) -
     if max(len(scene_text), len(text)) > MOST_CHARACTERS:
         return [f"more than {MOST_CHARACTERS:,} characters, which nobody reads"]
     lexicon = lexicon or default_lexicon()
-    wanted = parse(scene_text, lexicon=lexicon)
+    wanted, _ = read_by_rules(scene_text, lexicon)
     if wanted["objects"]:
-        return compare(wanted, parse(text, lexicon=lexicon), lexicon=lexicon)
+        return compare(wanted, read_by_rules(text, lexicon)[0], lexicon=lexicon)
     kept = TextWords(text, lexicon)
     lost = (word for word in TextWords(scene_text, lexicon).uncovered([text]) if not kept.places(word))
     return [f"words lost: {word}" for word in islice(lost, MOST_LOST)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import lru_cache
 
 from forgekit.scene.lexicon import ATTRIBUTE_KINDS, Entry, Lexicon
 
@@ -25,7 +25,7 @@ def _open_entry(word: str, lexicon: Lexicon) -> Entry:
         return Entry("Q" if word.isdecimal() else "J")
     forms = (word, word.replace("-", " "))  # "dark-red"
     kind = next((kind for kind in ATTRIBUTE_KINDS for form in forms if (kind, form) in lexicon.meanings), "")
-    readings = _dictionary()(word)
+    readings = lemmas_of(word)
     noun = _noun_lemma(word, readings, lexicon)
     if not readings and not noun and not kind:
         return _entry_by_form(word, lexicon)
@@ -62,7 +62,7 @@ def _entry_by_form(word: str, lexicon: Lexicon) -> Entry:
     """Judge a word the dictionary lacks: naive plurals ("benchs"), hyphenated words, else unknown."""
     for ending in ("es", "s"):
         stem = word.removesuffix(ending)
-        if stem != word and len(stem) > 2 and (readings := _dictionary()(stem)).get("NOUN"):
+        if stem != word and len(stem) > 2 and (readings := lemmas_of(stem)).get("NOUN"):
             return Entry("N", noun=_noun_lemma(stem, readings, lexicon) or stem)
     describing = lexicon.endings["adjective"]
     if "-" in word:
@@ -118,14 +118,16 @@ def _noun_lemma(word: str, readings: Readings, lexicon: Lexicon) -> str:
         if stem in lexicon.words["lacking"]:
             return stem
     lemmas = readings.get("NOUN", ())
-    if not lemmas and (lexicon.is_thing(word) or word in _dictionary()(word + "s").get("NOUN", ())):
+    if not lemmas and (lexicon.is_thing(word) or word in lemmas_of(word + "s").get("NOUN", ())):
         return word  # the dictionary lacks the singular of some nouns: "bar"
     if not lemmas and word.endswith("s") and word[:-1] in readings.get("VERB", ()):  # a naive plural: "three knifes"
-        lemmas = _dictionary()(word[:-1]).get("NOUN", ())
+        lemmas = lemmas_of(word[:-1]).get("NOUN", ())
     return lemmas[0] if lemmas else ""
 
 
-def _dictionary() -> Callable[[str], Readings]:
+@lru_cache(maxsize=65536)
+def lemmas_of(word: str) -> Readings:
+    """Return what the dictionary has of a word, by class."""
     from lemminflect import getAllLemmas  # loads its tables on first use, so not at import
 
-    return getAllLemmas
+    return getAllLemmas(word)

@@ -10,16 +10,7 @@ from forgekit.scene.lexicon import Lexicon, default_lexicon
 from forgekit.scene.vocabulary import entry_of
 
 ATTRIBUTE_ORDER = {"size": 0, "state": 1, "shape": 3, "texture": 4, "color": 5, "material": 6}  # any other: 2
-BEHIND = (
-    "of",
-    "in",
-    "as",
-    "with",
-    "by",
-    "at",
-    "on",
-    "the",
-)  # what has one of these inside follows its noun: "dressed in black"
+BEHIND = ("of", "in", "as", "with", "by", "at", "on", "the")  # inside what follows its noun: "dressed in black"
 OPEN = ("like ", "shaped like ", "on the ", "at the ", "a ", "an ", "the ")
 VOWEL_SOUND = ("a", "e", "i", "o", "u", "hour", "honest", "heir")
 CONSONANT_SOUND = ("uni", "use", "eu", "one", "ufo", "ukulele", "ewe", "usu", "uri", "ura", "uto", "ute")
@@ -53,10 +44,10 @@ def ing_form(verb: str) -> str:
     return " ".join([(getInflection(head, tag="VBG", inflect_oov=True) or (head + "ing",))[0], *rest])
 
 
-def number_word(count: int) -> str:
-    """Return "two" for 2; digits above twelve."""
+def number_word(count: int | str) -> str:
+    """Return "two" for 2; digits above twelve, and a word as it is."""
     words = default_lexicon().tables["count"].items()
-    return next((word for word, number in words if number == str(count) and count <= 12), str(count))
+    return next((word for word, number in words if number == str(count) and int(number) <= 12), str(count))
 
 
 def is_many(item: Mapping[str, Any]) -> bool:
@@ -96,7 +87,8 @@ def is_predicate(kind: str, value: str, lexicon: Lexicon) -> bool:
 
 def noun_phrase(words: str, count: int | str, lexicon: Lexicon) -> str:
     """Return `words` (ending in a singular noun) with its article or count: "a small disc", "two small discs", "water"."""
-    uncounted = lexicon.hints(words.split()[-1], "mass", "plural") or lexicon.hints(_end(words), "uncounted")
+    *_, last = ends = words.split()[-2:]
+    uncounted = lexicon.hints(last, "mass", "plural") or lexicon.hints(" ".join(ends), "uncounted")
     if uncounted and (count == 1 or isinstance(count, str)):
         return words
     if count == 1:
@@ -109,10 +101,6 @@ def noun_phrase(words: str, count: int | str, lexicon: Lexicon) -> str:
     if lexicon.hints(count, "vague", "quantity"):
         return many if count == "some" else f"{count} {many}"
     return f"{with_article(count)} of {many}"
-
-
-def _end(words: str) -> str:
-    return " ".join(words.split()[-2:])
 
 
 def full(item: Mapping[str, Any], lexicon: Lexicon) -> str:

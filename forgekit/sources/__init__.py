@@ -8,15 +8,6 @@ from forgekit.sources.rows import BadRow, Notes, Reading, SourceRows
 from forgekit.sources.templates import expand, expand_rows
 
 __all__ = [
-    "BENCHMARK_NAMES",
-    "FORMATS",
-    "BadRow",
-    "Notes",
-    "Reading",
-    "SourceRows",
-    "expand",
-    "expand_rows",
-    "read",
-    "read_chunks",
-    "read_rows",
-]
+    "BENCHMARK_NAMES", "FORMATS", "BadRow", "Notes", "Reading", "SourceRows", "expand", "expand_rows", "read",
+    "read_chunks", "read_rows",
+]  # fmt: skip

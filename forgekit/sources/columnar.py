@@ -27,9 +27,8 @@ def read_parquet(path: Path, reading: Reading) -> Iterator[Row]:
     with _readable(path, "Parquet"):
         file = pq.ParquetFile(path)
         kept = _kept(file.schema_arrow, reading)
-        yield from _batches(
-            path, file.iter_batches(batch_size=BATCH, columns=[file.schema_arrow.names[i] for i in kept])
-        )
+        names = [file.schema_arrow.names[place] for place in kept]
+        yield from _batches(path, file.iter_batches(batch_size=BATCH, columns=names))
 
 
 def read_arrow(path: Path, reading: Reading) -> Iterator[Row]:
@@ -103,6 +102,6 @@ def _batches(path: Path, batches: Iterator[Any]) -> Iterator[Row]:
                 column.cast(pa.string()).cast(pa.float64()) if str(column.type) in SHORT else column
                 for column in batch.slice(start, BATCH).columns
             ]
-            for record in pa.RecordBatch.from_arrays(columns, names=names).to_pylist():
-                number += 1
-                yield number, record
+            records = pa.RecordBatch.from_arrays(columns, names=names).to_pylist()
+            yield from enumerate(records, number + 1)
+            number += len(records)

@@ -16,18 +16,14 @@ from forgekit.sources.rows import BadRow, Notes, Row, is_missing
 ROLES = ("id", "category", "model", "parameters")
 OURS = frozenset({"file", "elements", "source"})  # what our own readers say besides
 TEXT_KEYS = tuple(key(name) for name in TABLE["columns"]["text"])
-ROLE_KEYS = {
-    "id": [key(name) for name in TABLE["columns"]["id"]],
-    "category": [key(name) for name in TABLE["columns"]["category"]],
-}
+ROLE_KEYS = {role: [key(name) for name in TABLE["columns"][role]] for role in ("id", "category")}
 MOST_COLUMNS = 2_000  # prompt sets have a few; a million is a damaged file
 SAMPLE = 1000  # rows from which a column is judged
 UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")  # Japanese, Chinese, Thai
 SURE = frozenset({"text", "texts", "scenetext"})  # besides what is called prompt or caption
 TEXT_WORDS = re.compile(r"prompt|caption|提示词", re.IGNORECASE)
-CODE = re.compile(
-    r"\S*[/\\:=_{}<>@]\S*|[\d.,:%+\-x]+|[0-9a-f-]{16,}", re.IGNORECASE
-)  # a path, an address, a number, a hash
+# a path, an address, a number, a hash
+CODE = re.compile(r"\S*[/\\:=_{}<>@]\S*|[\d.,:%+\-x]+|[0-9a-f-]{16,}", re.IGNORECASE)
 
 
 @lru_cache(4096)
@@ -57,11 +53,11 @@ def text_column(
         why = f"readable row: row {bad.row}: {bad.reason}" if bad else "rows"
         raise SourceError(f"{source} has no {'; '.join([why, *notes.lines()])}")
     if wanted is not None:
-        if str(wanted) not in names:
-            raise SourceError(
-                f"{source} has no column {str(wanted)!r}.{did_you_mean(str(wanted), names)} It has: {', '.join(names)}"
-            )
-        return str(wanted)
+        column = str(wanted)
+        if column not in names:
+            hint = did_you_mean(column, names)
+            raise SourceError(f"{source} has no column {column!r}.{hint} It has: {', '.join(names)}")
+        return column
     by_key = {key(name): name for name in reversed(names)}
     known = [by_key[name] for name in TEXT_KEYS if name in by_key]
     others = [name for name in known[1:] if _has_texts(name, rows)]
@@ -77,12 +73,11 @@ def text_column(
 
 def _ambiguous(source: Any, likely: Sequence[str], notes: Notes) -> SourceError:
     which = " or ".join(map(repr, likely[:9]))
-    return SourceError(
-        f"{source}: the texts could be those of {which}{_said(notes)}; name one: text_column={likely[0]!r}"
-    )
+    said = _separated(notes)
+    return SourceError(f"{source}: the texts could be those of {which}{said}; name one: text_column={likely[0]!r}")
 
 
-def _said(notes: Notes) -> str:
+def _separated(notes: Notes) -> str:
     return "".join(f" ({line})" for line in notes.lines() if "separated" in line)
 
 
@@ -94,7 +89,7 @@ def _likely_column(source: Any, names: Sequence[str], rows: Sequence[Row], notes
         if likely:
             raise _ambiguous(source, likely, notes)
         raise SourceError(
-            f"no column of {source} is known to hold the texts; it has: {', '.join(names[:30])}{_said(notes)}. Give text_column=…"
+            f"no column of {source} is known to hold the texts; it has: {', '.join(names[:30])}{_separated(notes)}. Give text_column=…"
             " (a number, from 0, where there is no header)"
         )
     [found] = named if len(named) == 1 else likely

@@ -83,9 +83,8 @@ def read_yaml(path: Path, reading: Reading) -> Iterator[Row]:
         with open_text(path, reading) as file:
             documents = [document for document in yaml.load_all(file, Loader=_Words) if document is not None]
         if sum(_size(document, {}) for document in documents) > LARGEST:
-            raise SourceError(
-                f"{path} has aliases of aliases that stand for more than {LARGEST:,} values; write it out"
-            )
+            too_many = f"aliases of aliases that stand for more than {LARGEST:,} values"
+            raise SourceError(f"{path} has {too_many}; write it out")
         found = [records(document, reading.notes) for document in documents]
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise SourceError(f"{path} is not valid YAML: {error}") from error
@@ -144,13 +143,11 @@ def _rows(path: Path, values: list[Any] | None) -> Iterator[Row]:
 def _row(number: int, value: Any) -> Row:
     if isinstance(value, str):
         return number, {"text": value}
-    if isinstance(value, dict) and (
-        len(value) > MOST_COLUMNS or max(map(len, map(str, value)), default=0) > LONGEST_NAME
-    ):
+    if not isinstance(value, dict):
+        return BadRow(number, "neither an object nor a text", excerpt(value))
+    if len(value) > MOST_COLUMNS or any(len(str(name)) > LONGEST_NAME for name in value):
         return BadRow(number, f"more than {MOST_COLUMNS:,} names, or one of more than {LONGEST_NAME} characters")
-    if isinstance(value, dict):
-        return number, value if all(type(name) is str for name in value) else {str(n): v for n, v in value.items()}
-    return BadRow(number, "neither an object nor a text", excerpt(value))
+    return number, value if all(type(name) is str for name in value) else {str(n): v for n, v in value.items()}
 
 
 def records(root: Any, notes: Notes) -> list[Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import tomllib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -10,11 +11,29 @@ from pathlib import Path
 from typing import TextIO
 
 from forgekit.errors import ParameterError, SourceError
-from forgekit.sources.decoding import assumed_encoding, is_utf8, marked_encoding, wide_encoding
 from forgekit.sources.rows import BadRow, Reading
 
 KINDS = tomllib.loads(Path(__file__).with_name("formats.toml").read_text("utf-8"))["kinds"]
 HEAD = 1024  # bytes
+ADVICE = "name its encoding: encoding='cp1252' (Western Windows), 'gb18030', 'shift_jis', 'utf-16', …"
+MARKS = (  # UTF-32's begins with UTF-16's
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+SAMPLE = 1 << 16  # bytes
+LATIN = ("cp1252", "cp1250", "mac_roman")  # in the order tried; charset-normalizer cannot tell them on a few lines
+OTHERS = ["gb18030", "big5", "cp932", "euc_jp", "cp949", "cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp874"]
+LETTERS = r"A-Za-zÀ-ÖØ-öø-ſ"
+SIGNS = "“”‘’„‚‹›«»–—…•·°²³¹½¼¾±€£$§©®™¿¡ªº´\u00a0\u00ad"
+# What no text of Latin letters has: other signs, a sign within a word (but a dash or an apostrophe), a capital after a small letter.
+ODD = re.compile(
+    rf"[^\x00-\x7f{LETTERS}{SIGNS}]"
+    rf"|(?<=[{LETTERS}])[„‚‹›«•·°²³¹½¼¾±€£§©®™¿¡ªº´](?=[{LETTERS}])"
+    rf"|(?<=[{LETTERS}'])[„‚‹«§¿¡]|(?<=[a-zß-öø-ÿ])[À-ÖØ-ÞŠŒŽŸ]"
+)
 
 
 @contextmanager
@@ -31,25 +50,22 @@ def open_text(path: Path, reading: Reading, *, newline: str | None = None) -> It
             yield file
     except UnicodeError as error:
         where = f" (byte {error.object[error.start]:#04x})" if isinstance(error, UnicodeDecodeError) else ""
-        raise SourceError(f"{path} is not valid {encoding}{where}; {_ADVICE}") from error
-
-
-_ADVICE = "name its encoding: encoding='cp1252' (Western Windows), 'gb18030', 'shift_jis', 'utf-16', …"
+        raise SourceError(f"{path} is not valid {encoding}{where}; {ADVICE}") from error
 
 
 def _encoding(path: Path, reading: Reading) -> str:
     head = head_of(path)
-    if marked := marked_encoding(head):
+    if marked := next((encoding for mark, encoding in MARKS if head.startswith(mark)), None):
         return marked
     if reading.encoding is not None:
         try:
             return codecs.lookup(reading.encoding).name
         except LookupError:
-            raise ParameterError(f"no encoding is called {reading.encoding!r}; {_ADVICE}") from None
+            raise ParameterError(f"no encoding is called {reading.encoding!r}; {ADVICE}") from None
     if reason := why_no_prompts(head):
         raise SourceError(f"{path} {reason}")
     if b"\0" in head:
-        if wide := wide_encoding(head):
+        if wide := _wide_encoding(head):
             reading.notes.add(f"{path.name}: read as {wide} without a byte order mark")
             return wide
         raise SourceError(
@@ -57,11 +73,69 @@ def _encoding(path: Path, reading: Reading) -> str:
         )
     if is_utf8(path):
         return "utf-8"
-    assumed = assumed_encoding(path)
+    assumed = _assumed_encoding(path)
     if assumed is None:
-        raise SourceError(f"{path} is not valid utf-8, and its encoding cannot be told; {_ADVICE}")
+        raise SourceError(f"{path} is not valid utf-8, and its encoding cannot be told; {ADVICE}")
     reading.notes.add(f"{path.name}: no UTF-8; read as {assumed}, which is assumed (encoding=… says otherwise)")
     return assumed
+
+
+def is_utf8(path: Path) -> bool:
+    """Say whether a whole file is valid UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        try:
+            while chunk := file.read(1 << 20):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def _wide_encoding(head: bytes) -> str | None:
+    """Return which UTF-16 without a mark the beginning of a file is in; None where it is binary."""
+    head = head[: len(head) // 2 * 2]
+    found = {}
+    for high, encoding in enumerate(("utf-16-be", "utf-16-le")):
+        if 2 * head[high::2].count(0) < head.count(0):
+            continue  # of letters, blanks and line ends the zero is the high byte
+        text = codecs.getincrementaldecoder(encoding)("replace").decode(head)
+        strange = sum(not char.isprintable() and char not in "\n\r\t\u3000" for char in text) + text.count("\ufffd")
+        if strange <= len(text) // 100:
+            found[encoding] = sum(char in "\n \r,;\"'" or char.isascii() for char in text)
+    return max(found, key=found.__getitem__) if found else None
+
+
+def _assumed_encoding(path: Path) -> str | None:
+    """Return the encoding that a text which is no UTF-8 is most likely in; None where that cannot be told."""
+    sample = bytearray()
+    with path.open("rb") as file:
+        for line in file:
+            if not line.isascii():
+                sample += line
+            if len(sample) > SAMPLE:
+                break
+    text = sample.decode("utf-8", "replace")
+    if sum(not char.isascii() for char in text) > 2 * text.count("\ufffd"):
+        return None  # UTF-8 with some damage
+    runs = re.findall(rb"[\x80-\xff]+", sample)
+    high = sum(map(len, runs))
+    if high < 1.5 * len(runs) or high < len(sample) / 4:
+        latin = next((encoding for encoding in LATIN if _is_latin(bytes(sample), encoding)), None)
+        if latin or high < 1.5 * len(runs):
+            return latin
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(bytes(sample), cp_isolation=OTHERS, enable_fallback=False).best()
+    return best.encoding if best and best.language != "Unknown" else None
+
+
+def _is_latin(sample: bytes, encoding: str) -> bool:
+    try:
+        return not ODD.search(sample.decode(encoding))
+    except UnicodeDecodeError:
+        return False
 
 
 def head_of(path: Path) -> bytes:
@@ -82,11 +156,8 @@ def why_no_prompts(head: bytes = b"", suffix: str = "") -> str | None:
     begin = head.decode("latin-1").lstrip(" \t\r\n")
     for kind in KINDS:
         marks = tuple(kind["begins"])
-        if (
-            suffix in kind["suffixes"]
-            or begin.startswith(marks)
-            or (begin[:1] == "<" and begin.lower().startswith(marks))
-        ):
+        is_markup = begin[:1] == "<" and begin.lower().startswith(marks)
+        if suffix in kind["suffixes"] or begin.startswith(marks) or is_markup:
             return f"is {kind['is']}; {kind['advice']}"
     return None
 

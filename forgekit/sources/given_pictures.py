@@ -14,17 +14,8 @@ from forgekit.sources.pictures import FORMATS, own_record, prompt_of
 from forgekit.sources.pictures.texts import MOST_PIXELS, UNREADABLE
 
 COLUMNS = (
-    "picture",
-    "image",
-    "image_path",
-    "file_name",
-    "file",
-    "path",
-    "picture_path",
-    "picture_file",
-    "image_file",
-    "img",
-)
+    "picture", "image", "image_path", "file_name", "file", "path", "picture_path", "picture_file", "image_file", "img",
+)  # fmt: skip
 KEYS = tuple(map(key, (*COLUMNS, "img_path")))
 MOST_BYTES = 1 << 26  # of a file
 DEEP = ("I", "F")  # how modes of more than 8 bits a channel begin: reading them as RGB cuts off whatever is above 255
@@ -77,17 +68,14 @@ def given_picture(row: Mapping[str, Any], folder: Path, column: str | None) -> G
 def _named(row: Mapping[str, Any], column: str | None) -> str:
     """Return the path of a row's picture: what its own columns say, else the file that it was read beside or from."""
     source = row.get("source")
-    said = dict(source) if isinstance(source, dict) else {}
+    said = source if isinstance(source, dict) else {}
     by_key = {key(name): value for name, value in reversed(said.items())}
     wanted = [said.get(column)] if column else [by_key.get(each) for each in KEYS]
     found = next((each for each in [*wanted, row.get("file")] if isinstance(each, str) and each.strip()), None)
     if found is None:
-        where = (
-            f"the column {column!r} is"
-            if column
-            else f"there is no column of a usual name ({', '.join(COLUMNS)}), or it is"
-        )
-        raise UnusableError(f"it names no picture: {where} empty; columns picture=NAME says which one it is")
+        usual = f"there is no column of a usual name ({', '.join(COLUMNS)}), or it"
+        where = f"the column {column!r}" if column else usual
+        raise UnusableError(f"it names no picture: {where} is empty; columns picture=NAME says which one it is")
     return found.strip()
 
 

@@ -42,12 +42,9 @@ def singular(name: str) -> str:
         return things[0]["name"]
     head, of, rest = name.partition(" of ")
     *before, last = head.split() or [""]
-    return " ".join([*before, _lemma(last)]) + of + rest
-
-
-def _lemma(word: str) -> str:
-    """Return the singular of a noun; of a name ("Paris", "El Castillos") the word itself."""
-    return word if not word.isalpha() or not word.islower() else entry_of(word, default_lexicon()).noun or word
+    if last.isalpha() and last.islower():  # no name: "Paris", "El Castillos"
+        last = entry_of(last, default_lexicon()).noun or last
+    return " ".join([*before, last]) + of + rest
 
 
 def from_geneval(record: Record) -> dict[str, Any] | None:
@@ -59,9 +56,8 @@ def from_geneval(record: Record) -> dict[str, Any] | None:
         index = add_object(document, singular(item["class"]), int(item.get("count", 1)), color=item.get("color"))
         if item.get("position"):
             where, target = item["position"]
-            document["relations"].append(
-                {"subject": index, "predicate": RELATIONS.get(where, where), "object": int(target)}
-            )
+            predicate = RELATIONS.get(where, where)
+            document["relations"].append({"subject": index, "predicate": predicate, "object": int(target)})
     included = {item["class"] for item in record["include"]}
     document["negations"] = [
         {"name": singular(item["class"]), "attributes": [], "span": None}

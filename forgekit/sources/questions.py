@@ -35,27 +35,22 @@ def from_geneval2(record: Record) -> dict[str, Any] | None:
         return None
     skills = record.get("skills") or []
     kinds = [*skills, *[None] * len(record["vqa_list"])]
-    asked = [
-        {"question": question, "answer": answer, "type": kind}
-        for (question, answer), kind in zip(record["vqa_list"], kinds, strict=False)
-    ]
+    pairs = zip(record["vqa_list"], kinds, strict=False)
+    asked = [{"question": question, "answer": answer, "type": kind} for (question, answer), kind in pairs]
     return _with_questions(parse(record["prompt"]), asked)
 
 
 def from_tifa(records: Sequence[Record]) -> dict[str, Any] | None:
     """Take TIFA's questions of one caption, with their choices; the objects are the parser's."""
-    asked = [
-        {**record, "type": record.get("element_type"), "term": record.get("element")}
-        for record in records
-        if record.get("question")
-    ]
+    named = [record for record in records if record.get("question")]
+    asked = [{**record, "type": record.get("element_type"), "term": record.get("element")} for record in named]
     return _with_questions(parse(records[0]["caption"]), asked) if asked else None
 
 
 def from_dsg(records: Sequence[Record]) -> dict[str, Any]:
     """Take DSG's tuples of one text (entities, attributes, counts, relations) and its questions with their dependencies."""
     document = empty()
-    propositions = [(_number(record["proposition_id"]), _words(record), record) for record in records]
+    propositions = [(int(float(record["proposition_id"])), _words(record), record) for record in records]
     named = dict.fromkeys(words[0] for _, words, record in propositions if _broad(record) == "entity" and words[0])
     entities = {name: _add_entity(document, name) for name in named}
     asked = {}
@@ -65,7 +60,7 @@ def from_dsg(records: Sequence[Record]) -> dict[str, Any]:
             "answer": "yes",
             "type": f"{_broad(record)}/{_detailed(record)}",
             "kind": _kind(_detailed(record), _kind(_broad(record))),
-            "term": _said(_count(words[-1])) if _detailed(record) == "count" else words[-1],
+            "term": number_word(_count(words[-1])) if _detailed(record) == "count" else words[-1],
             "about": _add(document, entities, record, words),
             "after": [int(n) for n in re.findall(r"\d+", str(record["dependency"])) if n != "0"],
         }
@@ -90,16 +85,13 @@ def _questions(document: dict[str, Any], asked: Sequence[Mapping[str, Any]]) -> 
     terms = {element.key: element.term for element in list_elements(document, repeated=True)}
     return [
         {
-            "key": key, "kind": question["kind"], "term": _term(question, terms), "question": question["question"],
-            "expected": _answer(question["answer"]), "choices": _choices(question.get("choices")),
+            "key": key, "kind": question["kind"],
+            "term": terms.get(question["about"]) or str(question.get("term") or question["type"] or ""),
+            "question": question["question"], "expected": _answer(question["answer"]), "choices": _choices(question.get("choices")),
             "parents": question.get("parents", []), "about": question["about"], "type": question["type"],
         }
         for key, question in zip(_keys(asked), asked, strict=True)
     ]  # fmt: skip
-
-
-def _term(question: Mapping[str, Any], terms: Mapping[str, str]) -> str:
-    return terms.get(question["about"]) or str(question.get("term") or question["type"] or "")
 
 
 def _keys(asked: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -158,10 +150,6 @@ def _detailed(record: Record) -> str:
     return str(record["category_detailed"]).strip()
 
 
-def _number(value: Any) -> int:
-    return int(float(value))
-
-
 def _words(record: Record) -> list[str]:
     """Return the parts of a tuple: "relation - spatial (bench, trees, near)" → bench, trees, near."""
     text = str(record["tuple"])
@@ -199,9 +187,7 @@ def _add(document: dict[str, Any], entities: Mapping[str, int], record: Record, 
     if detailed == "state" and _is_verb(words[1].split()[0]):
         document["relations"].append({"subject": subject, "predicate": words[1], "object": None})
         return f"action:{len(document['relations']) - 1}"
-    if (
-        len(words[1].split()) > LONGEST_ATTRIBUTE
-    ):  # "in three different directions" is nothing that stands before a noun
+    if len(words[1].split()) > LONGEST_ATTRIBUTE:  # "in three different directions" stands before no noun
         return None
     kind = detailed if detailed in ATTRIBUTE_KINDS else "other"
     attributes = document["objects"][subject]["attributes"]
@@ -216,9 +202,8 @@ def _add_relation(
     target = entities.get(words[1]) if len(words) > 2 else None
     if len(words) > 2 and target is None:  # "in three different directions": no thing that it could stand to
         return None
-    document["relations"].append(
-        {"subject": subject, "predicate": RELATIONS.get(words[-1], words[-1]), "object": target}
-    )
+    predicate = RELATIONS.get(words[-1], words[-1])
+    document["relations"].append({"subject": subject, "predicate": predicate, "object": target})
     return f"{'action' if target is None else 'relation'}:{len(document['relations']) - 1}"
 
 
@@ -226,10 +211,6 @@ def _is_verb(word: str) -> bool:
     """Say whether a state is something that is done: "sit", "stand"; not "open", which a door can be."""
     entry = entry_of(word.lower(), default_lexicon())
     return entry.verb == word and "V" in entry.tags and "J" not in entry.tags
-
-
-def _said(count: int | str) -> str:
-    return number_word(count) if isinstance(count, int) else count
 
 
 def _count(said: str) -> int | str:

@@ -56,12 +56,7 @@ def read(
     columns: Mapping[str, str] | None = None,
     encoding: str | None = None,
 ) -> SourceRows:
-    """Read a prompt source whole. See `read_chunks`, which reads large ones piece by piece.
-
-    Raises:
-        SourceError: the source cannot be read, or no text column can be told.
-        ParameterError: `format`, `encoding` or a role of `columns` is unknown.
-    """
+    """Read a prompt source whole: arguments and errors are those of `read_chunks`, which reads large ones piece by piece."""
     import pandas as pd
 
     chunks = list(read_chunks(source, format=format, text_column=text_column, columns=columns, encoding=encoding))
@@ -106,13 +101,10 @@ def read_chunks(
 def _checked_mapping(columns: Mapping[str, str] | None) -> dict[str, str]:
     if not isinstance(columns or {}, Mapping):
         raise ParameterError(f"columns is a {type(columns).__name__}; give a mapping such as {{'id': 'prompt_id'}}")
-    mapping = dict(columns or {})
-    for role in mapping:
-        if role not in columns_of.ROLES:
-            raise ParameterError(
-                f"columns has no {role!r}.{did_you_mean(role, columns_of.ROLES)} Known: {', '.join(columns_of.ROLES)}"
-            )
-    return mapping
+    for role in columns or ():
+        if role not in (known := columns_of.ROLES):
+            raise ParameterError(f"columns has no {role!r}.{did_you_mean(role, known)} Known: {', '.join(known)}")
+    return dict(columns or {})
 
 
 def _chunks(
@@ -148,12 +140,7 @@ def _chunks(
 def read_rows(
     source: str | Path | pd.DataFrame, format: str | None = None, reading: Reading | None = None
 ) -> Iterator[Row]:
-    """Return a reader of any source's rows as they stand; what it assumes and skips is in `reading.notes`.
-
-    Raises:
-        SourceError: there is no such file, or it is nothing that can be read.
-        ParameterError: `format` is unknown.
-    """
+    """Return a reader of any source's rows as they stand; errors are those of `format_of`. `reading.notes` has what it assumes."""
     reading = reading or Reading()
     format = format_of(source, format, reading)
     if format == "frame":

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 UNSAVED = "#UNSAVED!"  # what stands for a formula whose value no program has worked out
 EXCERPT = 200  # characters of a bad row that are kept
 EXAMPLES = 10  # of a note
-SPREADSHEET_ERRORS = frozenset(
-    {"#NAME?", "#REF!", "#VALUE!", "#DIV/0!", "#N/A", "#NULL!", "#NUM!", "#SPILL!", "#ERROR!"}
-)
+SPREADSHEET_ERRORS = ("#NAME?", "#REF!", "#VALUE!", "#DIV/0!", "#N/A", "#NULL!", "#NUM!", "#SPILL!", "#ERROR!")
 
 
 @dataclass(frozen=True)
@@ -53,14 +51,12 @@ class Notes:
 
     def lines(self) -> list[str]:
         """Return a line for each thing noted: "comment lines skipped: 3 (line 1 '# night', …)"."""
-        return [self._line(what, n) for what, n in self.counts.items()]
-
-    def _line(self, what: str, n: int) -> str:
-        shown = self.examples[what]
-        if not shown:
-            return what
-        told = [f"{example} ×{times:,}" if times > 1 else example for example, times in shown.items()]
-        return f"{what}: {n:,} ({', '.join(told)}{', …' if shown.total() < n else ''})"
+        lines = []
+        for what, n in self.counts.items():
+            shown = self.examples[what]
+            told = ", ".join(f"{example} ×{times:,}" if times > 1 else example for example, times in shown.items())
+            lines.append(f"{what}: {n:,} ({told}{', …' if shown.total() < n else ''})" if shown else what)
+        return lines
 
 
 @dataclass
@@ -174,6 +170,5 @@ def why_unusable(text: Any) -> str | None:
 
 def excerpt(raw: Any) -> str:
     """Return the beginning of a bad row, safe to print and to store."""
-    text = raw if isinstance(raw, str) else repr(raw)
-    text = text[:EXCERPT].replace("\0", "\\0")
+    text = (raw if isinstance(raw, str) else repr(raw))[:EXCERPT].replace("\0", "\\0")
     return text.encode("utf-8", "backslashreplace").decode()

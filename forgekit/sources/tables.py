@@ -131,9 +131,8 @@ def _is_punctuation(sign: str, lines: Sequence[str], rows: Sequence[Sequence[str
 def _say(path: Path, delimiter: str, usual: str, lines: Sequence[str], reading: Reading) -> None:
     if delimiter == NONE:
         if any(sign in line for sign in DELIMITERS for line in lines):
-            reading.notes.add(
-                f"{path.name}: one column, a text on each line; commas and the like are part of the texts"
-            )
+            one_column = "one column, a text on each line; commas and the like are part of the texts"
+            reading.notes.add(f"{path.name}: {one_column}")
     elif delimiter != usual:
         reading.notes.add(f"{path.name}: columns are separated by {DELIMITERS.get(delimiter, repr(delimiter))}")
 
@@ -158,16 +157,14 @@ def _without_borders(cells: list[str]) -> list[str]:
 
 def _cells(reader: Any) -> Iterator[tuple[int, list[str] | str]]:
     """Yield the first line and the cells of each row; why it has none, where its quotation marks are wrong."""
-    number = 1
-    row: list[str] | str | None = ""
-    while row is not None:
-        try:
-            row = next(reader, None)
-        except csv.Error as error:
-            row = _csv_reason(str(error))
-        if row is not None:
-            yield number, row
+    while True:
         number = reader.line_num + 1
+        try:
+            yield number, next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield number, _csv_reason(str(error))
 
 
 def _csv_reason(error: str) -> str:

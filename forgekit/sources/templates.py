@@ -41,8 +41,7 @@ from dynamicprompts.wildcards.values import WildcardValues
 from pyparsing import ParseBaseException
 
 from forgekit.errors import ParameterError, SourceError, did_you_mean
-from forgekit.sources.decoding import is_utf8
-from forgekit.sources.files import files_below, open_text
+from forgekit.sources.files import files_below, is_utf8, open_text
 from forgekit.sources.rows import Reading
 
 if TYPE_CHECKING:
@@ -139,8 +138,8 @@ def _draw(command: Command, n: int | None, key: str, wildcards: _Wildcards) -> l
     enumeration = _Context(SamplingMethod.COMBINATORIAL, wildcards, {SamplingMethod.COMBINATORIAL: sampler})
     everything: dict[str, None] = {}
     for result in enumeration.sample_prompts(command):
-        if result.text.translate(SHOW) not in everything:
-            everything[result.text.translate(SHOW)] = None
+        if (text := result.text.translate(SHOW)) not in everything:
+            everything[text] = None
             sampler.steps = 0
         if len(everything) > most:
             break
@@ -203,9 +202,7 @@ class _Wildcards(WildcardManager):
     def __init__(self, source: str | Path | Mapping[str, Sequence[str]] | None, reading: Reading | None = None) -> None:
         found: Mapping[str, Sequence[Any]]
         found = _values_below(Path(source), reading) if isinstance(source, str | Path) else source or {}
-        collections: dict[str, Any] = {
-            name: ListWildcardCollection([_item(value) for value in values]) for name, values in found.items()
-        }
+        collections: Any = {name: ListWildcardCollection(list(map(_item, values))) for name, values in found.items()}
         super().__init__(root_map={"": [collections]})
         self.sort_wildcards = False
         self.checked: set[str] = set()
@@ -259,9 +256,8 @@ def _values_below(folder: Path, reading: Reading | None) -> dict[str, list[Any]]
         raise ParameterError(f"wildcard file {refused[0].file} of {folder}: {refused[0].reason}")
     for path in sorted(paths, key=lambda path: (path.suffix.lower() != ".txt", path.suffix.lower() == ".json", path)):
         try:
-            with open_text(
-                path, Reading(encoding=None if is_utf8(path) else reading.encoding, notes=reading.notes)
-            ) as file:
+            encoding = None if is_utf8(path) else reading.encoding
+            with open_text(path, Reading(encoding=encoding, notes=reading.notes)) as file:
                 text = file.read()
             place = path.relative_to(folder)
             if path.suffix.lower() == ".txt":

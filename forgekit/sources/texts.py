@@ -35,9 +35,8 @@ def read_lines(path: Path, reading: Reading) -> Iterator[Row]:
                 continue
             line = line.removesuffix("\n")
             if begin.startswith(COMMENTS):
-                reading.notes.add(
-                    "comment lines skipped (# or //)", f"{path.name} line {number} {excerpt(begin.strip())[:60]!r}"
-                )
+                example = f"{path.name} line {number} {excerpt(begin.strip())[:60]!r}"
+                reading.notes.add("comment lines skipped (# or //)", example)
             elif begin.startswith("-") and (flags := _flags(begin)):
                 yield _record(number, line, flags)
             else:

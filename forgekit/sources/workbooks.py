@@ -37,18 +37,16 @@ def read_excel(path: Path, reading: Reading) -> Iterator[Row]:
         raise
     except Exception as error:  # a damaged workbook fails anywhere in zip, XML or openpyxl itself
         reason = str(error) or type(error).__name__
-        raise SourceError(
-            f"{path} is no Excel workbook that can be read ({reason}); save it as .xlsx or .csv"
-        ) from error
+        unread = f"{path} is no Excel workbook that can be read ({reason}); save it as .xlsx or .csv"
+        raise SourceError(unread) from error
 
 
 def _refuse_bomb(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         size = sum(part.file_size for part in archive.infolist())
     if size > LARGE and size > RATIO * path.stat().st_size:
-        raise SourceError(
-            f"{path} unpacks to {size:,} bytes, {size // path.stat().st_size} times its size; save it as .csv"
-        )
+        times = size // path.stat().st_size
+        raise SourceError(f"{path} unpacks to {size:,} bytes, {times} times its size; save it as .csv")
 
 
 def _rows_of(path: Path, book: Any, formulas: Any, reading: Reading) -> Iterator[Row]:
@@ -89,17 +87,8 @@ def _lines(sheet: Any, formulas: Any, reading: Reading) -> Iterator[tuple[int, S
         if number - last > MOST_BLANK:
             reading.notes.add(f"rows behind {MOST_BLANK:,} blank ones are not read", repr(sheet.title))
             return
-        if all(_is_blank(cell) for cell in written):
+        if not any(str(cell).strip() for cell in written if cell is not None):
             continue
         last = number
-        yield (
-            number,
-            [
-                UNSAVED if cell is None and isinstance(formula, str) and formula.startswith("=") else cell
-                for cell, formula in zip(cells, written, strict=False)
-            ],
-        )
-
-
-def _is_blank(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, str) and not cell.strip())
+        unsaved = [cell is None and str(formula).startswith("=") for cell, formula in zip(cells, written, strict=False)]
+        yield number, [UNSAVED if lacking else cell for cell, lacking in zip(cells, unsaved, strict=False)]

@@ -11,13 +11,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from forgekit.scene.language.content_words import Span, TextWords, fold, words_of
 from forgekit.scene.language.json_answers import STRAIGHT
-from forgekit.scene.language.predicates import Predicate, read_predicate
 from forgekit.scene.language.request import KINDS
-from forgekit.scene.lexicon import ATTRIBUTE_KINDS
+from forgekit.scene.lexicon import ATTRIBUTE_KINDS, Lexicon
 from forgekit.scene.rules.numbers import join_numbers
 from forgekit.scene.rules.tokens import cut
 from forgekit.scene.vocabulary import entry_of
@@ -34,6 +33,13 @@ class UnfitError(Exception):
     """Why one part of an answer is dropped."""
 
 
+class Predicate(NamedTuple):
+    """A relation: a place or tie of the lexicon and the verb that stood before it, or what is done."""
+
+    predicate: str
+    verb: str = ""
+
+
 @dataclass
 class Checked:
     """What is left of an answer, what was `dropped` and why, and what the rest says: in the text's words, in English."""
@@ -44,12 +50,7 @@ class Checked:
     english: list[str] = field(default_factory=list)
 
 
-def check_answer(answer: Mapping[str, Any], text: TextWords) -> Checked:
-    """Return the parts of an answer that the text says; nothing in an answer is an error."""
-    return _Checker(text).check(answer)
-
-
-class _Checker:
+class AnswerCheck:
     """Checks one answer. `places` says which object each of the answer's has become, by its position and its name."""
 
     def __init__(self, text: TextWords) -> None:
@@ -60,21 +61,16 @@ class _Checker:
         self.setting_words: dict[str, str] = {}  # of background and style, which are mere texts in the document
 
     def check(self, answer: Mapping[str, Any]) -> Checked:
+        """Return the parts of an answer that the text says; nothing in an answer is an error."""
         for position, item in enumerate(_listed(answer.get("objects"))):
             self._each("object", self._add_object, (position, item))
-        several = {name: _listed(answer.get(name)) for name in ("relations", "rendered_text", "negations")}
-        relations = [self._each("relation", self._relation, item) for item in several["relations"]]
+        relations = [self._each("relation", self._relation, item) for item in _listed(answer.get("relations"))]
         setting = {name: self._setting(name, answer.get(name)) for name in SETTING}
-        texts = [self._each("text", self._rendered, item) for item in several["rendered_text"]]
-        negations = [self._each("negation", self._negation, item) for item in several["negations"]]
-        self.checked.document = {
-            "objects": self.objects,
-            "relations": _once(relations),
-            **setting,
-            "rendered_text": _once(texts),
-            "negations": _once(negations),
-            "words": self.setting_words,
-        }
+        texts = [self._each("text", self._rendered, item) for item in _listed(answer.get("rendered_text"))]
+        negations = [self._each("negation", self._negation, item) for item in _listed(answer.get("negations"))]
+        lists = {"rendered_text": _once(texts), "negations": _once(negations)}
+        document = {"objects": self.objects, "relations": _once(relations), **setting, **lists}
+        self.checked.document = {**document, "words": self.setting_words}
         return self.checked
 
     def _each(self, kind: str, read: Callable[[Any], Any], item: Any) -> Any:
@@ -126,7 +122,8 @@ class _Checker:
             other = self._place(item["object"])
         if subject == other or (other is None and said.predicate in self.lexicon.relations):
             raise UnfitError(f"{words!r} relates a thing to nothing else")
-        if other is not None and said.predicate == "inside" and self._is_worn(other) and not self._is_worn(subject):
+        ends = [self.objects[end]["name"].split()[-1] for end in (subject, other) if end is not None]
+        if said.predicate == "inside" and [self.lexicon.hints(end, "worn") for end in ends] == [False, True]:
             said = Predicate("wear")
         self._keep(said.predicate, words)
         relation = {"subject": subject, "predicate": said.predicate, "object": other, "words": words}
@@ -235,9 +232,6 @@ class _Checker:
             raise UnfitError(f"it is about {_text(thing)!r}, which was dropped or is not in the list")
         return self.places[key]
 
-    def _is_worn(self, index: int) -> bool:
-        return self.lexicon.hints(self.objects[index]["name"].split()[-1], "worn")
-
 
 def _listed(value: Any) -> list[Any]:
     if value is None or value == "":
@@ -269,3 +263,24 @@ def _once(items: Iterable[Any]) -> list[Any]:
         if item is not None and item not in kept:
             kept.append(item)
     return kept
+
+
+def read_predicate(words: str, lexicon: Lexicon) -> Predicate | None:
+    """Return what English `words` say of one thing and another, or of one alone; None where that is no more than "is"."""
+    said = [word for word in words.lower().split() if entry_of(word, lexicon).verb != "be"]
+    if not said:
+        return None
+    verb = entry_of(said[0], lexicon).verb
+    for start in range(len(said)):
+        predicate = _worded(said[start:], lexicon)
+        if predicate in lexicon.places or (predicate and not start):
+            return Predicate(predicate, verb if start else "")
+    if verb == "have":
+        return Predicate("with")
+    return Predicate(" ".join([verb or said[0], *said[1:]]))
+
+
+def _worded(words: list[str], lexicon: Lexicon) -> str:
+    """Return the place or tie that the words are a wording of, or ""."""
+    phrases = lexicon.phrases.get(words[0], ())
+    return next((p.entry.noun for p in phrases if p.entry.tags == "P" and list(p.words) == words), "")

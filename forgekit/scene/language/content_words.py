@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from forgekit.scene.lexicon import CONCEPT_KINDS, DATA, Lexicon
-from forgekit.scene.vocabulary import entry_of
+from forgekit.scene.vocabulary import entry_of, lemmas_of
 
 UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af"  # Thai, kana, Han, Hangul
 WORD = re.compile(rf"[{UNSPACED}]+|(?!(?<=['’])s\b)(?:[^\W_{UNSPACED}][\u0300-\u036f]*)+", re.IGNORECASE)
@@ -98,7 +98,7 @@ class TextWords:
 
     def _forms(self, word: str) -> set[str]:
         """Return a word and what it is a form of."""
-        lemmas = {lemma for several in _dictionary_lemmas(word).values() for lemma in several}
+        lemmas = {lemma for several in lemmas_of(word).values() for lemma in several}
         return {word, self.lexicon.tables["irregular"].get(word, word), *lemmas}
 
     def _concepts(self, word: str) -> set[tuple[str, str]]:
@@ -133,10 +133,8 @@ def share_a_stem(one: str, other: str) -> bool:
 
 def is_english_word(word: str, lexicon: Lexicon) -> bool:
     """Say whether the dictionary or the lexicon has the word (lower case)."""
-    known = (
-        bool(_dictionary_lemmas(word)) or word.isdigit() or any((k, word) in lexicon.meanings for k in CONCEPT_KINDS)
-    )
-    return known or SAYS_NOTHING.issuperset(entry_of(word, lexicon).tags)
+    known = lemmas_of(word) or word.isdigit() or any((k, word) in lexicon.meanings for k in CONCEPT_KINDS)
+    return bool(known) or SAYS_NOTHING.issuperset(entry_of(word, lexicon).tags)
 
 
 @lru_cache(maxsize=1)
@@ -144,13 +142,6 @@ def function_words() -> dict[str, frozenset[str]]:
     """Return the words that say nothing of what is shown, by language; "signs" are those of scripts without blanks."""
     tables = tomllib.loads((DATA / "function_words.toml").read_text(encoding="utf-8"))
     return {language: frozenset(words.split()) for language, words in tables.items()}
-
-
-@lru_cache(maxsize=65536)
-def _dictionary_lemmas(word: str) -> dict[str, tuple[str, ...]]:
-    from lemminflect import getAllLemmas  # loads its tables on first use
-
-    return getAllLemmas(word)
 
 
 def _within(text: str, part: str) -> list[Span]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from forgekit.errors import ItemError, ParameterError
-from forgekit.scene.language.answer import PARTS, Checked, check_answer
+from forgekit.scene.language.answer import PARTS, AnswerCheck, Checked
 from forgekit.scene.language.content_words import TextWords, is_english_word, words_of
 from forgekit.scene.language.json_answers import json_objects
 from forgekit.scene.language.request import SCHEMA, TEMPLATE, reading_request
@@ -17,9 +17,7 @@ ATTEMPTS = 3
 SHARE = 0.5  # of an answer's parts that must stand in the text, of its words that must be English, of the text it must cover
 TOLD = 8  # reasons of one answer that the next attempt is told
 # Settings of a model that say where it is, how it is reached and what it costs, not what it does.
-PRIVATE = frozenset(
-    ("name", "base_url", "api_key_variable", "timeout_s", "retries", "in_flight", "total_s", "send_seed")
-)
+PRIVATE = ("name", "base_url", "api_key_variable", "timeout_s", "retries", "in_flight", "total_s", "send_seed")
 PRICE = "price_"
 
 
@@ -30,9 +28,8 @@ def generate(model: Any, request: str, schema: Mapping[str, Any] | None) -> str 
     else:
         answers = model.generate([request])
     if not isinstance(answers, list | tuple) or len(answers) != 1 or not isinstance(answers[0], str | ItemError):
-        return ItemError(
-            f"{getattr(model, 'name', model)} answered one request with {answers!r:.100}; it must be one text"
-        )
+        name = getattr(model, "name", model)
+        return ItemError(f"{name} answered one request with {answers!r:.100}; it must be one text")
     return answers[0]
 
 
@@ -56,8 +53,8 @@ class LanguageReader:
                 'forgekit.load_model("language_model", NAME)'
             )
 
-    def read(self, text: str, lexicon: Lexicon) -> LanguageReading:
-        """Read a scene; where no attempt gives an answer that can be used, there are no `elements` in what is returned."""
+    def read(self, text: str, lexicon: Lexicon) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+        """Return the elements of a scene, None where no answer can be used and the rules have to serve, and `read_by`."""
         words = TextWords(text, lexicon)
         name = str(getattr(self.model, "name", type(self.model).__name__))
         inside = getattr(self.model, "inside", self.model)  # of a pool of workers
@@ -73,28 +70,16 @@ class LanguageReader:
             checked = _best(answer, words)
             if isinstance(checked, Checked):
                 about = {"attempts": attempt, "uncovered": words.uncovered(checked.words), "dropped": checked.dropped}
-                return LanguageReading(checked.document, {"reader": "language model", **told, **about})
+                return checked.document, {"reader": "language model", **told, **about}
             refused.append(checked)
-        return LanguageReading(None, {**told, "attempts": self.attempts, "refused": [*refused, *failed]})
-
-
-@dataclass(frozen=True)
-class LanguageReading:
-    """What came of it: the document, with what `read_by` says of it; None where the rules have to serve, and why."""
-
-    elements: dict[str, Any] | None
-    read_by: dict[str, Any]
+        return None, {**told, "attempts": self.attempts, "refused": [*refused, *failed]}
 
 
 def settings_of(model: Any) -> dict[str, Any]:
     """Return the settings that a model's answers depend on, as far as they are plain values."""
     values = {each.name: getattr(model, each.name) for each in fields(model)} if is_dataclass(model) else {}
-    plain = (str, int, float, bool, type(None))
-    return {
-        name: value
-        for name, value in values.items()
-        if isinstance(value, plain) and not (name in PRIVATE or name.startswith(PRICE))
-    }
+    public = {name: value for name, value in values.items() if name not in PRIVATE and not name.startswith(PRICE)}
+    return {name: value for name, value in public.items() if value is None or isinstance(value, str | int | float)}
 
 
 def _best(answer: str, text: TextWords) -> Checked | str:
@@ -102,7 +87,7 @@ def _best(answer: str, text: TextWords) -> Checked | str:
     found = [inner for each in json_objects(answer) if (inner := _unwrapped(each))]
     if not found:
         return f"it is no JSON object with the keys {', '.join(PARTS)}"
-    checked = check_answer(found[-1], text)
+    checked = AnswerCheck(text).check(found[-1])
     return _why_unfit(checked, text) or checked
 
 

@@ -42,12 +42,7 @@ RETRY = "\nYour last answer was refused: {reason}.\n"
 
 
 def _object(**properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 def _list(items: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ what it read, or None for a phrase that is none of its kind. Those that are said
 
 from __future__ import annotations
 
-from forgekit.scene.rules.clauses import Clause, Link, close_link
-from forgekit.scene.rules.draft import Draft
+from forgekit.scene.rules.clauses import Clause, Link
+from forgekit.scene.rules.draft import Draft, close_link
 from forgekit.scene.rules.phrases import NounPhrase
 from forgekit.scene.wording import doing
 
@@ -239,7 +239,7 @@ def is_abstract(clause: Clause, draft: Draft, phrase: NounPhrase) -> bool:
     several = " " in phrase.name
     if phrase.head.word in words["mood"] and not (phrase.determiner or of or link):
         return phrase.number is None
-    if draft.token_before(phrase).word == "half" and not phrase.determiner:  # "half human and half robot"
+    if draft.before(phrase.start).word == "half" and not phrase.determiner:  # "half human and half robot"
         return True
     if phrase.name in words["game"]:
         return not phrase.determiner

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from forgekit.scene.rules.draft import Draft
-
 Objects = tuple[int, ...]  # by index
 
 
@@ -16,9 +14,7 @@ class Link(NamedTuple):
     predicate: str = ""  # a preposition's canonical relation
     wording: str = ""  # the preposition as it stands
     verb: str = ""
-    participle: str = (
-        ""  # the -ed form as it stands: "covered", "parked"; it is passive but for what `intransitive` verbs say
-    )
+    participle: str = ""  # the -ed form as it stands: "covered"; it is passive but for what `intransitive` verbs say
     particle: str = ""  # "blowing out"
     denied: bool = False  # "is not running"
     quoted: bool = False  # said of quoted text
@@ -52,22 +48,3 @@ class Clause(NamedTuple):
     leading: tuple[str, int | None] | None = None  # "In front of a house, …", "On the left, …" waits for its subject
     spoken_of: Objects = ()  # the subjects of the sentence before
     fresh: bool = True  # before the first break of the text, where nothing is listed yet
-
-
-def close_link(clause: Clause, draft: Draft) -> Clause:
-    """End a link that found no object: a verb alone is an action ("a dog is running"), a participle alone a state ("blurred")."""
-    link = clause.link
-    if link is None:
-        return clause
-    acts = link.verb not in ("", "have", "do", "wear", "hold", "carry") and not draft.lexicon.hints(link.verb, "static")
-    if not acts or link.denied or link.lists:  # "surrounded by" has had its objects
-        return clause._replace(link=None)
-    if link.passive:
-        if not link.predicate and not draft.lexicon.hints(link.verb, "idle"):
-            draft.describe(link.subjects, [("state", link.participle)])
-        return clause._replace(link=None)
-    says = draft.lexicon.hints(link.verb, "saying")  # "a sign that reads welcome"
-    for subject in link.subjects:
-        if not says or draft.is_living(subject):
-            draft.relate(subject, link.verb, None)
-    return clause._replace(link=None)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from forgekit.scene.rules.clauses import Clause, Link, Objects, close_link
-from forgekit.scene.rules.draft import Draft
-from forgekit.scene.rules.placing import AROUND, said_of
+from forgekit.scene.rules.clauses import Clause, Link, Objects
+from forgekit.scene.rules.draft import Draft, close_link
+from forgekit.scene.rules.relating import AROUND, said_of
 from forgekit.scene.rules.tokens import Token
 
 
@@ -100,9 +100,8 @@ def on_preposition(clause: Clause, draft: Draft, index: int) -> Clause:
         makes = token.value in ("of", "from") and lexicon.hints(link.verb, "making")
         turned = lexicon.tables["turned"].get(f"{link.verb}-{token.word}", "")
         return clause._replace(link=link._replace(predicate=predicate, wording=token.word, makes=makes, turned=turned))
-    clause = clause._replace(
-        negated=clause.negated and previous.tag == "R"
-    )  # "without gloves in a room": the room is there
+    # "without gloves in a room": the room is there
+    clause = clause._replace(negated=clause.negated and previous.tag == "R")
     if previous.tag == "Y" and not draft.objects:  # "watercolor of a cat"
         return clause
     if previous.tag in "XC" and clause.group and _leads(draft, index):  # "…, and behind the bakery a tower"
@@ -158,7 +157,7 @@ def _meant(clause: Clause, draft: Draft, before: int, word: str) -> int | None:
         return None
     first = [index for index in fits if index >= draft.sentence_begins(before)]
     spoken_of = [index for index in clause.spoken_of if index in fits]
-    if draft.comma_before(before):
+    if draft.before(draft.objects[before]["span"][0]).tag == "X":
         return (first or spoken_of or fits)[0]
     return fits[-1]
 

@@ -31,10 +31,8 @@ def _is_sure(draft: Draft, relation: Relation) -> bool:
     if predicate == "of":
         return draft.is_any(subject, "container") and (draft.is_any(item, "mass") or draft.objects[item]["count"] != 1)
     if predicate == "with":
-        had = (
-            not draft.is_any(item, "body") or draft.objects[item]["attributes"]
-        )  # nobody asks for "a girl with a shoulder"
-        return draft.is_living(subject) and bool(had)
+        had = not draft.is_any(item, "body") or draft.objects[item]["attributes"]
+        return draft.is_living(subject) and bool(had)  # nobody asks for "a girl with a shoulder"
     if predicate in draft.lexicon.relations:
         return True
     verb = predicate.split()[0]

@@ -5,30 +5,15 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from forgekit.scene.lexicon import Lexicon
+from forgekit.scene.rules.clauses import Clause, Link
 from forgekit.scene.rules.phrases import Attribute, NounPhrase, read_noun_phrase, token_at
 from forgekit.scene.rules.tokens import Token
 
 HAVING = ("with", "wear")
 SIDES = (("left", "right", "left of"), ("top", "bottom", "above"))
-
-
-class Said(Protocol):
-    """What a link says with a verb (see clauses.py)."""
-
-    @property
-    def verb(self) -> str:
-        """Return its lemma: "cover"."""
-
-    @property
-    def participle(self) -> str:
-        """Return the form of a passive: "covered"."""
-
-    @property
-    def particle(self) -> str:
-        """Return what goes with the verb: the "out" of "blowing out"."""
 
 
 class Draft:
@@ -54,9 +39,9 @@ class Draft:
             ones, others = self._sides.get(side, []), self._sides.get(opposite, [])
             for one, other in zip(ones, others, strict=False):
                 self.relate(one, predicate, other)
-            paired = min(len(ones), len(others))
-            self.describe(ones[paired:], [("other", f"{'on' if predicate == 'left of' else 'at'} the {side}")])
-            self.describe(others[paired:], [("other", f"{'on' if predicate == 'left of' else 'at'} the {opposite}")])
+            paired, at = min(len(ones), len(others)), "on" if predicate == "left of" else "at"
+            self.describe(ones[paired:], [("other", f"{at} the {side}")])
+            self.describe(others[paired:], [("other", f"{at} the {opposite}")])
         return {
             "objects": self.objects,
             "relations": self.relations,
@@ -80,16 +65,12 @@ class Draft:
         """Return the phrase that named the object, if it was named just now."""
         return self._last if index == len(self.objects) - 1 else None
 
-    def token_before(self, phrase: NounPhrase) -> Token:
-        """Return the token before the phrase, or EDGE."""
-        return self._before(phrase.start)
-
     def token_after(self, index: int) -> Token | None:
         """Return the token behind the object."""
         after = self._at(self.objects[index]["span"][1])
         return self.tokens[after] if after < len(self.tokens) else None
 
-    def _before(self, place: int) -> Token:
+    def before(self, place: int) -> Token:
         """Return the last token that ends by that place of the text, or EDGE."""
         return self.token(bisect_right(self._ends, place) - 1)
 
@@ -124,12 +105,11 @@ class Draft:
         """Say on which side of the picture the object is; things on opposite sides are told from each other."""
         self._sides.setdefault(side, []).append(index)
 
-    def negate(self, phrase: NounPhrase) -> None:
+    def negate(self, name: str, start: int, end: int, attributes: Iterable[Attribute] = ()) -> None:
         """Add what must not be there."""
-        span = [phrase.start, phrase.end]
-        self.negations.append({"name": phrase.name, "attributes": _listed(phrase.attributes), "span": span})
+        self.negations.append({"name": name, "attributes": _listed(attributes), "span": [start, end]})
 
-    def relate(self, subject: int, predicate: str, item: int | None, link: Said | None = None) -> None:
+    def relate(self, subject: int, predicate: str, item: int | None, link: Link | None = None) -> None:
         """Add a relation, or an action where `item` is None; what someone is inside may be worn. `link` has its verb."""
         if subject == item or predicate in self.lexicon.words["no_relation"]:
             return
@@ -167,10 +147,6 @@ class Draft:
         """Say whether the object is a person or an animal."""
         return self.lexicon.is_living(self.objects[index]["name"])
 
-    def begins_anew(self, subjects: tuple[int, ...], group: tuple[int, ...], index: int) -> bool:
-        """Say whether a person or animal listed behind what others are in or have is named for itself."""
-        return self.is_living(index) and not self.is_living(group[-1]) and self.is_living(subjects[-1])
-
     def joined(self, one: int, other: int) -> bool:
         """Say whether "and" stands between two objects."""
         end, start = self.objects[one]["span"][1], self.objects[other]["span"][0]
@@ -180,7 +156,7 @@ class Draft:
     def listed(self, index: int) -> bool:
         """Say whether the object is one more of a list with "and": "a hat, a coat and boots", not "a hat, a coat, a lamp"."""
         start, end = self.objects[index]["span"]
-        if self._before(start).word != ",":
+        if self.before(start).word != ",":
             return True
         for token in islice(self.tokens, self._at(end), None):
             if token.word in ("and", "&", "or", "plus"):
@@ -188,11 +164,6 @@ class Draft:
             if token.tag not in "DSQJNRYI," and token.word != ",":
                 return token.word in ("of", "with")
         return False
-
-    def comma_before(self, index: int) -> bool:
-        """Say whether a mark sets the object off from what was named before."""
-        start = self.objects[index]["span"][0]
-        return self._before(start).tag == "X"
 
     def sentence_begins(self, index: int) -> int:
         """Return the first object of the sentence that the object stands in."""
@@ -204,18 +175,10 @@ class Draft:
         """Return the group, or the last of it where no "and" joins it to the others."""
         return group if len(group) < 2 or self.joined(*group[-2:]) else group[-1:]
 
-    def are_figures(self, *indexes: int) -> bool:
-        """Say whether all the objects are plane figures."""
-        return all(("figure", self.objects[index]["name"]) in self.lexicon.meanings for index in indexes)
-
     def owner_of(self, index: int, predicates: tuple[str, ...] = HAVING) -> int | None:
         """Return who was first said to have or wear the object, if anyone was."""
         owners = (r["subject"] for r in self.relations if r["object"] == index and r["predicate"] in predicates)
         return next(owners, None)
-
-    def wears(self, index: int) -> bool:
-        """Say whether the object was said to wear something."""
-        return any(r["subject"] == index and r["predicate"] == "wear" for r in self.relations)
 
     def has(self, owner: int, index: int) -> bool:
         """Say whether the owner was said to have, wear or hold the object."""
@@ -239,9 +202,8 @@ class Draft:
             return []
         joined = self.token(last.after).word in ("and", "&") and self.token(last.after + 1).start == phrase.start
         is_living = self.lexicon.is_living
-        other_sort = phrase.head.noun in self.lexicon.words["mass"] or (
-            is_living(phrase.name) and not is_living(last.name)
-        )
+        begins_anew = is_living(phrase.name) and not is_living(last.name)
+        other_sort = begins_anew or phrase.head.noun in self.lexicon.words["mass"]
         return [a for a in last.attributes if a[0] == "color"] if joined and not other_sort else []
 
     def _spoken_of(self, phrase: NounPhrase) -> int | None:
@@ -253,6 +215,25 @@ class Draft:
                 if all(known.get(kind) == value for kind, value in phrase.attributes):
                     return index
         return None
+
+
+def close_link(clause: Clause, draft: Draft) -> Clause:
+    """End a link that found no object: a verb alone is an action ("a dog is running"), a participle alone a state ("blurred")."""
+    link = clause.link
+    if link is None:
+        return clause
+    acts = link.verb not in ("", "have", "do", "wear", "hold", "carry") and not draft.lexicon.hints(link.verb, "static")
+    if not acts or link.denied or link.lists:  # "surrounded by" has had its objects
+        return clause._replace(link=None)
+    if link.passive:
+        if not link.predicate and not draft.lexicon.hints(link.verb, "idle"):
+            draft.describe(link.subjects, [("state", link.participle)])
+        return clause._replace(link=None)
+    says = draft.lexicon.hints(link.verb, "saying")  # "a sign that reads welcome"
+    for subject in link.subjects:
+        if not says or draft.is_living(subject):
+            draft.relate(subject, link.verb, None)
+    return clause._replace(link=None)
 
 
 def _listed(attributes: Iterable[Attribute]) -> list[dict[str, str]]:

@@ -135,20 +135,15 @@ def _closes(things: Segment, at: int, lexicon: Lexicon) -> bool:
     if token.word == "by":
         made = "E" in things[at - 1].entry.tags and not lexicon.hints(things[at - 1].entry.verb, "making")
         return not made and len(rest) > 2 and any(t.word in ("and", "&") for t in rest) and _are_makers(rest, lexicon)
-    if (
-        lexicon.hints(token.word, "taken")
-        and rest
-        and rest[0].word in ("on", "with", "by", "in", "using", "from", "at")
-    ):
+    how = rest and rest[0].word in ("on", "with", "by", "in", "using", "from", "at")
+    if how and lexicon.hints(token.word, "taken"):
         return any(_says(t, lexicon, "technique", "shot", "picture") for t in rest)
     if things[at - 1].entry.tags in ("D", "S", "P", "J") or not _says(token, lexicon, "quality", "technique"):
         return False
     behind = things[at:]
-    known = all(t.tag == "Y" or _says(t, lexicon, "quality", "technique", "shot", "glue") for t in behind)
-    return known and any(_is_never_a_thing(t, lexicon) for t in behind)
-
-
-def _is_never_a_thing(token: Token, lexicon: Lexicon) -> bool:
-    """Say whether a word at the end of a phrase is about the picture for sure: "4k", "artstation", no "camera"."""
-    technical = lexicon.hints(token.word, "technique") and (token.entry.tags == "U" or token.word[0].isdigit())
-    return technical or lexicon.hints(token.word, "sure")
+    if not all(t.tag == "Y" or _says(t, lexicon, "quality", "technique", "shot", "glue") for t in behind):
+        return False
+    # "4k", "artstation" are no things, as a "camera" is
+    technical = [t for t in behind if lexicon.hints(t.word, "technique")]
+    no_things = [t for t in technical if t.entry.tags == "U" or t.word[0].isdigit()]
+    return bool(no_things) or any(lexicon.hints(t.word, "sure") for t in behind)

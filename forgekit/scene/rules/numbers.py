@@ -32,11 +32,9 @@ def join_numbers(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
             continue
         start, last = tokens[index], tokens[end - 1]
         said = " ".join(token.word for token in tokens[index : index + bound])
-        word = (
-            str(number)
-            if said in lexicon.tables["loosely"] or not bound
-            else f"{said} {_said(number, tokens, index + bound, end)}"
-        )
+        word = str(number)
+        if bound and said not in lexicon.tables["loosely"]:
+            word = f"{said} {last.word if end == index + bound + 1 else number}"
         joined.append(Token(word, start.start, last.end, COUNT, "Q", word if " " in word else ""))
         index = end
     return joined
@@ -45,10 +43,6 @@ def join_numbers(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
 def in_figures(word: str) -> int:
     """Return what figures say; nobody draws a billion of anything, and a number of thousands of figures is slow to read."""
     return int(word) if len(word) < len(str(MOST)) else MOST
-
-
-def _said(number: int, tokens: list[Token], start: int, end: int) -> str:
-    return tokens[start].word if end == start + 1 else str(number)
 
 
 def _bound_length(tokens: list[Token], index: int, lexicon: Lexicon) -> int:

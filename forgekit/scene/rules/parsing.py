@@ -1,7 +1,7 @@
 """From a scene text to what it asks for: the JSON document that `scenes.elements` stores.
 
 The text is cut into tokens (tokens.py), each gets its class (tagging.py), runs of them are noun phrases (phrases.py); phrases and
-the words between them, read from left to right, make clauses (asides.py, connecting.py, relating.py, placing.py), and these the scene.
+the words between them, read from left to right, make clauses (asides.py, connecting.py, relating.py), and these the scene.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import Any
 
 from forgekit.scene.lexicon import Lexicon, default_lexicon
 from forgekit.scene.rules.asides import is_abstract, read_abstract, read_aside
-from forgekit.scene.rules.clauses import Clause, Link, close_link
+from forgekit.scene.rules.clauses import Clause, Link
 from forgekit.scene.rules.connecting import on_adjective, on_break, on_preposition, on_pronoun, on_verb
 from forgekit.scene.rules.doubting import without_doubtful
-from forgekit.scene.rules.draft import Draft
+from forgekit.scene.rules.draft import Draft, close_link
 from forgekit.scene.rules.meaning import meant
 from forgekit.scene.rules.phrases import NounPhrase
 from forgekit.scene.rules.relating import own, relate
@@ -27,19 +27,13 @@ MOST_THINGS, MOST_OWNED = 500, 12
 POSSESSIVE = ("its", "his", "her", "their", "my", "your", "our")
 
 
-def parse(text: str, *, lexicon: Lexicon | None = None) -> dict[str, Any]:
-    """Return what `text` asks for: objects, relations, background, style, rendered_text, negations.
+def read_by_rules(text: str, lexicon: Lexicon | None = None) -> tuple[dict[str, Any], str]:
+    """Return what `text` asks for, and why the rules do not understand it: "" where they do.
 
     Objects are in the order of the text; `count` is 1 where a noun is singular, a number or word where one stands, and "some"
     for a bare plural. Relations name their objects by index; `object` is null for an action alone. A text without any
-    object gives an empty list, never an error; so does one that the rules do not understand (see reading.py). Prompt syntax
-    is no part of the scene: spans are places in `split_prompt(text).asked`.
+    object gives an empty list, never an error; so does one that the rules do not understand.
     """
-    return read_by_rules(text, lexicon)[0]
-
-
-def read_by_rules(text: str, lexicon: Lexicon | None = None) -> tuple[dict[str, Any], str]:
-    """Return what `text` asks for, as `parse` does, and why the rules do not understand it: "" where they do."""
     lexicon = lexicon or default_lexicon()
     if len(text) > MOST_CHARACTERS:
         return Draft([], lexicon).document(), TOO_LONG
@@ -57,16 +51,11 @@ def read_by_rules(text: str, lexicon: Lexicon | None = None) -> tuple[dict[str, 
 
 def _step(clause: Clause, draft: Draft, index: int) -> tuple[Clause, int]:
     """Read the phrase or word at `index`; return the clause behind it and the index of the next."""
-    tag = draft.tokens[index].tag
-    opens = tag in "DSQJNK" or (tag == "E" and _modifier_opens(clause, draft, index))
-    if opens and (phrase := draft.phrase(index)) is not None:
+    tag, previous = draft.tokens[index].tag, draft.token(index - 1).tag
+    modifies = previous in "XPR" or (previous == "C" and not clause.subjects)  # "…, parked cars"
+    if (tag in "DSQJNK" or (tag == "E" and modifies)) and (phrase := draft.phrase(index)) is not None:
         return _on_phrase(clause, draft, phrase)
     return _on_word(clause, draft, index), index + 1
-
-
-def _modifier_opens(clause: Clause, draft: Draft, index: int) -> bool:
-    previous = draft.token(index - 1).tag
-    return previous in "XPR" or (previous == "C" and not clause.subjects)
 
 
 def _on_word(clause: Clause, draft: Draft, index: int) -> Clause:
@@ -101,7 +90,7 @@ def _on_negation(clause: Clause, draft: Draft, token: Token) -> Clause:
     name = draft.lexicon.tables["nobody"].get(token.word)
     if name is None:
         return clause._replace(negated=True)
-    draft.negations.append({"name": name, "attributes": [], "span": [token.start, token.end]})
+    draft.negate(name, token.start, token.end)
     return close_link(clause, draft)
 
 
@@ -121,15 +110,11 @@ def _on_owned(clause: Clause, draft: Draft, owner: NounPhrase, owned: NounPhrase
         return _on_phrase(clause, draft, owner._replace(after=owned.after), depth)
     if is_abstract(clause, draft, owner):  # "a good night's sleep"
         return _on_phrase(clause, draft, owned, depth)
-    anybody = owner.determiner in ("a", "an") and owner.name not in draft.lexicon.siblings["person"]
-    if (
-        anybody
-        and draft.lexicon.is_living(owner.name)
-        and not draft.lexicon.hints(owned.name.split()[-1], "worn", "body")
-    ):
-        return _on_phrase(
-            clause, draft, _of_kind(owner, owned), depth
-        )  # "a fisherman's hut": no fisherman need be there
+    lexicon, name = draft.lexicon, f"{owner.name}'s {owned.name}"
+    anybody = owner.determiner in ("a", "an") and owner.name not in lexicon.siblings["person"]
+    if anybody and lexicon.is_living(owner.name) and not lexicon.hints(owned.name.split()[-1], "worn", "body"):
+        of_kind = owned._replace(name=name, determiner=owner.determiner, start=owner.start)
+        return _on_phrase(clause, draft, of_kind, depth)  # "a fisherman's hut": no fisherman need be there
     whose = draft.add(owner)
     index = len(draft.objects)
     clause, after = _on_phrase(clause, draft, owned, depth)
@@ -138,19 +123,12 @@ def _on_owned(clause: Clause, draft: Draft, owner: NounPhrase, owned: NounPhrase
     return clause, after
 
 
-def _of_kind(owner: NounPhrase, owned: NounPhrase) -> NounPhrase:
-    return owned._replace(name=f"{owner.name}'s {owned.name}", determiner=owner.determiner, start=owner.start)
-
-
 def _is_denied(link: Link | None, phrase: NounPhrase) -> bool:
     """Say whether a negation denies the thing itself: "without the hat", "not wearing a hat", no "does not see the hat"."""
     if link and (link.makes or (link.predicate and link.verb in ("", "be"))):  # "is not made of metal"
         return False
-    return (
-        link is None
-        or link.verb in ("", "be", "have", "wear", "hold", "carry")
-        or not (phrase.determiner == "the" or phrase.determiner in POSSESSIVE)
-    )
+    of_itself = link is None or link.verb in ("", "be", "have", "wear", "hold", "carry")
+    return of_itself or phrase.determiner not in ("the", *POSSESSIVE)
 
 
 def _goes_on(draft: Draft, index: int) -> bool:
@@ -173,7 +151,7 @@ def _on_phrase(clause: Clause, draft: Draft, phrase: NounPhrase, depth: int = 0)
         return read
     link = clause.link
     if phrase.determiner == "no" or (clause.negated and _is_denied(link, phrase)):
-        draft.negate(phrase)
+        draft.negate(phrase.name, phrase.start, phrase.end, phrase.attributes)
         clause = clause._replace(link=None, negated=_goes_on(draft, phrase.after))
     elif link and link.verb == "be" and not link.predicate and link.subjects:  # "… is a handy tool": the subject is
         draft.describe(link.subjects, [("other", f"{phrase.determiner} {phrase.words}".strip())])

@@ -70,9 +70,8 @@ def read_noun_phrase(tokens: Sequence[Token], index: int, lexicon: Lexicon, dept
     bare = not (parts.determiner or parts.attributes or parts.number) and head.entry.tags == "U"
     if bare and name == head.word and token_at(tokens, first - 1).tag == "P" and not lexicon.hints(name, "mass"):
         called = called or name  # "over cappadocia": a place as like as not, and no "a cappadocia"
-    return NounPhrase(
-        name, head, start, head.end, index, parts.determiner, parts.number, tuple(parts.attributes), called
-    )
+    before = parts.determiner, parts.number, tuple(parts.attributes)
+    return NounPhrase(name, head, start, head.end, index, *before, called)
 
 
 def _elliptic(
@@ -80,12 +79,8 @@ def _elliptic(
 ) -> NounPhrase | None:
     """Return the first phrase of "one brown and one white animal", which has its noun from the second; else None."""
     opened = parts.attributes and (parts.determiner or parts.number)
-    if (
-        not opened
-        or depth == MOST_NESTED
-        or token_at(tokens, index).word != "and"
-        or token_at(tokens, index + 1).tag not in "DQ"
-    ):
+    goes_on = token_at(tokens, index).word == "and" and token_at(tokens, index + 1).tag in "DQ"
+    if not opened or not goes_on or depth == MOST_NESTED:
         return None
     whole = read_noun_phrase(tokens, index + 1, lexicon, depth + 1)
     if whole is None or not whole.attributes:

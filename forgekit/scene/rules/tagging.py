@@ -17,10 +17,10 @@ from forgekit.scene.rules.surroundings import (
     looks_plural,
     noun_follows,
     number_before,
+    place_unknown,
     third_person,
 )
 from forgekit.scene.rules.tokens import EDGE, Token
-from forgekit.scene.rules.unknown import place_unknown
 
 
 def tag_words(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
@@ -196,14 +196,8 @@ def _verb_or_noun(place: Place) -> str:
     is_verb = token.entry.hint == "verb"
     if number == "open" or (number != "single" and token.word in place.lexicon.words["rather_thing"] and after in "XC"):
         return "N"
-    if token.word in place.lexicon.words["same_participle"] and place.following.word in (
-        "for",
-        "in",
-        "on",
-        "into",
-        "at",
-        "with",
-    ):
+    same_participle = token.word in place.lexicon.words["same_participle"]
+    if same_participle and place.following.word in ("for", "in", "on", "into", "at", "with"):
         return "E"  # "a table set for four"
     if number == "single" and third and not plural and not place.noun_follows:
         return "V"  # "a kettle boils on …": "a" opens no plural

@@ -171,13 +171,11 @@ def _end_of(phrase: Phrase, tokens: list[Token], index: int) -> int:
         if index == len(tokens):
             return 0
         token = tokens[index]
-        if token.word != word and not (word == may_be_plural and _is_plural(token, word)):
+        if token.word == word:
+            continue
+        if word != may_be_plural or not (token.entry.noun == word or token.word in (word + "s", word + "es")):
             return 0
     return index + 1
-
-
-def _is_plural(token: Token, word: str) -> bool:
-    return token.entry.noun == word or token.word in (word + "s", word + "es")
 
 
 def _fits(phrase: Phrase, before: list[Token], following: list[Token], lexicon: Lexicon) -> bool:

@@ -136,10 +136,8 @@ class _Reader:
         end = bare.start + len(bare.written)
         before, after = self.text[max(0, bare.start - NEAR) : bare.start].rstrip(), self.text[end : end + NEAR].lstrip()
         opens, closes = not before or before[-1] in ",;", not after or after[0] in ",;"
-        words = before.split()
-        return (opens and closes) or (
-            bool(words) and words[-1].lower() in openers and (after[:1].isalnum() or after[:1] == "(")
-        )
+        goes_on = after[:1].isalnum() or after[:1] == "("
+        return (opens and closes) or (goes_on and not openers.isdisjoint(before.lower().split()[-1:]))
 
     def _weighted(self, content: str, written: str) -> str | None:
         """Return the words of "words:1.3"; None where that is no weight, as in "at 10:30"."""

@@ -23,8 +23,6 @@ MARK = re.compile(
     r"\(|\[|<|\\|\*|_|#|`|~|&|:|\n|--|\+\+|BREAK|AND|ADD|COUPLE|- |—|–|/imagine|"
     + "|".join(rf"{digit}\{mark} " for digit in range(10) for mark in ".)")
 )
-CONJUNCTION = re.compile(r'\(\s*("[^"]*"(?:\s*,\s*"[^"]*")*)\s*\)\.(?:and|blend)\([^()]*\)')  # compel's
-SWAP = re.compile(r"(?:\([^()]*\)|[^\s().]{1,64})\.swap\(\s*([^(),]*?)\s*(?:,[^()]*)?\)")
 PERMANENT = re.compile(r"(?<![\w:])(-?(?:\d+(?:\.\d*)?|\.\d+))::\s*([^:]+?)\s*::")  # NovelAI's "1.3::red::"
 PART = re.compile(r"\s*(?<!:)::(?!:)(-?(?:\d+(?:\.\d*)?|\.\d+)(?!\w))?\s*")
 SUBPROMPT_WEIGHT = re.compile(r"\s*:\s*(\d+(?:\.\d*)?|\.\d+)(?=\s*(?:\n|$|AND\b))")
@@ -98,9 +96,8 @@ def _is_plain(text: str) -> bool:
 def _tags() -> frozenset[str]:
     """Return the tags that make a text one with syntax, as they stand between commas."""
     words = syntax_words()
-    known = [
-        write(tag) for tag in (*words.quality, *words.people) for write in (str, str.capitalize, str.title, str.upper)
-    ]
+    written = (str, str.capitalize, str.title, str.upper)
+    known = [write(tag) for tag in (*words.quality, *words.people) for write in written]
     return frozenset(before + tag + dot for tag in known for before in ("", " ") for dot in ("", "."))
 
 
@@ -114,7 +111,7 @@ def _read(text: str, found: Directives) -> tuple[str, int, int]:
         own = own.strip()
         quoted = QUOTED.fullmatch(own)  # "a cat" --ar 3:2
         own = quoted[quoted.lastindex or 0] if quoted else own
-    own = CONJUNCTION.sub(lambda match: match[1].replace('"', ""), unescape(own))
+    own = unescape(own)
     inside = _Shield()
     before = inside.cover(own)
     after = _without_syntax(before, found)
@@ -127,21 +124,13 @@ def _without_syntax(text: str, found: Directives) -> str:
     text = drop_qualifiers(text) if "\\(" in text else text
     text = read_markup(text)
     text = read_networks(text, found)
-    if ".swap(" in text:
-        text = SWAP.sub(lambda match: _mark(found, "edits", match[1], match.group()), text)
-    text = read_brackets(
-        text, found, marked=bool(found.keys() - {"parameters", "flags", "images"}) or is_tag_list(text)
-    )
+    marked = bool(found.keys() - {"parameters", "flags", "images"}) or is_tag_list(text)
+    text = read_brackets(text, found, marked=marked)
     text = _read_parts(text, found)
     text = _read_separators(text, found)
     text = read_emoji(text)
     without_tags = read_tags(text, found)
     return without_tags if without_tags.strip(" ,.") else text
-
-
-def _mark(found: Directives, kind: str, words: str, written: str) -> str:
-    note_mark(found, kind, words, written)
-    return words
 
 
 def _read_parts(text: str, found: Directives) -> str:
@@ -174,10 +163,8 @@ def _read_separators(text: str, found: Directives) -> str:
         text = SUBPROMPT_WEIGHT.sub("", text)
     kept, index = [], 0
     for match in pattern.finditer(text):
-        before, after = (
-            text[max(0, match.start() - NEAR) : match.start()].split(),
-            text[match.end() : match.end() + NEAR].split(),
-        )
+        before = text[max(0, match.start() - NEAR) : match.start()].split()
+        after = text[match.end() : match.end() + NEAR].split()
         shown = bool(before) and before[-1].lower().strip(":") in words.shown_after
         if shown or _in_capitals(before[-1:]) or _in_capitals(after[:1]):
             continue
@@ -193,9 +180,8 @@ def _separators() -> re.Pattern[str]:
 
 
 def _in_capitals(words: list[str]) -> bool:
-    return any(
-        bool(CAPITALS.fullmatch(word)) and word.isupper() and not _separators().fullmatch(word) for word in words
-    )
+    capitals = [word for word in words if CAPITALS.fullmatch(word) and word.isupper()]
+    return not all(_separators().fullmatch(word) for word in capitals)
 
 
 def _tidy(text: str) -> str:

@@ -1,13 +1,16 @@
-"""What stands around a prompt's words: Midjourney's command, pictures and flags, A1111's negative and settings."""
+"""What stands around a prompt's words: Midjourney's command, pictures and flags, A1111's negative and settings.
+
+The latter are one line, as many others write it, too: "Steps: 20, Sampler: Euler a, Size: 512x512".
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
 from forgekit.scene.syntax.directives import NUMBER, Directives, note, syntax_words
 from forgekit.scene.syntax.parameters import known_as, parameter
-from forgekit.scene.syntax.parts import Parts
 
 # "**a cat --ar 3:2** - @somebody (fast)", as Discord shows it
 POSTED = re.compile(r"\s*\*\*(?P<words>.+?)\*\*\s+-\s[^\n]*@[^\n]*", re.DOTALL)
@@ -19,6 +22,16 @@ NEGATIVE = re.compile(r"(?:^|\n)[ \t]*negative(?:[ _]prompt)?\s*:|(?<=\s)negativ
 SETTINGS = re.compile(r"(?:^|(?<=\s))Steps:\s*\d+\s*(?:,\s*[A-Z]|$)")
 FLAG = re.compile(r"(?:^|(?<=\s))(--|—|–)([A-Za-z][\w-]*?)(?=[\s=:,]|$)[\s=:]*")
 VALUE = re.compile(r"https?://\S+(?:\s+https?://\S+)*|(?!--|[—–])\S+")
+NAMED = re.compile(r"\s*([A-Za-z][\w \-/+.]{0,60}):(.*)", re.DOTALL)
+QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+PLAIN = re.compile(r"[^,\"\n{}\[\]]+")
+FIRST_NAMES = ("Steps", "Sampler", "Seed", "CFG scale", "Size", "Model", "Batch")
+USUAL = frozenset(FIRST_NAMES) | {
+    "Guidance Scale", "Distilled CFG Scale", "Schedule type", "Model hash", "VAE", "Clip skip", "Denoising strength",
+    "Version", "App",
+}  # fmt: skip
+UNNAMED = ""
+OPENING = frozenset(":,{[")  # what a quotation mark stands after that opens a value
 OF_ALL = {"seed", "num_inference_steps", "guidance_scale", "width", "height"}  # pipelines
 
 
@@ -39,7 +52,10 @@ def find_words(text: str, covered: str, found: Directives) -> tuple[int, int]:
     flags = list(_flags(text, start, end))
     if flags:
         for _, _, name, value in flags:
-            _note_flag(found, name, value)
+            if syntax_words().flags.get(name) == "rest":
+                _note_negative(found, value)
+            elif not _note_parameters(found, name, value):
+                found.setdefault("flags", {})[f"--{name}"] = value.strip(",")
         end = _tail(text, end, [span[:2] for span in flags])
     return start, end
 
@@ -59,7 +75,8 @@ def _pasted(text: str, start: int, end: int, found: Directives) -> int:
     if settings:
         said, _ = Parts(text[:end].replace("\n", " ")).read(settings.start())
         for name, value in said.items():
-            _note_setting(found, name, value)
+            if not _note_parameters(found, name, value) and name and value:
+                found.setdefault("settings", {})[name] = value
         end = settings.start()
     negative = NEGATIVE.search(text, start, end)
     if negative and negative.start() > start:
@@ -73,7 +90,8 @@ def _flags(text: str, start: int, end: int) -> Iterator[tuple[int, int, str, str
     words = syntax_words()
     marks = list(FLAG.finditer(text, start, end))
     known = any(mark[1] == "--" and mark[2].lower() in words.flags for mark in marks)
-    numbered = any(_is_numbered(mark, text) for mark in marks)
+    # A flag whose hyphens became a dash has a number, "—ar 16:9"; a word after a dash may be prose.
+    numbered = any(mark[2].lower() in words.flags and NUMBER.match(text, mark.end()) for mark in marks)
     ends = [*(mark.start() for mark in marks[1:]), end]
     for mark, following in zip(marks, ends, strict=False):
         name = mark[2].lower()
@@ -88,11 +106,6 @@ def _flags(text: str, start: int, end: int) -> Iterator[tuple[int, int, str, str
         yield mark.start(), until, name, text[mark.end() : until].strip()
 
 
-def _is_numbered(mark: re.Match[str], text: str) -> bool:
-    """Say whether a flag whose hyphens became a dash has a number: "—ar 16:9"; a word after a dash may be prose."""
-    return mark[2].lower() in syntax_words().flags and NUMBER.match(text, mark.end()) is not None
-
-
 def _tail(text: str, end: int, spans: list[tuple[int, int]]) -> int:
     """Return where the run of flags begins that the text ends with."""
     for start, until in reversed(spans):
@@ -100,18 +113,6 @@ def _tail(text: str, end: int, spans: list[tuple[int, int]]) -> int:
             break
         end = start
     return end
-
-
-def _note_flag(found: Directives, name: str, value: str) -> None:
-    if syntax_words().flags.get(name) == "rest":
-        _note_negative(found, value)
-    elif not _note_parameters(found, name, value):
-        found.setdefault("flags", {})[f"--{name}"] = value.strip(",")
-
-
-def _note_setting(found: Directives, name: str, value: str) -> None:
-    if not _note_parameters(found, name, value) and name and value:
-        found.setdefault("settings", {})[name] = value
 
 
 def _note_parameters(found: Directives, name: str, value: str) -> bool:
@@ -127,3 +128,66 @@ def _note_negative(found: Directives, words: str) -> None:
     if words := " ".join(words.split()).strip(","):
         before = found.get("parameters", {}).get("negative_prompt")
         found.setdefault("parameters", {})["negative_prompt"] = f"{before}, {words}" if before else words
+
+
+class Parts:
+    """Reads "name: value, name: value" up to the end of its line; a quoted value may have commas and line breaks.
+
+    A quotation mark that never closes is looked for once, so that the time is linear.
+    """
+
+    def __init__(self, text: str):
+        self.text = text
+        self.open_from = len(text)  # quotation marks from here on are never closed
+
+    def read(self, start: int) -> tuple[dict[str, str], int]:
+        """Return the parts by name, those without one together under UNNAMED, and where they end."""
+        pieces, closed = self._pieces(start)
+        if not closed:
+            pieces, _ = self._pieces(start, brackets="")
+        said: dict[str, str] = {}
+        last = UNNAMED
+        for begin, end in pieces:
+            piece = self.text[begin:end]
+            if named := NAMED.fullmatch(piece):
+                last = named[1].strip()
+                said.setdefault(last, _unquoted(named[2].strip()))
+            elif piece.strip():  # a value with a comma in it that nobody quoted, or a mere switch
+                place = UNNAMED if last in USUAL else last
+                said[place] = f"{said[place]},{piece}" if place in said else piece
+        return said, pieces[-1][1]
+
+    def _pieces(self, start: int, brackets: str = "{}[]") -> tuple[list[tuple[int, int]], bool]:
+        """Return begin and end of what stands between commas, those in quotation marks or brackets left aside.
+
+        And whether all the brackets were closed.
+        """
+        text, at, begin, depth, before = self.text, start, start, 0, ""
+        pieces = []
+        while at < len(text) and text[at] != "\n":
+            sign = text[at]
+            if sign == '"' and before in OPENING and at < self.open_from:
+                if quoted := QUOTED.match(text, at):
+                    at, before = quoted.end(), sign
+                    continue
+                self.open_from = at
+            if plain := PLAIN.match(text, at):
+                at, before = plain.end(), plain[0].rstrip()[-1:] or before
+                continue
+            if sign in brackets:
+                depth = max(0, depth + (1 if sign in "{[" else -1))
+            elif sign == "," and not depth:
+                pieces.append((begin, at))
+                begin = at + 1
+            at, before = at + 1, sign
+        return [*pieces, (begin, at)], not depth
+
+
+def _unquoted(value: str) -> str:
+    """Return a value without its quotation marks: JSON, as the tools write it, or with line breaks as they are."""
+    if len(value) < 2 or value[0] != '"' or value[-1] != '"':
+        return value
+    try:
+        return json.loads(value, strict=False)
+    except ValueError:
+        return value[1:-1]

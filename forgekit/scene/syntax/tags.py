@@ -64,9 +64,8 @@ def is_tag_list(text: str) -> bool:
     """Say whether `text` is a list of tags as boards have them: "1girl, long_hair"."""
     words = syntax_words()
     tags = [tag.strip().lower() for tag in text.split(",")]
-    return len(tags) > 1 and any(
-        tag in words.people or _is_quality(tag) or re.fullmatch(r"\w+_\w+", tag) for tag in tags
-    )
+    known = (tag in words.people or _is_quality(tag) or re.fullmatch(r"\w+_\w+", tag) for tag in tags)
+    return len(tags) > 1 and any(known)
 
 
 def drop_qualifiers(text: str) -> str:

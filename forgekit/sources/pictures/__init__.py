@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from forgekit.scene.syntax.parameters import key, known_as
+from forgekit.scene.syntax.parameters import BOUNDS, INTEGERS, key, known_as
 from forgekit.sources.parameters import settings
 from forgekit.sources.pictures.dialects import read_texts
 from forgekit.sources.pictures.found import Found
@@ -21,12 +21,12 @@ from forgekit.sources.rows import BadRow, Notes, Row
 
 __all__ = ["ENDINGS", "FORMATS", "own_record", "prompt_in", "prompt_of", "read_pictures"]
 
+# What only programs that draw write; "Comment" any editor does.
 ENOUGH = frozenset(
-    {"parameters", "prompt", "workflow", "forgekit", "invokeai_metadata", "sd-metadata", "Dream", "Generation time"}
-    | {"xmp:UserComment"}
-)  # what only programs that draw write; "Comment" any editor does
+    {"parameters", "prompt", "workflow", "forgekit", "invokeai_metadata", "Generation time", "xmp:UserComment"}
+)
 DRAWN_BY = {"num_inference_steps", "guidance_scale", "true_cfg_scale", "seed", "width", "height"}
-MOST = {"num_inference_steps": 1_000, "width": 16_384, "height": 16_384}
+MOST = {name: most for name, (_, most) in BOUNDS.items() if name in INTEGERS}
 DISTILLED = ("distilledcfgscale", "distilledguidance", "fluxguidance", "fluxguidancescale", "guidance")
 
 
@@ -77,8 +77,8 @@ def prompt_in(text: str, notes: Notes) -> dict[str, Any] | None:
 
 def _record(found: Found, notes: Notes) -> dict[str, Any]:
     parameters, source = (found.settings, {}) if found.own else _named(found, notes)
-    model = found.model if isinstance(found.model, str) else None
-    source |= {"model": model, "loras": found.loras, "notes": found.notes}
+    source["model"] = found.model if isinstance(found.model, str) else None
+    source |= {"loras": found.loras, "notes": found.notes}
     return {"text": found.text, "parameters": parameters, "source": {name: v for name, v in source.items() if v}}
 
 

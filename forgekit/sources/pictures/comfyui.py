@@ -7,7 +7,6 @@ from typing import Any
 
 from forgekit.sources.pictures.found import Found, UnfollowedError
 from forgekit.sources.pictures.graph import TABLE, Graph
-from forgekit.sources.pictures.workflow import as_graph
 
 BEFORE = ("latent_image", "latent", "samples", "image", "images", "pixels")  # what a second pass goes on from
 SAVING = ("save", "preview")
@@ -15,12 +14,15 @@ MOST_PICTURES = 50  # of a graph that are looked at
 
 
 def read_comfyui(graph: Mapping[str, Any]) -> Found:
-    """Read a graph, in the form in which it was run or in that of the editor.
+    """Read a graph in the form in which it was run.
 
     Raises:
-        UnfollowedError: it has no sampler, or a node between the sampler and the text cannot be followed.
+        UnfollowedError: it has no sampler, or a node between the sampler and the text cannot be followed; or it is the
+            editor's form, in which names of inputs and what was bypassed are left to the editor.
     """
-    nodes = Graph(as_graph(graph) if isinstance(graph.get("nodes"), list) else graph)
+    if isinstance(graph.get("nodes"), list):
+        raise UnfollowedError("it is ComfyUI's graph for its editor; save pictures with the graph that was run")
+    nodes = Graph(graph)
     found = _samplers(nodes)
     if not found:
         return _without_sampler(nodes)
@@ -58,9 +60,8 @@ def _saves(nodes: Graph, node: str) -> bool:
 
 def _samples(nodes: Graph, node: str) -> bool:
     inputs = nodes.inputs(node).keys()
-    return bool(inputs & {*TABLE["sampler_has"]}) and bool(
-        inputs & {name for group in TABLE["positive"] for name in group}
-    )
+    sides = {name for group in TABLE["positive"] for name in group}
+    return bool(inputs & {*TABLE["sampler_has"]}) and bool(inputs & sides)
 
 
 def _first_pass(nodes: Graph, sampler: str) -> str:
@@ -105,12 +106,8 @@ def _drawn_by(nodes: Graph, sampler: str, text: str, others: Sequence[str]) -> F
 def _only_model(nodes: Graph) -> Any:
     """Return the checkpoint of a graph that names one only."""
     names = next(what["inputs"] for what in TABLE["sought"] if what["name"] == "model")
-    said = {
-        inputs[name]
-        for node in nodes.nodes
-        for name in names
-        if isinstance((inputs := nodes.inputs(node)).get(name), str)
-    }
+    values = (nodes.inputs(node).get(name) for node in nodes.nodes for name in names)
+    said = {value for value in values if isinstance(value, str)}
     return said.pop() if len(said) == 1 else None
 
 
@@ -139,9 +136,7 @@ def _without_sampler(nodes: Graph) -> Found:
         elif link := nodes.link(held):
             asked[nodes.text(link, "positive")] = node
     if len(asked) != 1:
-        raise UnfollowedError(
-            f"the graph has no sampler and {len(asked)} texts" if asked else "the graph has no sampler"
-        )
+        raise UnfollowedError(f"the graph has no sampler{f' and {len(asked)} texts' if asked else ''}")
     ((text, node),) = asked.items()
     names = ("seed", "steps", "width", "height")
     said = {name: nodes.scalar(nodes.inputs(node).get(name)) for name in names}

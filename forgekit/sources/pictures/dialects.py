@@ -15,11 +15,10 @@ from forgekit.sources.pictures.infotext import looks_so, read_infotext
 # Where prompts stand in a picture, what says the most first: a graph was run, while the settings beside it may be written
 # by hand or by a node that guessed.
 PLACES = (
-    "forgekit", "invokeai_metadata", "sd-metadata", "dream", "prompt", "comment", "parameters", "generation_data",
-    "stealth", "usercomment", "workflow", "xmp:usercomment", "xmp:parameters", "imagedescription", "description", "xpcomment",
-    "documentname", "xmp:description",
+    "forgekit", "invokeai_metadata", "prompt", "comment", "parameters", "generation_data", "usercomment", "workflow",
+    "xmp:usercomment", "xmp:parameters", "imagedescription", "description", "xpcomment", "documentname", "xmp:description",
 )  # fmt: skip
-OWN_PLACES = frozenset(PLACES[:10])  # no camera, scanner or editor writes there
+OWN_PLACES = frozenset(PLACES[:7])  # no camera, scanner or editor writes there
 LABELLED = re.compile(r"\s*(prompt|workflow|parameters)\s*:\s*(?=\{)", re.IGNORECASE)  # "Prompt: {…}" in an EXIF field
 JSON_BEGINS = re.compile(r'\s*(?:\{\s*["}]|\[\s*\{)')
 TEXT_KEYS = ("positiveprompt", "prompt", "c")
@@ -27,10 +26,6 @@ NEGATIVE_KEYS = ("negativeprompt", "negative", "uc")
 MODEL_KEYS = ("model", "basemodel", "basemodelname", "modelweights", "usestablediffusionmodel", "modelname", "ckptname")
 LORA_KEYS = ("loras", "lora")
 RENAMED = {"scale": "cfg_scale", "comfyuisampler": "sampler", "comfyuischeduler": "scheduler"}  # NovelAI, old SwarmUI
-DREAM = re.compile(r'\s*"(.*)"([^"]*)', re.DOTALL)
-DREAM_OPTION = re.compile(r"\s-(\w)\s*(\S+)")
-DREAM_NAMES = {"s": "steps", "S": "seed", "W": "width", "H": "height", "C": "cfg_scale", "A": "sampler_name"}
-BRACKETS = re.compile(r"\[([^\[\]]*)\]")  # InvokeAI's old form of a negative prompt, within the prompt
 PAIR = re.compile(r"\((\d{2,5}), ?(\d{2,5})\)")
 MIDJOURNEY = re.compile(r"\s*Job ID: [0-9a-f-]{36}\s*\Z")
 WRONG = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)  # what a malformed one leads to
@@ -74,8 +69,6 @@ def _in_order(texts: Mapping[str, str], placed: Mapping[str, str]) -> Iterator[t
 def _read(place: str, text: str, texts: Mapping[str, str]) -> Found | None:
     if JSON_BEGINS.match(text):
         return _read_json(place, json.loads(text), texts)
-    if place == "dream":
-        return _dream(text)
     if place == "parameters" or looks_so(text):
         return read_infotext(text)
     if place == "prompt":  # Easy Diffusion writes each setting as a chunk
@@ -88,7 +81,7 @@ def _read(place: str, text: str, texts: Mapping[str, str]) -> Found | None:
 
 def _read_json(place: str, data: Any, texts: Mapping[str, str]) -> Found | None:
     if isinstance(data, list):
-        data = data[0] if data else {}
+        (data, *_) = data or [{}]
     if not isinstance(data, dict):
         raise UnfollowedError("it is no JSON object")
     if place == "forgekit":
@@ -97,8 +90,6 @@ def _read_json(place: str, data: Any, texts: Mapping[str, str]) -> Found | None:
         return _flat(data["sui_image_params"])
     if isinstance(data.get("Comment"), str) and "prompt" not in data:  # NovelAI's chunks in one EXIF field
         return _read_json("comment", json.loads(data["Comment"]), {**texts, **data})
-    if isinstance(data.get("image") or data.get("images"), dict | list) and "prompt" not in data:
-        return _invoke_old(data)
     for graph in (data.get("prompt"), data.get("workflow"), data):
         if isinstance(graph, str) and JSON_BEGINS.match(graph):
             graph = json.loads(graph)
@@ -139,34 +130,8 @@ def _flat(data: Mapping[str, Any], model: Any = None) -> Found:
 def _ours(data: Mapping[str, Any]) -> Found:
     text = data.get("scene_text") or data.get("prompt_text") or data.get("prompt")
     parameters = data.get("base_parameters") or data.get("parameters") or {}
-    settings = dict(parameters) if isinstance(parameters, dict) else {}
-    return Found(text or "", settings=settings, model=_name_of(data.get("model")), own=True)
-
-
-def _invoke_old(data: Mapping[str, Any]) -> Found:
-    """Read what InvokeAI wrote until its second version: several weighted prompts, what is not wanted in brackets."""
-    image = data.get("image") or data["images"]
-    image = image[0] if isinstance(image, list) else image
-    prompts = image["prompt"] if isinstance(image["prompt"], list) else [image["prompt"]]
-    weighted = [(p["prompt"], p.get("weight", 1)) if isinstance(p, dict) else (p, 1) for p in prompts]
-    wanted, unwanted = _unbracketed(", ".join(text for text, weight in weighted if weight >= 0))
-    negative = ", ".join([*unwanted, *(text for text, weight in weighted if weight < 0)])
-    settings = {name: value for name, value in image.items() if name != "prompt"}
-    return Found(wanted, negative, settings, _name_of(data.get("model_weights") or data.get("model")))
-
-
-def _dream(text: str) -> Found:
-    """Read the command of InvokeAI's first versions: "a cat [blurry]" -s 50 -S 42 -W 512 -H 512 -C 7.5 -A k_lms."""
-    match = DREAM.fullmatch(text)
-    prompt, options = (match[1].replace('\\"', '"'), match[2]) if match else (text, "")
-    wanted, unwanted = _unbracketed(prompt)
-    said = {DREAM_NAMES[o]: value for o, value in DREAM_OPTION.findall(options) if o in DREAM_NAMES}
-    return Found(wanted, ", ".join(unwanted), said)
-
-
-def _unbracketed(text: str) -> tuple[str, list[str]]:
-    wanted = re.sub(r"[ \t]{2,}", " ", BRACKETS.sub("", text)).strip(" ,\n")
-    return wanted, [part.strip() for part in BRACKETS.findall(text) if part.strip()]
+    settings = parameters if isinstance(parameters, dict) else {}
+    return Found(text or "", settings=dict(settings), model=_name_of(data.get("model")), own=True)
 
 
 def _first(said: Mapping[str, Any], names: Sequence[str]) -> Any:

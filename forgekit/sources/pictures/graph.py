@@ -16,6 +16,7 @@ ASIDE = frozenset(TABLE["aside"])
 CONDITIONING = re.compile(r"cond(?:itioning)?(?:_?(?:to|from|[a-c]|\d{1,2}))?")  # inputs of what makes one of several
 PART = re.compile(r"(?:text|string|prompt|part|str|input|value|any)_?([a-z]|\d{1,2})", re.IGNORECASE)  # of joined texts
 SEPARATORS = ("delimiter", "separator", "delim")
+HOLDING = ("value", "seed", "noise_seed", "int", "number", "float")  # inputs of nodes that hold a number
 SWITCH = {True: ("on_true", "tt_value"), False: ("on_false", "ff_value")}
 SWITCHED_BY = ("select", "index", "switch", "boolean", "input", "cond")
 LONGEST = 100_000  # characters of a text; nodes that double it forty times over would fill the memory
@@ -108,10 +109,8 @@ class Graph:
             if link.node not in self.nodes:
                 return None
             inputs = self.inputs(link.node)
-            named = [
-                inputs[name] for name in ("value", "seed", "noise_seed", "int", "number", "float") if name in inputs
-            ]
-            value = (named or (list(inputs.values()) if len(inputs) == 1 else [None]))[0]
+            named = [inputs[name] for name in HOLDING if name in inputs] or list(inputs.values())[: len(inputs) == 1]
+            value = named[0] if named else None
         return None
 
     def text(self, link: Link, side: str, depth: int = 0) -> str:

@@ -15,7 +15,7 @@ import json
 import re
 from typing import Any
 
-from forgekit.scene.syntax.parts import FIRST_NAMES, UNNAMED, USUAL, Parts
+from forgekit.scene.syntax.settings import FIRST_NAMES, UNNAMED, USUAL, Parts
 from forgekit.sources.pictures.found import Found
 
 NEGATIVE = re.compile(r"^[ \t]*negative prompt:", re.IGNORECASE | re.MULTILINE)
@@ -37,11 +37,8 @@ def read_infotext(text: str) -> Found:
         mark = next((m for m in INLINE_NEGATIVE.finditer(head) if head.count('"', 0, m.start()) % 2 == 0), None)
     prompt, negative = (head[: mark.start()], head[mark.end() :]) if mark else (head, "")
     resources = _resources(settings.pop(RESOURCES, ""))
-    loras = [
-        {"name": each.get("modelName"), "weight": each.get("weight", 1.0)}
-        for each in resources
-        if each.get("type") in LORAS
-    ]
+    found = [each for each in resources if each.get("type") in LORAS]
+    loras = [{"name": each.get("modelName"), "weight": each.get("weight", 1.0)} for each in found]
     listed = (each.get("modelName") for each in resources if each.get("type") == "checkpoint")
     return Found(prompt.strip(), negative.strip(), settings, settings.pop("Model", None) or next(listed, None), loras)
 

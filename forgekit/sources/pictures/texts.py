@@ -11,8 +11,6 @@ from typing import Any
 from unicodedata import category
 from xml.etree import ElementTree
 
-from forgekit.sources.pictures.stealth import hidden_text
-
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif"})
 LONGEST = 1 << 24  # characters; a graph of ComfyUI has some 10,000 to a million
@@ -27,6 +25,7 @@ CHARSETS = (b"UNICODE\0", b"ASCII\0\0\0", b"JIS\0\0\0\0\0", b"\0" * 8)  # what E
 BYTE_ORDERS = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"\xef\xbb\xbf", "utf-8"))
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, struct.error)  # what Pillow raises
 NO_CHARACTERS = ("Cn", "Co", "Cs", "Cc")  # unassigned, private, halves of pairs, control
+RARE = re.compile("[\u3400-\u4dbf]")  # ideographs that hardly anybody writes
 XMP_FIELDS = {"UserComment", "description", "parameters"}
 
 
@@ -61,8 +60,6 @@ def _said(image: Any, enough: frozenset[str]) -> dict[str, str]:
             raise ValueError(f"{image.width}×{image.height} pixels, and no prompt before them")
         image.load()
         texts |= dict(_chunks({**image.info, **getattr(image, "text", {})}))
-        if not enough & texts.keys() and (hidden := hidden_text(image)):
-            texts["stealth"] = hidden
     return texts | dict(_exif(image))
 
 
@@ -110,11 +107,8 @@ def _wide(body: bytes) -> str:
     body = body[: len(body) & ~1]
     orders = {"utf-16-be": body[::2], "utf-16-le": body[1::2]}
     readings = [(len(set(upper)), body.decode(order, "replace").strip("\0")) for order, upper in orders.items()]
-    return min(readings, key=lambda each: (each[0], sum(_is_rare(sign) for sign in each[1])))[1]
-
-
-def _is_rare(sign: str) -> bool:
-    return category(sign) in NO_CHARACTERS or "\u3400" <= sign <= "\u4dbf"  # ideographs that hardly anybody writes
+    rare = {text: sum(category(s) in NO_CHARACTERS or bool(RARE.match(s)) for s in text) for _, text in readings}
+    return min(readings, key=lambda each: (each[0], rare[each[1]]))[1]
 
 
 def _latin_or_utf8(text: str) -> str:
