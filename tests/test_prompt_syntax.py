@@ -20,6 +20,7 @@ ASKED = {  # a prompt, and what it asks for; relatives stand together
     "(((masterpiece))), a [red] circle, [[blue]] square": "a red circle, blue square",
     "a red+++ circle left of a blue-- square": "a red circle left of a blue square",
     "(a red circle)1.2 and (a blue square)+": "a red circle and a blue square",
+    '("a red circle", "a blue square").and()': "a red circle, a blue square",
     "a red circle::2 blue square::1": "a red circle, blue square",
     "a field:: flowers::-0.5": "a field",
     "1.3::red :: circle": "red circle",
@@ -37,6 +38,7 @@ ASKED = {  # a prompt, and what it asks for; relatives stand together
     "a house [with a red door::10]": "a house",
     "a [[red:blue:0.3]:green:0.7] ball": "a green ball",
     "a [cow|horse] in a field": "a cow in a field",
+    "a cat.swap(dog) on a mat": "a dog on a mat",
     # escapes
     r"a cup \(broken\) on a table": "a cup (broken) on a table",
     r"hatsune_miku_\(vocaloid\), 1girl": "hatsune miku, a girl",
@@ -117,7 +119,7 @@ def test_any_heap_of_marks_is_split_into_something_that_is_not_split_again():
     rng = random.Random(5)
     pieces = [
         *"()[]<>*_:|,+-\\`#&;.\"' \n🐱“”", "a", "red", "cat", "1.2", "::", "--ar ", "--no ", "BREAK", "AND", "<lora:x:1>", "8k",
-        "&lt;", "&amp;", "score_9", "Negative prompt:", "Steps: 1, S", "/imagine ", "embedding:a",
+        "&lt;", "&amp;", "score_9", "Negative prompt:", "Steps: 1, S", "/imagine ", ".swap(", "embedding:a",
     ]  # fmt: skip
     for _ in range(3000):
         text = "".join(rng.choices(pieces, k=rng.randint(1, 14)))

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from forgekit.errors import ForgekitError
 from forgekit.store import Store
+from forgekit.store.salvage import not_allowed
 
 if TYPE_CHECKING:
     import duckdb
@@ -88,10 +89,14 @@ def working(store: Store) -> Iterator[Worker]:
     """
     worker = Worker(store, uuid4().hex)
     file = _lock_file(store, worker.id)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    for left in file.parent.glob("*.lock"):  # of workers that died with nothing in hand
-        _is_dead(left)
-    with FileLock(file, thread_local=False):
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        for left in file.parent.glob("*.lock"):  # of workers that died with nothing in hand
+            _is_dead(left)
+        held = FileLock(file, thread_local=False).acquire()
+    except PermissionError as error:
+        raise not_allowed(file.parent, "written") from error
+    with held:
         try:
             yield worker
         finally:

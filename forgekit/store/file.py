@@ -15,7 +15,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from forgekit.errors import StatusError, StoreError
 from forgekit.store.rows import fetch_dicts
-from forgekit.store.salvage import damaged, is_damage, refuse_foreign
+from forgekit.store.salvage import damaged, is_damage, not_allowed, refuse_foreign
 from forgekit.store.schema import load_schema
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ update prompts set status = $to, last_updated = now() at time zone 'utc'
 where id in (select unnest($ids::uuid[]))
 """
 DISK = re.compile(r"Could not write|No space left|File too large|Read-only file system")
+DENIED = re.compile(r"Permission denied\W*$")
 STATUSES = "select status, count(*) from prompts group by status order by status"
 
 
@@ -156,7 +157,6 @@ class Store:
             con.close()
 
     def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
-        refuse_foreign(self.path)
         waiting = Retrying(
             retry=retry_if_exception(lambda error: _holder(error) is not None),
             stop=stop_after_delay(self.timeout_s),
@@ -164,8 +164,11 @@ class Store:
             reraise=True,
         )
         try:
+            refuse_foreign(self.path)
             return waiting(duckdb.connect, str(self.path), read_only=read_only, config=ALONE)
-        except duckdb.Error as error:
+        except (duckdb.Error, PermissionError) as error:
+            if DENIED.search(str(error).removesuffix(f": {str(self.path)!r}")):
+                raise not_allowed(self.path, "read" if read_only else "written") from error
             if holder := _holder(error):
                 raise StoreError(
                     f"{self.path} has been held by {holder} for {self.timeout_s:.0f} s. Close that connection, or open "

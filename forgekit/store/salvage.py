@@ -75,6 +75,13 @@ def damaged(path: Path, reason: str) -> StoreError:
     return StoreError("\n".join(lines))
 
 
+def not_allowed(path: Path, done: str) -> StoreError:
+    """Return the error for a file or folder of a store that may not be `done`, which is "read" or "written"."""
+    return StoreError(
+        f"{path} may not be {done} by you: permission denied. Have its owner allow it, or copy the store's folder to one of yours"
+    )
+
+
 def is_damage(error: BaseException) -> bool:
     """Say whether DuckDB's error is about the bytes of the file, and not about what was asked of it."""
     return isinstance(error, duckdb.Error) and bool(BROKEN.search(str(error)))

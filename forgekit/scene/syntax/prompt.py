@@ -23,6 +23,8 @@ MARK = re.compile(
     r"\(|\[|<|\\|\*|_|#|`|~|&|:|\n|--|\+\+|BREAK|AND|ADD|COUPLE|- |—|–|/imagine|"
     + "|".join(rf"{digit}\{mark} " for digit in range(10) for mark in ".)")
 )
+CONJUNCTION = re.compile(r'\(\s*("[^"]*"(?:\s*,\s*"[^"]*")*)\s*\)\.(?:and|blend)\([^()]*\)')  # compel's
+SWAP = re.compile(r"(?:\([^()]*\)|[^\s().]{1,64})\.swap\(\s*([^(),]*?)\s*(?:,[^()]*)?\)")
 PERMANENT = re.compile(r"(?<![\w:])(-?(?:\d+(?:\.\d*)?|\.\d+))::\s*([^:]+?)\s*::")  # NovelAI's "1.3::red::"
 PART = re.compile(r"\s*(?<!:)::(?!:)(-?(?:\d+(?:\.\d*)?|\.\d+)(?!\w))?\s*")
 SUBPROMPT_WEIGHT = re.compile(r"\s*:\s*(\d+(?:\.\d*)?|\.\d+)(?=\s*(?:\n|$|AND\b))")
@@ -111,7 +113,7 @@ def _read(text: str, found: Directives) -> tuple[str, int, int]:
         own = own.strip()
         quoted = QUOTED.fullmatch(own)  # "a cat" --ar 3:2
         own = quoted[quoted.lastindex or 0] if quoted else own
-    own = unescape(own)
+    own = CONJUNCTION.sub(lambda match: match[1].replace('"', ""), unescape(own))
     inside = _Shield()
     before = inside.cover(own)
     after = _without_syntax(before, found)
@@ -124,6 +126,8 @@ def _without_syntax(text: str, found: Directives) -> str:
     text = drop_qualifiers(text) if "\\(" in text else text
     text = read_markup(text)
     text = read_networks(text, found)
+    if ".swap(" in text:
+        text = SWAP.sub(lambda match: _swapped(found, match), text)
     marked = bool(found.keys() - {"parameters", "flags", "images"}) or is_tag_list(text)
     text = read_brackets(text, found, marked=marked)
     text = _read_parts(text, found)
@@ -131,6 +135,11 @@ def _without_syntax(text: str, found: Directives) -> str:
     text = read_emoji(text)
     without_tags = read_tags(text, found)
     return without_tags if without_tags.strip(" ,.") else text
+
+
+def _swapped(found: Directives, match: re.Match[str]) -> str:
+    note_mark(found, "edits", match[1], match.group())
+    return match[1]
 
 
 def _read_parts(text: str, found: Directives) -> str:
