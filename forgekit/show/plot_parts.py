@@ -112,8 +112,8 @@ def shared_prefix(names: Iterable[str]) -> str:
 
 def counted(numbers: Iterable[float], what: str) -> str:
     """Return "12 scenes", or "8 to 12 scenes" where a line's points stand for different numbers."""
-    found = sorted({int(number) for number in numbers})
-    return f"{' to '.join(str(n) for n in dict.fromkeys((found[0], found[-1])))} {what}{'' if found == [1] else 's'}"
+    found = {int(number) for number in numbers} or {0}
+    return f"{' to '.join(map(str, sorted({min(found), max(found)})))} {what}{'' if found == {1} else 's'}"
 
 
 def error_bars(middle: pd.Series, low: pd.Series, high: pd.Series) -> np.ndarray:

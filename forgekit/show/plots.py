@@ -138,8 +138,7 @@ def gains(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     ax.set_yticks(range(len(arms)), [name.removeprefix(prefix) + f" · {model}" * several for name, model in arms])
     ax.set_ylim(max(1, len(arms)) - 0.5, -0.5)
     ax.set(xlabel="gain, cross-fitted", title="From round 0 to the last round")
-    n = counted(data["scenes"], "scene") if len(data) else "0 scenes"
-    return finish(ax, f"n = {n}; bars: {OVER_SCENES}")
+    return finish(ax, f"n = {counted(data['scenes'], 'scene')}; bars: {OVER_SCENES}")
 
 
 def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
@@ -162,7 +161,7 @@ def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
             )
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="images drawn", ylabel="adherence, cross-fitted", ylim=WHOLE, title="What the images bought")
-    n = counted(steering["scenes"], "scene") if len(steering) else "0 scenes"
+    n = counted(steering["scenes"], "scene")
     return finish(ax, f"n = {n}; by {', '.join(in_order(steering))}; numbers: round; grey: Pareto front")
 
 
@@ -192,7 +191,7 @@ def distribution(data: pd.DataFrame | Store, *, vision_model: str | None = None,
         place.set_yticks(range(len(rounds)), [f"round {number}" for number in rounds])
         place.set(xlabel="score of an image", xlim=(0, 1), ylim=(-0.1, len(rounds) + 0.1))
         place.set_title(judge or "Distribution of scores")
-        n = counted(rows["images"], "image") if len(rows) else "0 images"
+        n = counted(rows["images"], "image")
         finish(place, f"n = {n} a round; bars: medians", legend=place is _last(panels))
     return panels[0][0]
 
@@ -262,6 +261,6 @@ def deltas(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
             place.set_xlim(ticks[0] - 0.5, ticks[-1] + 0.5)
         place.set(xlabel="round that drew it first", ylabel="change in score, same seeds")
         place.set_title(judge or "What a new version changed")
-        n = counted(rows["scenes"], "scene") if len(rows) else "0 scenes"
+        n = counted(rows["scenes"], "scene")
         finish(place, f"n = {n}; bars: {OVER_SCENES}{PARENTS}", legend=place is _last(panels))
     return panels[0][0]

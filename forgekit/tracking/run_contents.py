@@ -30,7 +30,7 @@ from forgekit.tracking.run import (
     safe_key,
     shorten,
 )
-from forgekit.trends.phrases import missing_phrases, scene_phrases
+from forgekit.trends.elements import missing_phrases, scene_phrases
 
 FORMAT = 5  # raise it when runs change their form: they are then written again
 TABLES = ("images.json", "evaluations.json")
