@@ -53,13 +53,16 @@ def contact_sheet(
             f"a contact sheet needs at least one picture and the columns {wanted}, got {list(pictures.columns)}"
         )
     blocks = list(pictures[block].unique()) if block else [None]
-    rows = {key: [_group(group, block, value) for value in blocks] for key, group in pictures.groupby(row, sort=False)}
-    most = max(len(group) for groups in rows.values() for group in groups)
+    rows = [
+        [group[group[block] == value] if block else group for value in blocks]
+        for _, group in pictures.groupby(row, sort=False)
+    ]
     if columns is None:
+        most = max(len(group) for groups in rows for group in groups)
         lines = -(-most // max(1, 10 // len(blocks)))
         columns = -(-most // lines)  # six images are two lines of three rather than five and one
     width = columns * (CELL + MARGIN) + MARGIN
-    strips = [_Strip.plan(groups, blocks, columns, width) for groups in rows.values()]
+    strips = [_Strip.plan(groups, blocks, columns, width) for groups in rows]
     sheet = Image.new("RGB", (width * len(blocks), sum(strip.height for strip in strips)), PAPER)
     files = [file for strip in strips for group in strip.groups for file in group["file"]]
     with ThreadPoolExecutor() as pool:  # decoding happens outside the interpreter's lock
@@ -106,10 +109,6 @@ def _opinions(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for text, lines, color in ((row["scene_text"], 2, INK), (differ, 2, BAD)):
         wrapped = textwrap.wrap(str(text), letters, max_lines=lines, placeholder="…")
         yield from ((line, color) for line in [*wrapped, *[""] * lines][:lines])
-
-
-def _group(rows: pd.DataFrame, block: str | None, value: object) -> pd.DataFrame:
-    return rows if block is None else rows[rows[block] == value]
 
 
 @dataclass(frozen=True)

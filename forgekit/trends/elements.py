@@ -158,9 +158,7 @@ def version_elements(store: Store, prompt_id: str) -> pd.DataFrame:
     below which an element counts as missing.
     """
     asked = store.rows("select scene_hash from prompts where id = $id::uuid", id=prompt_id)
-    phrases: dict[str, str] = {}
-    for named in scene_phrases(store, [row["scene_hash"] for row in asked]).values():
-        phrases |= named
+    phrases: dict[str, str] = next(iter(scene_phrases(store, [row["scene_hash"] for row in asked]).values()), {})
     return store.df(VERSION_ELEMENTS, prompt_id=prompt_id, elements=list(phrases), phrases=list(phrases.values()))
 
 

@@ -68,14 +68,7 @@ drawn as (
 steps as (
     select
         cast(actions ->> '$.child_prompt_id' as uuid) as child_prompt_id,
-        arg_max(
-            {
-                'decision': actions ->> '$.decision',
-                'action': actions ->> '$.action',
-                'element': actions ->> '$.element'
-            },
-            created_at
-        ) as step
+        arg_max(actions, created_at) as step
     from prompt_learnings
     where actions ->> '$.child_prompt_id' is not null
     group by all
@@ -87,9 +80,9 @@ select
     cast(p.parent_prompt_id as varchar) as parent_prompt_id,
     cast(p.status as varchar) as status,
     p.prompt_text, t.scene_text,
-    s.step.decision as decision,
-    s.step.action as action,
-    s.step.element as element,
+    s.step ->> '$.decision' as decision,
+    s.step ->> '$.action' as action,
+    s.step ->> '$.element' as element,
     coalesce(d.images, 0) as images,
     p.current_score, j.scores,
     i.image_path as best_image
@@ -125,12 +118,10 @@ order by experiment, model, iteration, created_at, learning_id
 
 REWRITES = """
 select
-    c.experiment,
-    s.scene_text,
+    c.experiment, s.scene_text,
     p.prompt_text as before,
     c.prompt_text as after,
-    v.pairs,
-    v.change
+    v.pairs, v.change
 from prompts c
 join prompts p on p.id = c.parent_prompt_id
 join scenes s on s.scene_hash = c.scene_hash
