@@ -44,8 +44,11 @@ class JudgeTest:
         rows = []
         for judge, figures in self.figures.items():
             parts = {"all": figures, "whole text": figures.get("whole_text", {}), **figures.get("by_error", {})}
-            rows += [{**part, "judge": judge, "error": kind} for kind, part in parts.items()]
-        return pd.DataFrame(rows, columns=["judge", "error", "ordering", "separation"])
+            rows += [
+                {"judge": judge, "error": kind, "ordering": part.get("ordering"), "separation": part.get("separation")}
+                for kind, part in parts.items()
+            ]
+        return pd.DataFrame(rows)
 
     def __str__(self) -> str:
         if self.json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from posixpath import commonpath
 from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib.pyplot as plt
@@ -93,13 +94,9 @@ def split_lines(
 
 def shared_prefix(names: Iterable[str]) -> str:
     """Return the folders that all names of experiments lie in, such as "words/"; "" for a single name."""
-    parts = [name.split("/")[:-1] for name in dict.fromkeys(names)]
-    shared = []
-    for level in zip(*parts, strict=False):
-        if len(parts) < 2 or len(set(level)) > 1:
-            break
-        shared.append(level[0])
-    return "".join(f"{part}/" for part in shared)
+    folders = [name.rpartition("/")[0] for name in set(names)]
+    shared = commonpath(folders) if len(folders) > 1 else ""
+    return f"{shared}/" if shared else ""
 
 
 def counted(numbers: Iterable[float], what: str) -> str:
