@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -220,6 +220,7 @@ def _metrics(images: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, int]
     row = images[0]
     scores = [image["score"] for image in images if image["score"] is not None]
     guarded = [] if scores else [i["measures"] for i in images if i["measures"] and not i["error"]]  # by a guard-rail
+    elements = [pair for image in images for pair in (image["element_scores"] or {}).items()]
     return measured(
         {
             "score/mean": row["mean_score"],
@@ -230,18 +231,18 @@ def _metrics(images: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, int]
             "score/change_from_parent": row["change"],
             "images/drawn": len(images),
             "images/without_verdict": len(images) - len(scores or guarded),
-            **_means("element", [image["element_scores"] or {} for image in images]),
-            **_means("measure", guarded),
+            **_means((f"element/{key.partition(':')[0]}", score) for key, score in elements),  # "kind:number"
+            **_means((f"measure/{name}", value) for measures in guarded for name, value in measures.items()),
         }
     )
 
 
-def _means(group: str, told: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
-    """Return the mean of each measure, or kind of element, over the images that have it; elements are "kind:number"."""
+def _means(told: Iterable[tuple[str, float | None]]) -> dict[str, float]:
+    """Return the mean under each name of what is known."""
     values: dict[str, list[float]] = defaultdict(list)
-    for name, value in (pair for of_image in told for pair in of_image.items()):
+    for name, value in told:
         if value is not None:
-            values[f"{group}/{name.partition(':')[0]}"].append(value)
+            values[name].append(value)
     return {name: fmean(of_name) for name, of_name in sorted(values.items())}
 
 
