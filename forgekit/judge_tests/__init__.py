@@ -7,23 +7,7 @@ from forgekit.judge_tests.ordering import JudgeTest, judge_test, ordering, separ
 from forgekit.judge_tests.ratings import Columns, import_ratings, read_ratings
 
 __all__ = [
-    "Columns",
-    "JudgeTest",
-    "agreement",
-    "calibrate",
-    "calibration_of",
-    "correlate",
-    "disagreements",
-    "element_scores",
-    "import_ratings",
-    "judge_rated",
-    "judge_test",
-    "ordering",
-    "rated_scores",
-    "read_ratings",
-    "reliability",
-    "score_graphs",
-    "separation",
-    "threshold_for",
-    "write_pictures",
-]
+    "Columns", "JudgeTest", "agreement", "calibrate", "calibration_of", "correlate", "disagreements", "element_scores",
+    "import_ratings", "judge_rated", "judge_test", "ordering", "rated_scores", "read_ratings", "reliability",
+    "score_graphs", "separation", "threshold_for", "write_pictures",
+]  # fmt: skip

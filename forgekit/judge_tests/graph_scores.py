@@ -107,10 +107,12 @@ def write_pictures(graphs: Sequence[ErrorGraph], folder: str | Path, *, seed: in
     for image, graph, told in _pictures(graphs, 0, seed):
         file = folder / told["image_path"]
         image.save(file)
-        failed = list(graph.errors[: told["errors"]])
-        rows.append(
-            {**told, "file": str(file), "prompt_text": graph.scene.text, "seed": told["drawing"], "failed": failed}
-        )
+        labels = {
+            "prompt_text": graph.scene.text,
+            "seed": told["drawing"],
+            "failed": list(graph.errors[: told["errors"]]),
+        }
+        rows.append({**told, "file": str(file), **labels})
     return pd.DataFrame(rows)
 
 
@@ -123,16 +125,13 @@ def _pictures(
     for number, graph in enumerate(graphs, first):
         for drawing, images in enumerate(draw(graph, seed=seed + number)):
             for errors, image in enumerate(images):
-                yield (
-                    image,
-                    graph,
-                    {
-                        "graph": number,
-                        "drawing": drawing,
-                        "errors": errors,
-                        "error": graph.errors[errors - 1] if errors else None,
-                        "image_path": f"{number:04d}-{drawing}-{errors}.png",
-                        "scene_text": graph.scene.text,
-                        "truths": graph.truths[errors],
-                    },
-                )
+                told = {
+                    "graph": number,
+                    "drawing": drawing,
+                    "errors": errors,
+                    "error": graph.errors[errors - 1] if errors else None,
+                    "image_path": f"{number:04d}-{drawing}-{errors}.png",
+                    "scene_text": graph.scene.text,
+                    "truths": graph.truths[errors],
+                }
+                yield image, graph, told

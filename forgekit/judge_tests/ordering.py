@@ -53,8 +53,7 @@ class JudgeTest:
     def __str__(self) -> str:
         if self.json:
             return json_format.dumps(self.figures, indent=2)
-        lines = [as_text(self.frame())]
-        return "\n".join([*lines, *(f"{judge}: {reason}" for judge, reason in self.failures.items())])
+        return "\n".join([as_text(self.frame()), *(f"{judge}: {reason}" for judge, reason in self.failures.items())])
 
     __repr__ = __str__
 
@@ -95,9 +94,7 @@ def judge_test(
     table, more = score_graphs(models, made, seed=seed)
     failures |= more
     figures: dict[str, dict[str, Any]] = {name: {"error": reason} for name, reason in failures.items()}
-    for model in models:
-        if model.name not in failures:
-            figures[model.name] = _figures(table[table["judge"] == model.name])
+    figures |= {judge: _figures(rows) for judge, rows in table.groupby("judge", sort=False)}
     return JudgeTest(figures, table, failures, json)
 
 

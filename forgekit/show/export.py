@@ -20,23 +20,14 @@ OF_PROMPTS = f"prompt_id in ({CHOSEN})"
 TABLES = {
     "scenes": f"scene_hash in (select scene_hash from prompts where id in ({CHOSEN}))",
     "prompts": f"id in ({CHOSEN})",
-    "generated_images": OF_PROMPTS,
-    "image_evaluations": OF_PROMPTS,
-    "prompt_learnings": OF_PROMPTS,
+    **dict.fromkeys(("generated_images", "image_evaluations", "prompt_learnings"), OF_PROMPTS),
     "api_logs": f"""
         {OF_PROMPTS}
-        or list_has_any(
-            request ->> '$.requests[*].prompt_id', (select list(id::varchar) from ({CHOSEN}))
-        )
-        or list_has_any(
-            request ->> '$.images[*]',
-            (select list(id::varchar) from generated_images where {OF_PROMPTS})
-        )
+        or list_has_any(request ->> '$.requests[*].prompt_id', (select list(id::varchar) from ({CHOSEN})))
+        or list_has_any(request ->> '$.images[*]', (select list(id::varchar) from generated_images where {OF_PROMPTS}))
         or request ->> '$.experiment' in (select unnest($arms::varchar[]))
     """,
-    "image_scores": OF_PROMPTS,
-    "element_scores": OF_PROMPTS,
-    "prompt_scores": OF_PROMPTS,
+    **dict.fromkeys(("image_scores", "element_scores", "prompt_scores"), OF_PROMPTS),
 }
 
 IMAGES = f"""
@@ -45,13 +36,11 @@ select
     cast(i.id as varchar) as image_id,
     p.prompt_text as text,
     s.scene_text as scene,
-    p.experiment,
-    p.model,
+    p.experiment, p.model,
     p.generation_iteration as iteration,
     cast(p.id as varchar) as prompt_id,
     try_cast(i.generation_metadata ->> '$.seed' as bigint) as seed,
-    i.adherence_score,
-    i.is_adhering
+    i.adherence_score, i.is_adhering
 from generated_images i
 join prompts p on p.id = i.prompt_id
 join scenes s using (scene_hash)
@@ -82,11 +71,7 @@ configs:
 
 
 def export_store(
-    store: Store,
-    folder: str | Path,
-    *,
-    format: str = "parquet",
-    experiment: str | None = None,
+    store: Store, folder: str | Path, *, format: str = "parquet", experiment: str | None = None
 ) -> StageReport:
     """Write the record into a new folder, whole or not at all.
 

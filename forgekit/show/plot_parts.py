@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from posixpath import commonpath
 from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib.pyplot as plt
@@ -23,16 +24,8 @@ if TYPE_CHECKING:
 
     from forgekit.store import Store
 
-COLORS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#000000",
-    "#8C6D31",
-)  # Okabe-Ito and a brown
+# Okabe-Ito and a brown
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 MANY = "turbo"  # the colour map for more arms than that
 STROKES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 MARKERS = "os^Dv<>"
@@ -101,25 +94,21 @@ def split_lines(
 
 def shared_prefix(names: Iterable[str]) -> str:
     """Return the folders that all names of experiments lie in, such as "words/"; "" for a single name."""
-    parts = [name.split("/")[:-1] for name in dict.fromkeys(names)]
-    shared = []
-    for level in zip(*parts, strict=False):
-        if len(parts) < 2 or len(set(level)) > 1:
-            break
-        shared.append(level[0])
-    return "".join(f"{part}/" for part in shared)
+    folders = [name.rpartition("/")[0] for name in set(names)]
+    shared = commonpath(folders) if len(folders) > 1 else ""
+    return f"{shared}/" if shared else ""
 
 
 def counted(numbers: Iterable[float], what: str) -> str:
     """Return "12 scenes", or "8 to 12 scenes" where a line's points stand for different numbers."""
-    found = sorted({int(number) for number in numbers})
-    return f"{' to '.join(str(n) for n in dict.fromkeys((found[0], found[-1])))} {what}{'' if found == [1] else 's'}"
+    found = {int(number) for number in numbers} or {0}
+    return f"{' to '.join(map(str, sorted({min(found), max(found)})))} {what}{'' if found == {1} else 's'}"
 
 
 def error_bars(middle: pd.Series, low: pd.Series, high: pd.Series) -> np.ndarray:
     """Return how far an interval reaches down and up; of a few skewed values it may end short of their mean."""
-    ends = [np.asarray(middle, dtype=float) - np.asarray(low, dtype=float), np.asarray(high, dtype=float) - middle]
-    return np.clip(np.asarray(ends, dtype=float), 0.0, None)
+    mean, low, high = (np.asarray(values, dtype=float) for values in (middle, low, high))
+    return np.clip([mean - low, high - mean], 0.0, None)
 
 
 def new_axes(*, width: float = 8.0, height: float = 4.0) -> Axes:
@@ -153,17 +142,17 @@ def save(drawn: Figure | Axes, file: str | Path, *, width: Literal["column", "te
     if not isinstance(inches, int | float) or isinstance(inches, bool) or not 0 < inches < 100:
         raise ParameterError(f"width={width!r}: give {' or '.join(map(repr, WIDTHS))}, or inches")
     figure: Any = drawn if hasattr(drawn, "savefig") else drawn.get_figure(root=True)
-    size, texts = figure.get_size_inches().copy(), figure.findobj(plt.Text)
-    sizes = [text.get_fontsize() for text in texts]
+    size = figure.get_size_inches().copy()
+    texts = {text: text.get_fontsize() for text in figure.findobj(plt.Text)}
     try:
         figure.set_size_inches(inches, size[1] * max(inches / size[0], 0.5))
-        for text, points in zip(texts, sizes, strict=True):
+        for text, points in texts.items():
             text.set_fontsize(points * FONT)
         with plt.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
             figure.savefig(file, dpi=300)
     finally:
         figure.set_size_inches(size)
-        for text, points in zip(texts, sizes, strict=True):
+        for text, points in texts.items():
             text.set_fontsize(points)
     return Path(file)
 

@@ -7,13 +7,15 @@ each judge has a panel. `save` writes a figure for a paper. Contact sheets are p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from forgekit import trends
 from forgekit.errors import ParameterError
 from forgekit.show.plot_parts import (
     COLORS,
@@ -27,13 +29,13 @@ from forgekit.show.plot_parts import (
     finish,
     in_order,
     new_axes,
+    place_thumbnail,
     save,
     shared_prefix,
     split_lines,
     split_panels,
 )
 from forgekit.show.plots_of_judges import judges, reliability
-from forgekit.show.plots_of_scenes import lineage
 from forgekit.show.sheets import contact_sheet
 
 if TYPE_CHECKING:
@@ -43,19 +45,9 @@ if TYPE_CHECKING:
     from forgekit.store import Store
 
 __all__ = [
-    "COLORS",
-    "adherence",
-    "contact_sheet",
-    "deltas",
-    "distribution",
-    "elements",
-    "gains",
-    "judges",
-    "lineage",
-    "pareto",
-    "reliability",
-    "save",
-]
+    "COLORS", "adherence", "contact_sheet", "deltas", "distribution", "elements", "gains", "judges", "lineage", "pareto",
+    "reliability", "save",
+]  # fmt: skip
 
 OVER_SCENES = "95 % intervals over scenes"
 PARENTS = "\nagainst parents that luck helped to choose: where nothing helps, the change is below 0"
@@ -85,10 +77,9 @@ def adherence(data: pd.DataFrame | Store, *, confirmed: pd.DataFrame | None = No
         place.xaxis.set_major_locator(MaxNLocator(integer=True))
         place.set(xlabel="round of drawing", ylabel="adherence", ylim=WHOLE)
         place.set_title(f"{judge} ({_role(rows)})" if judge else "Adherence by round, cross-fitted")
+        caption = f"n = {counted(rows['scenes'], 'scene')}; bands: {OVER_SCENES}"
         marks = "; open: fresh seeds" * bool(place.containers)
-        finish(
-            place, f"n = {counted(rows['scenes'], 'scene')}; bands: {OVER_SCENES}{marks}", legend=place is _last(panels)
-        )
+        finish(place, caption + marks, legend=place is _last(panels))
     return panels[0][0]
 
 
@@ -128,18 +119,14 @@ def gains(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
             for arm in zip(rows["experiment"], rows["model"], strict=True)
         ]
         errors = error_bars(rows["gain"], rows["low"], rows["high"])
-        look: dict[str, Any] = {
-            "color": COLORS[number % len(COLORS)],
-            "marker": MARKERS[number % len(MARKERS)],
-            "linestyle": "none",
-        }
-        ax.errorbar(rows["gain"], y, xerr=errors, capsize=3, label=f"{judge} ({_role(rows)})", **look)
+        color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
+        look: dict[str, Any] = {"color": color, "marker": marker, "linestyle": "none", "capsize": 3}
+        ax.errorbar(rows["gain"], y, xerr=errors, label=f"{judge} ({_role(rows)})", **look)
     ax.axvline(0, color="gray", linewidth=0.8)
     ax.set_yticks(range(len(arms)), [name.removeprefix(prefix) + f" · {model}" * several for name, model in arms])
     ax.set_ylim(max(1, len(arms)) - 0.5, -0.5)
     ax.set(xlabel="gain, cross-fitted", title="From round 0 to the last round")
-    n = counted(data["scenes"], "scene") if len(data) else "0 scenes"
-    return finish(ax, f"n = {n}; bars: {OVER_SCENES}")
+    return finish(ax, f"n = {counted(data['scenes'], 'scene')}; bars: {OVER_SCENES}")
 
 
 def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
@@ -157,12 +144,11 @@ def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
         ax.plot(line["images"], line["adherence"], label=name, **style)
         numbered = line.dropna(subset="adherence") if steering.groupby(list(LINES)).ngroups <= FEW else line.head(0)
         for _, point in numbered.iterrows():
-            ax.annotate(
-                f"{point['round']:.0f}", (point["images"], point["adherence"]), (4, 4), textcoords="offset points"
-            )
+            here = (point["images"], point["adherence"])
+            ax.annotate(f"{point['round']:.0f}", here, (4, 4), textcoords="offset points")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="images drawn", ylabel="adherence, cross-fitted", ylim=WHOLE, title="What the images bought")
-    n = counted(steering["scenes"], "scene") if len(steering) else "0 scenes"
+    n = counted(steering["scenes"], "scene")
     return finish(ax, f"n = {n}; by {', '.join(in_order(steering))}; numbers: round; grey: Pareto front")
 
 
@@ -192,7 +178,7 @@ def distribution(data: pd.DataFrame | Store, *, vision_model: str | None = None,
         place.set_yticks(range(len(rounds)), [f"round {number}" for number in rounds])
         place.set(xlabel="score of an image", xlim=(0, 1), ylim=(-0.1, len(rounds) + 0.1))
         place.set_title(judge or "Distribution of scores")
-        n = counted(rows["images"], "image") if len(rows) else "0 images"
+        n = counted(rows["images"], "image")
         finish(place, f"n = {n} a round; bars: medians", legend=place is _last(panels))
     return panels[0][0]
 
@@ -216,18 +202,14 @@ def elements(data: pd.DataFrame | Store, *, most: int = MOST_TERMS, ax: Axes | N
     height = 1.6 + 0.32 * min(most, max((panel[label].nunique() for _, panel in panels), default=1))
     size = (max(8.0, (1.5 + 0.7 * data["round"].nunique()) * columns), rows * height)
     grid = [ax] if ax else plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)[1].ravel()
-    names = _panel_names([tuple(map(str, key)) for key, _ in panels])
-    for place, (_, panel), name in zip(grid, panels, names, strict=False):
+    prefix = shared_prefix(key[0] for key, _ in panels)
+    several = len({key[1:-1] for key, _ in panels}) > 1  # generators
+    for place, (key, panel) in zip(grid, panels, strict=False):
+        name = " · ".join([key[0].removeprefix(prefix), *(key[1:-1] if several else ()), key[-1]])
         _heat_map(place, panel, label, name, most)
     for spare in grid[max(1, len(panels)) :]:
         spare.remove()
     return grid[0]
-
-
-def _panel_names(keys: Sequence[tuple[str, ...]]) -> list[str]:
-    """Name each panel by its experiment, its generator where there are several, and its judge."""
-    prefix, several = shared_prefix(key[0] for key in keys), len({key[1:-1] for key in keys}) > 1
-    return [" · ".join([key[0].removeprefix(prefix), *(key[1:-1] if several else ()), key[-1]]) for key in keys]
 
 
 def _heat_map(ax: Axes, panel: pd.DataFrame, label: str, name: str, most: int) -> None:
@@ -262,6 +244,46 @@ def deltas(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
             place.set_xlim(ticks[0] - 0.5, ticks[-1] + 0.5)
         place.set(xlabel="round that drew it first", ylabel="change in score, same seeds")
         place.set_title(judge or "What a new version changed")
-        n = counted(rows["scenes"], "scene") if len(rows) else "0 scenes"
+        n = counted(rows["scenes"], "scene")
         finish(place, f"n = {n}; bars: {OVER_SCENES}{PARENTS}", legend=place is _last(panels))
     return panels[0][0]
+
+
+def lineage(
+    data: pd.DataFrame | Store, scene: str | None = None, *, folder: str | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw the life of a scene as a tree (`trends.lineage`): versions to the right, score upwards, what was done at the
+    arrows.
+
+    Args:
+        data: the table, or a store.
+        scene: the `scene_hash` to ask a store about; None for the scene with the largest cross-fitted gain.
+        folder: the store's folder, that image paths are relative to; without it there are no thumbnails.
+    """
+    table: Any = data
+    if not hasattr(data, "columns"):
+        scenes = trends.scenes(data)
+        if scene is None and scenes.empty:
+            raise ParameterError("no scene of the store is judged yet: run `forgekit evaluate` first")
+        table, folder = trends.lineage(data, scene or scenes["scene_hash"].iloc[0]), folder or str(data.folder)
+    ax = ax or new_axes(width=max(8.0, 1.0 + 1.9 * table["iteration"].nunique()), height=4.5)
+    places = {row["prompt_id"]: (row["iteration"], row["current_score"]) for _, row in table.iterrows()}
+    gap = 27 if folder else 5  # points between an arrow and the middle of the thumbnail or dot
+    colors = {experiment: COLORS[i % len(COLORS)] for i, experiment in enumerate(table["experiment"].unique())}
+    for _, row in table[table["current_score"].notna()].iterrows():
+        here, parent = places[row["prompt_id"]], places.get(row["parent_prompt_id"])
+        color = colors[row["experiment"]]
+        if parent is not None and not np.isnan(parent[1]):
+            arrow = {"arrowstyle": "-|>", "color": color, "shrinkA": gap, "shrinkB": gap}
+            ax.annotate("", here, parent, arrowprops=arrow, zorder=1)
+            done = row["action"] if isinstance(row["action"], str) else ""
+            # At the arrow's head: half-way another version may lie on it.
+            ax.annotate(done, here, (-gap - 4, 4), textcoords="offset points", ha="right", va="bottom", fontsize=8)
+        ax.plot(*here, marker="o", color=color, label=row["experiment"] if parent is None else None)
+        if folder and isinstance(row["best_image"], str):
+            place_thumbnail(ax, folder, row["best_image"], here)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.margins(0.15)
+    ax.set_title(shorten(table["scene_text"].iloc[0], 90, placeholder="…") if len(table) else "")
+    ax.set(xlabel="version", ylabel="score of the version, by its own images")
+    return finish(ax, f"n = {counted([table['images'].sum()], 'image')}", legend=len(colors) > 1)

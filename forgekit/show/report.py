@@ -50,8 +50,17 @@ def write_report(
         if {row["experiment"] for row in store.rows(JUDGED)}.isdisjoint(arms):
             html = pages.page(title, ["<p>In these experiments nothing is judged yet.</p>"])
         else:
-            given = {"store": str(store.path.resolve()), "experiment": experiment, "shown": scenes}
-            html = _executed(source, title, {**given, "interactive": False})
+            given = {
+                "store": str(store.path.resolve()),
+                "experiment": experiment,
+                "shown": scenes,
+                "interactive": False,
+            }
+            with TemporaryDirectory() as folder:
+                done = Path(folder, source.name)
+                if error := execute(source, done, given):
+                    raise ForgekitError(f"no report, for {source} failed: {error}; execute it by hand to see where")
+                html = pages.notebook_page(done, title, code=False)
         write_whole(Path(file), html.encode())
         report.done = 1
         report.notes.append(f"{file}, {len(html) / 2**20:.1f} MiB")
@@ -87,14 +96,6 @@ def need_papermill() -> None:
 
     if find_spec("papermill") is None:
         raise ForgekitError("executing a notebook needs papermill: pip install 'forgekit[lab]'")
-
-
-def _executed(notebook: Path, title: str, parameters: Mapping[str, Any]) -> str:
-    with TemporaryDirectory() as folder:
-        done = Path(folder, notebook.name)
-        if error := execute(notebook, done, parameters):
-            raise ForgekitError(f"no report, for {notebook} failed: {error}; execute it by hand to see where")
-        return pages.notebook_page(done, title, code=False)
 
 
 def _find(notebook: str | Path | None) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,9 +28,7 @@ LABELS = ("seed", "score", "failed")
 INK, GOOD, BAD, PAPER, EMPTY = "#222222", "#0072B2", "#D55E00", "#FFFFFF", "#E8E8E8"
 
 
-def contact_sheet(
-    pictures: pd.DataFrame, *, row: str = "prompt_id", block: str | None = None, columns: int | None = None
-) -> Image.Image:
+def contact_sheet(pictures: pd.DataFrame, *, row: str = "prompt_id", block: str | None = None) -> Image.Image:
     """Lay images out in rows under the prompt they were drawn from, each with its seed, score and failed elements.
 
     Images keep their proportions, at 256 pixels; tiny ones are enlarged smoothly. A file that cannot be read leaves a
@@ -41,8 +38,7 @@ def contact_sheet(
         pictures: what `trends.pictures` or `trends.before_after` returns; `file` is needed, labels come from
             `prompt_text`, `seed`, `score` and `failed` where they are there.
         row: the column whose values make the rows.
-        block: a column whose values stand side by side in each row: "moment" for before and after.
-        columns: images side by side in a block; None for as many as fit in ten columns all told.
+        block: a column whose values stand side by side in each row: "moment" for before and after; ten columns all told.
 
     Raises:
         ParameterError: there are no pictures, or no column `row` or `block`.
@@ -53,13 +49,15 @@ def contact_sheet(
             f"a contact sheet needs at least one picture and the columns {wanted}, got {list(pictures.columns)}"
         )
     blocks = list(pictures[block].unique()) if block else [None]
-    rows = {key: [_group(group, block, value) for value in blocks] for key, group in pictures.groupby(row, sort=False)}
-    most = max(len(group) for groups in rows.values() for group in groups)
-    if columns is None:
-        lines = -(-most // max(1, 10 // len(blocks)))
-        columns = -(-most // lines)  # six images are two lines of three rather than five and one
+    rows = [
+        [group[group[block] == value] if block else group for value in blocks]
+        for _, group in pictures.groupby(row, sort=False)
+    ]
+    most = max(len(group) for groups in rows for group in groups)
+    lines = -(-most // max(1, 10 // len(blocks)))
+    columns = -(-most // lines)  # six images are two lines of three rather than five and one
     width = columns * (CELL + MARGIN) + MARGIN
-    strips = [_Strip.plan(groups, blocks, columns, width) for groups in rows.values()]
+    strips = [_Strip(groups, blocks, columns, width) for groups in rows]
     sheet = Image.new("RGB", (width * len(blocks), sum(strip.height for strip in strips)), PAPER)
     files = [file for strip in strips for group in strip.groups for file in group["file"]]
     with ThreadPoolExecutor() as pool:  # decoding happens outside the interpreter's lock
@@ -70,12 +68,11 @@ def contact_sheet(
     return sheet
 
 
-def disagreement_sheet(pairs: pd.DataFrame, *, columns: int = 8) -> Image.Image:
+def disagreement_sheet(pairs: pd.DataFrame) -> Image.Image:
     """Lay out images that two judges disagree about, as they come: each with both scores, its scene, and what they differ on.
 
     Args:
         pairs: what `trends.disagreements` returns; 48 of them, two a scene at most, are a sheet that can be looked over.
-        columns: images side by side.
 
     Raises:
         ParameterError: there is none.
@@ -83,13 +80,13 @@ def disagreement_sheet(pairs: pd.DataFrame, *, columns: int = 8) -> Image.Image:
     if len(pairs) == 0:
         raise ParameterError("a sheet of disagreements needs at least one image that both judges have scored")
     rows = pairs.to_dict("records")
-    columns, step = min(columns, len(rows)), CELL + LINE * OPINION_LINES + 2 * MARGIN
+    columns, step = min(8, len(rows)), CELL + LINE * OPINION_LINES + 2 * MARGIN
     sheet = Image.new("RGB", (columns * (CELL + MARGIN) + MARGIN, -(-len(rows) // columns) * step + MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
     with ThreadPoolExecutor() as pool:
         for place, image in enumerate(pool.map(thumbnail, [row["file"] for row in rows])):
             x, y = MARGIN + place % columns * (CELL + MARGIN), MARGIN + place // columns * step
-            sheet.paste(image, (x + (CELL - image.width) // 2, y + (CELL - image.height) // 2))
+            _paste(sheet, image, x, y)
             for number, (text, color) in enumerate(_opinions(rows[place])):
                 draw.text((x, y + CELL + number * LINE), text, fill=color, font=_font())
     return sheet
@@ -108,33 +105,15 @@ def _opinions(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from ((line, color) for line in [*wrapped, *[""] * lines][:lines])
 
 
-def _group(rows: pd.DataFrame, block: str | None, value: object) -> pd.DataFrame:
-    return rows if block is None else rows[rows[block] == value]
-
-
-@dataclass(frozen=True)
 class _Strip:
     """One row of a sheet: blocks side by side, each `width` pixels wide, a heading over its images."""
 
-    groups: Sequence[pd.DataFrame]
-    headings: Sequence[Sequence[str]]
-    columns: int
-    width: int
-
-    @classmethod
-    def plan(cls, groups: Sequence[pd.DataFrame], names: Sequence[object], columns: int, width: int) -> _Strip:
+    def __init__(self, groups: Sequence[pd.DataFrame], names: Sequence[object], columns: int, width: int) -> None:
         letters = (width - 2 * MARGIN) // (TEXT * 6 // 10)
-        headings = [textwrap.wrap(_heading(*block), letters)[:3] for block in zip(groups, names, strict=True)]
-        return cls(groups, headings, columns, width)
-
-    @property
-    def top(self) -> int:
-        """The pixels above the images."""
-        return 2 * MARGIN + LINE * max(len(heading) for heading in self.headings)
-
-    @property
-    def height(self) -> int:
-        return self.top + STEP * max(-(-len(group) // self.columns) for group in self.groups)
+        self.groups, self.columns, self.width = groups, columns, width
+        self.headings = [textwrap.wrap(_heading(*block), letters)[:3] for block in zip(groups, names, strict=True)]
+        self.top = 2 * MARGIN + LINE * max(len(heading) for heading in self.headings)  # the pixels above the images
+        self.height = self.top + STEP * max(-(-len(group) // columns) for group in groups)
 
     def draw(self, sheet: Image.Image, top: int, images: Iterator[Image.Image]) -> None:
         """Draw the row from pixel `top` downwards with the next of `images`."""
@@ -146,16 +125,20 @@ class _Strip:
             draw.multiline_text(place, "\n".join(heading), fill=INK, font=_font(), spacing=LINE - TEXT)
             labelled = group[["file", *(name for name in LABELS if name in group)]]
             for index, picture in enumerate(labelled.to_dict("records")):
-                image = next(images)
                 x = left + index % self.columns * (CELL + MARGIN)
                 y = top + self.top + index // self.columns * STEP
-                sheet.paste(image, (x + (CELL - image.width) // 2, y + (CELL - image.height) // 2))
+                _paste(sheet, next(images), x, y)
                 _write_label(draw, x, y + CELL, picture)
 
 
 def _heading(group: pd.DataFrame, name: object) -> str:
     text = str(group["prompt_text"].iloc[0]) if len(group) and "prompt_text" in group else ""
     return text if name is None else f"{name}: {text or 'no images'}"
+
+
+def _paste(sheet: Image.Image, image: Image.Image, x: int, y: int) -> None:
+    """Put an image into the middle of the cell whose corner this is."""
+    sheet.paste(image, (x + (CELL - image.width) // 2, y + (CELL - image.height) // 2))
 
 
 def _write_label(draw: ImageDraw.ImageDraw, x: int, y: int, picture: Mapping[str, Any]) -> None:

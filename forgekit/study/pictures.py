@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 Result = Mapping[str, Any]
 # Each plot by its name: its title, the rows of the result that it shows, what they are drawn along, how.
@@ -45,7 +42,7 @@ def draw(name: str, result: Result, path: Path) -> None:
     import matplotlib.pyplot as plt
     import pandas as pd
 
-    from forgekit.show.plots import COLORS
+    from forgekit.show.plot_parts import COLORS, counted, finish
 
     arms, judges = result["study"]["arms"], result["study"]["vision_models"]
     title, rows, along, how = PLOTS[name]
@@ -57,19 +54,12 @@ def draw(name: str, result: Result, path: Path) -> None:
         lines = table[table["vision_model"] == judge].pivot(index=along, columns="arm", values="score")
         if len(lines):
             lines.reindex(columns=arms).astype(float).plot(ax=ax, color=COLORS[: len(arms)], legend=False, **how)
-        role = "steers" if judge == judges[0] else "held out"
-        ax.set_title(f"{judge} ({role}), n = {_scenes(result, judge)} scenes")
-        ax.grid(alpha=0.25)
-        ax.spines[["top", "right"]].set_visible(False)
+        # How many scenes stand behind the panel: of the differences over all scenes, fewest to most.
+        n = [d["n"] for d in result["differences"] if d["vision_model"] == judge and d["scenes"] == "all"]
+        ax.set_title(f"{judge} ({'steers' if judge == judges[0] else 'held out'}), n = {counted(n, 'scene')}")
+        finish(ax, legend=False)
     handles, labels = axes[-1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(arms), frameon=False)
     figure.suptitle(f"{title} (exploratory)")
     figure.savefig(path, dpi=90)
     plt.close(figure)
-
-
-def _scenes(result: Result, judge: str) -> str:
-    """How many scenes stand behind a judge's panel: of the differences over all scenes, fewest to most."""
-    counts = [d["n"] for d in result["differences"] if d["vision_model"] == judge and d["scenes"] == "all"]
-    low, high = min(counts, default=0), max(counts, default=0)
-    return str(high) if low == high else f"{low} to {high}"

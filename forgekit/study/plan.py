@@ -76,9 +76,13 @@ class Study:
         *others, last = self.arms
         controls = [arm for arm in others if arm.partition(":")[0] in CONTROLS] or others
         wanted = self.primary or [{"arm": last, "against": other} for other in controls]
+        try:
+            claims = TypeAdapter(list[Comparison]).validate_python(wanted)
+        except ValidationError as error:
+            raise reworded(error, "a primary comparison", [each.name for each in fields(Comparison)]) from error
         return tuple(
             replace(one, vision_model=judge)
-            for one in map(_comparison, wanted)
+            for one in claims
             for judge in ([one.vision_model] if one.vision_model else self.vision_models[1:])
         )
 
@@ -176,15 +180,6 @@ def check_plan(study: Study) -> None:
     for one, key in zip(claims, keys, strict=True):
         if reason := _why_no_claim(one, study) or ("is there twice" if keys.count(key) > 1 else None):
             raise ParameterError(f"primary comparison of {one.arm!r} and {one.against!r} {reason}")
-
-
-def _comparison(one: Comparison | Mapping[str, str]) -> Comparison:
-    """Return a comparison of a plan as such."""
-    try:
-        return TypeAdapter(Comparison).validate_python(one)
-    except ValidationError as error:
-        known = [each.name for each in fields(Comparison)]
-        raise reworded(error, "a primary comparison", known) from error
 
 
 def _why_no_claim(one: Comparison, study: Study) -> str | None:

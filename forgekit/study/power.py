@@ -65,9 +65,8 @@ class Expectation:
         ]
         for claim, spread in self.spreads.items():
             part = "" if claim.scenes == "all" else f", {claim.scenes}"
-            told.append(
-                f"  {claim.arm} against {claim.against} by {claim.vision_model}{part}: {self._told(claim, spread)}"
-            )
+            said = self._told(claim, spread)
+            told.append(f"  {claim.arm} against {claim.against} by {claim.vision_model}{part}: {said}")
         if None in self.spreads.values():
             told.append(
                 "give the spread of an earlier study (earlier) or a standard deviation (sd) to choose among these"

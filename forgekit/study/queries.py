@@ -25,7 +25,7 @@ with scenes_kinds as (
     select p.{ARM}, p.scene_hash, s.vision_model, s.kind, steady_avg(s.score) as score
     from element_scores s
     join prompts p on p.id = s.prompt_id
-    join current_judges j on j.experiment = p.experiment and j.vision_model = s.vision_model and j.judge_key = s.judge_key
+    join current_judges using (experiment, vision_model, judge_key)
     where starts_with(p.experiment, $prefix)
       and s.prompt_id in (from confirming_versions)
       and s.score is not null
@@ -40,13 +40,11 @@ order by all
 # The first drawing of the first version of the arm that rewrites nothing: the same texts on other seeds than those that
 # confirm it.
 FIRST = """
-select s.scene_hash, s.vision_model, steady_avg(s.soft_tifa_gm) as score
-from image_scores s
+select s.scene_hash, s.vision_model, steady_avg(s.score) as score
+from scores_in($prefix || 'resample', null) s
 join prompts p on p.id = s.prompt_id
 join generated_images i on i.id = s.image_id
-join current_judges j on j.experiment = p.experiment and j.vision_model = s.vision_model and j.judge_key = s.judge_key
-where p.experiment = $prefix || 'resample'
-  and p.generation_iteration = 0
+where p.generation_iteration = 0
   and i.round = 0
 group by all
 order by all
@@ -56,10 +54,7 @@ order by all
 CURVES = f"""
 with images as (
     select
-        p.experiment,
-        p.scene_hash,
-        c.image_id,
-        c.adherence_score,
+        p.experiment, p.scene_hash, c.image_id, c.adherence_score,
         row_number() over (partition by p.experiment, p.scene_hash order by i.created_at, i.id) as n
     from competing_images c
     join generated_images i on i.id = c.image_id
@@ -85,8 +80,7 @@ order by all
 ARMS = f"""
 with versions as (
     select
-        p.experiment,
-        p.scene_hash,
+        p.experiment, p.scene_hash,
         p.id in (from confirming_versions) as confirms,
         (select count(*) from generated_images where prompt_id = p.id) as images,
         (

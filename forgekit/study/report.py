@@ -95,20 +95,36 @@ def _readme(study: Study, result: Result, said: Sequence[str], learnt: Sequence[
     parts = [
         f"# {study.question}",
         _setting(study, result),
-        f"**Unfinished: {open_prompts} prompts are still open; the figures are of what is done.**"
-        if open_prompts
-        else "",
+        f"**Unfinished: {open_prompts} prompts are still open; the figures are of what is done.**" * bool(open_prompts),
         "## What it shows",
         "\n".join(f"- {verdict}" for verdict in said),
         "## Arms",
-        _arms(study, result),
+        _table(
+            [{**row, **row["means"]} for row in result["arms"]],
+            ["arm", "scenes", "finished", "images", "missing_images", *study.vision_models],
+            missing_images="missing",
+        ),
         "## Differences",
-        _differences(result),
+        _table(
+            [{**row, "figures": _figures(row)} for row in result["differences"]],
+            ["arm", "against", "vision_model", "scenes", "role", "figures"],
+            **{"vision_model": "judge", "role": "", "figures": "difference [95 %]"},
+        ),
         f"Noise floor (exploratory), the same texts on disjoint seeds: {floor}",
         "## Does the gain transfer? (exploratory)",
-        _transfer(result),
+        _table(
+            [{**row, "warning": row["warning"] or ""} for row in result["transfer"]],
+            ["against", "heldout", "n", "ratio", "warning"],
+            **{"heldout": "held out", "ratio": "held-out gain / steering gain", "warning": ""},
+        ),
         "## Images needed to be as good as best-of-N (exploratory)",
-        _matched(study, result),
+        _table(
+            [
+                {"judge": judge} | {arm: images or f"> {study.images_per_scene}" for arm, images in reached.items()}
+                for judge, reached in result["images_to_match_resample"].items()
+            ],
+            ["judge", *study.arms],
+        ),
         "![best image](best_image.png)",
         "## From block to block (exploratory)",
         "![blocks](blocks.png)",
@@ -141,42 +157,6 @@ def _setting(study: Study, result: Result) -> str:
     )
 
 
-def _arms(study: Study, result: Result) -> str:
-    columns = {
-        "arm": "arm",
-        "scenes": "scenes",
-        "finished": "finished",
-        "images": "images",
-        "missing_images": "missing",
-    }
-    judges = {judge: judge for judge in study.vision_models}
-    return _table(columns | judges, [{**row, **row["means"]} for row in result["arms"]])
-
-
-def _differences(result: Result) -> str:
-    columns = {"arm": "arm", "against": "against", "vision_model": "judge", "scenes": "scenes", "role": ""}
-    rows = [{**row, "figures": _figures(row)} for row in result["differences"]]
-    return _table(columns | {"figures": "difference [95 %]"}, rows)
-
-
-def _transfer(result: Result) -> str:
-    columns = {
-        "against": "against",
-        "heldout": "held out",
-        "n": "n",
-        "ratio": "held-out gain / steering gain",
-        "warning": "",
-    }
-    return _table(columns, [{**row, "warning": row["warning"] or ""} for row in result["transfer"]])
-
-
-def _matched(study: Study, result: Result) -> str:
-    more = f"> {study.images_per_scene}"
-    matched = result["images_to_match_resample"].items()
-    rows = [{"judge": judge} | {arm: reached[arm] or more for arm in study.arms} for judge, reached in matched]
-    return _table({name: name for name in ("judge", *study.arms)}, rows)
-
-
 def _categories(study: Study, result: Result) -> str:
     judge = study.vision_models[1]
     groups: dict[str, dict[str, Any]] = {}
@@ -184,13 +164,13 @@ def _categories(study: Study, result: Result) -> str:
         if row["vision_model"] == judge:
             group = groups.setdefault(row["group"], {"scenes": row["group"], "n": row["scenes"]})
             group |= {row["arm"]: row["score"], "n": min(group["n"], row["scenes"])}
-    table = _table({name: name for name in ("scenes", "n", *study.arms)}, groups.values())
-    return f"By `{judge}`, n scenes each:\n\n{table}"
+    return f"By `{judge}`, n scenes each:\n\n{_table(groups.values(), ['scenes', 'n', *study.arms])}"
 
 
-def _table(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return rows as a Markdown table; `columns` maps what is shown of them to its heading."""
-    lines = [columns.values(), ["---"] * len(columns), *([_cell(row[name]) for name in columns] for row in rows)]
+def _table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], **headings: str) -> str:
+    """Return these columns of the rows as a Markdown table, each under its name or its heading."""
+    heads = [headings.get(name, name) for name in columns]
+    lines = [heads, ["---"] * len(columns), *([_cell(row[name]) for name in columns] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -128,19 +128,9 @@ def _compare(scores: pd.DataFrame, each: Comparison) -> Difference:
 
 def _means(scores: pd.DataFrame, groups: ArrayLike) -> list[dict[str, Any]]:
     """Return the mean score of each group of scenes, by arm and judge; `scenes` is how many have one."""
-    grouped = scores.groupby(groups, sort=True)
-    means, counts = grouped.mean(), grouped.count()
-    return [
-        {
-            "group": group,
-            "arm": arm,
-            "vision_model": judge,
-            "scenes": counts.at[group, (arm, judge)],
-            "score": means.at[group, (arm, judge)],
-        }
-        for group in means.index
-        for arm, judge in scores.columns
-    ]
+    told = scores.groupby(groups, sort=True).agg(["count", "mean"]).rename_axis("group")
+    table = told.stack([0, 1], future_stack=True).rename(columns={"count": "scenes", "mean": "score"})
+    return table.reset_index().to_dict("records")
 
 
 def _arms(store: Store, study: Study, scores: pd.DataFrame) -> list[dict[str, Any]]:

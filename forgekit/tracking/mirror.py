@@ -22,7 +22,6 @@ from forgekit.tracking.views import VIEW, saved_views
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Experiment
 
 NOTE, LINKED_PROMPTS = "mlflow.note.content", "mlflow.linkedPrompts"
 PICTURE = re.compile(r"!\[\]\(([\w.-]+)\)")  # in a description: an artifact of the run
@@ -60,16 +59,16 @@ class Mirror:
             store_name: what runs of this store are known by.
         """
         place = None if artifacts is None else (artifacts / slug(name)).as_uri()
-        existing = _found(client, name)
+        existing = client.get_experiment_by_name(name)
+        if existing is not None and existing.lifecycle_stage == "deleted":
+            client.restore_experiment(existing.experiment_id)
         moved = existing is not None and place not in (None, existing.artifact_location) and VIEW in existing.tags
         if existing is not None and moved:
             client.rename_experiment(existing.experiment_id, f"{name} (before the store was moved, {time.time():.0f})")
             client.delete_experiment(existing.experiment_id)
         if existing is None or moved:
-            experiment_id, tags = (
-                client.create_experiment(name, artifact_location=place, tags=saved_views((), "", ())),
-                {},
-            )
+            tags: dict[str, str] = {}
+            experiment_id = client.create_experiment(name, artifact_location=place, tags=saved_views((), "", ()))
         else:
             experiment_id, tags = existing.experiment_id, dict(existing.tags)
         mirror = cls(client, experiment_id, artifacts, store_name, tags, moved)
@@ -107,7 +106,13 @@ class Mirror:
                 self.prompts[prompt_id] = registered(self.client, self.experiment_id, run)
             tags[LINKED_PROMPTS] = json.dumps([self.prompts[prompt_id]])
         info = self.client.create_run(self.experiment_id, run.start_ms, tags, run.name).info
-        shown = self._write_artifacts(info.run_id, _own_folder(info.artifact_uri, self.artifacts), files)
+        if own := _own_folder(info.artifact_uri, self.artifacts):
+            own.mkdir(parents=True, exist_ok=True)
+            shown = files(own)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                shown = files(Path(folder))
+                self.client.log_artifacts(info.run_id, folder)
         note = run.note.replace("{experiment_id}", self.experiment_id).replace("{run_id}", info.run_id)
         for name in PICTURE.findall(note):
             address = f"![](get-artifact?path={name}&run_uuid={info.run_id})"
@@ -127,24 +132,14 @@ class Mirror:
 
     def remove_others(self, wanted: Collection[str]) -> int:
         """Delete this store's runs of other identities than `wanted`; return how many of them were of versions."""
-        others = [
-            identity
+        others = {
+            identity: held[0].kind
             for identity, held in self.held.items()
             if identity not in wanted and held[0].store_name == self.store_name
-        ]
-        versions = sum(self.held[identity][0].kind == "version" for identity in others)
+        }
         for identity in others:
             self._delete(identity)
-        return versions
-
-    def _write_artifacts(self, run_id: str, own: Path | None, files: Callable[[Path], Sequence[str]]) -> Sequence[str]:
-        if own is not None:
-            own.mkdir(parents=True, exist_ok=True)
-            return files(own)
-        with tempfile.TemporaryDirectory() as folder:
-            shown = files(Path(folder))
-            self.client.log_artifacts(run_id, folder)
-        return shown
+        return list(others.values()).count("version")
 
     def _delete(self, identity: str) -> None:
         """Delete the runs that were of an identity. MLflow keeps what it deletes; pictures beside the store go at once."""
@@ -152,14 +147,6 @@ class Mirror:
             self.client.delete_run(run.run_id)
             if run.folder is not None:
                 shutil.rmtree(run.folder.parent, ignore_errors=True)
-
-
-def _found(client: MlflowClient, name: str) -> Experiment | None:
-    """Return the experiment of that name; one that was deleted is there again."""
-    existing = client.get_experiment_by_name(name)
-    if existing is not None and existing.lifecycle_stage == "deleted":
-        client.restore_experiment(existing.experiment_id)
-    return existing
 
 
 def _about(tags: Mapping[str, str]) -> dict[str, str] | None:

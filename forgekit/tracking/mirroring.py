@@ -147,9 +147,8 @@ class _Job:
         """Write a study's runs where they differ, then its rounds and its summary, which cover all arms."""
         mirror = self._open(client, study.name)
         if mirror.moved:
-            self.report.notes.append(
-                f"{study.name}: the store was moved, so all runs are written anew, where it lies now"
-            )
+            moved = "the store was moved, so all runs are written anew, where it lies now"
+            self.report.notes.append(f"{study.name}: {moved}")
         fresh = [run for run in due if not mirror.is_current(run.identity, run.content)]
         self.report.skipped += len(due) - len(fresh)
         self.bar.update(len(due) - len(fresh))

@@ -22,7 +22,9 @@ def registered(client: MlflowClient, experiment_id: str, run: Run) -> dict[str, 
     Versions count from 1 there, so each says which of ours it is. The alias `best` is on the one with the best mean by
     the steering judge, its tag `score`; it is picked by its own images, so luck has a part in it.
     """
-    row, prompt_id, name = run.shown[0], run.about["prompt_id"], registry_name(run)
+    row, prompt_id = run.shown[0], run.about["prompt_id"]
+    chain = content_hash([row["experiment"], row["model"], row["scene_hash"]])[:8]
+    name = f"{slug(row['experiment'])}.{slug(row['scene_text'])}.{chain}"
     listed = f",{experiment_id},"
     if client.get_prompt(name) is None:
         client.create_prompt(name, shorten(row["scene_text"], 1000), {EXPERIMENT_IDS: listed})
@@ -32,9 +34,12 @@ def registered(client: MlflowClient, experiment_id: str, run: Run) -> dict[str, 
     score = {} if row["current_score"] is None else {"score": f"{row['current_score']:.{DIGITS}f}"}
     if prompt_id not in known:
         label = f"v{run.tags['prompt_version']}"
+        text = (
+            row["prompt_text"].replace("{{", "{ {").replace("{%", "{ %")
+        )  # doubled braces would make a template of it
         known[prompt_id] = client.create_prompt_version(
             name,
-            as_template(row["prompt_text"]),
+            shorten(text, TEXT_LIMIT),
             description=f"{label} of: {shorten(row['scene_text'], 400)}",
             tags={"prompt_id": prompt_id, "experiment": row["experiment"], "version": label, **score},
         )
@@ -44,15 +49,3 @@ def registered(client: MlflowClient, experiment_id: str, run: Run) -> dict[str, 
     if best is not None and "best" not in best.aliases:
         client.set_prompt_alias(name, "best", best.version)
     return {"name": name, "version": str(version.version)}
-
-
-def registry_name(run: Run) -> str:
-    """Return the name in the prompt registry under which the versions of a scene follow each other."""
-    row = run.shown[0]
-    chain = content_hash([row["experiment"], row["model"], row["scene_hash"]])[:8]
-    return f"{slug(row['experiment'])}.{slug(row['scene_text'])}.{chain}"
-
-
-def as_template(text: str) -> str:
-    """Return a prompt's text so that MLflow shows it as it is: doubled braces would make a template of it."""
-    return shorten(text.replace("{{", "{ {").replace("{%", "{ %"), TEXT_LIMIT)

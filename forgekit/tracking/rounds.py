@@ -17,14 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TABLES = (
-    "adherence",
-    "gain",
-    "round_gains",
-    "confirmed",
-    "distributions",
-    "by_element_kind",
-    "judge_agreement",
-    "scenes",
+    *("adherence", "gain", "round_gains", "confirmed", "distributions"),
+    *("by_element_kind", "judge_agreement", "scenes"),
 )
 FIGURE = "distribution.png"
 LINE = ["experiment", "model", "vision_model"]
@@ -98,36 +92,29 @@ def _round(
     gain: dict[str, Any] = next(iter(told["round_gains"].to_dict("records")), {})
     spread: dict[str, Any] = next(iter(told["distributions"].to_dict("records")), {})
     failed = told["by_element_kind"].sort_values("failure_rate", ascending=False)
+    rates = dict(zip(failed["kind"], failed["failure_rate"], strict=True))
     metrics = measured(
         {
-            **{
-                f"adherence/{name}": row[key] for name, key in (("mean", "adherence"), ("low", "low"), ("high", "high"))
-            },
-            "adherence/selected": row["selected"],
-            **{f"gain/{name}": gain.get(key) for name, key in (("mean", "gain"), ("low", "low"), ("high", "high"))},
-            "gain/scenes": gain.get("scenes"),
-            **{f"failed/{kind}": rate for kind, rate in zip(failed["kind"], failed["failure_rate"], strict=True)},
+            "adherence/mean": row["adherence"],
+            **{f"adherence/{name}": row[name] for name in ("low", "high", "selected")},
+            "gain/mean": gain.get("gain"),
+            **{f"gain/{name}": gain.get(name) for name in ("low", "high", "scenes")},
+            **{f"failed/{kind}": rate for kind, rate in rates.items()},
             **{f"score/{name}": spread.get(name) for name in ("mean", "std", "q05", "q25", "q50", "q75", "q95")},
             "n/scenes": row["scenes"],
             "n/images": spread.get("images"),
         }
     )
     tags = {
-        "kind": "round",
-        "vision_model": judge,
-        "role": role(row["steers"]),
-        "round": str(number),
-        "place": place,
+        **{"kind": "round", "vision_model": judge, "role": role(row["steers"]), "round": str(number), "place": place},
         **study.differing(experiment, generator),
         **SOURCE,
     }
     parts = [f"round {number}", study.judge(judge), tags["role"], *study.label(experiment, generator)]
-    note = _note(row, gain, failed, study.judge(judge), tags["role"])
+    note = _note(row, gain, rates, study.judge(judge), tags["role"])
     identity = content_id("mlflow round", experiment=experiment, model=generator, round=number, vision_model=judge)
-    bars = others[["vision_model", "histogram"]].to_dict("records")
-    content = content_hash(
-        [FORMAT, tags, metrics, note, [[b["vision_model"], *map(int, b["histogram"])] for b in bars]]
-    )
+    bars = [[b.vision_model, *map(int, b.histogram)] for b in others.itertuples()]
+    content = content_hash([FORMAT, tags, metrics, note, bars])
     about = {"identity": identity, "content": content}
     return Run(" · ".join(parts), tags, about, {}, metrics, note, *time_ms, others)
 
@@ -137,9 +124,8 @@ def write_round(run: Run, folder: Path) -> list[str]:
     if run.shown.empty:
         return []
     arm = run.name.split(" · ")[3:]  # where there are several
-    (folder / FIGURE).write_bytes(
-        distribution_figure(run.shown, " · ".join([f"Scores of round {run.tags['round']}", *arm]))
-    )
+    title = " · ".join([f"Scores of round {run.tags['round']}", *arm])
+    (folder / FIGURE).write_bytes(distribution_figure(run.shown, title))
     return [FIGURE]
 
 
@@ -149,15 +135,13 @@ def verdict(gain: Mapping[str, Any]) -> str:
     return f"{helped}, {gain['gain']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}], {gain['scenes']:.0f} scenes"
 
 
-def _note(row: Mapping[str, Any], gain: Mapping[str, Any], failed: pd.DataFrame, judge: str, role: str) -> str:
+def _note(row: Mapping[str, Any], gain: Mapping[str, Any], rates: Mapping[str, float], judge: str, role: str) -> str:
     known = row["adherence"] == row["adherence"]
     mean = f"{row['adherence']:.4f} [{row['low']:.4f}, {row['high']:.4f}], cross-fitted" if known else "not known"
     lines = [f"**{judge} ({role})**: adherence {mean}, {row['scenes']} scenes."]
     if gain:
         lines.append(f"**Against round {row['round'] - 1}**: {verdict(gain)}.")
-    if len(failed):
-        rates = ", ".join(
-            f"{kind} {rate:.0%}" for kind, rate in zip(failed["kind"], failed["failure_rate"], strict=True)
-        )
-        lines.append(f"**Elements below the pass mark**: {rates}.")
+    if rates:
+        told = ", ".join(f"{kind} {rate:.0%}" for kind, rate in rates.items())
+        lines.append(f"**Elements below the pass mark**: {told}.")
     return "\n\n".join([*lines, f"![]({FIGURE})"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -30,7 +30,7 @@ from forgekit.tracking.run import (
     safe_key,
     shorten,
 )
-from forgekit.trends.phrases import missing_phrases, scene_phrases
+from forgekit.trends.elements import missing_phrases, scene_phrases
 
 FORMAT = 5  # raise it when runs change their form: they are then written again
 TABLES = ("images.json", "evaluations.json")
@@ -50,9 +50,7 @@ select
     split_part(s.experiment, '/', 1) as study,
     s.experiment,
     p.model as generator,
-    s.prompt_id,
-    s.vision_model,
-    s.steers,
+    s.prompt_id, s.vision_model, s.steers,
     epoch_ms(p.created_at) as start_ms,
     epoch_ms(s.judged_at) as end_ms,
     md5(concat_ws(
@@ -84,8 +82,7 @@ with wanted as (
 ),
 seeds as (
     select
-        p.experiment,
-        p.scene_hash,
+        p.experiment, p.scene_hash,
         {SEED} as seed,
         row_number() over (
             partition by p.experiment, p.scene_hash
@@ -104,18 +101,10 @@ best as (
     group by all
 )
 select
-    w.*,
-    p.prompt_text,
-    p.base_parameters,
-    p.current_score,
-    b.best_prompt_id,
-    t.scene_text,
-    c.change,
+    w.*, p.prompt_text, p.base_parameters, p.current_score, b.best_prompt_id, t.scene_text, c.change,
     cast(g.id as varchar) as id,
     g.image_path as path,
-    g.round,
-    d.seed,
-    d.step,
+    g.round, d.seed, d.step,
     x.soft_tifa_gm as score,
     x.soft_tifa_am as arithmetic_mean,
     try_cast(e.adherence_analysis ->> '$.text_match_score' as double) as text_match,
@@ -176,14 +165,12 @@ def due_runs(store: Store) -> list[Due]:
         own = [row for row in rows if row["study"] == name]
         names = (tuple(sorted({row[key] for row in own})) for key in ("experiment", "generator", "vision_model"))
         studies[name] = Study(name, *names)
-    return [_due(row, studies[row["study"]]) for row in rows]
-
-
-def _due(row: Mapping[str, Any], study: Study) -> Due:
-    """Return one run there should be; what its study has several of, and its judge's short name, are shown by it too."""
-    differing = study.differing(row["experiment"], row["generator"])
-    content = content_hash([row["content"], differing, study.judge(row["vision_model"])])
-    return Due(**{**row, "study": study, "content": content})
+    due = []
+    for row in rows:
+        study = studies[row["study"]]  # what it has several of, and the judge's short name, are shown by each run too
+        shown = [study.differing(row["experiment"], row["generator"]), study.judge(row["vision_model"])]
+        due.append(Due(**{**row, "study": study, "content": content_hash([row["content"], *shown])}))
+    return due
 
 
 def read_runs(store: Store, due: Sequence[Due]) -> Iterator[Run]:
@@ -214,30 +201,18 @@ def _run(images: list[dict[str, Any]], due: Due) -> Run:
         "mlflow.loggedImages": "True",
         "mlflow.loggedArtifacts": json.dumps([{"path": table, "type": "table"} for table in TABLES]),
     }
-    about = {
-        "identity": due.identity,
-        "content": due.content,
-        "prompt_id": due.prompt_id,
-        "parent_prompt_id": row["parent_prompt_id"],
-        "scene_hash": row["scene_hash"],
-        "judge_key": row["judge_key"],
-        "pass_mark": row["pass_mark"],
-    }
+    told = ("prompt_id", "parent_prompt_id", "scene_hash", "judge_key", "pass_mark")
+    about = {"identity": due.identity, "content": due.content, **{name: row[name] for name in told}}
     draw = sorted(row["base_parameters"].items())
     params = {
         "vision_model": due.vision_model,
         "prompt_version": version,
         "generator": due.generator,
         "experiment": due.experiment,
+        **{safe_key(f"draw.{name}"): shorten(str(value), PARAM_LIMIT) for name, value in draw},
     }
-    params |= {safe_key(f"draw.{name}"): shorten(str(value), PARAM_LIMIT) for name, value in draw}
-    parts = [
-        f"v{version}",
-        study.judge(due.vision_model),
-        *study.label(due.experiment, due.generator),
-        shorten(scene, 60),
-    ]
-    name = " · ".join(parts)
+    arm = study.label(due.experiment, due.generator)
+    name = " · ".join([f"v{version}", study.judge(due.vision_model), *arm, shorten(scene, 60)])
     return Run(name, tags, about, params, _metrics(images), _note(row), due.start_ms, due.end_ms, images)
 
 
@@ -245,6 +220,7 @@ def _metrics(images: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, int]
     row = images[0]
     scores = [image["score"] for image in images if image["score"] is not None]
     guarded = [] if scores else [i["measures"] for i in images if i["measures"] and not i["error"]]  # by a guard-rail
+    elements = [pair for image in images for pair in (image["element_scores"] or {}).items()]
     return measured(
         {
             "score/mean": row["mean_score"],
@@ -255,26 +231,16 @@ def _metrics(images: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, int]
             "score/change_from_parent": row["change"],
             "images/drawn": len(images),
             "images/without_verdict": len(images) - len(scores or guarded),
-            **{f"element/{kind}": score for kind, score in _by_kind(images).items()},
-            **{f"measure/{name}": value for name, value in _means(guarded).items()},
+            **_means((f"element/{key.partition(':')[0]}", score) for key, score in elements),  # "kind:number"
+            **_means((f"measure/{name}", value) for measures in guarded for name, value in measures.items()),
         }
     )
 
 
-def _by_kind(images: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the mean score of each kind of element; the key of an element is its kind and its number."""
-    scores: dict[str, list[float]] = defaultdict(list)
-    for image in images:
-        for element, score in (image["element_scores"] or {}).items():
-            if score is not None:
-                scores[element.partition(":")[0]].append(score)
-    return {kind: fmean(of_kind) for kind, of_kind in sorted(scores.items())}
-
-
-def _means(measured: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
-    """Return the mean of each measure over the images that have it."""
+def _means(told: Iterable[tuple[str, float | None]]) -> dict[str, float]:
+    """Return the mean under each name of what is known."""
     values: dict[str, list[float]] = defaultdict(list)
-    for name, value in (pair for measures in measured for pair in measures.items()):
+    for name, value in told:
         if value is not None:
             values[name].append(value)
     return {name: fmean(of_name) for name, of_name in sorted(values.items())}

@@ -96,13 +96,9 @@ def _note(study: Study, tables: Mapping[str, pd.DataFrame], apart: Mapping[tuple
     pairs = [_apart(study, pair, pictures) for pair, pictures in apart.items()]
     harsher = _harsher(study, tables["judge_agreement"])
     first = [line for line in (harsher, *held_out[:1], *pairs[:1]) if line]
+    rest = "\n".join([*held_out[1:], *steering, *pairs[1:]])
     kept: list[str] = []
-    for block in (
-        "\n".join(first),
-        "\n".join([*held_out[1:], *steering, *pairs[1:]]),
-        _scenes(tables["scenes"]),
-        LEGEND,
-    ):
+    for block in ("\n".join(first), rest, _scenes(tables["scenes"]), LEGEND):
         if block and sum(map(len, kept)) + len(block) < NOTE_LIMIT:
             kept.append(block)
     return "\n\n".join([*kept, "![](adherence.png)"])
@@ -181,9 +177,15 @@ def write_summary(store: Store, summary: Run, folder: Path) -> list[str]:
 
     Returns what its description shows.
     """
+    from matplotlib.figure import Figure
+
+    from forgekit.show import plots
+
     for name in TABLES:
         summary.shown[name].to_csv(folder / f"{name}.csv", index=False, float_format=STEADY)
-    _write_plot(summary, folder / "adherence.png")
+    figure = Figure(figsize=(9, 5), layout="constrained")  # not pyplot's: nothing is to appear in a notebook
+    plots.adherence(summary.shown["adherence"], confirmed=summary.shown["confirmed"], ax=figure.subplots())
+    figure.savefig(folder / "adherence.png", dpi=80)
     (folder / "distributions").mkdir(exist_ok=True)
     spread = summary.shown["distributions"]
     for number, of_round in spread.groupby("round"):
@@ -194,16 +196,6 @@ def write_summary(store: Store, summary: Run, folder: Path) -> list[str]:
     for name in summary.shown["adherence"]["experiment"].unique():
         _write_sheets(store, name, folder)
     return ["adherence.png"]
-
-
-def _write_plot(summary: Run, file: Path) -> None:
-    from matplotlib.figure import Figure
-
-    from forgekit.show import plots
-
-    figure = Figure(figsize=(9, 5), layout="constrained")  # not pyplot's: nothing is to appear in a notebook
-    plots.adherence(summary.shown["adherence"], confirmed=summary.shown["confirmed"], ax=figure.subplots())
-    figure.savefig(file, dpi=80)
 
 
 def _write_sheets(store: Store, experiment: str, folder: Path) -> None:

@@ -19,19 +19,12 @@ from forgekit.tracking.run import WORKFLOW, Run
 SHARED = "mlflow.sharedViewState."
 VIEW = f"{SHARED}forgekit"  # of rounds; an experiment that has it is one of ours
 LOADED = 100  # runs
-ROUND_COLUMNS = tuple(
-    ("metrics", name)
-    for name in (
-        *("gain/mean", "gain/low", "gain/high", "adherence/mean", "adherence/low", "adherence/high"),
-        *("n/scenes", "n/images"),
-    )
+ROUND_COLUMNS = (
+    *("gain/mean", "gain/low", "gain/high", "adherence/mean", "adherence/low", "adherence/high"),
+    *("n/scenes", "n/images"),
 )
-JUDGE_COLUMNS = tuple(("metrics", name) for name in ("adherence/mean", "score/mean", "score/q50", "n/images"))
-VERSION_COLUMNS = (
-    *(("tags", name) for name in ("role", "round")),
-    *(("metrics", f"score/{name}") for name in ("mean", "min", "max", "change_from_parent")),
-    ("metrics", "images/drawn"),
-)
+JUDGE_COLUMNS = ("adherence/mean", "score/mean", "score/q50", "n/images")
+VERSION_COLUMNS = ("score/mean", "score/min", "score/max", "score/change_from_parent", "images/drawn")
 NAME_WIDTH, TAG_WIDTH, METRIC_WIDTH, MEAN_WIDTH = 230, 100, 104, 190  # pixels; a mean has all of its digits
 
 
@@ -42,23 +35,16 @@ def saved_views(rounds: Sequence[Run], scene: str, arms: Sequence[str]) -> dict[
         rounds: the runs of kind "round" that the experiment has.
         arms: the tags by which its arms are told apart.
     """
-    among = [("tags", name) for name in arms]
     few, now = _that_fit(rounds), max((run.end_ms for run in rounds), default=0)
     by_judge = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "vision_model"}]}
     named = f"LIKE '{scene.replace(chr(39), '_')}'" if "'" in scene else f"= '{scene}'"  # "_" is any letter there
-    versions = f"tags.kind = 'version' AND tags.scene {named}"
+    of_rounds = {"searchFilter": f"tags.kind != 'version'{few}"}
+    of_judges = {"searchFilter": f"tags.kind = 'round'{few}", "groupBy": by_judge}
+    of_scene = {"searchFilter": f"tags.kind = 'version' AND tags.scene {named}", "orderByAsc": True}
     return {
-        VIEW: _view("rounds", now, {"searchFilter": f"tags.kind != 'version'{few}"}, [*among, *ROUND_COLUMNS]),
-        f"{VIEW}-judges": _view(
-            "judges by round",
-            now,
-            {"searchFilter": f"tags.kind = 'round'{few}", "groupBy": by_judge},
-            [*among, *JUDGE_COLUMNS],
-            width=MEAN_WIDTH,
-        ),
-        f"{VIEW}-scene": _view(
-            "versions of a scene", now, {"searchFilter": versions, "orderByAsc": True}, [*among, *VERSION_COLUMNS]
-        ),
+        VIEW: _view("rounds", now, of_rounds, arms, ROUND_COLUMNS),
+        f"{VIEW}-judges": _view("judges by round", now, of_judges, arms, JUDGE_COLUMNS, width=MEAN_WIDTH),
+        f"{VIEW}-scene": _view("versions of a scene", now, of_scene, [*arms, "role", "round"], VERSION_COLUMNS),
     }
 
 
@@ -71,12 +57,8 @@ def address(uri: str, experiment_id: str) -> str:
 
 def _that_fit(rounds: Sequence[Run]) -> str:
     """Return what to add to a filter so that it finds fewer than a hundred of the runs: of many, those that tell most."""
-    for where in (
-        {},
-        {"place": ("first", "last")},
-        {"place": ("last",)},
-        {"place": ("last",), "role": ("objective",)},
-    ):
+    last = {"place": ("last",)}
+    for where in ({}, {"place": ("first", "last")}, last, last | {"role": ("objective",)}):
         found = [run for run in rounds if all(run.tags[name] in values for name, values in where.items())]
         if len(found) < LOADED:
             break
@@ -86,16 +68,21 @@ def _that_fit(rounds: Sequence[Run]) -> str:
 
 
 def _view(
-    name: str, now: int, state: dict[str, Any], columns: Sequence[tuple[str, str]], *, width: int = METRIC_WIDTH
+    name: str,
+    now: int,
+    state: dict[str, Any],
+    tags: Sequence[str],
+    metrics: Sequence[str],
+    *,
+    width: int = METRIC_WIDTH,
 ) -> str:
-    ids = [f"{kind}.`{column}`" for kind, column in columns]
     run_name = "attributes.`Run Name`"
+    widths = {f"tags.`{tag}`": TAG_WIDTH for tag in tags} | {f"metrics.`{metric}`": width for metric in metrics}
     state = {
         "runsHiddenMode": "SHOWALL",
-        "selectedColumns": ids,
-        "columnOrder": [run_name, *ids],
-        "columnWidths": {run_name: NAME_WIDTH}
-        | {key: TAG_WIDTH if kind == "tags" else width for key, (kind, _) in zip(ids, columns, strict=True)},
+        "selectedColumns": list(widths),
+        "columnOrder": [run_name, *widths],
+        "columnWidths": {run_name: NAME_WIDTH, **widths},
         **state,
     }
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()

@@ -7,43 +7,17 @@ luck in choosing does not look like progress (docs/trends.md); columns named `se
 """
 
 from forgekit.trends.benchmarks import benchmark
-from forgekit.trends.costs import cost
 from forgekit.trends.elements import by_element_kind, by_term, failing_together, version_elements
 from forgekit.trends.judges import disagreements, judge_agreement, judge_pairs, measures
 from forgekit.trends.learnings import follow
-from forgekit.trends.overview import arms, overview
+from forgekit.trends.overview import arms, cost, overview, status
 from forgekit.trends.pictures import before_after, pictures
-from forgekit.trends.rewrites import rewrites
 from forgekit.trends.rounds import adherence, confirmed, distributions, gain, round_gains, version_deltas
-from forgekit.trends.scenes import decisions, lineage, scenes, unread
-from forgekit.trends.status import status
+from forgekit.trends.scenes import decisions, lineage, rewrites, scenes, unread
 
 __all__ = [
-    "adherence",
-    "arms",
-    "before_after",
-    "benchmark",
-    "by_element_kind",
-    "by_term",
-    "confirmed",
-    "cost",
-    "decisions",
-    "disagreements",
-    "distributions",
-    "failing_together",
-    "follow",
-    "gain",
-    "judge_agreement",
-    "judge_pairs",
-    "lineage",
-    "measures",
-    "overview",
-    "pictures",
-    "rewrites",
-    "round_gains",
-    "scenes",
-    "status",
-    "unread",
-    "version_deltas",
+    "adherence", "arms", "before_after", "benchmark", "by_element_kind", "by_term", "confirmed", "cost", "decisions",
+    "disagreements", "distributions", "failing_together", "follow", "gain", "judge_agreement", "judge_pairs", "lineage",
+    "measures", "overview", "pictures", "rewrites", "round_gains", "scenes", "status", "unread", "version_deltas",
     "version_elements",
-]
+]  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,12 +87,10 @@ def benchmark(store: Store, *, experiment: str | None = None, vision_model: str 
 
     known = {"benchmarks": list(RULES), "annotated": list(ANNOTATED)}
     verdicts = store.rows(VERDICTS, experiment=experiment, vision_model=vision_model, **known)
-    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
-    for verdict in verdicts:
-        groups[tuple(verdict[name] for name in GROUP)].append(verdict)
     scenes = store.rows(ASKED, scenes=sorted({verdict["scene_hash"] for verdict in verdicts}))
     asked = {scene["scene_hash"]: scene["elements"] for scene in scenes if scene["elements"]}
-    rows = [row for group, members in sorted(groups.items()) for row in _rows(group, members, asked)]
+    groups = groupby(sorted(verdicts, key=itemgetter(*GROUP)), key=itemgetter(*GROUP))
+    rows = [row for group, members in groups for row in _rows(group, list(members), asked)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -127,15 +127,12 @@ def _rows(
 
 def _means_of_categories(values: Values, by: str) -> Iterator[dict[str, Any]]:
     """Yield the overall score of each measure: the mean over its categories, and its interval over scenes."""
+    import pandas as pd
+
     for measure in sorted({measure for measure, its_by, _ in values if its_by == by}):
         scored = [(c, *pair) for (m, b, c), pairs in values.items() if (m, b) == (measure, by) for pair in pairs]
-        categories, texts, scores = zip(*scored, strict=True)
-        _, kind = np.unique(categories, return_inverse=True)
-        _, scene = np.unique(texts, return_inverse=True)
-        totals = np.zeros((scene.max() + 1, kind.max() + 1))
-        counts = np.zeros_like(totals)
-        np.add.at(totals, (scene, kind), scores)
-        np.add.at(counts, (scene, kind), 1)
+        table = pd.DataFrame(scored, columns=["category", "scene", "score"]).groupby(["scene", "category"])["score"]
+        totals, counts = (each.unstack(fill_value=0).to_numpy(float) for each in (table.sum(), table.count()))
 
         def mean(picks: np.ndarray, totals: np.ndarray = totals, counts: np.ndarray = counts) -> float:
             with np.errstate(invalid="ignore"):  # a resample without a category has no overall score
@@ -144,8 +141,8 @@ def _means_of_categories(values: Values, by: str) -> Iterator[dict[str, Any]]:
         everything = np.arange(len(totals))
         low, high = resampled_interval(len(totals), mean)
         yield {
-            "measure": measure, "by": "overall", "category": f"mean of {kind.max() + 1} {by}s",
-            "score": mean(everything), "low": low, "high": high, "n": len(scores), "scenes": len(totals),
+            "measure": measure, "by": "overall", "category": f"mean of {totals.shape[1]} {by}s",
+            "score": mean(everything), "low": low, "high": high, "n": len(scored), "scenes": len(totals),
         }  # fmt: skip
 
 

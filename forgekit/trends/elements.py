@@ -1,15 +1,23 @@
-"""How the elements of the scenes fare: by kind, by word, together, and in the images of one version."""
+"""The elements of scenes: what they are called, and how they fare by kind, by word, together, and in one version."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from forgekit.errors import ParameterError
+from forgekit.scene import list_elements, parse
 from forgekit.store import Store
-from forgekit.trends.phrases import scene_phrases, scene_terms
 
 if TYPE_CHECKING:
     import pandas as pd
+
+TEXTS = "select scene_hash, elements from scenes where elements is not null order by scene_hash"
+ASKED = """
+select scene_hash, scene_text, elements
+from scenes
+where scene_hash in (select unnest($scenes::varchar[]))
+"""
 
 # Element scores with what they are counted by: the kind of the element, or the word that it came from.
 LABELLED = """
@@ -150,14 +158,35 @@ def version_elements(store: Store, prompt_id: str) -> pd.DataFrame:
     below which an element counts as missing.
     """
     asked = store.rows("select scene_hash from prompts where id = $id::uuid", id=prompt_id)
-    phrases: dict[str, str] = {}
-    for named in scene_phrases(store, [row["scene_hash"] for row in asked]).values():
-        phrases |= named
+    phrases: dict[str, str] = next(iter(scene_phrases(store, [row["scene_hash"] for row in asked]).values()), {})
     return store.df(VERSION_ELEMENTS, prompt_id=prompt_id, elements=list(phrases), phrases=list(phrases.values()))
 
 
 def _labelled(store: Store, question: str, by: str, experiment: str | None, vision_model: str | None) -> pd.DataFrame:
-    rows = scene_terms(store) if by == "term" else []
-    terms = {name: [row[place] for row in rows] for place, name in enumerate(("scenes", "elements", "terms"))}
-    table = store.df(question, by=by, experiment=experiment, vision_model=vision_model, **terms)
+    """Ask about the elements by their kind, or by the word of the scene's text that each came from."""
+    rows = store.rows(TEXTS) if by == "term" else []
+    terms = [(row["scene_hash"], e.key, e.term) for row in rows for e in list_elements(row["elements"])]
+    lists = {name: [term[place] for term in terms] for place, name in enumerate(("scenes", "elements", "terms"))}
+    table = store.df(question, by=by, experiment=experiment, vision_model=vision_model, **lists)
     return table.rename(columns={"label": by})
+
+
+def scene_phrases(store: Store, scenes: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return what each element of each of these scenes is called: scene hash → element → phrase, in their order."""
+    rows = store.rows(ASKED, scenes=sorted(set(scenes)))
+    return {
+        row["scene_hash"]: {e.key: e.label for e in list_elements(row["elements"] or parse(row["scene_text"]))}
+        for row in rows
+    }
+
+
+def missing_phrases(
+    element_scores: Mapping[str, float | None] | None, pass_mark: float, phrases: Mapping[str, str]
+) -> list[str] | None:
+    """Return the phrases of the elements that a judge does not pass; None where it gave no verdict."""
+    if element_scores is None:
+        return None
+    named = {key: phrases.get(key, key) for key in [*phrases, *element_scores]}
+    return [
+        phrase for key, phrase in named.items() if (score := element_scores.get(key)) is not None and score < pass_mark
+    ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from forgekit.errors import ItemError, ParameterError, did_you_mean
 from forgekit.store import Store
 from forgekit.store.images import stored_file
-from forgekit.trends.phrases import scene_phrases
+from forgekit.trends.elements import scene_phrases
 
 if TYPE_CHECKING:
     import pandas as pd

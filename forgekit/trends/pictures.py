@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from forgekit.errors import ItemError
 from forgekit.store import Store
 from forgekit.store.images import stored_file
-from forgekit.trends.phrases import missing_phrases, scene_phrases
+from forgekit.trends.elements import missing_phrases, scene_phrases
 from forgekit.trends.scenes import scenes
 
 if TYPE_CHECKING:

@@ -1,4 +1,7 @@
-"""How a study went, round by round: adherence, what was gained, confirmed and changed, how single images spread."""
+"""How a study went, round by round: adherence, what was gained, confirmed and changed, how single images spread.
+
+`low` and `high` are the 95 % interval over scenes of the mean before them, null for one scene; `steers`: this judge chooses.
+"""
 
 from __future__ import annotations
 
@@ -187,9 +190,9 @@ def adherence(store: Store, *, experiment: str | None = None, vision_model: str 
     Round r is what r decisions of the refiner have led to; a finished scene is carried forward to the last round.
     Columns: `steers` (this judge chooses), `scenes` with a value, `images` drawn and judged so far, `adherence` (mean
     over scenes of the cross-fitted score: a version is chosen on one half of the scene's seeds and scored on the
-    other, and the other way round), `low` and `high` (its 95 % interval over scenes; null for one scene), `selected`
-    (the best version so far with its own images: it rises by luck alone) and `best_image` (its best image). Versions
-    that confirm do not compete; see `confirmed`. With one image a version there are no halves: `adherence` is null.
+    other, and the other way round) with its interval `low` to `high`, `selected` (the best version so far with its own
+    images: it rises by luck alone) and `best_image` (its best image). Versions that confirm do not compete; see
+    `confirmed`. With one image a version there are no halves: `adherence` is null.
     """
     return _with_interval(store.df(ADHERENCE, experiment=experiment, vision_model=vision_model))
 
@@ -198,8 +201,7 @@ def gain(store: Store, *, experiment: str | None = None, vision_model: str | Non
     """Return what was gained from round 0 to the last round: one row per (experiment, model, vision model).
 
     Columns: `steers`, `rounds` (the last one), `scenes` with a value at both ends, `first` and `last` (mean of their
-    cross-fitted scores, as `adherence` has them), `gain` (mean over scenes of the difference), `low` and `high` (its
-    95 % interval over scenes; null for one scene).
+    cross-fitted scores, as `adherence` has them), `gain` (mean over scenes of the difference) with `low` and `high`.
     """
     return _with_interval(store.df(GAIN, experiment=experiment, vision_model=vision_model))
 
@@ -208,8 +210,7 @@ def round_gains(store: Store, *, experiment: str | None = None, vision_model: st
     """Return what each round gained on the round before: one row per (experiment, model, vision model, round from 1 on).
 
     Scenes are compared with themselves, finished ones are carried forward and count as 0. Columns: `steers`, `scenes`
-    with a value at both, `gain` (mean over scenes of the difference of their cross-fitted scores), `low` and `high`
-    (its 95 % interval over scenes; null for one scene).
+    with a value at both, `gain` (mean over scenes of the difference of their cross-fitted scores) with `low` and `high`.
     """
     return _with_interval(store.df(ROUND_GAINS, experiment=experiment, vision_model=vision_model))
 
@@ -219,8 +220,7 @@ def confirmed(store: Store, *, experiment: str | None = None, vision_model: str 
 
     No image that chose a version, or ended its scene, is among these: this figure is free of selection. Empty where
     nothing was drawn to confirm. Columns: `steers`, `scenes`, `images` that confirm, `first` (mean score of these
-    scenes' first drawing), `confirmed` with `low` and `high`, `gain` between the two with `gain_low` and `gain_high`
-    (95 % intervals over scenes; null for one scene).
+    scenes' first drawing), `confirmed` with `low` and `high`, `gain` between the two with `gain_low` and `gain_high`.
     """
     table = store.df(CONFIRMED, experiment=experiment, vision_model=vision_model)
     return _with_interval(_with_interval(table), prefix="gain_")
@@ -235,10 +235,10 @@ def version_deltas(
 ) -> pd.DataFrame:
     """Return what a new version changed: one row per (experiment, model, vision model, round that drew it first).
 
-    Images are compared seed by seed with those of the parent version, or of the scene's first one. Columns: `steers`, `scenes`,
-    `pairs` of images, `delta` (mean over scenes of the mean over pairs), `low` and `high` (its 95 % interval over
-    scenes; null for one scene), `improved` (share of scenes with a delta above 0). A parent was the best so far, in
-    part by luck, so its children look worse than they are; a first version had no luck to lose.
+    Images are compared seed by seed with those of the parent version, or of the scene's first one. Columns: `steers`,
+    `scenes`, `pairs` of images, `delta` (mean over scenes of the mean over pairs) with `low` and `high`, `improved` (share
+    of scenes with a delta above 0). A parent was the best so far, in part by luck, so its children look worse than they
+    are; a first version had no luck to lose.
 
     Raises:
         ParameterError: `against` is neither "parent" nor "first".

@@ -1,4 +1,4 @@
-"""Scenes one by one: which gained, how each developed, what was decided about it."""
+"""Scenes one by one: which gained, how each developed, what was decided about it and rewritten."""
 
 from __future__ import annotations
 
@@ -68,14 +68,7 @@ drawn as (
 steps as (
     select
         cast(actions ->> '$.child_prompt_id' as uuid) as child_prompt_id,
-        arg_max(
-            {
-                'decision': actions ->> '$.decision',
-                'action': actions ->> '$.action',
-                'element': actions ->> '$.element'
-            },
-            created_at
-        ) as step
+        arg_max(actions, created_at) as step
     from prompt_learnings
     where actions ->> '$.child_prompt_id' is not null
     group by all
@@ -87,9 +80,9 @@ select
     cast(p.parent_prompt_id as varchar) as parent_prompt_id,
     cast(p.status as varchar) as status,
     p.prompt_text, t.scene_text,
-    s.step.decision as decision,
-    s.step.action as action,
-    s.step.element as element,
+    s.step ->> '$.decision' as decision,
+    s.step ->> '$.action' as action,
+    s.step ->> '$.element' as element,
     coalesce(d.images, 0) as images,
     p.current_score, j.scores,
     i.image_path as best_image
@@ -121,6 +114,22 @@ with decided as (
 select * exclude (learning_id, created_at)
 from decided
 order by experiment, model, iteration, created_at, learning_id
+"""
+
+REWRITES = """
+select
+    c.experiment, s.scene_text,
+    p.prompt_text as before,
+    c.prompt_text as after,
+    v.pairs, v.change
+from prompts c
+join prompts p on p.id = c.parent_prompt_id
+join scenes s on s.scene_hash = c.scene_hash
+join steering_judges j on j.experiment = c.experiment
+join version_changes v on v.prompt_id = c.id and v.vision_model = j.vision_model
+where ($experiment is null or c.experiment = $experiment)
+  and c.prompt_text <> p.prompt_text
+order by abs(v.change) desc, c.id
 """
 
 
@@ -160,3 +169,13 @@ def decisions(store: Store, scene_hash: str, *, experiment: str | None = None) -
     the others.
     """
     return store.df(DECISIONS, scene_hash=scene_hash, experiment=experiment)
+
+
+def rewrites(store: Store, *, experiment: str | None = None) -> pd.DataFrame:
+    """Return what rewriting a prompt changed: one row per rewritten version, the largest change first.
+
+    Columns: `scene_text`, the prompt `before` and `after`, and by the judge that steers the `change` of the score, mean
+    over the `pairs` of images that share a seed. The first rows are picked for their size: larger than they would be
+    again.
+    """
+    return store.df(REWRITES, experiment=experiment)
