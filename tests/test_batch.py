@@ -33,10 +33,12 @@ limit: int | None = None
 folder = "."
 """
 WORK = """
-import pathlib, time
+import os, pathlib, time
 pathlib.Path(folder, f"start-{x}-{time.time_ns()}").touch()
 if policy == "fail" and not pathlib.Path(folder, "repaired").exists():
     raise ValueError("x is cursed")
+if policy == "die" and not pathlib.Path(folder, "repaired").exists():
+    os._exit(9)
 print(experiment, store)
 """
 
@@ -204,6 +206,19 @@ def test_drawing_again_and_rewriting_are_told_alike_where_neither_changes_anythi
     assert (table["high"] > 0).all()
     assert (table["high"] - table["low"]).between(0.001, 0.1).all()  # neither is 0 by construction
     assert table["images"].tolist() == [150 * 4 * 6] * 2
+
+
+def test_a_kernel_that_dies_stops_no_other_execution_and_is_started_again_by_the_next_run(
+    notebook: Path, store: Store
+) -> None:
+    folder = notebook.parent
+    runs = '[[runs]]\nx = 1\npolicy = "die"\n[[runs]]\nx = 2\n'
+    plan = write_plan(notebook, f'[parameters]\nfolder = "{folder}"\n' + runs)
+    report = fk.run_batch(store, plan)
+    assert list(report.failures.values()) == ["the kernel died, for want of memory perhaps: Kernel died"]
+    assert states(folder / "plan") == {1: "failed", 2: "finished"}
+    (folder / "repaired").touch()
+    assert (fk.run_batch(store, plan).done, starts(folder)) == (1, {1: 2, 2: 1})
 
 
 def test_two_batches_in_one_folder_are_refused(notebook: Path, store: Store) -> None:
