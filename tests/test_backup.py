@@ -16,7 +16,9 @@ from whole_store import judges
 import forgekit as fk
 from forgekit.errors import StoreError
 from forgekit.store import Store
+from forgekit.store.claims import alone
 from forgekit.store.file import RECORD_TABLES
+from forgekit.upkeep.backup import DATABASE
 
 pytest_plugins = ["whole_store"]
 
@@ -139,6 +141,17 @@ def test_neither_a_store_nor_the_backup_of_another_one_is_overwritten(whole, sto
     ):
         with pytest.raises(StoreError, match=match):
             call()
+
+
+def test_two_backups_into_one_folder_are_refused(store, tmp_path):
+    target = tmp_path / "backup"
+    target.mkdir()
+    with (
+        alone(target / f"{DATABASE}.lock", AssertionError()),
+        pytest.raises(StoreError, match="another process is backing up"),
+    ):
+        fk.backup(store, target)
+    fk.backup(store, target)
 
 
 def test_what_was_in_hand_is_in_nobodys_hand_in_the_backup(whole, tmp_path):
