@@ -1,21 +1,22 @@
-"""Human ratings of images: read from tables and kept in the store."""
+"""Human ratings of images: read from tables, or given by hand, and kept in the store."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError, SourceError
 from forgekit.ids import content_id
+from forgekit.judge_tests.rating_plan import Item
 from forgekit.progress import StageReport, running
 from forgekit.sources import BadRow, read_rows
 from forgekit.store import Store
-from forgekit.store.rows import insert_rows
+from forgekit.store.rows import fetch_dicts, insert_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,14 @@ NAMES = {
 }
 SCALE = re.compile(r"\s*[\[(]?\s*(-?\d+(?:\.\d+)?)\s*(?:-|–|to|\.\.|,|:)\s*(-?\d+(?:\.\d+)?)\s*[\])]?\s*")
 
+SOURCE = "fk.rate"  # of what is rated by hand, as a file's name is of what it brought
+STANDING = """
+select cast(id as varchar) as id, cast(image_id as varchar) as image, cast(other_image_id as varchar) as other, element, rating, reason
+from human_ratings
+where source = $source
+  and rater = $rater
+  and id not in (select replaces from human_ratings where replaces is not null)
+"""
 IMAGES = """
 select cast(id as varchar) as image_id, image_path
 from generated_images
@@ -136,6 +145,33 @@ def import_ratings(
         report.skipped = len(rows) - report.done
         report.failures = bad
     return report
+
+
+def keep_rating(store: Store, item: Item, *, rater: str, rating: float | None, reason: str | None = None) -> None:
+    """Store what `rater` says of an item, or, with a null rating, the reason why nothing.
+
+    What the same rater said of it before is corrected: it stays in the store, named by `replaces`, and counts no more.
+    Saying the same again adds nothing.
+    """
+    said = {"element": item.key[1], "rating": rating, "reason": reason}
+    said |= dict(zip(("image_id", "other_image_id"), item.images, strict=False))
+    with store.transaction() as con:
+        rows = fetch_dicts(con.execute(STANDING, {"source": SOURCE, "rater": rater}))
+        before = _by_item(rows).get(item.key)
+        if before and (before["rating"], before["reason"]) == (rating, reason):
+            return
+        row = {**said, "rater": rater, "source": SOURCE, "replaces": before and before["id"]}
+        scale = dict(zip(("scale_low", "scale_high"), item.scale, strict=True))
+        insert_rows(con, "human_ratings", [{"id": content_id("rating", **row), **row, **scale}])
+
+
+def ratings_by(store: Store, rater: str) -> dict[Any, dict[str, Any]]:
+    """Return what counts of what `rater` has said by hand, by the keys of the items: `rating`, or null and the `reason`."""
+    return _by_item(store.rows(STANDING, source=SOURCE, rater=rater))
+
+
+def _by_item(rows: Iterable[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
+    return {(tuple(filter(None, (row["image"], row["other"]))), row["element"]): row for row in rows}
 
 
 def _columns(names: Sequence[str], columns: Columns, source: str) -> dict[str, str | None]:
