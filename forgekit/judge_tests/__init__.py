@@ -6,10 +6,9 @@ from forgekit.judge_tests.graph_scores import element_scores, score_graphs, writ
 from forgekit.judge_tests.ordering import JudgeTest, judge_test, ordering, separation
 from forgekit.judge_tests.people import krippendorff_alpha, people, win_rates
 from forgekit.judge_tests.rating_plan import rating_plan
-from forgekit.judge_tests.ratings import Columns, import_ratings, read_ratings
+from forgekit.judge_tests.ratings import import_ratings, read_ratings
 
 __all__ = [
-    "Columns",
     "JudgeTest",
     "agreement",
     "calibrate",

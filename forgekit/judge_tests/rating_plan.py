@@ -37,11 +37,6 @@ class Answer(NamedTuple):
     key: str  # "": none
     rating: float
 
-    @property
-    def shown(self) -> str:
-        """What its button says."""
-        return self.label if self.key in ("", self.label.lower()) else f"{self.label} ({self.key})"
-
 
 @dataclass(frozen=True)
 class Item:
@@ -75,7 +70,7 @@ class Item:
     def answers(self) -> list[Answer]:
         """What can be said. Of an element the rating is 1 where it is what the scene asks for, which may be a "no"."""
         if len(self.images) == 2:
-            return [Answer("A", "a", 1), Answer("B", "b", 0), Answer("no difference", "=", 0.5)]
+            return [Answer("A (left)", "a", 1), Answer("B (right)", "b", 0), Answer("no difference (=)", "=", 0.5)]
         if self.element is None:
             return [Answer(f"{points}", f"{points}", points) for points in range(1, 6)]
         choices = self.element.choices or ("yes", "no")

@@ -6,7 +6,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from forgekit.store.rows import fetch_dicts, insert_rows
 if TYPE_CHECKING:
     import pandas as pd
 
-# Where columns are not named by the caller: their usual names, the first one found counts.
+# The names of columns, by what they hold; the first one found counts.
 NAMES = {
     "image": ("image_id", "image_path", "image", "name", "file", "file_name", "filename"),
     "rating": ("rating", "score", "mos_align", "mos", "alignment"),
@@ -45,26 +44,12 @@ from generated_images
 """
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Which column of a table holds what; None: told from its name (`NAMES`)."""
-
-    image: str | None = None
-    rating: str | None = None
-    scale: str | None = None
-    rater: str | None = None
-    text: str | None = None
-
-
-def read_ratings(
-    source: str | Path | pd.DataFrame, *, scale: str | None = None, columns: Columns = Columns()
-) -> tuple[pd.DataFrame, dict[str, str]]:
+def read_ratings(source: str | Path | pd.DataFrame, *, scale: str | None = None) -> tuple[pd.DataFrame, dict[str, str]]:
     """Read a table of ratings: a row per rating with the image (id or path), the rating and its scale.
 
     Args:
         source: a CSV, TSV, Excel, JSON, JSONL or Parquet file, or a DataFrame.
         scale: the scale of rows that do not name theirs, lowest and highest rating: "1-5".
-        columns: which columns hold what.
 
     Returns:
         Good rows (`row`, `image`, `rating`, `low`, `high`, `rater`, `text`; the last two null where the table has no
@@ -83,7 +68,7 @@ def read_ratings(
     bad = {f"row {row.row}": row.reason for row in told if isinstance(row, BadRow)}
     records = [row for row in told if not isinstance(row, BadRow)]
     names = list(dict.fromkeys(name for _, record in records for name in record))
-    found = _columns(names, columns, str(source) if isinstance(source, str | Path) else "the table")
+    found = _columns(names, str(source) if isinstance(source, str | Path) else "the table")
     good = []
     for number, record in records:
         row = {role: record.get(name) if name else None for role, name in found.items()}
@@ -174,15 +159,13 @@ def _by_item(rows: Iterable[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
     return {(tuple(filter(None, (row["image"], row["other"]))), row["element"]): row for row in rows}
 
 
-def _columns(names: Sequence[str], columns: Columns, source: str) -> dict[str, str | None]:
+def _columns(names: Sequence[str], source: str) -> dict[str, str | None]:
     """Return the column of each role; None where a role that is not needed has none."""
-    found = {}
-    for role, usual in NAMES.items():
-        wanted = getattr(columns, role)
-        found[role] = wanted or next((name for name in usual if name in names), None)
-        if found[role] not in names and (wanted or role in ("image", "rating")):
+    found = {role: next((name for name in usual if name in names), None) for role, usual in NAMES.items()}
+    for role in ("image", "rating"):
+        if found[role] is None:
             raise SourceError(
-                f"{source} has no column {wanted or ' or '.join(usual[:3])!r} for the {role}. It has: {', '.join(names)}"
+                f"{source} has no column {' or '.join(NAMES[role][:3])!r} for the {role}. It has: {', '.join(names)}"
             )
     return found
 

@@ -106,7 +106,7 @@ class Rating:
         labels = {answer.rating: answer.label for answer in self.item.answers}
         before = f" <i>You said: {escape(labels.get(row['rating']) or row['reason'])}.</i>" if row else ""
         text = f"<p style='font-size:1.4em; line-height:1.3'><b>{escape(self.item.scene_text)}</b></p>"
-        return f"{told}</p>{text}<p>{escape(self.item.question)}{before}</p>"
+        return f"{told}</p>{text}<p style='font-size:1.2em'>{escape(self.item.question)}{before}</p>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         if not self.interactive:
@@ -167,17 +167,17 @@ def build(rating: Rating) -> Any:
         item, old = rating.item, (*images.children, *answers.children, *controls.children[2:3])
         images.children = [w.Image(value=png, layout=apart) for png in rating.pictures()]
         answers.children = (
-            [button(answer.shown, partial(rating.answer, answer.rating)) for answer in item.answers] if item else []
+            [button(answer.label, partial(rating.answer, answer.rating)) for answer in item.answers] if item else []
         )
-        skip = button("Skip, because", lambda: rating.answer(None, why.value.strip() or CANNOT_TELL))
+        skip = button("Skip, because", lambda: rating.answer(None, why.value.strip() or CANNOT_TELL), back.layout)
         controls.children = [back, keys, skip, why] if item else [back]
         head.value, back.disabled = rating.html(), rating.place == 0
         results.children = [] if rating.left else _results(w, rating)
         for widget in old:
             widget.close()
 
-    def button(label: str, do: Callable[[], None]) -> Any:
-        made, item = w.Button(description=label, layout=large, style=style), rating.item
+    def button(label: str, do: Callable[[], None], layout: Any = large) -> Any:
+        made, item = w.Button(description=label, layout=layout, style=style), rating.item
         made.on_click(lambda _: act(do, item))
         return made
 
@@ -193,7 +193,9 @@ def build(rating: Rating) -> Any:
     keys.observe(typed, "value")
     back.on_click(lambda _: act(rating.back, rating.item))
     show()
-    return w.VBox([head, images, answers, controls, trouble, results])
+    return w.VBox(
+        [head, answers, controls, trouble, images, results]
+    )  # what is clicked stays where it is, whatever the image
 
 
 def _results(w: Any, rating: Rating) -> list[Any]:
@@ -202,7 +204,7 @@ def _results(w: Any, rating: Rating) -> list[Any]:
     tables = [agreed[agreed["kind"] == rating.kind], win_rates(rating.store, source=SOURCE).head(9 if pairs else 0)]
     shown = "".join(pages.table(table).to_html() for table in tables if len(table)) or "Nobody else has seen these."
     told, made = w.HTML(f'<style>{pages.NESTED}</style><div class="forgekit">{shown}</div>'), w.HTML()
-    button = w.Button(description="Calibrate the judges by these ratings", layout=w.Layout(width="auto"))
+    button = w.Button(description="Calibrate the judges by these ratings", layout=w.Layout(width="24em"))
     button.on_click(lambda _: setattr(made, "value", calibrated(rating.store)))
     return [told] if pairs else [told, button, made]
 

@@ -135,7 +135,7 @@ with sides as (
 numbered as (
     select
         s.*,
-        split_part(i.image_path, '-', 1) as content,
+        regexp_replace(i.image_path, '-[^-]*$', '') as content,  -- the rest of a file's name is its hash
         row_number() over (partition by side, scene_hash order by s.seed, image_id) as place
     from sides s
     join generated_images i on i.id = s.image_id
