@@ -14,12 +14,6 @@ from forgekit.store import Store
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ["kind", "who", "measure", "n", "scenes", "value", "low", "high"]
-
-HITS = "select * from judge_hits_in($source) order by all"
-VOICES = "select * from voices_in($source) order by all"
-PREFERRED = "select * from arm_preferences_in($source) order by all"
-
 
 def people(store: Store, *, source: str | None = None) -> pd.DataFrame:
     """Return how far people agree with each judge and with one another: one row per kind of rating, who, and measure.
@@ -44,15 +38,15 @@ def people(store: Store, *, source: str | None = None) -> pd.DataFrame:
         ("image", row.judge, "spearman", row.images, row.scenes, row.spearman, row.spearman_low, row.spearman_high)
         for row in correlated.itertuples()
     ]
-    hits = store.df(HITS, source=source)
+    hits = store.df("select * from judge_hits_in($source) order by all", source=source)
     for (kind, judge), told in hits.groupby(["kind", "judge"]):
         rows.append((kind, judge, "same order" if kind == "pair" else "same answer", *_share(told)))
         for part, some in told.groupby("part"):
             rows.append((kind, judge, f"same answer: {part}", *_share(some)))
-    for kind, told in store.df(VOICES, source=source).groupby("kind"):
+    for kind, told in store.df("select * from voices_in($source) order by all", source=source).groupby("kind"):
         if (voices := told["voice"].nunique()) > 1:
             rows.append((kind, f"{voices} raters", "alpha", *krippendorff_alpha(told)))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=["kind", "who", "measure", "n", "scenes", "value", "low", "high"])
 
 
 def win_rates(store: Store, *, source: str | None = None) -> pd.DataFrame:
@@ -65,8 +59,8 @@ def win_rates(store: Store, *, source: str | None = None) -> pd.DataFrame:
     import pandas as pd
     from scipy.stats import binomtest
 
-    rows = []
-    for (arm, against), scenes in store.df(PREFERRED, source=source).groupby(["arm", "against"]):
+    rows, preferred = [], store.df("select * from arm_preferences_in($source) order by all", source=source)
+    for (arm, against), scenes in preferred.groupby(["arm", "against"]):
         won, tied = int((scenes["preferred"] > 0.5).sum()), int((scenes["preferred"] == 0.5).sum())
         row = {"arm": arm, "against": against, "answers": scenes["answers"].sum(), "pairs": scenes["pairs"].sum()}
         row |= {"scenes": len(scenes), "wins": won, "ties": tied}

@@ -50,9 +50,9 @@ def rate(
         kind: "image" (1 to 5), "element" (yes or no), or "pair" (A against B).
         n: how many images, or pairs; `judging.rating_plan` says how they are drawn.
         seed: another one draws others, in another order.
-        arms: experiments whose images are rated; None for all. Pairs are of two arms; of a single one they are of its
-            first drawings and of the version that each scene came to.
-        overlap: the share of them that every rater is asked about: agreement between raters is measured on these.
+        arms: experiments whose images are rated; None for all. Pairs are of two of them; of a single one, of its first
+            drawings and what each scene came to.
+        overlap: the share of them that every rater is asked about.
         interactive: widgets (True) or a line of text (False); None for widgets where a JupyterLab or notebook server
             started the kernel.
 
@@ -92,11 +92,6 @@ class Rating:
         """Show the item before, to correct what was said of it."""
         self.place = max(0, self.place - 1)
 
-    def pictures(self) -> list[bytes]:
-        """Return the images that are shown as PNG of nothing but pixels, from left to right; grey where one cannot be read."""
-        paths = self.item.paths if self.item else ()
-        return [_pixels(read_image(self.store.folder, path)) for path in paths]
-
     def html(self) -> str:
         """Return what stands above the images: how far this is, the scene text, the question."""
         told = f"<p>{len(self.items) - len(self.left)} of {len(self.items)} · {escape(self.rater)}"
@@ -121,11 +116,12 @@ class Rating:
         return f"Rating by {self.rater!r}, {self.kind} by {self.kind}, of {scenes} scenes: {done} done, {len(self.left)} left; {how}"
 
 
-def _pixels(image: Any) -> bytes:
-    """Return an image, at the size of all, without the text chunks and profiles that say how it was made."""
+def pixels(store: Store, image_path: str) -> bytes:
+    """Return a stored image as PNG, at the size of all and without what its file says; grey where it cannot be read."""
     from PIL import Image, ImageOps
 
-    shown = Image.new("RGB", (SIDE, SIDE), EMPTY) if isinstance(image, ItemError) else image
+    read = read_image(store.folder, image_path)
+    shown = Image.new("RGB", (SIDE, SIDE), EMPTY) if isinstance(read, ItemError) else read
     shown = ImageOps.contain(shown, (SIDE, SIDE))
     clean, buffer = Image.new("RGB", shown.size), io.BytesIO()
     clean.paste(shown)
@@ -165,7 +161,8 @@ def build(rating: Rating) -> Any:
 
     def show() -> None:
         item, old = rating.item, (*images.children, *answers.children, *controls.children[2:3])
-        images.children = [w.Image(value=png, layout=apart) for png in rating.pictures()]
+        paths = item.paths if item else ()
+        images.children = [w.Image(value=pixels(rating.store, path), layout=apart) for path in paths]
         answers.children = (
             [button(answer.label, partial(rating.answer, answer.rating)) for answer in item.answers] if item else []
         )
@@ -211,15 +208,13 @@ def _results(w: Any, rating: Rating) -> list[Any]:
 
 def calibrated(store: Store) -> str:
     """Calibrate each judge of the rated images by the ratings (`judging.calibrate`), and return what came of it as HTML."""
-    told = []
+    told = [
+        "<p>From the threshold on an image adheres; where there is none, the pass mark stays: rate more images.</p>"
+    ]
     for row in store.rows(JUDGES):
         try:
-            [made] = calibrate(store, judges=[row["vision_model"]], rated_at=ADHERES_FROM).to_dict("records")
-            said = f"no score is right often enough on {made['images']} rated images, so its pass mark stays: rate more"
-            if made["threshold"] == made["threshold"] is not None:
-                said = "its pass mark is {threshold:.2f} now: from there on {precision:.0%} adhere, {precision_low:.0%} at least"
-                said = f"{said.format(**made)} ({made['images']} rated images)"
+            made = calibrate(store, judges=[row["vision_model"]], rated_at=ADHERES_FROM)
+            told.append(pages.table(made).to_html())
         except ForgekitError as error:
-            said = str(error)
-        told.append(f"<p>{escape(row['vision_model'])}: {escape(said)}.</p>")
+            told.append(f"<p>{escape(str(error))}</p>")
     return "".join(told)
