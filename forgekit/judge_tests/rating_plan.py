@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from forgekit.errors import ParameterError, did_you_mean
-from forgekit.ids import content_hash
 from forgekit.scene import list_elements
 from forgekit.scene.element import Element
 from forgekit.store import Store
@@ -50,7 +50,7 @@ class Item:
     @property
     def key(self) -> tuple[tuple[str, ...], str | None]:
         """What is rated, as the store has it."""
-        return self.images, self.element and self.element.key
+        return self.images, self.element.key if self.element else None
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -138,16 +138,21 @@ def draw(
     known = [(scene, tuple(sorted(images))) for scene, images in candidates]
     shared = _scene_by_scene(known, seed)[: round(n * overlap)]
     own = [images for images in _scene_by_scene(known, seed, rater) if images not in {*shared}][: n - len(shared)]
-    ordered = sorted(shared + own, key=lambda images: content_hash([seed, rater, images]))
+    ordered = sorted(shared + own, key=lambda images: _lot(seed, rater, images))
     # The sides hang on no seed: what a rater said of a pair is shown again as it was.
-    return [images[:: -1 if content_hash([rater, "side", images]) < "8" else 1] for images in ordered]
+    return [images[:: -1 if _lot(rater, images) < "8" else 1] for images in ordered]
 
 
 def _scene_by_scene(candidates: Iterable[tuple[str, tuple[str, ...]]], *salt: Any) -> list[tuple[str, ...]]:
     """Return images in the order of their lots, of each scene one before any scene has a second."""
     turns: Counter[str] = Counter()
     ranked = []
-    for scene, images in sorted(candidates, key=lambda candidate: content_hash([*salt, candidate[1]])):
+    for scene, images in sorted(candidates, key=lambda candidate: _lot(*salt, candidate[1])):
         ranked.append((turns[scene], images))
         turns[scene] += 1
     return [images for _, images in sorted(ranked, key=lambda turn: turn[0])]
+
+
+def _lot(*of: Any) -> str:
+    """Return a number by which things are put in an order that none of them has a part in; quick, for there are many images."""
+    return hashlib.sha256(repr(of).encode()).hexdigest()
