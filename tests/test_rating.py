@@ -123,8 +123,13 @@ def test_a_pair_is_of_one_scene_and_seed_from_both_arms(two_arms: Store) -> None
             "from generated_images i join prompts p on p.id = i.prompt_id"
         )
     }
+    assert len(judging.rating_plan(two_arms, rater="ann", kind="pair")) == 6
+    first = min(about, key=lambda image: (about[image][0], about[image][1], about[image][2]))
+    for sql in ("image_evaluations where image_id", "generated_images where id"):
+        with two_arms.transaction() as con:  # now the first image of that scene has another seed in each arm
+            con.execute(f"delete from {sql} = $id", {"id": first})
     pairs = judging.rating_plan(two_arms, rater="ann", kind="pair")
-    assert len(pairs) == 6
+    assert len(pairs) == 5
     for pair in pairs:
         (scene, seed, one), (other_scene, other_seed, two) = (about[image] for image in pair.images)
         assert (scene, seed) == (other_scene, other_seed)
@@ -134,7 +139,10 @@ def test_a_pair_is_of_one_scene_and_seed_from_both_arms(two_arms: Store) -> None
 def test_pictures_that_are_equal_are_no_pair(store: Store) -> None:
     arm(store, "one", 2.0)
     arm(store, "two", 2.0)
-    with pytest.raises(ParameterError, match="nothing to rate in one, two: no scene has different images of two arms"):
+    fk.evaluate_images(store, vision_models=[FakeJudge()])
+    with pytest.raises(
+        ParameterError, match="nothing to rate in one, two: no scene has different images, judged, of two"
+    ):
         fk.rate(store, rater="ann", kind="pair")
 
 

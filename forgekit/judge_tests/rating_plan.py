@@ -17,7 +17,7 @@ from forgekit.store.arguments import number, several, text, whole
 NOTHING = {
     "image": "there are no images",
     "element": "no scene with an image has elements (`forgekit.trends.unread` lists why)",
-    "pair": "no scene has different images of two arms, or of two versions of the one arm",
+    "pair": "no scene has different images, judged, of two arms, or of two versions of the one arm",
 }
 ARMS = "select distinct experiment from prompts where id in (select prompt_id from generated_images) order by all"
 CANDIDATES = "select scene_hash, images from rateable_{}s($arms) order by images"
