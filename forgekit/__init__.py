@@ -36,6 +36,7 @@ _FUNCTIONS = {
     "doctor": "forgekit.checkup.doctor",
     "fetch": "forgekit.models.fetching",
     "explore": "forgekit.show.explorer",
+    "rate": "forgekit.show.rating",
     "in_project": "forgekit.show.notebook",
     "run_batch": "forgekit.batches.run",
     "export_store": "forgekit.show.export",

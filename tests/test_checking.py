@@ -116,6 +116,7 @@ PLANTED = {
     "no-pass-mark": "delete from pass_marks where vision_model = 'watcher'",
     "no-figure": first("api_logs", "duration_ms = 'nan'"),
     "no-figure: a scale upside down": "insert into human_ratings by name select uuid() as id, min(id) as image_id, 3 as rating, 3 as scale_low, 3 as scale_high, 's' as source from generated_images",
+    "correction-of-nothing": "insert into human_ratings by name select uuid() as id, min(id) as image_id, 3 as rating, 1 as scale_low, 5 as scale_high, 'r' as rater, 's' as source, uuid() as replaces from generated_images",
     "no-figure: a round": first("generated_images", "round = -1"),
     "no-images": first("prompts", "status = 'generated'", "status = 'imported'"),
     "drawn-early": first("prompts", "status = 'completed'", "status = 'archived'"),

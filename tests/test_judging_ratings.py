@@ -46,10 +46,9 @@ def test_a_table_in_the_form_of_agiqa_is_read_and_its_bad_rows_are_listed(tmp_pa
     }
 
 
-def test_columns_can_be_named_and_a_scale_can_stand_in_each_row():
-    table = pd.DataFrame({"picture": ["a", "b", "c"], "points": [3, 3, 3], "scale": ["1-5", "0..3", "ten"]})
-    columns = judging.Columns(image="picture", rating="points")
-    ratings, bad = judging.read_ratings(table, columns=columns)
+def test_a_scale_can_stand_in_each_row():
+    table = pd.DataFrame({"image": ["a", "b", "c"], "rating": [3, 3, 3], "scale": ["1-5", "0..3", "ten"]})
+    ratings, bad = judging.read_ratings(table)
     assert ratings[["image", "low", "high"]].values.tolist() == [["a", 1, 5], ["b", 0, 3]]
     assert bad == {"row 3": "the scale is 'ten', not of the form 1-5"}
 

@@ -60,7 +60,7 @@ def test_opening_a_store_twice_changes_nothing(store):
 def test_a_store_of_a_newer_forgekit_is_refused(store):
     with store.transaction() as con:
         con.execute("insert into schema_state values (99, '9.0.0', '')")
-    with pytest.raises(StoreError, match="has schema migration 99, this forgekit knows 2; .*pip install --upgrade"):
+    with pytest.raises(StoreError, match="has schema migration 99, this forgekit knows 3; .*pip install --upgrade"):
         fk.open_store(store.path)
 
 
@@ -71,7 +71,7 @@ def next_schema(tmp_path):
     def make(migration):
         folder = tmp_path / content_id(migration)
         shutil.copytree(str(FOLDER), folder)
-        (folder / "003_next.sql").write_text(migration)
+        (folder / "004_next.sql").write_text(migration)
         return load_schema(folder)
 
     return make
@@ -86,7 +86,7 @@ def test_an_older_store_gets_the_migrations_that_it_lacks_once_and_keeps_what_it
     assert store.rows("select s.seen, p.id from scenes s join prompts p using (scene_hash)") == [
         {"seen": 1, "id": prompt_id}
     ]
-    with pytest.raises(StoreError, match="has schema migration 3, this forgekit knows 2; it was left as it is"):
+    with pytest.raises(StoreError, match="has schema migration 4, this forgekit knows 3; it was left as it is"):
         fk.open_store(store.path)
 
 
@@ -98,6 +98,26 @@ def test_a_store_of_schema_2_0_0_gets_the_new_columns_and_keeps_its_prompts(tmp_
     store = fk.open_store(path)
     assert store.rows("select scene_text, read_by from scenes") == [{"scene_text": "a red circle", "read_by": None}]
     assert store.df("select directives from prompts").empty
+
+
+def test_a_store_of_schema_2_1_0_keeps_its_ratings(tmp_path):
+    path, ids = tmp_path / "old.duckdb", {name: content_id(name) for name in ("prompt", "image", "rating")}
+    with duckdb.connect(str(path)) as con:
+        Schema(load_schema().migrations[:2], "select 1").apply(con, str(path))
+        con.execute("insert into scenes (scene_hash, scene_text) values ('a', 'a red circle')")
+        prompt = {"id": ids["prompt"], "scene_hash": "a", "model": "m", "prompt_text": "a"}
+        insert_rows(
+            con, "prompts", [{**prompt, "base_parameters": {}, "generation_iteration": 0, "status": "generated"}]
+        )
+        image = {"id": ids["image"], "prompt_id": ids["prompt"], "image_path": "images/a.png"}
+        insert_rows(con, "generated_images", [{**image, "generation_metadata": {}}])
+        rating = {"id": ids["rating"], "image_id": ids["image"], "rating": 4, "scale_low": 1, "scale_high": 5}
+        insert_rows(con, "human_ratings", [{**rating, "source": "people"}])
+    store = fk.open_store(path)
+    assert store.rows("select image_id, rating from image_ratings") == [{"image_id": ids["image"], "rating": 0.75}]
+    assert store.rows("select id, element, other_image_id, reason, replaces from human_ratings") == [
+        {"id": ids["rating"], **dict.fromkeys(("element", "other_image_id", "reason", "replaces"))}
+    ]
 
 
 def test_a_migration_that_breaks_half_way_leaves_the_store_as_it_was(store, next_schema):

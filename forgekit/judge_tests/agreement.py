@@ -27,19 +27,7 @@ if TYPE_CHECKING:
 WHOLE_TEXT = " (whole text)"
 UNCALIBRATED = 0.5  # the pass mark of a judge without one of its own, as in the view `judge_marks`
 
-RATED = """
-select
-    s.vision_model as judge,
-    s.scene_hash as scene,
-    cast(s.image_id as varchar) as image_id,
-    s.score,
-    avg(r.rating) as rating
-from image_ratings r
-join scores_in(null, null) s using (image_id)
-where $source is null or r.source = $source
-group by all
-order by all
-"""
+RATED = "select * from rated_scores_in($source) order by all"
 
 
 def agreement(table: pd.DataFrame, *, pass_marks: Mapping[str, float] | None = None) -> pd.DataFrame:

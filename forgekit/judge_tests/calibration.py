@@ -26,17 +26,7 @@ BINS = 10
 CONFIDENCE = 0.9  # of intervals; one-sided, that the precision at the threshold is no lower than wanted
 COLUMNS = ("vision_model", "truth", "wanted_precision", "threshold", "precision", "precision_low", "recall", "images")
 
-RATED = """
-select i.soft_tifa_gm as score, avg(r.rating) as rating
-from image_ratings r
-join image_scores i on i.image_id = r.image_id
-where i.vision_model = $vision_model
-  and i.judge_key = $judge_key
-  and i.soft_tifa_gm is not null
-group by i.image_id, i.soft_tifa_gm
-order by i.image_id
-"""
-
+RATED = "select * from rated_scores_of($vision_model, $judge_key) order by image_id"
 REPLACE = "delete from judge_calibrations where id = $id"
 
 # The images that this judge has scored follow its pass mark.
@@ -133,7 +123,8 @@ def calibrate(
         precision: how often an image that is called adhering is to be so.
         graphs: how many error graphs to draw where these are the truth; a quarter of their pictures is correct.
         rated_at: take human ratings for the truth: an image adheres from this mean rating on, 0 the lowest and 1 the
-            highest of its scale. None takes error graphs.
+            highest of its scale. Of an image that was rated element by element only, each must reach it. None takes error
+            graphs.
         seed: another one draws other graphs; `judge-test` draws those of 0.
 
     Returns:
@@ -189,8 +180,8 @@ def _rated_sample(store: Store, judge: VisionModel, rated_at: float) -> tuple[An
     rated = store.df(RATED, vision_model=judge.name, judge_key=judge.judge_key)
     if rated.empty:
         raise ParameterError(
-            f"no image has both a human rating and a score by {judge.name}: import ratings (`forgekit import-ratings`) "
-            "and have the images judged (`forgekit evaluate --backfill`)"
+            f"no image has both a human rating and a score by {judge.name}: rate images (`fk.rate`, or `forgekit "
+            "import-ratings`) and have them judged (`forgekit evaluate --backfill`)"
         )
     return rated["score"], rated["rating"] >= rated_at
 

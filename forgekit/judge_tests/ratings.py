@@ -1,26 +1,26 @@
-"""Human ratings of images: read from tables and kept in the store."""
+"""Human ratings of images: read from tables, or given by hand, and kept in the store."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ParameterError, SourceError
 from forgekit.ids import content_id
+from forgekit.judge_tests.rating_plan import Item
 from forgekit.progress import StageReport, running
 from forgekit.sources import BadRow, read_rows
 from forgekit.store import Store
-from forgekit.store.rows import insert_rows
+from forgekit.store.rows import fetch_dicts, insert_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Where columns are not named by the caller: their usual names, the first one found counts.
+# The names of columns, by what they hold; the first one found counts.
 NAMES = {
     "image": ("image_id", "image_path", "image", "name", "file", "file_name", "filename"),
     "rating": ("rating", "score", "mos_align", "mos", "alignment"),
@@ -30,32 +30,26 @@ NAMES = {
 }
 SCALE = re.compile(r"\s*[\[(]?\s*(-?\d+(?:\.\d+)?)\s*(?:-|–|to|\.\.|,|:)\s*(-?\d+(?:\.\d+)?)\s*[\])]?\s*")
 
+SOURCE = "fk.rate"  # of what is rated by hand, as a file's name is of what it brought
+STANDING = """
+select cast(id as varchar) as id, cast(image_id as varchar) as image, cast(other_image_id as varchar) as other, element, rating, reason
+from human_ratings
+where source = $source
+  and rater = $rater
+  and id not in (select replaces from human_ratings where replaces is not null)
+"""
 IMAGES = """
 select cast(id as varchar) as image_id, image_path
 from generated_images
 """
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Which column of a table holds what; None: told from its name (`NAMES`)."""
-
-    image: str | None = None
-    rating: str | None = None
-    scale: str | None = None
-    rater: str | None = None
-    text: str | None = None
-
-
-def read_ratings(
-    source: str | Path | pd.DataFrame, *, scale: str | None = None, columns: Columns = Columns()
-) -> tuple[pd.DataFrame, dict[str, str]]:
+def read_ratings(source: str | Path | pd.DataFrame, *, scale: str | None = None) -> tuple[pd.DataFrame, dict[str, str]]:
     """Read a table of ratings: a row per rating with the image (id or path), the rating and its scale.
 
     Args:
         source: a CSV, TSV, Excel, JSON, JSONL or Parquet file, or a DataFrame.
         scale: the scale of rows that do not name theirs, lowest and highest rating: "1-5".
-        columns: which columns hold what.
 
     Returns:
         Good rows (`row`, `image`, `rating`, `low`, `high`, `rater`, `text`; the last two null where the table has no
@@ -74,7 +68,7 @@ def read_ratings(
     bad = {f"row {row.row}": row.reason for row in told if isinstance(row, BadRow)}
     records = [row for row in told if not isinstance(row, BadRow)]
     names = list(dict.fromkeys(name for _, record in records for name in record))
-    found = _columns(names, columns, str(source) if isinstance(source, str | Path) else "the table")
+    found = _columns(names, str(source) if isinstance(source, str | Path) else "the table")
     good = []
     for number, record in records:
         row = {role: record.get(name) if name else None for role, name in found.items()}
@@ -138,15 +132,40 @@ def import_ratings(
     return report
 
 
-def _columns(names: Sequence[str], columns: Columns, source: str) -> dict[str, str | None]:
+def keep_rating(store: Store, item: Item, *, rater: str, rating: float | None, reason: str | None = None) -> None:
+    """Store what `rater` says of an item, or, with a null rating, the reason why nothing.
+
+    What the same rater said of it before is corrected: it stays in the store, named by `replaces`, and counts no more.
+    Saying the same again adds nothing.
+    """
+    said = {"element": item.key[1], "rating": rating, "reason": reason}
+    said |= dict(zip(("image_id", "other_image_id"), item.images, strict=False))
+    with store.transaction() as con:
+        rows = fetch_dicts(con.execute(STANDING, {"source": SOURCE, "rater": rater}))
+        before = _by_item(rows).get(item.key)
+        if before and (before["rating"], before["reason"]) == (rating, reason):
+            return
+        row = {**said, "rater": rater, "source": SOURCE, "replaces": before and before["id"]}
+        scale = dict(zip(("scale_low", "scale_high"), item.scale, strict=True))
+        insert_rows(con, "human_ratings", [{"id": content_id("rating", **row), **row, **scale}])
+
+
+def ratings_by(store: Store, rater: str) -> dict[Any, dict[str, Any]]:
+    """Return what counts of what `rater` has said by hand, by the keys of the items: `rating`, or null and the `reason`."""
+    return _by_item(store.rows(STANDING, source=SOURCE, rater=rater))
+
+
+def _by_item(rows: Iterable[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
+    return {(tuple(filter(None, (row["image"], row["other"]))), row["element"]): row for row in rows}
+
+
+def _columns(names: Sequence[str], source: str) -> dict[str, str | None]:
     """Return the column of each role; None where a role that is not needed has none."""
-    found = {}
-    for role, usual in NAMES.items():
-        wanted = getattr(columns, role)
-        found[role] = wanted or next((name for name in usual if name in names), None)
-        if found[role] not in names and (wanted or role in ("image", "rating")):
+    found = {role: next((name for name in usual if name in names), None) for role, usual in NAMES.items()}
+    for role in ("image", "rating"):
+        if found[role] is None:
             raise SourceError(
-                f"{source} has no column {wanted or ' or '.join(usual[:3])!r} for the {role}. It has: {', '.join(names)}"
+                f"{source} has no column {' or '.join(NAMES[role][:3])!r} for the {role}. It has: {', '.join(names)}"
             )
     return found
 

@@ -13,10 +13,10 @@ import duckdb
 from forgekit.errors import StoreError
 from forgekit.ids import content_hash
 
-SCHEMA_VERSION = "2.1.0"
+SCHEMA_VERSION = "2.2.0"
 FOLDER = resources.files("forgekit.store") / "sql"
 MIGRATION = re.compile(r"\d{3}_\w+\.sql")
-VIEWS = ("scores.sql", "rounds.sql", "effects.sql")  # each builds on those before it
+VIEWS = ("scores.sql", "rounds.sql", "effects.sql", "ratings.sql")  # each builds on those before it
 
 STATE_TABLE = """
 create table if not exists schema_state (migration integer primary key, schema_version varchar, views_hash varchar)

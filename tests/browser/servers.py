@@ -6,11 +6,18 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nbformat
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 ROOT = Path(__file__).parents[2]
 START_S = 300  # a server on a busy machine
@@ -39,6 +46,34 @@ def serving(command: list[str], health: str, log: Path, environment: dict[str, s
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def lab_on(folder: Path, name: str, cell: str) -> Iterator[str]:
+    """Put a notebook of one cell into a folder and run a JupyterLab there; its address."""
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    cells = [nbformat.v4.new_code_cell(cell)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / f"{name}.ipynb")
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"),
+        *(f"--notebook-dir={folder}", "--IdentityProvider.token="),
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    names = ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+    own = {name: str(folder / ".jupyter" / name) for name in names}  # not what this machine's user has set
+    address = f"http://127.0.0.1:{port}"
+    with serving(command, f"{address}/api", folder / "lab.log", own):
+        yield address
+
+
+def run_cell(page: Page, address: str, name: str) -> None:
+    """Open the notebook and run its cell."""
+    page.goto(f"{address}/lab/tree/{name}.ipynb?reset")
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()  # what is run before that is lost
+    page.keyboard.press("Control+B")  # without the list of files
+    page.locator(".jp-Notebook .cm-content").click()
+    page.keyboard.press("Shift+Enter")
 
 
 def answers(url: str) -> bool:

@@ -147,10 +147,3 @@ from image_scores s
 join prompts p on p.id = s.prompt_id
 join judges_in(arm, judge) j using (experiment, vision_model, judge_key)
 where s.soft_tifa_gm is not null;
-
--- What people say of each image: 0 is the lowest of their scale, 1 the highest.
-create or replace view image_ratings as
-select
-    image_id, rater, source,
-    (rating - scale_low) / (scale_high - scale_low) as rating
-from human_ratings;
