@@ -113,7 +113,7 @@ function gallery(root, source) {
 
   const select = () => make("select"), search = (placeholder) => make("input", { type: "search", placeholder });
   const number = (value) => make("input", { type: "number", min: 0, max: 1, step: 0.05, value });
-  const button = (text, onclick, ariaLabel = text) => make("button", { type: "button", onclick, ariaLabel, title: ariaLabel }, text);
+  const button = (text, onclick, name) => make("button", { type: "button", onclick, ...(name && { ariaLabel: name, title: name }) }, text);
   const fields = {
     experiment: select(), scene: select(), vision_model: select(), order: select(),
     words: search("in scene or prompt"), failed: search("element or kind"),
@@ -295,7 +295,7 @@ function gallery(root, source) {
       choice[name] = value;
       return name === "experiment" ? read(value) : show();
     };
-    if (control.type === "search") control.oninput = () => (clearTimeout(wait), (wait = setTimeout(control.onchange, 300)));
+    if (control.localName === "input") control.oninput = () => (clearTimeout(wait), (wait = setTimeout(control.onchange, 300)));
   }
   offer();
   all();

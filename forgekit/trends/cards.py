@@ -147,7 +147,9 @@ class Choice:
     order: str = "lowest score"
 
 
-def find_cards(store: Store, choice: Choice, *, limit: int | None = None, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+def find_cards(
+    store: Store, choice: Choice, *, limit: int | None = None, offset: int = 0
+) -> tuple[list[dict[str, Any]], int]:
     """Return the images that are chosen, from the `offset`-th on, as cards (what JSON can hold), and how many are chosen in all.
 
     A card has texts and ids, its seed as text, `before` (the prompt that its version was made from), `elements` (key and phrase of each) and
