@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,7 @@ def test_each_order_is_that_of_its_figure(store: Store, order: str) -> None:
     assert figures == sorted(figures)
     assert order == "by scene" or len(set(figures)) > 1
     scenes = [card["scene_hash"] for card in find_cards(store, replace(ALL, order="by scene"))[0]]
-    assert len([1 for a, b in zip(scenes, scenes[1:], strict=False) if a != b]) == len(set(scenes)) - 1
+    assert sum(a != b for a, b in pairwise(scenes)) == len(set(scenes)) - 1
 
 
 def test_an_order_that_there_is_not_is_refused_with_those_there_are(store: Store) -> None:

@@ -150,10 +150,11 @@ class Choice:
 def find_cards(
     store: Store, choice: Choice, *, limit: int | None = None, offset: int = 0
 ) -> tuple[list[dict[str, Any]], int]:
-    """Return the images that are chosen, from the `offset`-th on, as cards (what JSON can hold), and how many are chosen in all.
+    """Return the images that are chosen, from the `offset`-th on, as cards, and how many are chosen in all.
 
-    A card has texts and ids, its seed as text, `before` (the prompt that its version was made from), `elements` (key and phrase of each) and
-    `verdicts`: what each judge says, its score and pass mark and the probability of each element.
+    A card is what JSON can hold: texts and ids, the seed as text; `before`, the prompt that its version was made from;
+    `elements`, key and phrase of each; `verdicts`, of each judge its score, its pass mark and what it `said`: the
+    probability of each element. Without verdicts an image counts as 0, and has none.
 
     Raises:
         ParameterError: there is no such order.

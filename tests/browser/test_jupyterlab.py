@@ -74,6 +74,13 @@ def titles(tiles: Locator, cards: list[dict[str, Any]]) -> None:
     wait_until(lambda: tiles.evaluate_all("tiles => tiles.map((tile) => tile.title)") == prompts, 60)
 
 
+def choose(select: Locator, beginning: str) -> None:
+    """Choose the option whose label begins so."""
+    option = select.locator("option", has_text=re.compile(f"^{re.escape(beginning)}"))
+    expect(option).to_have_count(1)
+    select.select_option(option.get_attribute("value"))
+
+
 def drawn_in(images: Locator) -> None:
     """Every one of these images has come and can be seen."""
     expect(images.first).to_have_js_property("complete", True)
@@ -148,8 +155,7 @@ def look_around(page: Page, store: fk.store.Store, shoot: Callable[..., None]) -
     page.get_by_role("button", name="Side by side").first.click()
     pairs = page.locator(".pairs")
     left, right = pairs.locator("select").nth(0), pairs.locator("select").nth(1)
-    label = re.compile(r"colours/refine · v2 by repeat_color")
-    right.select_option(label=next(text for text in right.locator("option").all_inner_texts() if label.search(text)))
+    choose(right, "colours/refine · v2 by repeat_color")
     left.select_option(index=0)
     expect(pairs.locator("ins")).to_have_text([", vivid, vivid"])
     mine = {card["seed"]: card for card in cards if card["version"] == grown["version"]}
@@ -164,9 +170,7 @@ def look_around(page: Page, store: fk.store.Store, shoot: Callable[..., None]) -
     expect(pairs).to_contain_text("4 pairs with the same seed")
     drawn_in(pairs.locator("img"))
     shoot("explorer-side-by-side")
-    left.select_option(
-        label=next(t for t in left.locator("option").all_inner_texts() if t.startswith("colours/resample · v2"))
-    )
+    choose(left, "colours/resample · v2")
     expect(pairs.locator("ins, del")).to_have_count(0)  # both arms have come to the same words
     page.get_by_role("button", name="All images").click()
     status(page, "12 of 12 images")
