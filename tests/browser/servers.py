@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 START_S = 300  # a server on a busy machine
-WAIT_MS = 40_000  # anything on a page, likewise
+WAIT_MS = 180_000  # anything on a page, likewise
 
 
 @contextmanager
