@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -74,14 +74,12 @@ class Answers:
         JupyterLab has a widget's messages handled in threads of their own (subshells): nothing here is changed but
         `_files`, which only grows.
         """
-        asked = {"read": self.read, "page": self.page, "scene": self.scene}
-        shown = {"thumbnails": self.thumbnails, "picture": self.picture}
-        number, about = {"n": message.get("n")}, message.get("about", {})
+        questions: list[Callable[..., Any]] = [self.read, self.page, self.scene, self.thumbnails, self.picture]
+        number, kind = {"n": message.get("n")}, str(message.get("kind"))
         try:
-            if message["kind"] in shown:
-                widget.send(number, shown[message["kind"]](**about))
-            else:
-                widget.send({**number, "answer": asked[message["kind"]](**about)})
+            said = {question.__name__: question for question in questions}[kind](**message["about"])
+            pictures = kind in ("thumbnails", "picture")
+            widget.send(number if pictures else {**number, "answer": said}, said if pictures else None)
         except ForgekitError as error:  # a busy store is no reason to lose the widget
             widget.send({**number, "trouble": str(error)})
         except Exception as error:  # Jupyter would note it where nobody looks
