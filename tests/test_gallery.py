@@ -305,7 +305,7 @@ def test_a_file_that_is_called_a_page_is_written_as_a_picture(own: Store, tmp_pa
         with own.transaction() as con:
             con.execute(statement, {"id": card["id"]})
     write_gallery(own, output=str(tmp_path / "gallery"))
-    assert {path.suffix for path in (tmp_path / "gallery" / "images").iterdir()} == {".png"}
+    assert {path.suffix for path in (tmp_path / "gallery" / "pictures").iterdir()} == {".png"}
 
 
 def test_an_experiment_without_verdicts_is_refused_with_what_to_do(own: Store, tmp_path: Path) -> None:

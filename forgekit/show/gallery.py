@@ -193,7 +193,7 @@ def _write(store: Store, folder: Path, card: dict[str, Any]) -> str | None:
     stored = stored_file(store.folder, card["file"])
     file = stored if isinstance(stored, Path) and stored.is_file() else None
     ending = Path(card["file"]).suffix.lower()  # a store may have come by mail: only pictures are written beside a page
-    whole = f"images/{card['id']}{ending if ending in ENDINGS else '.png'}"
+    whole = f"pictures/{card['id']}{ending if ending in ENDINGS else '.png'}"
     little = f"thumbnails/{card['id']}.jpg"
     card |= {"thumbnail": little, "picture": whole if file else little}
     made = folder / little
