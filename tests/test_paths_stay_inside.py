@@ -118,9 +118,9 @@ def test_no_image_path_leads_out_of_the_images(generated, secret, way, tmp_path)
 
 def gallery_of(store, image: str, folder: Path) -> list[bytes]:
     """All that the gallery shows of an image: in JupyterLab, and written as a folder."""
-    answers = Answers(store)
-    judge = fk.explore(store, interactive=False).selection.vision_model
-    answers.page({"experiment": "default", "vision_model": judge}, 0, 60)
+    answers, chosen = Answers(store), fk.explore(store, interactive=False).selection
+    page = answers.page({"experiment": chosen.experiment, "vision_model": chosen.vision_model}, 0, 60)
+    assert image in {card["id"] for card in page["cards"]}
     write_gallery(store, output=str(folder))
     written = [file.read_bytes() for file in folder.rglob(f"{image}.*")]
     assert len(written) == 1  # no full size

@@ -186,6 +186,8 @@ def test_the_gallery_in_jupyterlab(folder: Path, lab: str, page: Page, shoot: Ca
     page.locator(".jp-Notebook .cm-content").click()
     page.keyboard.press("Shift+Enter")
     look_around(page, store, shoot)
+    page.locator(".card").first.focus()
+    page.keyboard.press("b")  # would insert a cell
     expect(page.locator(".jp-Notebook .jp-Cell")).to_have_count(2)  # no key of the gallery was one of the notebook's
 
     # What another process writes meanwhile is there when it is read again.
