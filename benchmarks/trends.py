@@ -1,4 +1,4 @@
-"""Time the trend queries on a store of ten million evaluations, and a contact sheet of 500 images.
+"""Time the trend queries on a store of ten million evaluations, a contact sheet and the gallery of 500 images.
 
     python benchmarks/trends.py [--evaluations 10000000] [--store /tmp/forgekit-trends] [--json]
 
@@ -125,6 +125,59 @@ def contact_sheet(images: int = 500) -> dict[str, float]:
     }
 
 
+def gallery(images: int = 500) -> dict[str, float]:
+    """Time what the gallery asks about that many pictures of 1024 × 1024 pixels: how long, and how many bytes are sent."""
+    import numpy as np
+    import pandas as pd
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    import forgekit as fk
+    from forgekit.models import Judgement
+    from forgekit.scene import list_elements
+    from forgekit.show.gallery import Answers, begin
+    from forgekit.show.selection import Selection
+
+    class Judge:
+        name, adhering_at, judge_key = "constant", 0.5, "1"
+
+        def judge(self, pictures, scenes):
+            return [Judgement({e.key: 0.7 for e in list_elements(s.elements)}, text_match_score=0.7) for s in scenes]
+
+    def timed(kind, **about):
+        started = time.perf_counter()
+        answer = getattr(answers, kind)(**about)
+        sent = sum(map(len, answer)) if kind in ("thumbnails", "picture") else len(json.dumps(answer))
+        return answer, round(time.perf_counter() - started, 2), round(sent / 1024)
+
+    with tempfile.TemporaryDirectory() as name:
+        folder, rng = Path(name), np.random.default_rng(0)
+        noise = Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).resize(
+            (1024, 1024), Image.Resampling.BICUBIC
+        )
+        rows = []
+        for i in range(images):  # the same pixels in other bytes, as many as of a photograph
+            told = PngInfo()
+            told.add_text("number", str(i))
+            noise.save(folder / f"{i}.png", compress_level=1, pnginfo=told)
+            rows.append({"image": f"{i}.png", "prompt": f"a red circle and {i // 10 + 2} blue squares", "seed": i % 10})
+        pd.DataFrame(rows).to_csv(folder / "pictures.csv", index=False)
+        store = open_store(folder / "store" / "forge.duckdb")
+        fk.import_pictures(store, folder / "pictures.csv", model="other")
+        fk.evaluate_images(store, vision_models=[Judge()])
+        answers, started = Answers(store), time.perf_counter()
+        choice = begin(Selection.first(store, None, None, None))["choice"]
+        found = {"begin_s": round(time.perf_counter() - started, 2)}
+        pages = [timed("page", choice=choice, offset=offset, limit=60) for offset in range(0, images, 60)]
+        found |= {"page_s": max(s for _, s, _ in pages), "page_kib": max(kib for *_, kib in pages)}
+        ids = [card["id"] for answer, *_ in pages for card in answer["cards"]]
+        shown = [timed("thumbnails", ids=ids[at : at + 12]) for at in range(0, images, 12)]
+        found |= {"first_12_thumbnails_s": shown[0][1], "all_thumbnails_s": round(sum(s for _, s, _ in shown), 1)}
+        found |= {"thumbnails_of_a_page_kib": sum(kib for *_, kib in shown[:5])}
+        _, found["full_size_s"], found["full_size_kib"] = timed("picture", id=ids[0])
+    return {"images": len(ids), **found}
+
+
 def main() -> None:
     """Fill the store where needed, ask each question in a process of its own, and print what it took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -149,7 +202,7 @@ def main() -> None:
         command = [sys.executable, *sys.argv, "--ask", question]
         done = subprocess.run(command, capture_output=True, text=True)
         results[question] = json.loads(done.stdout) if done.returncode == 0 else {"error": done.stderr.splitlines()[-1]}
-    results["contact_sheet"] = contact_sheet()
+    results |= {"contact_sheet": contact_sheet(), "gallery": gallery()}
     if arguments.json:
         print(json.dumps(results, indent=2))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,10 +15,11 @@ from PIL import Image
 import forgekit as fk
 from forgekit import trends
 from forgekit.errors import ParameterError
-from forgekit.show.selection import SCOPES, Selection, show_pictures
+from forgekit.show.selection import Selection, show_pictures
 from forgekit.show.sheets import contact_sheet
 from forgekit.store.images import read_image
 from forgekit.tracking.run_contents import due_runs, read_runs
+from forgekit.trends.cards import Choice, find_cards
 
 IMAGES = """
 select p.model, p.experiment, p.prompt_text, p.status, i.image_index, i.round, i.image_path, i.generation_metadata as made
@@ -93,8 +95,11 @@ def test_pictures_from_outside_are_judged_compared_and_shown_beside_those_drawn_
         assert [image["step"] for image in run.shown] in ([0, 1], [2, 3], [4, 5]), "each picture has a place of its own"
     assert contact_sheet(trends.pictures(store)).width > 0
     chosen = Selection.first(store, None, TEXTS[0], None)
-    chosen.scope = SCOPES[2]
-    assert show_pictures(chosen).count("no seed") == 4 * 2  # each in its caption and as alternative text
+    cards, total = find_cards(store, Choice(chosen.experiment, chosen.vision_model))
+    assert (total, [card["seed"] for card in cards].count(None)) == (12, 4)
+    unknown = next(card["version"] for card in cards if card["seed"] is None and card["scene"] == TEXTS[0])
+    told = show_pictures(replace(chosen, prompt_id=unknown))
+    assert told.count("no seed") == 2 * 2  # each in its caption and as alternative text
 
 
 def test_the_refiner_leaves_them_alone_and_says_how_to_go_on(store, table):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
 import shutil
 from pathlib import Path
@@ -20,6 +21,7 @@ from forgekit.errors import ItemError, ParameterError, SourceError, StoreError
 from forgekit.judge_tests import import_ratings
 from forgekit.show import plots
 from forgekit.show.export import export_store
+from forgekit.show.gallery import Answers, write_gallery
 from forgekit.show.pages import picture_file
 from forgekit.show.report import write_report
 from forgekit.show.sheets import contact_sheet
@@ -114,6 +116,17 @@ def test_no_image_path_leads_out_of_the_images(generated, secret, way, tmp_path)
     assert row["element_scores"] is None
 
 
+def gallery_of(store, image: str, folder: Path) -> list[bytes]:
+    """All that the gallery shows of an image: in JupyterLab, and written as a folder."""
+    answers, chosen = Answers(store), fk.explore(store, interactive=False).selection
+    page = answers.page({"experiment": chosen.experiment, "vision_model": chosen.vision_model}, 0, 60)
+    assert image in {card["id"] for card in page["cards"]}
+    write_gallery(store, output=str(folder))
+    written = [file.read_bytes() for file in folder.rglob(f"{image}.*")]
+    assert len(written) == 1  # no full size
+    return [*answers.thumbnails([image]), *answers.picture(image), *written]
+
+
 @pytest.mark.parametrize("way", ["another path", "a link", "a folder that is a link", "a pipe"])
 def test_nothing_that_shows_pictures_shows_one_from_elsewhere(generated, secret, way, tmp_path):
     judges = [FakeJudge(), FakeJudge("other", 0.7, judge_key="key-2")]
@@ -141,6 +154,9 @@ def test_nothing_that_shows_pictures_shows_one_from_elsewhere(generated, secret,
     picture_file(pictures[pictures["image_id"] == image]["file"].iloc[0])
     plots.judges(trends.judge_pairs(generated, "fake-judge", "other"), folder=str(generated.folder))
     html = fk.explore(generated, interactive=False).html()
+    shown = gallery_of(generated, image, tmp_path / "gallery")
+    assert secret.read_bytes() not in shown
+    assert {Image.open(io.BytesIO(each)).getpixel((200, 200)) for each in shown} == {(232, 232, 232)}  # grey fields
     if way == "another path":  # the report shows pictures by what is asked here for itself, so once is enough
         write_report(generated, tmp_path / "report.html")
         html += (tmp_path / "report.html").read_text()

@@ -55,7 +55,23 @@ group by all
 order by p.experiment, p.model, min(p.created_at), s.scene_hash
 """
 
-LINEAGE = """
+# What led to each version that was made from another.
+STEPS = """
+    select
+        cast(actions ->> '$.child_prompt_id' as uuid) as child_prompt_id,
+        arg_max(
+            struct_pack(
+                decision := actions ->> '$.decision',
+                action := actions ->> '$.action',
+                element := actions ->> '$.element'
+            ),
+            created_at
+        ) as step
+    from prompt_learnings
+    where actions ->> '$.child_prompt_id' is not null
+    group by all
+"""
+LINEAGE = f"""
 with judged as (
     select prompt_id, map(list(vision_model order by vision_model), list(mean_score order by vision_model)) as scores
     from current_scores
@@ -65,14 +81,7 @@ with judged as (
 drawn as (
     select prompt_id, count(*) as images from generated_images group by prompt_id
 ),
-steps as (
-    select
-        cast(actions ->> '$.child_prompt_id' as uuid) as child_prompt_id,
-        arg_max(actions, created_at) as step
-    from prompt_learnings
-    where actions ->> '$.child_prompt_id' is not null
-    group by all
-)
+steps as ({STEPS})
 select
     p.experiment, p.model,
     p.generation_iteration as iteration,
@@ -80,9 +89,9 @@ select
     cast(p.parent_prompt_id as varchar) as parent_prompt_id,
     cast(p.status as varchar) as status,
     p.prompt_text, t.scene_text,
-    s.step ->> '$.decision' as decision,
-    s.step ->> '$.action' as action,
-    s.step ->> '$.element' as element,
+    s.step.decision as decision,
+    s.step.action as action,
+    s.step.element as element,
     coalesce(d.images, 0) as images,
     p.current_score, j.scores,
     i.image_path as best_image

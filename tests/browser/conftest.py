@@ -3,9 +3,9 @@
 Not part of the plain suite: `make test-browser`, with `apt-get install -y chromium`. What is looked at is a store of six
 scenes that `mini` draws and two judges look at, twice over: 45 s of computing, once for all tests.
 
-Screenshots of what each test saw are kept in `build/screenshots`, or the folder in FORGEKIT_SCREENSHOTS. Five of them are
+Screenshots of what each test saw are kept in `build/screenshots`, or the folder in FORGEKIT_SCREENSHOTS. Six of them are
 the pictures in the README and in docs/; they are made anew by
-`cp build/screenshots/{explorer,rating,mlflow-rounds,mlflow-summary,mlflow-round}.png docs/images/`.
+`cp build/screenshots/{explorer,explorer-side-by-side,rating,mlflow-rounds,mlflow-summary,mlflow-round}.png docs/images/`.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def page(chromium: Browser) -> Iterator[Page]:
     outside: list[str] = []
 
     def note(request) -> None:
-        if not request.url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")):
+        if not request.url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:", "file:")):
             outside.append(request.url)
 
     page.on("request", note)
