@@ -9,7 +9,7 @@ from typing import Any
 
 from forgekit.errors import ParameterError
 from forgekit.store import Store
-from forgekit.trends.phrases import scene_phrases
+from forgekit.trends.elements import scene_phrases
 from forgekit.trends.scenes import STEPS
 
 ORDERS = {
