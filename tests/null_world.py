@@ -21,8 +21,8 @@ import pandas as pd
 from PIL import Image
 
 from forgekit import metrics, trends
+from forgekit.batches.index import summary
 from forgekit.batches.plan import Execution, Plan
-from forgekit.batches.run import summary
 from forgekit.errors import ItemError
 from forgekit.models import Drawing, DrawRequest, Judgement
 from forgekit.scene import Scene, list_elements

@@ -14,11 +14,13 @@ import fair_world
 import nbformat
 import pytest
 import study
+from PIL import Image
 
 import forgekit as fk
 from forgekit import trends
+from forgekit.batches.index import summary
 from forgekit.batches.plan import read_plan
-from forgekit.batches.run import run_batch, summary
+from forgekit.batches.run import run_batch
 from forgekit.errors import ParameterError
 from forgekit.store import Store
 
@@ -193,6 +195,22 @@ def test_the_summary_has_the_paired_gain_of_each_execution_with_its_interval(not
     assert table.loc[1, ["generator", "judge", "images"]].tolist() == ["mini", "mini-clip", 28]
     assert table.loc[2, ["judge", *figures]].isna().all()
     assert waiting not in table.to_string()
+    held_out = trends.gain(store, experiment=drawn).query("not steers").iloc[0]
+    told = [table.loc[1, f"held_out_{part}"] for part in ("gain", "low", "high")]
+    assert told == pytest.approx(held_out[["gain", "low", "high"]].tolist())
+    assert table.loc[1, "held_out"] == held_out["vision_model"] != "mini-clip"
+
+
+def test_the_index_shows_the_same_scene_of_each_execution_whatever_it_scored(notebook: Path, store: Store) -> None:
+    file = write_plan(notebook, f'[parameters]\nfolder = "{notebook.parent}"\n[grid]\nx = [1, 2]\n')
+    one, two = read_plan(file).executions
+    study.fill(store, experiment=read_plan(file).experiment(one))
+    fk.run_batch(store, file, untracked=True)
+    index = (notebook.parent / "plan" / "index.html").read_text()
+    assert f'<img src="{one.name}.png"' in index
+    assert f"{two.name}.png" not in index  # it drew nothing
+    with Image.open(notebook.parent / "plan" / f"{one.name}.png") as sheet:
+        assert sheet.width > sheet.height
 
 
 def test_drawing_again_and_rewriting_are_told_alike_where_neither_changes_anything(

@@ -12,15 +12,14 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from html import escape
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forgekit import trends
+from forgekit.batches.index import write_index, write_pictures
 from forgekit.batches.plan import Execution, Plan, read_plan
+from forgekit.batches.state import State, read_state, state_file, write_state
 from forgekit.errors import ParameterError
 from forgekit.ids import content_hash
 from forgekit.progress import StageReport, running
@@ -33,23 +32,9 @@ from forgekit.store.images import write_whole
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
 
-    import pandas as pd
-
 
 ANY_PROMPT = "select id from prompts where starts_with(experiment, $prefix) limit 1"
 IMAGES = "select count(*) as n from generated_images join prompts p on p.id = prompt_id where starts_with(p.experiment, $prefix)"
-
-
-@dataclass(frozen=True)
-class State:
-    """What became of an execution: `status` is finished or failed, `notebook_hash` is of the notebook's cells."""
-
-    status: str
-    parameters: dict[str, Any]
-    notebook_hash: str
-    started_at: str
-    seconds: float
-    error: str | None = None
 
 
 def run_batch(
@@ -89,6 +74,7 @@ def run_batch(
         for execution, state in _execute(store, plan, folder, due, jobs):
             if state.status == "finished":
                 report.done += 1
+                write_pictures(store, plan.experiment(execution), folder / f"{execution.name}.png")
             else:
                 report.failures[execution.name] = str(state.error)
             bar.set_postfix_str(f"{(_images(store, plan) - before) / (time.monotonic() - started):.2f} images/s")
@@ -100,72 +86,8 @@ def run_batch(
     return report
 
 
-def summary(store: Store, plan: Plan, folder: Path) -> pd.DataFrame:
-    """Return one row per execution: the parameters that vary, its status, and its key figures from the store.
-
-    By the judge that steered (`judge`): `scenes`, `images` drawn, adherence at the `first` and `last` round, the paired
-    `gain` with its interval `low` to `high` (`trends.gain`); null where the execution left none. An execution that drew
-    with several generators has a row for each (`generator`).
-    """
-    import pandas as pd
-
-    figures, rows = _figures(store), []
-    for execution in plan.executions:
-        state = read_state(folder, execution)
-        found = figures[figures["experiment"] == plan.experiment(execution)].drop(columns="experiment")
-        for row in found.to_dict("records") or [dict.fromkeys(found.columns)]:
-            rows.append(
-                {
-                    "execution": execution.name,
-                    **{name: _plain(value) for name, value in execution.values.items()},
-                    "status": state.status if state else "waiting",
-                    "seconds": state.seconds if state else None,
-                    **row,
-                    "error": state.error if state else None,
-                }
-            )
-    return pd.DataFrame(rows)
-
-
 def _images(store: Store, plan: Plan) -> int:
     return store.rows(IMAGES, prefix=f"{plan.name}/")[0]["n"]
-
-
-def _figures(store: Store) -> pd.DataFrame:
-    """Return what each arm drew and gained by the judge that steers it: one row per (experiment, generator)."""
-    line = ["experiment", "model", "vision_model"]
-    curve = trends.adherence(store)
-    drawn = curve[curve["steers"]].groupby(line, as_index=False)["images"].last()
-    gains = trends.gain(store)[[*line, "scenes", "first", "last", "gain", "low", "high"]]
-    return drawn.merge(gains, on=line, how="left").rename(columns={"model": "generator", "vision_model": "judge"})
-
-
-def write_index(store: Store, plan: Plan, folder: Path) -> None:
-    """Write `summary.csv` and `index.html` as things stand now."""
-    table = summary(store, plan, folder)
-    table.to_csv(folder / "summary.csv", index=False)
-    counted = table.drop_duplicates("execution")
-    counts = ", ".join(f"{n} {status}" for status, n in counted["status"].value_counts().items())
-    links = [_link(folder / f"{name}.html", name) or escape(name) for name in table["execution"]]
-    notebooks = [_link(folder / f"{name}.ipynb", "notebook") for name in table["execution"]]
-    status = [f'<span class="{word}">{word}</span>' for word in table["status"]]
-    shown = table.assign(execution=links, status=status).dropna(axis=1, how="all")
-    shown.insert(1, "as", notebooks)
-    body = [
-        f"<p>{len(counted)} executions of {escape(plan.notebook.name)}: {counts}. "
-        f"As of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, store {escape(str(store.path))}.</p>",
-        pages.table(shown, html=["execution", "as", "status"]).to_html(),
-        "<p class=quiet>Adherence by the judge that steered, cross-fitted: no image judges a version that it helped to "
-        "choose. Gain is paired within scenes, low to high its 95 % interval over them.</p>",
-        f"<p>{_link(folder / 'summary.csv', 'summary.csv')}</p>",
-    ]
-    write_whole(folder / "index.html", pages.page(f"Batch {plan.name}", body).encode())
-
-
-def read_state(folder: Path, execution: Execution) -> State | None:
-    """Return what became of an execution; None where it has not come to an end."""
-    file = _state_file(folder, execution.name)
-    return State(**json.loads(file.read_text())) if file.exists() else None
 
 
 def _due(plan: Plan, folder: Path) -> list[Execution]:
@@ -196,7 +118,7 @@ def _execute(
         while waiting or at_work:
             while waiting and len(at_work) < jobs:
                 execution = waiting.pop(0)
-                _state_file(folder, execution.name).unlink(missing_ok=True)  # of a failure, which is tried again
+                state_file(folder, execution.name).unlink(missing_ok=True)  # of a failure, which is tried again
                 given = {"store": str(store.path), "experiment": plan.experiment(execution)}
                 done = folder.resolve() / f"{execution.name}.ipynb"
                 told = (plan.notebook, done, execution.parameters | given, Path.cwd(), threads)
@@ -210,7 +132,7 @@ def _execute(
                 if state is None:  # killed, or an error of ours
                     reason = f"its process ended with status {process.exitcode} before the notebook did"
                     state = State("failed", execution.parameters, "", "", 0.0, reason)
-                    _write_state(folder, execution.name, state)
+                    write_state(folder, execution.name, state)
                 yield execution, state
     finally:
         for process, _ in at_work.values():
@@ -227,7 +149,7 @@ def _run(notebook: Path, done: Path, parameters: dict[str, Any], cwd: Path, thre
     error = execute(notebook, done, parameters)
     seconds, status = round(time.monotonic() - started, 1), "failed" if error else "finished"
     state = State(status, parameters, notebook_hash, started_at.isoformat(timespec="seconds"), seconds, error)
-    _write_state(done.parent, done.stem, state)
+    write_state(done.parent, done.stem, state)
     write_whole(done.with_suffix(".html"), pages.notebook_page(done, done.stem).encode())
 
 
@@ -236,14 +158,6 @@ def _die_with_the_batch() -> None:
     if batch := multiprocessing.parent_process():
         batch.join()
         os._exit(1)
-
-
-def _state_file(folder: Path, name: str) -> Path:
-    return folder / f"{name}.json"
-
-
-def _write_state(folder: Path, name: str, state: State) -> None:
-    write_whole(_state_file(folder, name), json.dumps(asdict(state), indent=2).encode())
 
 
 def _track(store: Store, plan: Plan, report: StageReport) -> None:
@@ -255,12 +169,3 @@ def _track(store: Store, plan: Plan, report: StageReport) -> None:
     mirrored = track(store, experiment=plan.name)
     report.count("runs mirrored", mirrored.done)
     report.notes += [f"MLflow: {reason}" for reason in mirrored.failures.values()]
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, bool | int | float | str) else json.dumps(value)
-
-
-def _link(file: Path, text: str) -> str:
-    """Return a link to a file beside the page; nothing where there is no such file."""
-    return f'<a href="{escape(file.name)}">{escape(text)}</a>' if file.exists() else ""
