@@ -10,10 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 from playwright.sync_api import Locator, Page, expect
-from servers import ROOT, WAIT_MS, free_port, serving, wait_until
+from servers import ROOT, WAIT_MS, lab_on, run_cell, wait_until
 
 import forgekit as fk
 from forgekit.show.gallery import write_gallery
@@ -34,29 +33,17 @@ def fill(folder: Path, experiment: str, scenes: int, seed: int = 0) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with two arms of a study of thirty scenes, and a notebook of one cell."""
+    """A store with two arms of a study of thirty scenes."""
     folder = tmp_path_factory.mktemp("lab")
     for arm in ("colours/refine", "colours/resample"):
         fill(folder, arm, 30)
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    cells = [nbformat.v4.new_code_cell(CELL)]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "explore.ipynb")
     return folder
 
 
 @pytest.fixture(scope="module")
 def lab(folder: Path) -> Iterator[str]:
-    """The address of a JupyterLab on that folder."""
-    port = free_port()
-    command = [
-        *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"),
-        *(f"--notebook-dir={folder}", "--IdentityProvider.token="),
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]
-    names = ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
-    own = {name: str(folder / ".jupyter" / name) for name in names}  # not what this machine's user has set
-    address = f"http://127.0.0.1:{port}"
-    with serving(command, f"{address}/api", folder / "lab.log", own):
+    """The address of a JupyterLab on that folder, with a notebook of one cell."""
+    with lab_on(folder, "explore", CELL) as address:
         yield address
 
 
@@ -179,12 +166,8 @@ def look_around(page: Page, store: fk.store.Store, shoot: Callable[..., None]) -
 def test_the_gallery_in_jupyterlab(folder: Path, lab: str, page: Page, shoot: Callable[..., None]) -> None:
     store = fk.open_store(folder / "forge.duckdb")
     page.set_viewport_size({"width": 1200, "height": 1000})
-    page.goto(f"{lab}/lab/tree/explore.ipynb?reset")
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()  # what is run before that is lost
+    run_cell(page, lab, "explore")
     expect(page.get_by_text("Jupyter news")).to_have_count(0)  # the environment's settings say that nobody asks
-    page.keyboard.press("Control+B")  # without the list of files
-    page.locator(".jp-Notebook .cm-content").click()
-    page.keyboard.press("Shift+Enter")
     look_around(page, store, shoot)
     page.locator(".card").first.focus()
     page.keyboard.press("b")  # would insert a cell
