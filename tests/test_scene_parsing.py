@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 
 import pytest
+import study
 
 from forgekit.mini import world
 from forgekit.mini.captions import CANONICAL, GENERATOR, JUDGE, caption
@@ -252,7 +253,7 @@ def test_every_caption_of_the_mini_world_gives_its_scene(grammar):
     for _ in range(750):
         scene = world.sample_scene(rng)
         text = caption(scene, rng, grammar)
-        assert_asks_for(parse(text), world.elements(scene), text)
+        assert_asks_for(parse(text), study.elements(scene), text)
 
 
 def assert_asks_for(found: dict, truth: dict, text: str) -> None:
