@@ -20,14 +20,16 @@ from forgekit.store.images import write_whole
 if TYPE_CHECKING:
     import pandas as pd
 
+BY = " by "  # before the name of a judge that only watched
+
 
 def summary(store: Store, plan: Plan, folder: Path) -> pd.DataFrame:
     """Return one row per execution: the parameters that vary, its status, and its key figures from the store.
 
     By the judge that steered (`judge`): `scenes`, `images` drawn, adherence at the `first` and `last` round, the paired
-    `gain` with its interval `low` to `high` (`trends.gain`); null where the execution left none. By one that only watched,
-    `held_out`: `held_out_gain` with `held_out_low` to `held_out_high`. An execution that drew with several generators, or
-    was watched by several judges, has a row for each.
+    `gain` with its interval `low` to `high` (`trends.gain`); null where the execution left none. By each judge that only
+    watched the same, in columns such as `gain by mini-fuyu`. An execution that drew with several generators has a row for
+    each (`generator`).
     """
     import pandas as pd
 
@@ -50,15 +52,14 @@ def summary(store: Store, plan: Plan, folder: Path) -> pd.DataFrame:
 
 
 def _figures(store: Store) -> pd.DataFrame:
-    """Return what each arm drew and gained by the judge that steers it, and beside it by each that only watched."""
-    line, watched = ["experiment", "model", "vision_model"], ["experiment", "model", "held_out"]
-    curve = trends.adherence(store)
+    """Return what each arm drew and gained by the judge that steers it, and beside it the gain by each that only watched."""
+    line = ["experiment", "model", "vision_model"]
+    curve, gains = trends.adherence(store), trends.gain(store)
     drawn = curve[curve["steers"]].groupby(line, as_index=False)["images"].last()
-    gains = trends.gain(store)
-    held_out = gains[~gains["steers"]].rename(columns={"vision_model": "held_out"}).set_index(watched)
-    held_out = held_out[["gain", "low", "high"]].add_prefix("held_out_").reset_index()
     steered = drawn.merge(gains[[*line, "scenes", "first", "last", "gain", "low", "high"]], on=line, how="left")
-    both = steered.merge(held_out, on=watched[:2], how="left")
+    watched = gains[~gains["steers"]].pivot(index=line[:2], columns="vision_model", values=["gain", "low", "high"])
+    watched.columns = [f"{measure}{BY}{judge}" for measure, judge in watched.columns]
+    both = steered.merge(watched.reset_index(), on=line[:2], how="left")
     return both.rename(columns={"model": "generator", "vision_model": "judge"})
 
 
@@ -70,25 +71,24 @@ def write_index(store: Store, plan: Plan, folder: Path) -> None:
     counts = ", ".join(f"{n} {status}" for status, n in counted["status"].value_counts().items())
     links = [_link(folder / f"{name}.html", name) or escape(name) for name in table["execution"]]
     notebooks = [_link(folder / f"{name}.ipynb", "notebook") for name in table["execution"]]
+    watched = [name.removeprefix("gain") for name in table if name.startswith(f"gain{BY}")]
     told = {
         "execution": links,
         "status": [f'<span class="{word}">{word}</span>' for word in table["status"]],
         "images": table["images"].astype("Int64"),
         "scenes": table["scenes"].astype("Int64"),
-        "gain": _intervals(table),
-        "held_out_gain": _intervals(table, "held_out_"),
+        **{f"gain{by}": _intervals(table, by) for by in ("", *watched)},
         "pictures": [_picture(folder / f"{name}.png") for name in table["execution"]],
     }
-    apart = ["low", "high", "held_out_low", "held_out_high"]
+    apart = [f"{end}{by}" for end in ("low", "high") for by in ("", *watched)]
     shown = table.assign(**told).drop(columns=apart).dropna(axis=1, how="all")
     shown.insert(1, "as", notebooks)
-    shown = shown.rename(columns={"held_out": "held out", "held_out_gain": "its gain"})
     body = [
         f"<p>{len(counted)} executions of {escape(plan.notebook.name)}: {counts}. "
         f"As of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, store {escape(str(store.path))}.</p>",
         pages.table(shown, html=["execution", "as", "status", "pictures"]).to_html(),
         "<p class=quiet>Adherence by the judge that steered, cross-fitted: no image judges a version that it helped to "
-        "choose. Gain is paired within scenes, low to high its 95 % interval over them; held out, the same by a judge that only "
+        "choose. Gain is paired within scenes, low to high its 95 % interval over them; *gain by* a judge is of one that only "
         "watched. Pictures: one scene, drawn by lot and the same for all, its first image before and in the best version so far.</p>",
         f"<p>{_link(folder / 'summary.csv', 'summary.csv')}</p>",
     ]
@@ -118,9 +118,9 @@ def _link(file: Path, text: str) -> str:
     return f'<a href="{escape(file.name)}">{escape(text)}</a>' if file.exists() else ""
 
 
-def _intervals(table: pd.DataFrame, which: str = "") -> list[str | None]:
+def _intervals(table: pd.DataFrame, by: str) -> list[str | None]:
     """Return the gains of a table with their intervals, in one column; None where there is none."""
-    gains = table[[f"{which}gain", f"{which}low", f"{which}high"]].astype(float).itertuples(index=False)
+    gains = table[[f"gain{by}", f"low{by}", f"high{by}"]].astype(float).itertuples(index=False)
     return [None if gain != gain else f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]" for gain, low, high in gains]
 
 
