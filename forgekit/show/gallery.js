@@ -11,6 +11,7 @@ function make(tag, about = {}, ...inside) {
     if (name in element) element[name] = value;
     else element.setAttribute(name, value);
   element.append(...inside);
+  element.dataset.lmSuppressShortcuts = "true"; // or JupyterLab takes its keys: it looks at what has the focus, then above
   return element;
 }
 const cells = (kind, ...values) => make("tr", {}, ...values.map((value) => (value?.localName === kind ? value : make(kind, {}, value))));
@@ -129,7 +130,6 @@ function gallery(root, source) {
   const next = button("More", () => load(cards.length)), view = make("div", { className: "view" }, list, pairs, next);
   const full = make("dialog", { ariaLabel: "image in full size" });
   root.classList.add("forgekit-gallery");
-  root.dataset.lmSuppressShortcuts = "true"; // or JupyterLab takes arrows and letters for its own
   root.replaceChildren(make("form", { role: "search", onsubmit: () => false }, ...Object.entries({ ...fields, size }).map(field), side, again),
     make("div", { className: "line" }, status, trouble), view, full);
 
@@ -281,7 +281,9 @@ function gallery(root, source) {
   }
   const show = () => (compared ? together(choice.scene || compared) : load());
   async function read(experiment) {
-    about = (await attempt(() => source.read(experiment))) ?? about;
+    const found = await attempt(() => source.read(experiment));
+    if (!found) return; // what was wrong is said, and the next reading would take it away
+    about = found;
     choice.experiment = about.experiment;
     offer();
     return show();

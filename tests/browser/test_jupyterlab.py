@@ -183,7 +183,7 @@ def test_the_gallery_in_jupyterlab(folder: Path, lab: str, page: Page, shoot: Ca
     # A store that is held by another process is said in the page, which lives on.
     with store.transaction():
         field(page, "order").select_option("newest")
-        expect(page.get_by_role("alert")).to_contain_text("has been held by", timeout=120_000)
+        expect(page.get_by_role("alert")).to_contain_text("has been held by", timeout=240_000)  # a store waits for 60 s
     field(page, "order").select_option("widest gap")
     status(page, f"{total} of {total} images")
     expect(page.get_by_role("alert")).to_be_empty()
