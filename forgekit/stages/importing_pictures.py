@@ -194,13 +194,10 @@ def _take_in(worker: Worker, report: StageReport, given: Sequence[Given], origin
 def _store(worker: Worker, report: StageReport, intake: Intake, pictures: Sequence[tuple[Given, str]]) -> None:
     """Store the pictures of some prompts (by id) that are not there yet, in one transaction; their files come first."""
     store, ids = worker.store, list({prompt_id for _, prompt_id in pictures})
-    images = {
-        content_id("image", prompt=prompt_id, outside=hashlib.sha256(each.picture.content).hexdigest()): (
-            each,
-            prompt_id,
-        )
-        for each, prompt_id in pictures
-    }
+    images = {}
+    for each, prompt_id in pictures:
+        content = hashlib.sha256(each.picture.content).hexdigest()
+        images[content_id("image", prompt=prompt_id, outside=content)] = (each, prompt_id)
     known = {row["id"] for row in store.rows(KNOWN, ids=list(images))}
     counted = {row["id"]: row["n"] for row in store.rows(COUNTED, ids=ids)}
     busy = counted.keys() - set(worker.claim(IN_STORE, limit=len(ids), ids=ids))

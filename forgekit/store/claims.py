@@ -54,10 +54,11 @@ class Worker:
                     con.execute(FORGET, {"worker": worker})
             found = con.execute(FREE.format(due=due), {**values, "me": self.id, "limit": limit}).fetchall()
             ids = [str(row[0]) for row in found]
-            if to:
+            if ids and to:
                 self.store.move_prompts(con, ids, to)
-            con.execute(RELEASE, {"ids": ids, "me": self.id})
-            con.execute(TAKE, {"ids": ids, "me": self.id})
+            if ids:  # four statements less for a stage that has nothing to do
+                con.execute(RELEASE, {"ids": ids, "me": self.id})
+                con.execute(TAKE, {"ids": ids, "me": self.id})
         return ids
 
     def settle(self, con: duckdb.DuckDBPyConnection, ids: Sequence[str], to: str) -> list[str]:
