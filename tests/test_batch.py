@@ -203,13 +203,20 @@ def test_the_summary_has_the_paired_gain_of_each_execution_with_its_interval(not
 def test_the_index_shows_the_same_scene_of_each_execution_whatever_it_scored(notebook: Path, store: Store) -> None:
     file = write_plan(notebook, f'[parameters]\nfolder = "{notebook.parent}"\n[grid]\nx = [1, 2]\n')
     one, two = read_plan(file).executions
-    study.fill(store, experiment=read_plan(file).experiment(one))
+    study.fill(store, experiment=(drawn := read_plan(file).experiment(one)))
     fk.run_batch(store, file, untracked=True)
+    pictures = trends.before_after(store, experiment=drawn)  # the scene that gained most comes first
+    gained_most, lot = pictures["scene_hash"].iloc[0], min(pictures["scene_hash"])
+    first = pictures.groupby(["scene_hash", "moment"], sort=False).head(1)
+    sheets = [
+        fk.sheets.contact_sheet(first[first["scene_hash"] == scene], row="scene_hash", block="moment")
+        for scene in (lot, gained_most)
+    ]
     index = (notebook.parent / "plan" / "index.html").read_text()
     assert f'<img src="{one.name}.png"' in index
     assert f"{two.name}.png" not in index  # it drew nothing
     with Image.open(notebook.parent / "plan" / f"{one.name}.png") as sheet:
-        assert sheet.width > sheet.height
+        assert sheet.tobytes() == sheets[0].tobytes() != sheets[1].tobytes()
 
 
 def test_drawing_again_and_rewriting_are_told_alike_where_neither_changes_anything(
