@@ -110,7 +110,7 @@ function written({ cards, about, choice }) {
 
 function gallery(root, source) {
   const choice = source.choice;
-  let about = source.about, cards = [], total = 0, turn = 0, compared = ""; // the scene that is shown side by side
+  let about = source.about, cards = [], total = 0, turn = 0, readings = 0, compared = ""; // the scene that is shown side by side
 
   const select = () => make("select"), search = (placeholder) => make("input", { type: "search", placeholder });
   const number = (value) => make("input", { type: "number", min: 0, max: 1, step: 0.05, value });
@@ -174,7 +174,8 @@ function gallery(root, source) {
     const mine = ++turn; // an answer after another choice is no answer any more
     status.textContent = "reading …";
     const page = await attempt(() => source.page({ ...choice }, offset));
-    if (!page || mine !== turn) return;
+    if (mine !== turn) return;
+    if (!page) return counted();
     if (!offset) cards = [], list.replaceChildren(), view.scrollTo(0, 0);
     total = page.total;
     for (const card of page.cards) {
@@ -182,10 +183,11 @@ function gallery(root, source) {
       shown.tabIndex = at ? -1 : 0; // one card is in the order of Tab, from there arrows lead on
       list.append(make("li", {}, shown));
     }
-    status.textContent = `${cards.length} of ${total} images`;
+    counted();
     next.hidden = cards.length >= total;
     end.unobserve(next), end.observe(next); // it may be in view still
   }
+  const counted = () => (status.textContent = `${cards.length} of ${total} images`);
   const end = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && load(cards.length), { root: view, rootMargin: "800px" });
   list.onkeydown = (event) => {
     const at = [...list.children].indexOf(event.target.closest("li")), across = getComputedStyle(list).gridTemplateColumns.split(" ").length;
@@ -281,7 +283,9 @@ function gallery(root, source) {
   }
   const show = () => (compared ? together(choice.scene || compared) : load());
   async function read(experiment) {
-    const found = await attempt(() => source.read(experiment));
+    const mine = ++readings, found = await attempt(() => source.read(experiment));
+    if (mine !== readings) return;
+    fields.experiment.value = choice.experiment;
     if (!found) return; // what was wrong is said, and the next reading would take it away
     about = found;
     choice.experiment = about.experiment;
@@ -294,8 +298,9 @@ function gallery(root, source) {
       clearTimeout(wait);
       const value = control.type === "number" ? Number(control.value) : control.value;
       if (value === choice[name]) return;
+      if (name === "experiment") return read(value); // chosen once it is read: its scenes and judges are others
       choice[name] = value;
-      return name === "experiment" ? read(value) : show();
+      return show();
     };
     if (control.localName === "input") control.oninput = () => (clearTimeout(wait), (wait = setTimeout(control.onchange, 300)));
   }

@@ -173,20 +173,22 @@ def test_the_gallery_in_jupyterlab(folder: Path, lab: str, page: Page, shoot: Ca
     page.keyboard.press("b")  # would insert a cell
     expect(page.locator(".jp-Notebook .jp-Cell")).to_have_count(2)  # no key of the gallery was one of the notebook's
 
-    # What another process writes meanwhile is there when it is read again.
-    fill(folder, "later", 2, seed=9)
-    page.get_by_role("button", name="read again").click()
-    field(page, "experiment").select_option("later")
+    # A store that is held by another process is said in the page, which stays as it was and lives on.
+    fill(folder, "later", 3, seed=9)
     total = len(find_cards(store, Choice("later", JUDGE))[0])
-    status(page, f"{total} of {total} images")
-
-    # A store that is held by another process is said in the page, which lives on.
+    page.get_by_role("button", name="read again").click()
+    expect(field(page, "experiment").locator("option", has_text="later")).to_have_count(1)
     with store.transaction():
-        field(page, "order").select_option("newest")
+        field(page, "experiment").select_option("later")
         expect(page.get_by_role("alert")).to_contain_text("has been held by", timeout=240_000)  # a store waits for 60 s
+    expect(field(page, "experiment")).to_have_value("colours/refine")
     field(page, "order").select_option("widest gap")
-    status(page, f"{total} of {total} images")
     expect(page.get_by_role("alert")).to_be_empty()
+    status(page, "12 of 12 images")
+
+    # What another process wrote meanwhile is there.
+    field(page, "experiment").select_option("later")
+    status(page, f"{total} of {total} images")
 
 
 def test_the_gallery_as_a_folder(folder: Path, tmp_path: Path, page: Page) -> None:
