@@ -178,6 +178,7 @@ def test_the_gallery_in_jupyterlab(folder: Path, lab: str, page: Page, shoot: Ca
     total = len(find_cards(store, Choice("later", JUDGE))[0])
     page.get_by_role("button", name="read again").click()
     expect(field(page, "experiment").locator("option", has_text="later")).to_have_count(1)
+    status(page, "12 of 12 images")  # nothing is asked any more
     with store.transaction():
         field(page, "experiment").select_option("later")
         expect(page.get_by_role("alert")).to_contain_text("has been held by", timeout=240_000)  # a store waits for 60 s
