@@ -209,6 +209,18 @@ def test_another_scheduler_is_taken_where_the_parameters_name_one():
     assert candidates("a cat", "object:0", "change_scheduler", scheduler="FlowMatchEulerDiscreteScheduler") == []
 
 
+def test_more_or_less_is_taken_of_each_lora_that_the_parameters_name_and_of_no_other():
+    loras = {"art": 0, "sks": {"strength": 0.8, "words": "in sks style"}}
+    found = candidates("a cat", "object:0", "change_lora", loras=loras)
+    sks = [loras | {"sks": {"strength": strength, "words": "in sks style"}} for strength in (0, 0.5, 1)]
+    assert [c.parameters["loras"] for c in found] == [loras | {"art": 0.5}, loras | {"art": 1}, *sks]
+    assert [c.detail for c in found][::2] == ["art 0 -> art 0.5", "sks 0.8 -> sks 0", "sks 0.8 -> sks 1"]
+    assert {c.text for c in found} == {"a cat"}
+    assert (
+        candidates("a cat", "object:0", "change_lora") == candidates("a cat", "object:0", "change_lora", loras={}) == []
+    )
+
+
 def test_a_photo_whose_every_element_fails_has_several_fitting_actions():
     wanted, parsed = parse(CATS), parse(PHOTO)
     made = [c for e in list_elements(wanted) for c in propose(Draft(PHOTO, {"guidance_scale": 5.0}, parsed, wanted), e)]

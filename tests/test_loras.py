@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import FakeJudge
 from tiny_models import build_generator
 
 import forgekit as fk
 from forgekit.errors import ItemError, ParameterError
 from forgekit.models import DrawRequest, load_model
+from forgekit.refiner.actions import propose
 from forgekit.stages.wanted import Seeds, wanted_images
 
 SMALL = {"height": 32, "width": 32, "num_inference_steps": 2}
@@ -154,6 +158,38 @@ def test_loras_that_data_may_not_name_or_that_do_not_fit_fail_their_own_prompts(
         reasons
     )
     assert report.done == 1
+
+
+@dataclass
+class TriesLoras:
+    """A policy that tries the first change of a LoRA that is allowed."""
+
+    name: str = "tries-loras"
+    uses_memory: bool = False
+    from_first: bool = False
+
+    def next_candidate(self, case):
+        return next(filter(case.allows, propose(case.draft, case.failing[0], ["change_lora"])), None)
+
+
+@pytest.mark.parametrize(("words", "decision"), [("in line art style", "rewrite"), ("red " * 600, "redraw")])
+def test_a_lora_of_strength_0_draws_nothing_until_the_refiner_tries_it_if_its_words_are_read(store, words, decision):
+    parameters = {**SMALL, "loras": {"tiny-flux-a": {"strength": 0, "words": words}}}
+    fk.import_prompts(store, pd.DataFrame({"text": ["a red cat"]}), model="tiny-flux", parameters=parameters)
+    fk.complete_prompts(store, keep=True)
+    fk.generate_images(store, images_per_prompt=1)
+    fk.evaluate_images(store, vision_models=[FakeJudge(score=0.2)])
+    fk.refine_prompts(store, policy=TriesLoras())
+    fk.generate_images(store, images_per_prompt=1)
+    drawn = {row["p"] for row in store.rows("select generation_metadata ->> '$.prompt' as p from generated_images")}
+    [told] = [row["a"] for row in store.rows("select actions as a from prompt_learnings")]
+    tried = decision == "rewrite"
+    assert (told["decision"], drawn) == (decision, {"a red cat", *(["a red cat, in line art style"] if tried else [])})
+    assert (told["action"], told["detail"]) == (
+        ("change_lora", "tiny-flux-a 0 -> tiny-flux-a 0.5") if tried else (None, None)
+    )
+    children = store.rows("select base_parameters ->> '$.loras' as l from prompts where parent_prompt_id is not null")
+    assert [json.loads(row["l"]) for row in children] == [{"tiny-flux-a": {"strength": 0.5, "words": words}}] * tried
 
 
 def test_a_pipeline_without_loras_says_so():

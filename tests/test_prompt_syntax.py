@@ -11,7 +11,8 @@ import pytest
 
 import forgekit as fk
 from forgekit.models import Judgement
-from forgekit.scene import carry, list_elements, parse, split_prompt
+from forgekit.scene import carry, list_elements, not_applied, parse, split_prompt
+from forgekit.scene.syntax.weighing import weigh
 
 ASKED = {  # a prompt, and what it asks for; relatives stand together
     # weights
@@ -100,6 +101,50 @@ PROSE = [
 @pytest.mark.parametrize("prompt", ASKED)
 def test_what_a_prompt_asks_for_has_no_syntax(prompt):
     assert split_prompt(prompt).asked == ASKED[prompt]
+
+
+WEIGHED = {  # a prompt, its parts with their weights, and what of it is not followed
+    "a (red:1.3) circle left of a ((blue)) square": (
+        [("a ", 1), ("red", 1.3), (" circle left of a ", 1), ("blue", 1.21), (" square", 1)],
+        [],
+    ),
+    "(a (red:1.2) ball with (ball:1) games:1.1)": (
+        [("a ", 1.1), ("red", 1.32), (" ball with ball games", 1.1)],
+        [],
+    ),
+    "a red++ circle, (a small ball)0.8, [blue], (cat:0)": (
+        [("a ", 1), ("red", 1.21), (" circle, ", 1), ("a small ball", 0.8), (", ", 1), ("blue", 0.9091), (", ", 1), ("cat", 0)],
+        [],
+    ),
+    'a sign "(red:1.3)", a (red:1.3) ball': ([('a sign "(red:1.3)", a ', 1), ("red", 1.3), (" ball", 1)], []),
+    "(red:1) cat": ([("red cat", 1)], []),
+    "a [cat:dog:0.5], (big:1.2) \\(fate\\) <lora:x:0.8> [V] dog": (
+        [("a [cat:dog:0.5], ", 1), ("big", 1.2), (" (fate) <lora:x:0.8> [V] dog", 1)],
+        [],
+    ),
+    "a red circle::2 (blue:1.2) square::1": (
+        [("a red circle::2 ", 1), ("blue", 1.2), (" square::1", 1)],
+        ["a red circle::2", "blue square::1"],
+    ),
+    "1.3::red :: circle": ([("1.3::red :: circle", 1)], ["1.3::red ::"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("prompt", WEIGHED)
+def test_a_prompt_is_weighed_by_its_brackets_and_signs_and_keeps_all_else(prompt):
+    parts, left = WEIGHED[prompt]
+    weighed, split = weigh(prompt), split_prompt(prompt)
+    assert [(text, pytest.approx(weight, abs=1e-4)) for text, weight in weighed.parts] == parts
+    assert not_applied(split.directives, weighed.marks).get("weights", []) == left
+
+
+@pytest.mark.parametrize("text", PROSE)
+def test_prose_weighs_nothing(text):
+    assert (weigh(text).text, weigh(text).marks, weigh(text).is_plain) == (text, [], True)
+
+
+def test_a_word_with_ever_so_many_signs_has_a_weight():
+    assert [mark["weight"] > 100 for mark in split_prompt(f"a red{'+' * 9_000} ball").directives["weights"]] == [True]
 
 
 @pytest.mark.parametrize("text", PROSE)

@@ -30,6 +30,7 @@ from forgekit.models.pipelines import (
     signature_of,
     truncated,
 )
+from forgekit.models.prompt_weights import WEIGHTS, as_read, check_weights, compel_version, hindrance, weighed
 from forgekit.models.roles import Drawing, DrawRequest
 from forgekit.models.running import in_batches, quiet
 from forgekit.models.weights import hash_of_file, load_weights, weights_of
@@ -78,13 +79,13 @@ class DiffusionGenerator:
         return {"model": self.name, "repo": repo, "revision": revision, **self._setting}
 
     def describe_request(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what else determines the pixels of a request with these parameters: the hash of each LoRA's file, if any.
+        """Return what else determines the pixels of a request with these parameters: LoRAs' files by hash, compel's version.
 
         Raises:
             ParameterError: a LoRA is not there.
         """
         hashes = {lora.name: hash_of_file(lora.file) for lora in read_loras(parameters)}
-        return {LORAS: hashes} if hashes else {}
+        return ({LORAS: hashes} if hashes else {}) | ({"compel": compel_version()} if parameters.get(WEIGHTS) else {})
 
     @cached_property
     def _setting(self) -> dict[str, Any]:
@@ -134,6 +135,7 @@ class DiffusionGenerator:
             if name not in allowed:
                 told = f"{self.name} ({self._pipeline_class}) has no parameter {name!r}.{did_you_mean(name, allowed)}"
                 raise ParameterError(f"{told} Known: {', '.join(sorted(allowed))}")
+        check_weights(arguments)
         scale, guided = guidance(self._signature, arguments)
         if arguments.get("negative_prompt") and not guided:
             raise ParameterError(f"{self.name} ignores a negative_prompt unless {scale} > 1; set {scale}, or drop it")
@@ -154,6 +156,8 @@ class DiffusionGenerator:
             reason = f"{self.name} draws {self.most_pixels} pixels at most"
             left_out |= dict.fromkeys(optional & {"width", "height"}, reason)
         kept = {name: value for name, value in arguments.items() if name not in left_out}
+        reason, names = hindrance(kept)
+        left_out |= {name: reason for name in [each for each in names if each in optional][:1]}
         scale, guided = guidance(signature, kept)
         if "negative_prompt" in optional & kept.keys() and not guided:
             left_out["negative_prompt"] = f"{self.name} ignores it unless {scale} > 1"
@@ -171,17 +175,16 @@ class DiffusionGenerator:
         import torch
 
         pipeline, call = self.pipeline, {name: value for name, value in arguments.items() if name != LORAS}
+        call["prompt"] = [request.prompt for request in batch]
         if "negative_prompt" in call:
             call["negative_prompt"] = [call["negative_prompt"]] * len(batch)
         if "output_type" in self._signature:
             call["output_type"] = "np"  # an image of whole numbers hides that they were none: nan turns black
         started = time.perf_counter()
         with quiet(), scheduled(pipeline, call.pop("scheduler", None)):  # truncation is recorded, not printed
-            output = pipeline(
-                prompt=[request.prompt for request in batch],
-                generator=[torch.Generator("cpu").manual_seed(request.seed) for request in batch],
-                **call,
-            )
+            if call.pop(WEIGHTS, False):
+                call = weighed(pipeline, call, call.get("max_sequence_length", self._sequence_length))
+            output = pipeline(generator=[torch.Generator("cpu").manual_seed(request.seed) for request in batch], **call)
         seconds = round((time.perf_counter() - started) / len(batch), 4)
         measured = {"duration_s": seconds, "batch": len(batch)}
         withheld = getattr(output, "nsfw_content_detected", None) or [False] * len(batch)
@@ -197,13 +200,15 @@ class DiffusionGenerator:
         except ValueError as error:
             return ItemError(f"{self.name}: {error}")
         length = arguments.get("max_sequence_length", self._sequence_length)
+        read, weighing = as_read(request.prompt, arguments)
         made = {
             "pipeline": self._pipeline_class,
             "seed": request.seed,
             "parameters": arguments,
             "width": image.width,
             "height": image.height,
-            "truncated": truncated(self._readers or [], request.prompt, length) or None,
+            "truncated": truncated(self._readers or [], read, length) or None,
+            **weighing,
         }
         return Drawing(image, {**self.describe(), **self.describe_request(arguments), **made, **measured})
 

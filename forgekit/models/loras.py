@@ -68,8 +68,9 @@ def read_loras(parameters: Mapping[str, Any]) -> list[Lora]:
 
 
 def with_trigger_words(prompt: str, parameters: Mapping[str, Any]) -> str:
-    """Return a prompt as it is drawn: with the trigger words of its LoRAs that it does not have."""
-    missing = [lora.words for lora in read_loras(parameters) if lora.words.lower() not in prompt.lower()]
+    """Return a prompt as it is drawn: with the trigger words of its LoRAs, but those of strength 0, that it does not have."""
+    drawn = [lora for lora in read_loras(parameters) if lora.strength]
+    missing = [lora.words for lora in drawn if lora.words.lower() not in prompt.lower()]
     return ", ".join([prompt, *missing])
 
 

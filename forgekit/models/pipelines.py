@@ -10,6 +10,7 @@ from typing import Any
 
 from forgekit.errors import ParameterError, did_you_mean
 from forgekit.models.loras import LORAS
+from forgekit.models.prompt_weights import ENCODERS, WEIGHTS
 from forgekit.models.weights import settings_at
 
 ENTRY = "model_index.json"  # a file that every pipeline of diffusers has
@@ -38,6 +39,7 @@ def signature_of(pipeline: type) -> Signature:
 def settable(signature: Signature, pipeline: type) -> set[str]:
     """Return the names of the parameters that a request may set."""
     ours = {"scheduler", *([LORAS] if hasattr(pipeline, "load_lora_weights") else [])}
+    ours |= {WEIGHTS} if pipeline.__name__ in ENCODERS else set()
     return ours | {n for n in signature if n not in RESERVED and not n.endswith(("embeds", "_image"))}
 
 

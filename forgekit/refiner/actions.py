@@ -7,8 +7,9 @@ for every element of the scene, so an action may be simple-minded but never need
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+from forgekit.models.loras import LORAS, read_loras
 from forgekit.refiner.drafts import Action, Candidate, Change, Draft, has_word, lexicon_kind, replace_word
 from forgekit.refiner.prose import PROSE
 from forgekit.scene import Element, describe, describe_object
@@ -28,6 +29,7 @@ RESTATED = {
 SCHEDULERS = (  # those that can stand for each other; pipelines of flow matching (FLUX, SD 3) know one only
     "EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "DDIMScheduler",
 )  # fmt: skip
+STRENGTHS = (0, 0.5, 1)  # of a LoRA: none of it, half of it, as it was trained
 INVERSE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 
 
@@ -159,11 +161,25 @@ def change_scheduler(draft: Draft, element: Element) -> Iterator[tuple[str, Chan
             yield f"scheduler {standing} -> {name}", {**draft.parameters, "scheduler": name}
 
 
+def change_lora(draft: Draft, element: Element) -> Iterator[tuple[str, Change]]:
+    """Take more or less of a LoRA that the parameters name: one of strength 0 is there to be tried.
+
+    From nothing at 0 to all of it at 1: "LoRA", on its scale, in the documentation of diffusers.
+    """
+    for lora in read_loras(draft.parameters):
+        named = draft.parameters[LORAS]
+        for strength in (each for each in STRENGTHS if each != lora.strength):
+            said = named[lora.name]
+            value = {**said, "strength": strength} if isinstance(said, Mapping) else strength
+            detail = f"{lora.name} {lora.strength:g} -> {lora.name} {strength:g}"
+            yield detail, {**draft.parameters, LORAS: {**named, lora.name: value}}
+
+
 WORD_ACTIONS = (
     *(use_plain_word, substitute, move_first, restate_relation, bind_attribute, split_sentences, strengthen),
     *(simplify, drop_style),
 )
-PARAMETER_ACTIONS = (negate_unwanted, change_guidance, more_steps, change_scheduler)
+PARAMETER_ACTIONS = (negate_unwanted, change_guidance, more_steps, change_scheduler, change_lora)
 ACTIONS: dict[str, Action] = {action.__name__: action for action in (*WORD_ACTIONS, *PROSE, *PARAMETER_ACTIONS)}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from forgekit.errors import ItemError
 from forgekit.ids import canonical_json
+from forgekit.models.loras import with_trigger_words
 from forgekit.refiner.actions import Candidate, Draft
 from forgekit.refiner.learnings import Memory
 from forgekit.scene import Element, Lexicon, carry, default_lexicon, list_elements, split_prompt, why_refused
@@ -128,7 +129,8 @@ class Case:
 
     def why_refused(self, candidate: Candidate) -> list[str]:
         """Return why the candidate is no rewording of the scene that the generator reads to its end; [] is faithful."""
-        if not self.tools.fits(split_prompt(self.base.reworded(candidate.text)[0]).words):
+        words = split_prompt(self.base.reworded(candidate.text)[0]).words
+        if not self.tools.fits(with_trigger_words(words, candidate.parameters)):
             return ["the generator would cut the end of it off"]
         if candidate.text == self.draft.text:
             return []

@@ -9,6 +9,7 @@ from typing import Any
 
 from forgekit.errors import ItemError
 from forgekit.models import ImageGenerator, at_once, load_model, load_stored_model, recorded_name
+from forgekit.models.prompt_weights import APPLIED
 from forgekit.models.roles import as_they_come
 from forgekit.progress import StageReport, running
 from forgekit.scene import not_applied
@@ -60,7 +61,7 @@ from generated_images
 where generation_metadata ->> '$.draw_key' in (select unnest($keys::varchar[]))
 group by all
 """
-NOT_APPLIED = "parameters_not_applied"
+NOT_APPLIED, UNFOLLOWED = "parameters_not_applied", "directives_not_applied"
 
 
 def generate_images(
@@ -115,8 +116,6 @@ def generate_images(
         ):
             attempted += ids
             prompts = store.rows(IN_HAND, ids=ids)
-            for kind, written in (left for prompt in prompts for left in not_applied(prompt["directives"]).items()):
-                report.count(f"{kind} not applied", len(written))
             for name in sorted({prompt["model"] for prompt in prompts}):
                 with recorded_calls(store, "generate") as calls:
                     own = [prompt for prompt in prompts if prompt["model"] == name]
@@ -221,7 +220,7 @@ def _written(store: Store, image: Wanted, picture: Drawn) -> dict[str, Any]:
     metadata = dict(picture.metadata)
     told = metadata.pop(NOT_APPLIED, {})  # what a generator left out as it drew, or what another prompt had left out
     left_out = {
-        "directives_not_applied": not_applied(image.prompt["directives"]),
+        UNFOLLOWED: not_applied(image.prompt["directives"], metadata.get(APPLIED, ())),
         NOT_APPLIED: told if image.request.optional else image.left_out,
     }
     return {
@@ -254,5 +253,8 @@ def _commit(
     report.done += len(done)
     report.failures.update({key: reason for key, reason in failures.items() if key in held})
     report.count("images", len(kept))
+    unfollowed = {row["prompt_id"]: row["generation_metadata"].get(UNFOLLOWED, {}) for row in kept}
+    for kind, written in (each for found in unfollowed.values() for each in found.items()):
+        report.count(f"{kind} not applied", len(written))
     for name, reason in (each for row in kept for each in row["generation_metadata"].get(NOT_APPLIED, {}).items()):
         report.count(f"{name} not applied ({reason}): images")

@@ -8,6 +8,7 @@ segment between commas, or behind a word such as "a", where prose has no aside.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from forgekit.scene.syntax.directives import NUMBER, Directives, note_mark, syntax_words
@@ -45,15 +46,21 @@ class _Bare:
     depth: int = 1
 
 
-def read_brackets(text: str, found: Directives, *, marked: bool = False) -> str:
-    """Return `text` without weights and prompt editing, which are noted. `marked`: other syntax was found in it already."""
-    reader = _Reader(text, found, marked or MARKED.search(text) is not None)
+Weigh = Callable[[str, str, float], str]  # words, their mark and all, and its weight: what is left of them
+
+
+def read_brackets(text: str, found: Directives, *, marked: bool = False, weigh: Weigh | None = None) -> str:
+    """Return `text` without weights and prompt editing, which are noted. `marked`: other syntax was found in it already.
+
+    With `weigh`, only weights are read: what it returns stands in their place, and nothing is noted.
+    """
+    reader = _Reader(text, found, marked or MARKED.search(text) is not None, weigh)
     return SIGNED.sub(reader.signed, reader.read())
 
 
 class _Reader:
-    def __init__(self, text: str, found: Directives, marked: bool) -> None:
-        self.text, self.found, self.marked = text, found, marked
+    def __init__(self, text: str, found: Directives, marked: bool, weigh: Weigh | None) -> None:
+        self.text, self.found, self.marked, self.weigh = text, found, marked, weigh
         self.frames = [_Frame("", 0)]
 
     def read(self) -> str:
@@ -112,6 +119,8 @@ class _Reader:
             content = next((option for option in content.split("|") if option.strip()), "")
         else:
             return _Bare("[", content, written, frame.start)
+        if self.weigh:
+            return written
         note_mark(self.found, "edits", content, written)
         return content
 
@@ -148,6 +157,8 @@ class _Reader:
         return None if words[-1:].isdigit() and "." not in number else self._weight(words, written, float(number))
 
     def _weight(self, words: str, written: str, weight: float) -> str:
+        if self.weigh:
+            return self.weigh(words, written, weight)
         if words.strip():
             note_mark(self.found, "weights", words, written, weight)
         return words if weight > 0 else ""
@@ -158,8 +169,7 @@ class _Reader:
         names = len(word) == 1 or word.lower() in syntax_words().plus_names
         if names or (signs == "+" and not COMPEL.search(self.text)):
             return match.group()
-        note_mark(self.found, "weights", word, match.group(), _signed_weight(signs))
-        return word
+        return self._weight(word, match.group(), _signed_weight(signs))
 
 
 def _edited(content: str) -> str | None:
@@ -172,4 +182,4 @@ def _edited(content: str) -> str | None:
 
 
 def _signed_weight(signs: str) -> float:
-    return (STRONGER if signs[0] == "+" else WEAKER) ** len(signs)
+    return (STRONGER if signs[0] == "+" else WEAKER) ** min(len(signs), DEEPEST)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -67,9 +67,11 @@ def note_mark(found: Directives, kind: str, words: str, written: str, weight: fl
     note(found, kind, entry if weight is None else {**entry, "weight": round(weight, 4)})
 
 
-def not_applied(directives: Mapping[str, Any] | None) -> dict[str, list[str]]:
-    """Return, by kind and as they are written, the directives that no generator here follows: weights, LoRAs, flags."""
-    return {kind: _written(entries) for kind in TO_BE_KNOWN if (entries := (directives or {}).get(kind))}
+def not_applied(directives: Mapping[str, Any] | None, followed: Collection[str] = ()) -> dict[str, list[str]]:
+    """Return, by kind and as they are written, the directives that are not `followed`: no generator here follows LoRAs, say."""
+    found = {kind: _written((directives or {}).get(kind, ())) for kind in TO_BE_KNOWN}
+    left = {kind: [each for each in written if each not in followed] for kind, written in found.items()}
+    return {kind: written for kind, written in left.items() if written}
 
 
 def from_data(directives: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _tags() -> frozenset[str]:
 
 def _read(text: str, found: Directives) -> tuple[str, int, int]:
     """Return what `text` asks for, noting what it directs, with start and end of its own words."""
-    around = _Shield()
+    around = Shield()
     start, end = find_words(text, around.cover(text), found)
     _restore(found, around)
     own = text[start:end]
@@ -114,7 +114,7 @@ def _read(text: str, found: Directives) -> tuple[str, int, int]:
         quoted = QUOTED.fullmatch(own)  # "a cat" --ar 3:2
         own = quoted[quoted.lastindex or 0] if quoted else own
     own = CONJUNCTION.sub(lambda match: match[1].replace('"', ""), unescape(own))
-    inside = _Shield()
+    inside = Shield()
     before = inside.cover(own)
     after = _without_syntax(before, found)
     _restore(found, inside)
@@ -199,7 +199,7 @@ def _tidy(text: str) -> str:
     return LEADING.sub("", SPACE_BEFORE.sub(r"\1", text)).strip(" ,")
 
 
-class _Shield:
+class Shield:
     """Quotations hidden from the passes, each behind a run of a character of its own, as long as it is."""
 
     def __init__(self) -> None:
@@ -221,7 +221,7 @@ class _Shield:
         return HIDDEN.sub(lambda match: self.quotes.get(match[1], match.group()), text) if self.quotes else text
 
 
-def _restore(value: Any, shield: _Shield) -> Any:
+def _restore(value: Any, shield: Shield) -> Any:
     """Put the quotations back into what was noted."""
     items: Callable[..., Any] = value.items if isinstance(value, dict) else lambda: enumerate(value)
     for key, item in items() if shield.quotes else ():
