@@ -128,6 +128,8 @@ def test_what_cannot_be_read_of_the_settings_is_noted():
     settings({"steps": "many", "sampler": "Restart"}, notes)
     assert [line.split(" (")[1] for line in notes.lines()] == ["steps 'many')", "'Restart')"]
     assert scheduler_of("DPM++ 2M SDE Karras")["scheduler_options"]["algorithm_type"] == "sde-dpmsolver++"
+    assert scheduler_of("DPM++ 2M SDE Karras", "karras") == scheduler_of("k_dpmpp_2m_sde", "karras")
+    assert scheduler_of("DDIM Trailing")["scheduler_options"] == {"timestep_spacing": "trailing"}
 
 
 def test_comment_lines_of_a_table_are_skipped_and_its_rows_are_not(tmp_path):
