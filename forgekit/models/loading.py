@@ -109,10 +109,9 @@ def role_here(address: str) -> str | None:
     settings = settings_at(address, "config.json")
     if settings is None or "_class_name" in settings:  # a part of a pipeline
         return None
-    writes = any(str(kind).endswith("ForCausalLM") for kind in settings.get("architectures") or [])
-    if sees(settings):  # Fuyu is a "ForCausalLM", too
+    if sees(settings):
         return "vision_model"
-    return "language_model" if writes else None
+    return "language_model" if any(str(kind).endswith("ForCausalLM") for kind in settings["architectures"]) else None
 
 
 def known_models(role: str) -> dict[str, Any]:

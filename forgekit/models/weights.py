@@ -28,10 +28,15 @@ WEIGHTS = re.compile(
     r"(\.(?P<variant>(?!safetensors|bin)\w+))?(?P<shard>-\d{5}-of-\d{5})?(\.(?P<late>(?!safetensors|bin)\w+))?"
     r"\.(?P<kind>safetensors|bin)(\.(?P<old>(?!index)\w+))?(?P<index>\.index(\.(?P<of>(?!json)\w+))?\.json)?"
 )
-# What settings of transformers have for a model that looks at images: its part for that, or the picture's size.
-SIGHT = frozenset(
-    {"vision_config", "image_size", "patch_size", "backbone_config", "backbone", "vq_config", "vision_tower"}
-)
+# What settings of a model that looks at images have: its part for that, or the picture's size.
+SIGHT = frozenset({"vision_config", "image_size", "patch_size"})
+READING = (
+    "ForCausalLM",
+    "TextModel",
+    "TextModelWithProjection",
+    "EncoderModel",
+    "ForMaskedLM",
+)  # Fuyu is the first, too
 EXTRAS = {
     "num2words": "vlm",
     "torchao": "quantised",
@@ -104,8 +109,9 @@ def settings_at(address: str, entry: str, *, fetch: bool = False) -> dict[str, A
 
 
 def sees(settings: Mapping[str, Any]) -> bool:
-    """Say whether the settings of a model of transformers are of one that looks at images."""
-    return "_class_name" not in settings and not SIGHT.isdisjoint(settings)
+    """Say whether the settings of a model are of one of transformers that may look at images: none whose class only reads."""
+    reads = any(str(kind).endswith(READING) for kind in settings.get("architectures") or [])
+    return "_class_name" not in settings and not (reads and SIGHT.isdisjoint(settings))
 
 
 def variant_of(name: re.Match[str]) -> str | None:
