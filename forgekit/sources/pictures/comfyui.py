@@ -134,7 +134,7 @@ def _loras(nodes: Graph, sampler: str) -> Iterator[dict[str, Any]]:
     behind = {link.node for _, link in nodes.links(sampler, ("model", "guider", "pipe", "basic_pipe", "context"))}
     for node in reversed(list(nodes.upstream(behind))):
         inputs = nodes.inputs(node)
-        listed = inputs.get("loras") if isinstance(inputs.get("loras"), list) else []
+        listed: list[Any] = inputs["loras"] if isinstance(inputs.get("loras"), list) else []
         for lora in [*inputs.values(), *listed]:
             on = isinstance(lora, dict) and lora.get("on", lora.get("active", True))
             if on and isinstance(name := lora.get("lora", lora.get("name")), str):
