@@ -1,6 +1,8 @@
 """The loader of diffusers pipelines: the embedded mini, and tiny random models of the big ones' classes."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -275,8 +277,39 @@ def test_a_name_that_is_no_address_is_left_to_others(tmp_path):
 
 def test_missing_weights_say_how_to_get_them(tmp_path):
     (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline", "vae": ["diffusers", "AutoencoderKL"]}')
-    with pytest.raises(UnknownModelError, match="forgekit fetch"):
+    with pytest.raises(UnknownModelError, match=f"forgekit doctor {tmp_path}"):
         DiffusionGenerator.from_address(str(tmp_path)).draw([DrawRequest("a", 1)])
+
+
+@pytest.mark.parametrize("all_parts", [True, False])
+def test_weights_in_one_variant_only_are_the_weights(flux_folder, tmp_path, all_parts):
+    folder = shutil.copytree(flux_folder, tmp_path / "half")
+    for file in list(folder.rglob("*.safetensors")):
+        if all_parts or file.parent.name == "transformer":
+            file.rename(file.with_name(f"{file.stem}.fp16.safetensors"))
+    one, other = (
+        load_model("image_generator", str(each)).draw([DrawRequest("a cat", 5, SMALL)])[0]
+        for each in (flux_folder, folder)
+    )
+    assert (pixels(one) == pixels(other)).all()
+
+
+def test_quantised_weights_draw_nearly_the_same_under_a_key_of_their_own(flux_folder):
+    pytest.importorskip("torchao")
+    whole, small = (load_model("image_generator", f"{flux_folder}{how}") for how in ("", "?quantisation=int8"))
+    (one,), (other,) = (model.draw([DrawRequest("a cat", 5, SMALL)]) for model in (whole, small))
+    assert {type(each).__name__ for each in small.pipeline.transformer.parameters()} > {"Parameter"}
+    assert 0 < abs(pixels(one) - pixels(other)).max() <= 8
+    assert other.metadata["quantisation"] == "int8" and "quantisation" not in one.metadata
+    assert small.describe() != whole.describe()
+
+
+def test_quantisation_without_its_package_says_how_to_get_it(flux_folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchao.quantization", None)
+    with pytest.raises(UnknownModelError, match=r"torchao.*pip install 'forgekit\[quantised\]'"):
+        load_model("image_generator", f"{flux_folder}?quantisation=int8&batch_size=3").draw(
+            [DrawRequest("a cat", 5, SMALL)]
+        )
 
 
 @pytest.mark.parametrize(("field", "variable", "offloaded"), [("", "0", 0), ("model", "0", 1), ("", "1", 1)])

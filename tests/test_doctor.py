@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from loopback_hub import hub, use_hub
+from safetensors.numpy import save_file
 from served_models import answered, picture, serving
 from tiny_models import build_generator
 
 import forgekit as fk
+from forgekit.errors import UnknownModelError
 from forgekit.models import load_model
 
 FLUX_1 = ["flux-1", "Qwen3-VL-8B", "CLIP-L14", "qwen3-4b"]  # one of each kind of repository
@@ -111,6 +115,61 @@ def test_a_missing_shard_and_a_file_cut_short_are_faults(tiny):
     (weights.parent / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
     weights.rename(weights.parent / "x-00001-of-00002.safetensors")
     assert "lacks transformer/x-00002-of-00002" in found(fk.doctor(None, str(tiny)), "weights")[0][1]
+
+
+@pytest.mark.parametrize(
+    ("index", "lacks"),
+    [
+        ({"_class_name": "MyOwnPipeline"}, "it lacks a pipeline of diffusers: model_index.json names 'MyOwnPipeline'"),
+        ({"_class_name": ["pipeline", "Mine"]}, "names ['pipeline', 'Mine']"),
+        ({"image_encoder": None}, "it lacks image_encoder (null in model_index.json; write [null, null])"),
+    ],
+)
+def test_an_index_that_diffusers_cannot_read_is_a_fault(tiny, index, lacks):
+    file = tiny / "model_index.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | index))
+    ((verdict, told),) = found(fk.doctor(None, str(tiny)), "weights")
+    assert (verdict, lacks in told) == ("fault", True), told
+
+
+def tensors(path, *names):
+    save_file({name: np.zeros((2, 2), np.float32) for name in names}, path)
+
+
+MISNAMED = {
+    "one.safetensors": (lambda path: tensors(path, "a", "b", "c"), "a checkpoint in one file.*from_single_file"),
+    "lora.safetensors": (lambda path: tensors(path, "lora_unet_x.lora_down.weight"), "a LoRA.*parameters="),
+    "words.safetensors": (lambda path: tensors(path, "emb_params"), "an embedding"),
+    "cut.safetensors": (lambda path: path.write_bytes(b"version https://git-lfs"), "cannot be read; fetch or copy it again"),
+    "old.ckpt": (lambda path: path.write_bytes(b"PK"), "a checkpoint in one file.*from_single_file"),
+    "q4.gguf": (lambda path: path.write_bytes(b"GGUF"), "GGUF.*llama.cpp"),
+    "m.onnx": (lambda path: path.write_bytes(b"x"), "ONNX.*safetensors"),
+    "folder/q4.gguf": (lambda path: path.write_bytes(b"GGUF"), "GGUF.*llama.cpp"),
+    "folder/pytorch_lora_weights.safetensors": (lambda path: tensors(path, "unet.x.lora_A.weight"), "a LoRA"),
+    "folder/adapter_config.json": (lambda path: path.write_text("{}"), "a LoRA"),
+    "folder/config.json": (lambda path: path.write_text('{"_class_name": "ControlNetModel"}'), r"a part of a pipeline \(ControlNetModel\)"),
+    "folder/.cache": (lambda path: path.write_text(""), "a folder without a model"),
+    "folder/snap/model_index.json": (lambda path: path.write_text('{"_class_name": "X"}'), "name '.*folder/snap'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", MISNAMED)
+@pytest.mark.parametrize("role", ["image_generator", "vision_model"])
+def test_what_is_no_model_is_named_for_what_it_is_with_what_would_work(tmp_path, place, role):
+    write, told = MISNAMED[place]
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    write(tmp_path / place)
+    name = str(tmp_path / place.split("/")[0])
+    with pytest.raises(UnknownModelError, match=f"no {role} is at '{name}': it is .*{told}"):
+        load_model(role, name)
+    ((verdict, text),) = found(fk.doctor(None, name), "name")
+    assert (verdict, bool(re.search(told, text))) == ("fault", True)
+
+
+def test_a_part_that_only_reads_text_is_no_judge(tiny):
+    with pytest.raises(UnknownModelError, match="a model of the type 'clip_text_model', which has another role"):
+        load_model("vision_model", str(tiny / "text_encoder"))
+    assert found(fk.doctor(None, str(tiny / "text_encoder")), "name")[0][0] == "fault"
 
 
 # memory

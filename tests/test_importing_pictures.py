@@ -50,6 +50,18 @@ def table(tmp_path) -> Path:
     return file
 
 
+@pytest.mark.parametrize("column", ["Bild", "image_url", "图片", "filename"])
+def test_a_picture_is_found_by_columns_in_other_languages_and_by_paths_of_windows(store, tmp_path, column):
+    paint(tmp_path / "pics" / "1.png", 0)
+    table = pd.DataFrame({column: ["pics\\1.png", "pics/1.gif", "https://a.b/1.png"], "prompt": (*TEXTS, "a star")})
+    Image.new("P", (4, 4)).save(tmp_path / "pics" / "1.gif")
+    report = fk.import_pictures(store, table, folder=tmp_path)
+    assert (report.done, report.failed) == (1, 2)
+    gif, address = report.failures.values()
+    assert "its picture is none of PNG, JPEG, WEBP, AVIF; save it as PNG" in gif
+    assert "fetch it first" in address
+
+
 def test_a_table_of_pictures_becomes_prompts_with_images_and_scenes_that_are_read(store, table):
     report = fk.import_pictures(store, table)
     assert (report.done, report.failed, report.details["prompts"]) == (8, 0, 4)

@@ -70,7 +70,13 @@ ASKED = {  # a prompt, and what it asks for; relatives stand together
     "a red circle\nNegative prompt: (ugly:1.4), text\nSteps: 20, Sampler: Euler a, CFG scale: 7.5, Seed: 1, Size: 512x768": "a red circle",
     "a red circle Negative prompt: ugly Steps: 20, Sampler: Euler a, Seed: 1": "a red circle",
     "Prompt: a red circle": "a red circle",
+    "a red circle --n ugly, bad hands --w 512 --h 768 --d 5 --l 7.5 --s 28": "a red circle",
+    # NovelAI's
+    "a {red} circle, {{{big}}}": "a red circle, big",
+    "{a red circle}, blue square": "a red circle, blue square",
     # markup
+    "• a red circle": "a red circle",
+    "> a red circle": "a red circle",
     "**a red ball** on a *blue* table": "a red ball on a blue table",
     "# Scene\n\n- a red circle\n- a __blue__ square": "Scene, a red circle, a blue square",
     "1. a red circle": "a red circle",
@@ -92,7 +98,7 @@ PROSE = [
     "a plate (John 3:16) on a wall", "he said so [sic]", "see [1] and [2]", "A+B", "18+ sign, Disney+ logo", "AT&T; R&D", "2 * 3 * 4",
     "a 5* hotel", "#1 dad mug", "a C# book", "a heart <3 you", "x < y > z", "SALT AND PEPPER shakers", "A CAT AND A DOG",
     "a sign saying BREAK", "a chance to BREAK free", "a terminal showing git log --oneline", 'a screen with "npm i --save"',
-    "a “smart” cat’s hat", "{red|blue} circle", "a semi-automatic door", "file_name.txt", "10,000 balloons", "a\nred\ncircle",
+    "a “smart” cat’s hat", "{red|blue} circle", "{2$$a$$b} circle", "a set {1, 2, 3}", "{color:1} circle", "a semi-automatic door", "file_name.txt", "10,000 balloons", "a\nred\ncircle",
     " a cat  with  blanks ", "一只红色的猫（坐着）", "3.5 inch disk", "ratio 16:9, f/1.8", "a cat :)", "a photo negative: strips of film",
     "'a red circle'", "a - b - c", "", " ", ":", "((", "))a((", "::", "\\", "--", "<>", "[]",
 ]  # fmt: skip
@@ -163,7 +169,7 @@ def test_what_is_drawn_is_the_prompt_and_what_is_asked_has_nothing_left_to_split
 def test_any_heap_of_marks_is_split_into_something_that_is_not_split_again():
     rng = random.Random(5)
     pieces = [
-        *"()[]<>*_:|,+-\\`#&;.\"' \n🐱“”", "a", "red", "cat", "1.2", "::", "--ar ", "--no ", "BREAK", "AND", "<lora:x:1>", "8k",
+        *"()[]{}<>*_:|,+-\\`#&;.\"' \n🐱“”", "a", "red", "cat", "1.2", "::", "--ar ", "--no ", "BREAK", "AND", "<lora:x:1>", "8k",
         "&lt;", "&amp;", "score_9", "Negative prompt:", "Steps: 1, S", "/imagine ", ".swap(", "embedding:a",
     ]  # fmt: skip
     for _ in range(3000):

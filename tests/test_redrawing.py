@@ -21,6 +21,12 @@ from generated_images i join prompts p on p.id = i.prompt_id group by all order 
 """
 
 
+@pytest.mark.parametrize("seeds", [5, "12", 1.5])
+def test_seeds_that_are_no_list_are_refused_with_what_would_be_one(completed, fake_generator, seeds):
+    with pytest.raises(ParameterError, match=r"seeds=.*give a list of whole numbers"):
+        fk.generate_images(completed, seeds=seeds, image_generator=fake_generator)
+
+
 def test_prompts_are_drawn_with_exact_seeds_that_are_recorded_and_not_drawn_twice(completed, fake_generator):
     seeds = [3, 2**62, 0]
     assert fk.generate_images(completed, seeds=seeds, image_generator=fake_generator).details == {"images": 9}

@@ -68,6 +68,16 @@ def spoken(kind, **inputs):
           "n22": node("ToBasicPipe", model=["4", 0], clip=["4", 1], positive=["6", 0], negative=["7", 0])}, "a red circle"),
         ({"n3": sampler(positive=["21", 1], negative=["21", 2]),
           "n21": node("Efficient Loader", ckpt_name="m", positive=["6", 0], negative="blurry", lora_name="None")}, "a red circle"),
+        (spoken("easy anythingIndexSwitch", index=0, value0=["31", 0], value1="a dog") | {"n31": node("String", string="a red circle")}, "a red circle"),
+        (spoken("Text Input Switch", boolean=True, text_a="a red circle", text_b="a dog"), "a red circle"),
+        (spoken("ComfySwitchNode", switch=["33", 0], on_true="a dog", on_false="a red circle") | {"n33": node("PrimitiveBoolean", value=False)}, "a red circle"),
+        (positive("CR Conditioning Input Switch", Input=2, conditioning1=["10", 0], conditioning2=["6", 0]), "a red circle"),
+        (positive("Conditioning Input Switch", boolean=False, conditioning_a=["10", 0], conditioning_b=["6", 0]), "a red circle"),
+        (spoken("StringFunction|pysssss", action="append", tidy_tags="yes", text_a="a red", text_b="circle", text_c=""), "a red, circle"),
+        ({"n6": node("CLIPTextEncodeKandinsky5", clip_l="red thing", qwen25_7b="a red circle")}, "a red circle"),
+        ({"n3": sampler(positive=["21", 4], negative=["21", 5]), "n20": node("Context (rgthree)", positive=["6", 0], negative=["7", 0]),
+          "n21": node("Context Switch (rgthree)", ctx_02=["22", 0]), "n23": node("Seed (rgthree)", seed=3),
+          "n22": node("Context (rgthree)", base_ctx=["20", 0], seed=["23", 0], clip=["4", 1])}, "a red circle"),
     ],
     ids=lambda each: "" if isinstance(each, str) else "-".join(n["class_type"] for n in each.values() if n["class_type"] not in ("KSampler", "CLIPTextEncode")),
 )  # fmt: skip
@@ -113,6 +123,11 @@ def test_what_is_zeroed_out_is_no_negative_prompt_and_neither_is_the_prompt_itse
     [
         (spoken("OllamaGenerate", prompt="describe a scene", model="llama3"), "node 30 (OllamaGenerate)"),
         (spoken("StringReplace", string="a red circle", find="red", replace="blue"), "node 30 (StringReplace)"),
+        (spoken("StringFunction|pysssss", action="replace", text_a="a red circle", text_b="red", text_c="blue"), "node 30"),
+        (spoken("CR Text Operation", text="a red circle", operation="uppercase"), "node 30"),
+        (spoken("easy promptLine", prompt="a dog\na red circle", start_index=1, max_rows=1), "node 30"),
+        (spoken("easy promptList", prompt_1="a red circle", prompt_2="a dog"), "node 30"),
+        (spoken("easy wildcards", text="a __color__ circle", seed=3), "node 30"),
         (positive("MagicConditioning", a=1), "node 20 (MagicConditioning)"),
         ({"n3": sampler(positive=["99", 0])}, "node 99"),
         (positive("ConditioningCombine", conditioning_1=["20", 0], conditioning_2=["20", 0]), "node 3 (KSampler)"),
@@ -152,6 +167,21 @@ def test_of_several_samplers_the_one_whose_picture_is_saved_counts_and_the_first
     assert said(n60=face, n10=DOG, n9=node("SaveImage", images=["60", 0]))[0] == "a red circle"
 
 
+def test_a_pass_without_noise_of_its_own_and_one_over_a_larger_picture_go_on_with_another(said):
+    second = node("SamplerCustomAdvanced", noise=["26", 0], guider=["27", 0], sigmas=["17", 0], latent_image=["3", 0])
+    guiders = {
+        f"n{at}": node("BasicGuider", model=["4", 0], conditioning=[of, 0]) for at, of in ((22, "6"), (27, "10"))
+    }
+    found = said(
+        **GUIDED, **guiders, n26=node("DisableNoise"), n28=second, n10=DOG, n8=node("VAEDecode", samples=["28", 0])
+    )
+    assert (found[0], found[2]["parameters"]["seed"]) == ("a red circle", 99)
+    larger = sampler(upscaled_image=["61", 0], denoise=0.2, seed=9, positive=["10", 0])
+    del larger["inputs"]["latent_image"]
+    found = said(n60=larger, n61=node("ImageScale", image=["8", 0]), n10=DOG, n9=node("SaveImage", images=["60", 0]))
+    assert (found[0], found[2]["parameters"]["seed"]) == ("a red circle", 5)
+
+
 def test_a_graph_that_saves_pictures_of_several_samplers_says_so(said):
     other = sampler(positive=["10", 0], seed=8)
     found = said(n51=other, n10=DOG, n52=node("SaveImage", images=["51", 0]))
@@ -173,6 +203,61 @@ def test_numbers_are_followed_to_the_nodes_that_hold_them_and_loras_listed_in_or
         {"name": "a.safetensors", "weight": 0.5},
         {"name": "b.safetensors", "weight": 1},
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs"),
+    [
+        ("CR LoRA Stack", {"switch_1": "On", "lora_name_1": "a", "model_weight_1": 0.5, "switch_2": "Off", "lora_name_2": "b", "lora_name_3": "None"}),
+        ("LoRA Stacker", {"lora_count": 1, "lora_name_1": "a", "lora_wt_1": 0.5, "model_str_1": 1, "lora_name_2": "b", "lora_wt_2": 1}),
+        ("LoRA Stacker", {"input_mode": "advanced", "lora_name_1": "a", "lora_wt_1": 1, "model_str_1": 0.5}),
+        ("Lora Loader Stack (rgthree)", {"lora_01": "a", "strength_01": 0.5, "lora_02": "None", "strength_02": 1}),
+        ("easy loraStack", {"toggle": True, "num_loras": 1, "lora_1_name": "a", "lora_1_strength": 0.5, "lora_2_name": "b"}),
+        ("NunchakuFluxLoraLoader", {"lora_name": "a", "lora_strength": 0.5}),
+        ("Efficient Loader", {"lora_name": "a", "lora_model_strength": 0.5}),
+        ("LoraLoader|pysssss", {"lora_name": {"content": "a", "image": None}, "strength_model": 0.5}),
+        ("Lora Loader (LoraManager)", {"loras": {"__value__": [{"name": "a", "strength": 0.5, "active": True}, {"name": "b", "active": False}]}}),
+    ],
+)  # fmt: skip
+def test_each_way_to_lay_on_loras_is_listed_with_its_strength_and_without_what_is_off(said, kind, inputs):
+    found = said(n3=sampler(model=["70", 0]), n70=node(kind, model=["4", 0], **inputs))[2]
+    assert found["source"]["loras"] == [{"name": "a", "weight": 0.5}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "size"),
+    [
+        ("CR SDXL Aspect Ratio", {"width": 1024, "height": 1024, "aspect_ratio": "16:9 landscape 1344x768", "swap_dimensions": "Off"}, (1344, 768)),
+        ("CR SDXL Aspect Ratio", {"width": 1024, "height": 1024, "aspect_ratio": "16:9 landscape 1344x768", "swap_dimensions": "On"}, (768, 1344)),
+        ("CR SDXL Aspect Ratio", {"width": 640, "height": 512, "aspect_ratio": "custom"}, (640, 512)),
+        ("SDXLEmptyLatentSizePicker+", {"resolution": "1152x896 (1.29)", "width_override": 0, "height_override": 512}, (1152, 512)),
+        ("SomeSize", {"width": 640, "height": 512, "aspect_ratio": "3:4"}, (None, None)),
+    ],
+)  # fmt: skip
+def test_a_size_from_a_list_goes_before_the_numbers_beside_it(said, kind, inputs, size):
+    parameters = said(n5=node(kind, **inputs))[2]["parameters"]
+    assert (parameters.get("width"), parameters.get("height")) == size
+
+
+def test_a_number_drawn_by_lot_is_not_the_seed_it_was_drawn_with(said):
+    drawn = node("Random Number", number_type="integer", minimum=0, maximum=10, seed=12345)
+    assert "seed" not in said(n3=sampler(seed=["40", 0]), n40=drawn)[2]["parameters"]
+
+
+def test_embeddings_of_both_sides_in_one_link_and_services_say_their_negative_prompt(tmp_path):
+    kolors = {
+        "2": node("KolorsTextEncode", prompt="a red circle", negative_prompt="blurry"),
+        "4": node("KolorsSampler", kolors_embeds=["2", 0], width=64, height=96, seed=5, steps=4, cfg=5),
+        "9": node("SaveImage", images=["4", 0]),
+    }
+    service = {
+        "1": node("RecraftTextToImageNode", prompt="a red circle", seed=5, negative_prompt=["2", 0]),
+        "2": node("PrimitiveString", value="blurry"),
+    }
+    for nodes in (kolors, service):
+        found = prompt_of(png(tmp_path / "p.png", prompt=nodes))
+        parameters = found["parameters"]
+        assert (found["text"], parameters["negative_prompt"], parameters["seed"]) == ("a red circle", "blurry", 5)
 
 
 def test_a_service_that_draws_by_itself_says_its_only_text(tmp_path):

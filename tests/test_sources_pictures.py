@@ -49,6 +49,11 @@ DIALECTS = {
     "swarmui": lambda path: png(path, parameters=SWARM),
     "fooocus": lambda path: png(path, parameters=FOOOCUS, fooocus_scheme="fooocus"),
     "invokeai": lambda path: png(path, invokeai_metadata=INVOKE, invokeai_graph={"nodes": {}}),
+    "fooocus-a1111": lambda path: png(
+        path,
+        parameters=A1111.replace("a red circle", "cinematic still a red circle").replace("blurry", "anime")
+        + ", Scheduler: karras, Raw prompt: a red circle, Raw negative prompt: blurry, Version: Fooocus v2.5.5",
+    ),
     "novelai": lambda path: png(path, Software="NovelAI", Description="a red circle", Comment=NOVELAI, Source="NAI V3"),
     "draw-things": lambda path: png(path, **{"XML:com.adobe.xmp": xmp(DRAW_THINGS)}),
     "comfyui": lambda path: png(path, prompt=COMFY, workflow={"nodes": [], "links": []}),
@@ -116,6 +121,23 @@ def test_checkpoint_loras_and_sampler_are_kept_beside_the_prompt_and_the_sampler
     ]
 
 
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        {"prompt": "a red circle", "use_lora_model": "['pixel', 'neon']", "lora_alpha": "[0.5, 1]"},
+        {"generation_data": {"prompt": "a red circle", "models": [
+            {"type": "LORA", "modelFileName": "pixel", "weight": 0.5}, {"type": "EMBEDDING", "modelFileName": "x"},
+            {"type": "LORA", "modelFileName": "neon", "weight": 1}]}},
+        {"parameters": {"sui_image_params": {"prompt": "a red circle", "loras": "pixel,neon", "loraweights": "0.5,1"}}},
+    ],
+    ids=["Easy Diffusion", "Tensor.Art", "SwarmUI"],
+)  # fmt: skip
+def test_loras_are_listed_however_their_names_and_weights_stand(tmp_path, chunks):
+    assert prompt_of(png(tmp_path / "p.png", **chunks))["source"]["loras"] == [
+        {"name": "pixel", "weight": 0.5}, {"name": "neon", "weight": 1.0},
+    ]  # fmt: skip
+
+
 def test_a_sampler_that_diffusers_has_not_is_said_and_draws_nothing(tmp_path):
     text = A1111.replace("Euler a", "Restart of mine")
     found = prompt_of(png(tmp_path / "p.png", parameters=text))
@@ -152,6 +174,7 @@ def test_utf_16_is_told_from_its_bytes_alone(tmp_path, encoding, text):
 
 def test_the_remark_of_a_camera_is_no_prompt(tmp_path):
     assert "UserComment" in prompt_of(with_exif(tmp_path / "a.jpg", b"ASCII\0\0\0Screenshot"))
+    assert "UserComment" in prompt_of(with_exif(tmp_path / "d.webp", b"ASCII\0\0\0Created with GIMP"))
     assert "ImageDescription" in prompt_of(with_exif(tmp_path / "b.jpg", "OLYMPUS DIGITAL CAMERA", 0x010E))
     assert told(with_exif(tmp_path / "c.jpg", A1111, 0x010E)) == RED
 
@@ -174,6 +197,7 @@ def test_a_picture_saved_twice_says_it_still_in_the_chunk_behind_its_pixels(tmp_
         (A1111.replace("\nSteps", "\nTemplate:a {red|blue} circle\nSteps"), RED),
         (A1111 + ', ADetailer prompt: "face,\n \\"sharp\\"\nSteps: 9, Seed: 1, Sampler: x", Version: v1.9.4', RED),
         (A1111.replace("\n", "\r\n"), RED),
+        (A1111[:12] + A1111[12:].lower(), RED),
         (A1111.replace("\n", " "), RED),
         (A1111.replace("Model: v1-5-pruned", 'Model: "odd, Hires prompt: [face'), RED),
         (f"a wall\nSteps: 3, careful\nNegative prompt: blurry\n{SETTINGS}", {**RED, "text": "a wall\nSteps: 3, careful"}),
@@ -181,7 +205,7 @@ def test_a_picture_saved_twice_says_it_still_in_the_chunk_behind_its_pixels(tmp_
         ("a cat\nNegative prompt: blurry\nSteps: 4, Seed: 42", {**RED, "text": "a cat"}),
         (A1111.replace("Steps: 4, Sampler: Euler a, ", "Steps: 4, Size: 64x64, Sampler: UniPC, ").replace("Model", "App: SD.Next, Model"), RED),
     ],
-    ids=["no settings", "no settings, two lines", "template", "template before", "lines in a value", "crlf", "one line",
+    ids=["no settings", "no settings, two lines", "template", "template before", "lines in a value", "crlf", "small letters", "one line",
          "open quotation mark", "steps in the prompt", "negative in the prompt", "few settings", "sd.next"],
 )  # fmt: skip
 def test_a_text_of_a1111_is_told_apart_into_its_parts(tmp_path, text, right):
@@ -226,6 +250,8 @@ def test_the_comment_of_a_picture_editor_hides_no_prompt(tmp_path):
 def test_midjourney_ends_its_description_with_a_job(tmp_path):
     path = png(tmp_path / "p.png", Description="a red circle --ar 16:9 Job ID: 0f2b1e5c-1111-2222-3333-444455556666")
     assert told(path)["text"] == "a red circle --ar 16:9"
+    job = "a red circle --ar 16:9 Job ID: 0f2b1e5c-1111-2222-3333-444455556666"
+    assert told(with_exif(tmp_path / "p.jpg", job, 0x010E))["text"] == "a red circle --ar 16:9"
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,39 @@ def test_the_header_of_a_lone_column_is_no_prompt(tmp_path, header):
     assert texts(write(tmp_path / "p.csv", "\n".join([header, *sentences]))) == sentences
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.txt", "prompt\na red cat\na blue dog\n"),
+        ("p.txt", "Prompts:\na red cat\na blue dog\n"),
+        ("p.txt", '"a red cat",\n"a blue dog",\n'),
+        ("p.txt", "“a red cat”\n“a blue dog”\n"),
+        ("p.txt", "'a red cat'\n\n'a blue dog'"),
+        ("p.txt", '["a red cat", "a blue dog"]'),
+        ("p.txt", '[\n  {"prompt": "a red cat"},\n  {"prompt": "a blue dog"}\n]\n'),
+        ("p.txt", '{"prompt": "a red cat"}\n{"prompt": "a blue dog"}\n'),
+        ("p.csv", "1,a red cat\n2,a blue dog\n"),
+        ("p.json", '{"prompt":{"0":"a red cat","1":"a blue dog"},"seed":{"0":1,"1":2}}'),
+        ("p.json", '{"columns":["prompt","seed"],"index":[0,1],"data":[["a red cat",1],["a blue dog",2]]}'),
+    ],
+)
+def test_what_a_list_has_around_its_texts_is_none_of_them_and_no_text_is_lost_as_a_header(tmp_path, name, content):
+    assert texts(write(tmp_path / name, content)) == ["a red cat", "a blue dog"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["prompt"],
+        ['"a red cat" on a mat', '"a blue dog"'],
+        ["[red] cat", "[a cat|a dog]"],
+        ["{red|blue} cat", "{2$$a|b}"],
+    ],
+)
+def test_texts_that_only_look_like_a_header_a_quotation_or_json_stay_whole(tmp_path, lines):
+    assert texts(write(tmp_path / "p.txt", "\n".join(lines))) == lines
+
+
 def test_a_text_column_of_an_unknown_name_is_taken_where_it_is_the_only_one_and_that_is_said(tmp_path):
     rows = read(write(tmp_path / "p.csv", "Nr;Zielsatz;Art\n1;ein Kreis am See;Form\n2;ein Stern im Meer;Form\n"))
     assert rows.frame["text"].tolist() == ["ein Kreis am See", "ein Stern im Meer"]
@@ -128,6 +161,8 @@ def test_what_cannot_be_read_of_the_settings_is_noted():
     settings({"steps": "many", "sampler": "Restart"}, notes)
     assert [line.split(" (")[1] for line in notes.lines()] == ["steps 'many')", "'Restart')"]
     assert scheduler_of("DPM++ 2M SDE Karras")["scheduler_options"]["algorithm_type"] == "sde-dpmsolver++"
+    assert scheduler_of("DPM++ 2M SDE Karras", "karras") == scheduler_of("k_dpmpp_2m_sde", "karras")
+    assert scheduler_of("DDIM Trailing")["scheduler_options"] == {"timestep_spacing": "trailing"}
 
 
 def test_comment_lines_of_a_table_are_skipped_and_its_rows_are_not(tmp_path):

@@ -37,6 +37,17 @@ def fuyu(folders):
     return replace(VQAJudge.from_address(str(folders["fuyu"])), prompt="{}", least_mass=0.0, description="")
 
 
+def test_a_judge_of_quantised_weights_is_another_judge(folders):
+    whole, small = (load_model("vision_model", f"{folders['smolvlm']}{how}") for how in ("", "?quantisation=int8"))
+    assert whole.judge_key != small.judge_key
+    pytest.importorskip("torchao")
+    scores = [
+        replace(each, least_mass=0.0, description="").judge([picture(0)], [scene(TEXTS[1])])[0]
+        for each in (whole, small)
+    ]
+    assert scores[1].element_scores == pytest.approx(scores[0].element_scores, abs=0.05)
+
+
 def test_a_folder_of_each_architecture_is_a_vision_model(judge):
     assert isinstance(judge, VQAJudge)
     assert isinstance(judge, VisionModel)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,9 @@ from forgekit.models.roles import PROTOCOLS
 from forgekit.models.weights import settings_at
 from forgekit.scene import Scene, parse
 
+PART = re.compile(
+    "safety_checker|feature_extractor|image_encoder|text_encoder|tokenizer|scheduler|vae|unet|transformer"
+)
 HALF = "bfloat16"  # what "auto" is on an accelerator
 
 
@@ -124,8 +129,16 @@ def note_weights(report: DoctorReport, looked: Looked) -> bool:
 def _lacking(folder: Path, variant: str | None) -> list[str]:
     """Return which parts of a pipeline, and which weights, a folder is to have and does not."""
     index = settings_at(str(folder), PIPELINE)
-    parts = [n for n, part in (index or {}).items() if isinstance(part, list) and part and part[0]]
+    said = {name: part for name, part in (index or {}).items() if not name.startswith("_")}
+    parts = [n for n, part in said.items() if isinstance(part, list) and part and part[0]]
     lacking = [f"{part}/" for part in parts if not any((folder / part).glob("*"))]
+    lacking += [
+        f"{name} (null in {PIPELINE}; write [null, null])"
+        for name, part in said.items()
+        if part is None and PART.match(name)
+    ]
+    if index and not _has_class(index.get("_class_name")):
+        lacking.append(f"a pipeline of diffusers: {PIPELINE} names {index.get('_class_name')!r}")
     for place in [folder / part for part in parts] if index else [folder]:
         weights = [*place.glob("*.safetensors"), *place.glob("*.bin")]
         shards: set[str] = set()
@@ -135,10 +148,18 @@ def _lacking(folder: Path, variant: str | None) -> list[str]:
             lacking += sorted(f"{place.name}/{shard}" for shard in shards if not (place / shard).is_file())
         # Tokenizers, schedulers and processors have settings of other names.
         if not (weights or shards) and (index is None or (place / "config.json").is_file()):
-            lacking.append(f"the weights of {place.name}")
+            lacking.append(f"the weights of {place.name}{' (in safetensors, not ONNX)' * any(place.glob('*.onnx'))}")
     if variant and not lacking and not any(folder.rglob(f"*.{variant}*")):
         lacking.append(f"weights in the variant {variant!r}")
     return lacking
+
+
+def _has_class(name: Any) -> bool:
+    """Say whether diffusers has a pipeline of this name; nothing is imported, which takes seconds."""
+    found = find_spec("diffusers")
+    return not (found and found.origin) or (
+        isinstance(name, str) and f'"{name}"' in Path(found.origin).read_text("utf-8")
+    )
 
 
 def note_memory(report: DoctorReport, looked: Looked, memory_gib: float | None) -> bool:

@@ -18,16 +18,10 @@ from forgekit.models.loading import KNOWN, find_model
 from forgekit.models.naming import note_given
 from forgekit.models.roles import PROTOCOLS
 from forgekit.models.towers import HUB, LOCAL, TRANSFORMERS
-from forgekit.models.weights import counts, hub_file, settings_at
+from forgekit.models.weights import WEIGHTS, counts, hub_file, settings_at, variant_of
 from forgekit.progress import StageReport, running
 
 PIPELINE, TOWERS, SINGLE = "model_index.json", "open_clip_config.json", "config.json"  # which tell repositories apart
-# Names of weights that diffusers, transformers and open_clip read: "model.fp16-00001-of-00002.safetensors", its index …
-WEIGHTS = re.compile(
-    r"(?P<stem>diffusion_pytorch_model|pytorch_model|model|open_clip_model|open_clip_pytorch_model)"
-    r"(\.(?P<variant>(?!safetensors|bin)\w+))?(?P<shard>-\d{5}-of-\d{5})?(\.(?P<late>(?!safetensors|bin)\w+))?"
-    r"\.(?P<kind>safetensors|bin)(\.(?P<old>(?!index)\w+))?(?P<index>\.index(\.(?P<of>(?!json)\w+))?\.json)?"
-)
 OTHER_WEIGHTS = frozenset(
     {".safetensors", ".bin", ".msgpack", ".h5", ".ot", ".onnx", ".onnx_data", ".pb", ".xml", ".ckpt", ".pt", ".pth"}
     | {".gguf", ".npz", ".tflite", ".mlmodel", ".zip", ".py"}
@@ -144,11 +138,8 @@ def _components(by_folder: Mapping[str, Any], index: Mapping[str, Any] | None) -
 
 def _variant(own: list[tuple[PurePosixPath, re.Match[str]]], variant: str | None) -> list[Any]:
     """Return the files of a folder in the variant, or where it has none, those in no variant."""
-
-    def of(m: re.Match[str]) -> str | None:
-        return m["variant"] or m["late"] or m["old"] or m["of"]
-
-    return [each for each in own if variant and of(each[1]) == variant] or [each for each in own if of(each[1]) is None]
+    named = [(variant_of(each[1]), each) for each in own]
+    return [each for of, each in named if variant and of == variant] or [each for of, each in named if of is None]
 
 
 def fetch(*names: str) -> StageReport:

@@ -40,9 +40,10 @@ class Footprint:
         dtype = (half or placement(model)[1]) if model.dtype == "auto" else model.dtype
         stored = model.dtype == "auto" and not hasattr(model, "batch_size")  # language models load as they are stored
         each = NUMBER_BYTES[dtype]
-        sizes = [(raw if stored else numbers * each) + fixed for numbers, raw, fixed in self.parts.values()]
+        kept = 1 if getattr(model, "quantisation", "") else each
+        sizes = [(raw if stored else numbers * kept) + fixed for numbers, raw, fixed in self.parts.values()]
         offload = getattr(model, "offload", "") if model.device != "cpu" else ""
-        weights = {"": sum(sizes), "model": max(sizes), "sequential": self.layer * each}[offload]
+        weights = {"": sum(sizes), "model": max(sizes), "sequential": self.layer * kept}[offload]
         return weights, self.working * each * getattr(model, "batch_size", 1)
 
 
@@ -79,8 +80,10 @@ def ways(name: str, model: Any, found: Footprint, free: float, *, half: str = ""
     dtypes = ["auto" if half else model.dtype, "bfloat16"]
     offloads = ["", "model", "sequential"] if hasattr(model, "offload") and model.device != "cpu" else [""]
     batches = [model.batch_size, 1] if hasattr(model, "batch_size") else [None]
-    for offload, dtype, batch in product(offloads, dict.fromkeys(dtypes), dict.fromkeys(batches)):
-        own = {"dtype": dtype, "batch_size": batch, "offload": offload}
+    kinds = dict.fromkeys([model.quantisation, "int8"]) if hasattr(model, "quantisation") else [None]
+    tried = product(kinds, offloads, dict.fromkeys(dtypes), dict.fromkeys(batches))
+    for kind, offload, dtype, batch in sorted(tried, key=lambda each: each[1] == "sequential"):  # which is slow
+        own = {"dtype": dtype, "batch_size": batch, "quantisation": kind, "offload": offload}
         changed = {n: value for n, value in own.items() if hasattr(model, n) and value not in (None, getattr(model, n))}
         need = sum(found.bytes(replace(model, **changed), half=half))
         if changed and need <= free:

@@ -25,6 +25,7 @@ from forgekit.models.pipelines import (
     guidance,
     load_readers,
     pipeline_class,
+    quantised_parts,
     scheduled,
     settable,
     signature_of,
@@ -33,7 +34,7 @@ from forgekit.models.pipelines import (
 from forgekit.models.prompt_weights import WEIGHTS, as_read, check_weights, compel_version, hindrance, weighed
 from forgekit.models.roles import Drawing, DrawRequest
 from forgekit.models.running import in_batches, quiet
-from forgekit.models.weights import hash_of_file, load_weights, weights_of
+from forgekit.models.weights import hash_of_file, load_weights, only_variant, weights_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -58,6 +59,7 @@ class DiffusionGenerator:
     dtype: str = "auto"
     device: str = "auto"
     offload: Literal["", "model", "sequential"] = ""
+    quantisation: str = ""  # "int8" or "float8": weights take a byte each, which changes pixels a little
     batch_size: int = 4
     defaults: Mapping[str, Any] = field(default_factory=dict)
     world: str = ""  # of the scenes it knows, where that is a small one (scene/lexicon.py)
@@ -67,7 +69,7 @@ class DiffusionGenerator:
     def from_address(cls, address: str) -> DiffusionGenerator | None:
         """Return the generator in a local diffusers folder or at a Hugging Face id ("owner/model"); else None."""
         name = plain_name(address, ENTRY)
-        return cls(name, address) if name else None
+        return cls(name, address, variant=only_variant(address)) if name else None
 
     def default_parameters(self) -> dict[str, Any]:
         """Return the pipeline call arguments used where a prompt's `base_parameters` name none."""
@@ -91,7 +93,8 @@ class DiffusionGenerator:
     def _setting(self) -> dict[str, Any]:
         device, dtype = placement(self)
         versions = {package: version(package) for package in ("torch", "diffusers", "transformers")}
-        return {"dtype": dtype, "device": device, "versions": versions}
+        kept = {"quantisation": self.quantisation} if self.quantisation else {}
+        return {"dtype": dtype, "device": device, **kept, "versions": versions}
 
     def draw(self, requests: Sequence[DrawRequest]) -> list[Drawing | ItemError]:
         """Draw one picture per request, in order.
@@ -230,6 +233,8 @@ class DiffusionGenerator:
         with quiet():
             from diffusers import AutoPipelineForText2Image, DiffusionPipeline
 
+            if self.quantisation:
+                found["quantization_config"] = quantised_parts(self.repo, self.quantisation)
             try:
                 pipeline = AutoPipelineForText2Image.from_pretrained(self.repo, **found)
             except ValueError:  # a pipeline that has no task: what its own index says

@@ -14,7 +14,7 @@ from forgekit.models.naming import plain_name
 from forgekit.models.roles import in_order
 from forgekit.models.running import in_batches, quiet
 from forgekit.models.server import Line, Server, said
-from forgekit.models.weights import load_weights
+from forgekit.models.weights import load_weights, settings_at
 from forgekit.scene.language.json_answers import fenced, spoken
 
 OPENED = re.compile(r"<\s*PROMPT\s*>", re.IGNORECASE)
@@ -51,7 +51,8 @@ class TransformersLanguageModel:
     def from_address(cls, address: str) -> TransformersLanguageModel | None:
         """Return the model in a local folder or at a Hugging Face id; None where the address is neither."""
         name = plain_name(address, "config.json")
-        return cls(name, address) if name else None
+        part = "_class_name" in (settings_at(address, "config.json") or {})  # of a pipeline
+        return cls(name, address) if name and not part else None
 
     def generate(self, requests: Sequence[str]) -> list[str | ItemError]:
         """Answer each request with text, in order, one at a time; a request that fails is an ItemError.

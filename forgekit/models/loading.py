@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from forgekit.errors import ParameterError, UnknownModelError, did_you_mean, without_secrets
+from forgekit.models.misnamed import what_lies_at
 from forgekit.models.naming import (
     FAMILIES,
     LOCAL,
@@ -29,7 +30,7 @@ from forgekit.models.naming import (
     why_refused,
 )
 from forgekit.models.roles import PROTOCOLS
-from forgekit.models.weights import EMBEDDED, Stamp, hub_file, settings_at, stamp
+from forgekit.models.weights import EMBEDDED, Stamp, hub_file, sees, settings_at, stamp
 
 KNOWN = Path(__file__).with_name("known.toml")
 FIXED = frozenset({"name", "repo", "model", "pretrained", "base_url"})  # what a model is, not how it runs
@@ -44,6 +45,7 @@ CLASSES = {  # the families of a role, in the order in which they are asked; the
 CHOICES = {  # the values of settings that are words
     "dtype": ("auto", "float32", "float16", "bfloat16"),
     "offload": ("", "model", "sequential"),
+    "quantisation": ("", "int8", "float8"),
     "ask_by": ("auto", "logprobs", "samples"),
 }
 
@@ -105,11 +107,11 @@ def role_here(address: str) -> str | None:
         if settings_at(address, entry) is not None:
             return role
     settings = settings_at(address, "config.json")
-    if settings is None:
+    if settings is None or "_class_name" in settings:  # a part of a pipeline
         return None
-    writes = any(str(kind).endswith("ForCausalLM") for kind in settings.get("architectures") or [])
-    sees = settings.keys() & {"vision_config", "image_size", "patch_size"}  # Fuyu is a "ForCausalLM", too
-    return "language_model" if writes and not sees else "vision_model"
+    if sees(settings):
+        return "vision_model"
+    return "language_model" if any(str(kind).endswith("ForCausalLM") for kind in settings["architectures"]) else None
 
 
 def known_models(role: str) -> dict[str, Any]:
@@ -223,6 +225,8 @@ def _made(role: str, name: str) -> Any:
 
 def unknown(name: str, role: str | None = None) -> UnknownModelError:
     """Return the error that no model of a role, or of any, has this name; it lists the known ones."""
+    if told := what_lies_at(name):
+        return UnknownModelError(f"no {role or 'model'} is at {name!r}: it is {told}")
     known = sorted({each for one in ([role] if role else PROTOCOLS) for each in known_models(one)})
     return UnknownModelError(
         f"no {role or 'model'} is called {without_secrets(name)!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "

@@ -39,9 +39,11 @@ Question = str | tuple[str, tuple[int, ...]]  # alone, or with the first tokens 
 class Answerer:
     """A loaded vision-language model with its processor."""
 
-    def __init__(self, repo: str, revision: str | None, device: str, dtype: str) -> None:
+    def __init__(self, repo: str, revision: str | None, device: str, dtype: str, quantisation: str = "") -> None:
         """Load from a hub id or local folder."""
-        self.model, self.processor = load_transformers("AutoModelForImageTextToText", repo, revision, device, dtype)
+        self.model, self.processor = load_transformers(
+            "AutoModelForImageTextToText", repo, revision, device, dtype, quantisation=quantisation
+        )
         self.tokenizer = self.processor.tokenizer
         self._read: LRUCache[str, list[int]] = LRUCache(REMEMBERED)
         self._chats = bool(getattr(self.processor, "chat_template", None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from forgekit.errors import ParameterError, did_you_mean
 from forgekit.models.loras import LORAS
 from forgekit.models.prompt_weights import ENCODERS, WEIGHTS
+from forgekit.models.running import quantised
 from forgekit.models.weights import settings_at
 
 ENTRY = "model_index.json"  # a file that every pipeline of diffusers has
@@ -20,6 +22,7 @@ RESERVED = frozenset(
     | {"output_type", "return_dict", "callback", "callback_steps", "caption_upsample_temperature"}
     | {"callback_on_step_end", "callback_on_step_end_tensor_inputs"}
 )
+LARGE = re.compile("transformer|unet|text_encoder")  # parts of a pipeline
 Signature = Mapping[str, inspect.Parameter]
 
 
@@ -76,6 +79,23 @@ def scheduled(pipeline: Any, name: str | None) -> Iterator[None]:
         yield
     finally:
         pipeline.scheduler = own
+
+
+def quantised_parts(address: str, kind: str) -> Any:
+    """Return how the large parts of a pipeline, its denoiser and its text encoders, are loaded with quantised weights.
+
+    Raises:
+        ImportError: torchao is not installed.
+    """
+    import diffusers
+    import transformers
+
+    how = quantised(kind)
+    index = settings_at(address, ENTRY) or {}
+    libraries = {name: part[0] for name, part in index.items() if isinstance(part, list) and part and LARGE.match(name)}
+    ways = {"diffusers": diffusers.TorchAoConfig, "transformers": transformers.TorchAoConfig}
+    parts = {name: ways[library](how) for name, library in libraries.items() if library in ways}
+    return diffusers.PipelineQuantizationConfig(quant_mapping=parts)
 
 
 @dataclass(frozen=True)

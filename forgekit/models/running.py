@@ -21,8 +21,25 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def quantised(kind: str) -> Any:
+    """Return how torchao is to keep weights in "int8" or "float8", a byte each, counting in the dtype of the model.
+
+    Raises:
+        ImportError: torchao is not installed.
+    """
+    from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig
+
+    return {"int8": Int8WeightOnlyConfig, "float8": Float8WeightOnlyConfig}[kind]()
+
+
 def load_transformers(
-    kind: str, repo: str, revision: str | None, device: str, dtype: str, processor_repo: str | None = None
+    kind: str,
+    repo: str,
+    revision: str | None,
+    device: str,
+    dtype: str,
+    processor_repo: str | None = None,
+    quantisation: str = "",
 ) -> tuple[Any, Any]:
     """Load a model by the auto class of transformers called `kind`, and its processor; no code of the repository runs."""
     import torch
@@ -32,6 +49,7 @@ def load_transformers(
     with quiet():
         others = {**own, "revision": None} if processor_repo else own
         processor = transformers.AutoProcessor.from_pretrained(processor_repo or repo, **others)
+        own |= {"quantization_config": transformers.TorchAoConfig(quantised(quantisation))} if quantisation else {}
         model = getattr(transformers, kind).from_pretrained(repo, dtype=getattr(torch, dtype), **own)
     return model.to(device).eval(), processor
 

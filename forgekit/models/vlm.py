@@ -16,7 +16,7 @@ from forgekit.models.next_word import Answerer, Question, distinct_answers
 from forgekit.models.roles import Judgement
 from forgekit.models.running import in_batches
 from forgekit.models.vqa import DESCRIBE, NUMBER_FORMS, WHOLE, YES_NO, Ask, Plan, Questioner, Words
-from forgekit.models.weights import load_weights, weights_of
+from forgekit.models.weights import load_weights, sees, settings_at, weights_of
 from forgekit.scene import Scene
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class VQAJudge(Questioner):
     revision: str | None = None
     device: str = "auto"
     dtype: str = "auto"
+    quantisation: str = ""  # "int8" or "float8": weights take a byte each, which changes verdicts a little
     batch_size: int = 4  # images at a time, each with all its questions
     frame: str = "{}"  # around all that is said, where a model has a form for it and no chat template
     prompt: str = "{} Answer in one word."  # around a question about an element, as GenEval 2 puts it
@@ -63,8 +64,8 @@ class VQAJudge(Questioner):
     @classmethod
     def from_address(cls, address: str) -> VQAJudge | None:
         """Return the judge for a transformers folder or a Hugging Face id; None where it is neither."""
-        name = plain_name(address, ENTRY)
-        return cls(name, address) if name else None
+        name, settings = plain_name(address, ENTRY), settings_at(address, ENTRY)
+        return cls(name, address) if name and (settings is None or sees(settings)) else None
 
     @property
     def judge_key(self) -> str:
@@ -73,6 +74,8 @@ class VQAJudge(Questioner):
         asking = [element, self.whole, self.description, self.description_tokens, self.count_questions, YES_NO, NUMBERS]
         if element != self.frame:  # else all is asked alike
             asking.append(self.frame)
+        if self.quantisation:
+            asking.append(["quantisation", self.quantisation])
         return content_hash(
             {
                 "family": "vqa",
@@ -110,7 +113,9 @@ class VQAJudge(Questioner):
 
     @weights
     def _answerer(self) -> Answerer:
-        return load_weights(self, self.repo, lambda: Answerer(self.repo, self.revision, *placement(self)))
+        return load_weights(
+            self, self.repo, lambda: Answerer(self.repo, self.revision, *placement(self), self.quantisation)
+        )
 
     @cached_property
     def _answers(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from hashlib import file_digest, sha256
 from pathlib import Path, PurePath
@@ -21,7 +22,25 @@ CACHE_VARIABLE = "XDG_CACHE_HOME"
 NOT_READ = frozenset(
     {".md", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4", ".pdf", ".lock", ".metadata", ".incomplete"}
 )
-EXTRAS = {"num2words": "vlm"}  # packages that some models need, and the extra of ours that brings them
+# Names of weights that diffusers, transformers and open_clip read: "model.fp16-00001-of-00002.safetensors", its index …
+WEIGHTS = re.compile(
+    r"(?P<stem>diffusion_pytorch_model|pytorch_model|model|open_clip_model|open_clip_pytorch_model)"
+    r"(\.(?P<variant>(?!safetensors|bin)\w+))?(?P<shard>-\d{5}-of-\d{5})?(\.(?P<late>(?!safetensors|bin)\w+))?"
+    r"\.(?P<kind>safetensors|bin)(\.(?P<old>(?!index)\w+))?(?P<index>\.index(\.(?P<of>(?!json)\w+))?\.json)?"
+)
+# What settings of a model that looks at images have: its part for that, or the picture's size.
+SIGHT = frozenset({"vision_config", "image_size", "patch_size"})
+READING = (
+    "ForCausalLM",
+    "TextModel",
+    "TextModelWithProjection",
+    "EncoderModel",
+    "ForMaskedLM",
+)  # Fuyu is the first, too
+EXTRAS = {
+    "num2words": "vlm",
+    "torchao": "quantised",
+}  # packages that some models need, and the extra of ours that brings them
 SETTLED_S = 2.0  # a file written less long ago may be written again within what its time can tell apart
 ABSENT_S = 600  # how long a look-up that failed is not repeated: without a network each takes half a minute
 
@@ -87,6 +106,26 @@ def settings_at(address: str, entry: str, *, fetch: bool = False) -> dict[str, A
     except (OSError, ValueError, RecursionError):
         return None
     return settings if isinstance(settings, dict) else None
+
+
+def sees(settings: Mapping[str, Any]) -> bool:
+    """Say whether the settings of a model are of one of transformers that may look at images: none whose class only reads."""
+    reads = any(str(kind).endswith(READING) for kind in settings.get("architectures") or [])
+    return "_class_name" not in settings and not (reads and SIGHT.isdisjoint(settings))
+
+
+def variant_of(name: re.Match[str]) -> str | None:
+    """Return the variant in a name of weights, a match of WEIGHTS; None for those in none."""
+    return name["variant"] or name["late"] or name["old"] or name["of"]
+
+
+def only_variant(address: str) -> str | None:
+    """Return the variant, such as "fp16", that a part of the pipeline in a folder has and no other weights; None for none."""
+    for part in sorted(Path(address).glob("*/")):
+        found = {variant_of(name) for file in part.iterdir() if (name := WEIGHTS.fullmatch(file.name))}
+        if found and None not in found:
+            return min(found, key=str)
+    return None
 
 
 def stamp(folder: Path) -> Stamp:
@@ -167,6 +206,10 @@ def load_weights(model: Any, address: str, load: Callable[[], T], advice: str = 
             f"Fetch them once with `forgekit fetch {address}` (some need a licence accepted and `hf auth login`), "
             "or give the path of a local folder."
         )
+        if Path(address).is_dir():
+            remedy = (
+                remedy if advice else f"`forgekit doctor {address}` says what it lacks; copy it again, or name another."
+            )
         if isinstance(error, ImportError):
             extras = [extra for package, extra in EXTRAS.items() if package in reason]
             remedy = f"Run pip install 'forgekit[{extras[0]}]'." if extras else "Install what it names, then try again."

@@ -128,6 +128,20 @@ def is_header(first: str, rows: Sequence[Row], notes: Notes) -> bool:
     return told
 
 
+def is_header_line(rows: Sequence[Row], notes: Notes) -> bool:
+    """Say whether the first line of a list is a name that texts have, such as "prompt", and note it."""
+    first = "" if len(rows) < 2 or isinstance(rows[0], BadRow) else str(rows[0][1].get("text"))
+    if told := is_text_name(first.strip(" :")):
+        notes.add(f"the first line, {first!r}, is taken as the header (text_column='text' says otherwise)")
+    return told
+
+
+def is_data(text: str, names: Sequence[str]) -> bool:
+    """Say whether a table's first line is a row and no header: none of it is a known name, a number and a sentence are in it."""
+    words = not any(map(is_known, names)) and _words(text) >= 3
+    return words and any(re.fullmatch(r"\d[\d.,]*", name) for name in names)
+
+
 def roles(names: Sequence[str], text: str, mapping: Mapping[str, str]) -> dict[str, str]:
     """Return which column has which role: as named by the caller, else by the columns' own names."""
     found = dict(mapping)

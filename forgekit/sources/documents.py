@@ -164,7 +164,7 @@ def records(root: Any, notes: Notes) -> list[Any] | None:
         return root
     if not isinstance(root, dict):
         return None
-    root = {str(name): value for name, value in root.items()}
+    root = _of_pandas({str(name): value for name, value in root.items()})
     values = list(root.values())
     kinds = {list if isinstance(value, list) else dict if isinstance(value, dict) else type(value) for value in values}
     if any(key(name) in RECORDS and isinstance(value, str) for name, value in root.items()):
@@ -178,6 +178,19 @@ def records(root: Any, notes: Notes) -> list[Any] | None:
     if kinds == {dict} or (kinds == {str} and not any(map(is_text_name, root))):
         return [_named(value, "id", name) for name, value in root.items()]
     return [root]
+
+
+def _of_pandas(root: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of a table as `DataFrame.to_json` writes it, by column and row or split; any other object as it is."""
+    names, data = root.get("columns"), root.get("data")
+    if isinstance(names, list) and isinstance(data, list) and all(isinstance(row, list) for row in data):
+        return {str(name): list(column) for name, column in zip(names, zip(*data, strict=False), strict=False)}
+    columns = [value for value in root.values() if isinstance(value, dict)]
+    rows = [list(column) for column in columns if all(str(label).isdecimal() for label in column)]
+    named = any(is_text_name(name) and key(name) not in CONTAINERS for name in root)
+    if named and len(rows) == len(root) and all(labels == rows[0] for labels in rows):
+        return {name: list(column.values()) for name, column in root.items()}
+    return root
 
 
 def _are_columns(root: Mapping[str, list[Any]]) -> bool:

@@ -26,6 +26,7 @@ MARKS = (  # UTF-32's begins with UTF-16's
 SAMPLE = 1 << 16  # bytes
 LATIN = ("cp1252", "cp1250", "mac_roman")  # in the order tried; charset-normalizer cannot tell them on a few lines
 OTHERS = ["gb18030", "big5", "cp932", "euc_jp", "cp949", "cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp874"]
+KANA = re.compile("[\u3041-\u30fa]")
 LETTERS = r"A-Za-zÀ-ÖØ-öø-ſ"
 SIGNS = "“”‘’„‚‹›«»–—…•·°²³¹½¼¾±€£$§©®™¿¡ªº´\u00a0\u00ad"
 # What no text of Latin letters has: other signs, a sign within a word (but a dash or an apostrophe), a capital after a small letter.
@@ -125,17 +126,25 @@ def _assumed_encoding(path: Path) -> str | None:
         latin = next((encoding for encoding in LATIN if _is_latin(bytes(sample), encoding)), None)
         if latin or high < 1.5 * len(runs):
             return latin
+    for encoding in ("cp932", "euc_jp"):  # no Japanese text goes without kana, of which others have none by chance
+        decoded = sample.decode(encoding, "ignore")
+        if 4 * len(KANA.findall(decoded)) > len(decoded) - decoded.count("\n") and _decodes(bytes(sample), encoding):
+            return encoding
     from charset_normalizer import from_bytes
 
     best = from_bytes(bytes(sample), cp_isolation=OTHERS, enable_fallback=False).best()
     return best.encoding if best and best.language != "Unknown" else None
 
 
-def _is_latin(sample: bytes, encoding: str) -> bool:
+def _decodes(sample: bytes, encoding: str) -> bool:
     try:
-        return not ODD.search(sample.decode(encoding))
+        return bool(sample.decode(encoding))
     except UnicodeDecodeError:
         return False
+
+
+def _is_latin(sample: bytes, encoding: str) -> bool:
+    return _decodes(sample, encoding) and not ODD.search(sample.decode(encoding))
 
 
 def head_of(path: Path) -> bytes:

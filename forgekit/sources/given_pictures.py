@@ -16,7 +16,11 @@ from forgekit.sources.pictures.texts import MOST_PIXELS, UNREADABLE
 COLUMNS = (
     "picture", "image", "image_path", "file_name", "file", "path", "picture_path", "picture_file", "image_file", "img",
 )  # fmt: skip
-KEYS = tuple(map(key, (*COLUMNS, "img_path")))
+OTHER_COLUMNS = (
+    "img_path", "image_file_name", "image_url", "url", "Bild", "Bilddatei", "Datei", "fichier", "imagen", "archivo", "imagem",
+    "immagine", "图片", "图像", "画像", "изображение",
+)  # fmt: skip
+KEYS = tuple(map(key, (*COLUMNS, *OTHER_COLUMNS)))
 MOST_BYTES = 1 << 26  # of a file
 DEEP = ("I", "F")  # how modes of more than 8 bits a channel begin: reading them as RGB cuts off whatever is above 255
 
@@ -46,6 +50,8 @@ def given_picture(row: Mapping[str, Any], folder: Path, column: str | None) -> G
     if "://" in name:
         raise UnusableError("its picture is an address on a network; fetch it first, and name the file")
     home, file = folder.resolve(), folder / name
+    if "\\" in name and not file.exists():  # written on Windows
+        file = folder / name.replace("\\", "/")
     try:
         if not file.resolve().is_relative_to(home):
             raise UnusableError(
@@ -81,7 +87,7 @@ def _named(row: Mapping[str, Any], column: str | None) -> str:
 
 def _checked(content: bytes) -> tuple[str, tuple[int, int]]:
     """Read a picture to its end, and return the ending of its format and its size."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
@@ -95,6 +101,8 @@ def _checked(content: bytes) -> tuple[str, tuple[int, int]]:
                     raise UnusableError(f"its picture has more than 8 bits a channel ({image.mode}); save it with 8")
                 image.load()
                 return f".{(image.format or '').lower()}", image.size
+    except UnidentifiedImageError as error:  # it names our buffer by its place in memory
+        raise UnusableError(f"its picture is none of {', '.join(FORMATS)}; save it as PNG") from error
     except Image.DecompressionBombError as error:
         raise UnusableError(f"its picture is too large: {error}") from error
 

@@ -61,7 +61,7 @@ def scheduler_of(sampler: Any, schedule: Any = None) -> dict[str, Any] | None:
         schedule: the noise schedule, where it is named by itself; or the sampler, where nothing else names it.
     """
     names = [key(str(name)) for name in (sampler, schedule) if not is_missing(name)]
-    whole = "".join(names)
+    whole = names[0] if names[:1] and names[0].endswith(names[-1]) else "".join(names)  # "DPM++ 2M Karras", "karras"
     for end in ("", *SCHEDULES):
         found = SAMPLERS.get(whole.removesuffix(end)) if whole.endswith(end) else None
         if found:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from forgekit.errors import SourceError
 from forgekit.sources.columnar import read_arrow, read_parquet
-from forgekit.sources.documents import is_json_lines, read_json, read_json_lines, read_yaml
+from forgekit.sources.documents import is_json_lines, loads, read_json, read_json_lines, read_yaml
 from forgekit.sources.files import head_of, open_text, why_no_prompts
 from forgekit.sources.rows import Reading, Row
 from forgekit.sources.tables import is_table, read_csv, read_tsv
@@ -26,6 +26,7 @@ SUFFIXES = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".yaml": "yaml", ".yml": "yaml", ".parquet": "parquet", ".pq": "parquet",
     ".arrow": "arrow", ".feather": "arrow",
 }  # fmt: skip
+SNIFFED = 1 << 10  # characters, of which one is no blank
 BEGINNINGS = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"PK", "excel"))
 
 
@@ -41,7 +42,25 @@ def format_of_file(path: Path, reading: Reading) -> str:
     format = SUFFIXES.get(suffix) or _format_inside(path, reading)
     if format != "txt":
         return format
-    return "csv" if is_table(path, reading) else "infotext" if is_infotext(path, reading) else "txt"
+    if is_infotext(path, reading):
+        return "infotext"
+    return _json_inside(path, reading) or ("csv" if is_table(path, reading) else "txt")
+
+
+def _json_inside(path: Path, reading: Reading) -> str:
+    """Return the format of a text that is JSON all through, a document or one on each line; "" where it is none."""
+    with open_text(path, reading) as file:
+        begin = file.read(SNIFFED).lstrip()
+        if begin[:1] not in ("{", "["):  # which weights and templates begin with, too
+            return ""
+        if is_json_lines(path, reading) and begin[0] == "{":
+            return "jsonl"
+        file.seek(0)
+        try:
+            loads(file.read())
+        except (ValueError, RecursionError):
+            return ""
+    return "json"
 
 
 def _format_inside(path: Path, reading: Reading) -> str:

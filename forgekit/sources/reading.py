@@ -124,13 +124,18 @@ def _chunks(
     for name in mapping.values():
         if name not in names:
             raise SourceError(f"no column is called {name!r}.{did_you_mean(name, names)} There are: {', '.join(names)}")
-    if text is None:  # a single column under no known name: a list of texts, in a table perhaps without header
-        text, mapping = names[0], {}
-        if reading.header and format in TABLES and not columns_of.is_header(text, chunk, reading.notes):
+    lone = text is None  # a single column under no known name: a list of texts, in a table perhaps without header
+    text, mapping = (names[0], {}) if text is None else (text, mapping)
+    if format in TABLES and text_column is None:
+        notes = reading.notes
+        if not columns_of.is_header(text, chunk, notes) if lone else columns_of.is_data(text, names):
             reading = Reading(header=False, encoding=encoding)
-            text, rows = "0", read_rows(source, format, reading)
+            text, mapping, rows = str(names.index(text)), {}, read_rows(source, format, reading)
             chunk = list(islice(rows, CHUNK))
-            reading.notes.add("one column, its first line is a text (text_column=NAME makes it a header)")
+            what = "one column, its first line is a text" if lone else "the first line is a row like the others"
+            reading.notes.add(f"{what} (text_column=NAME makes it a header)")
+    if format == "txt" and text_column is None and columns_of.is_header_line(chunk, reading.notes):
+        del chunk[0]
     while True:
         yield _sorted_out(chunk, text, mapping, reading.notes, lenient=text_column is None)
         if not (chunk := list(islice(rows, CHUNK))):

@@ -19,19 +19,26 @@ FLAG = re.compile(
     r"""(?<!\S)--?([A-Za-z][\w-]*)(?:\s*=\s*|\s+|$)"""
     r"""("(?:\\.|[^"\\])*"(?!\S)|'(?:\\.|[^'\\])*'(?!\S)|“[^”]*”(?!\S)|(?:(?!(?<!\S)--[A-Za-z]).)*)"""
 )
+QUOTED_LINE = re.compile(r"""\s*["'“‘]([^"“”\n]+)["'”’]\s*,?\s*""")
 PROMPT_FLAGS = {"prompt", "p", "positive", "positiveprompt", "text"}
 
 
 def read_lines(path: Path, reading: Reading) -> Iterator[Row]:
     """Read a text file: every line that is not blank is a text. Lines end in LF, CR LF or CR, mixed as they come.
 
-    A line that begins with # or // is a comment, skipped and noted; \\# at its beginning is the character itself. One of
-    flags (--prompt "a cat" --steps 20) is a record of them.
+    Where each line stands in quotation marks, these are none of the text. One that begins with # or // is a comment,
+    skipped and noted; \\# at its beginning is the character itself. One of flags (--prompt "a cat" --steps 20) is a
+    record of them.
     """
     with open_text(path, reading) as file:
+        quoted = _is_quoted(file.read(SNIFFED))
+        file.seek(0)
         for number, line in enumerate(file, 1):
             begin = line.lstrip()
             if not begin:
+                continue
+            if quoted and (inside := QUOTED_LINE.fullmatch(line)):
+                yield number, {"text": inside[1]}
                 continue
             line = line.removesuffix("\n")
             if begin.startswith(COMMENTS):
@@ -41,6 +48,12 @@ def read_lines(path: Path, reading: Reading) -> Iterator[Row]:
                 yield _record(number, line, flags)
             else:
                 yield number, {"text": line.replace("\\#", "#", 1) if begin.startswith("\\#") else line}
+
+
+def _is_quoted(text: str) -> bool:
+    """Say whether a text is a list of several texts, each on its line in quotation marks, as in a program."""
+    lines = [line for line in text.splitlines(keepends=True) if line.strip()]
+    return len(lines) > 1 and all(map(QUOTED_LINE.fullmatch, lines[: -1 if len(text) == SNIFFED else None]))
 
 
 def _flags(line: str) -> dict[str, str]:

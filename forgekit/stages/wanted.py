@@ -63,6 +63,8 @@ class Seeds:
     @classmethod
     def of(cls, images_per_prompt: int | None, seeds: Sequence[int] | None) -> Seeds:
         """Return what a caller asks for; raise a ParameterError where that is nothing, or contradicts itself."""
+        if seeds is not None and (isinstance(seeds, str) or not hasattr(seeds, "__len__")):
+            raise ParameterError(f"seeds={seeds!r}: give a list of whole numbers, such as seeds=[1, 2, 3]")
         number = images_per_prompt if images_per_prompt is not None else USUAL if seeds is None else len(seeds)
         number = whole("images_per_prompt", number, most=MOST_IMAGES)
         if seeds is None:

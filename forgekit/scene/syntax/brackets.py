@@ -1,4 +1,4 @@
-"""Marks on words: weights `(red:1.3)`, `((red))`, `[red]`, `red++`, prompt editing `[cat:dog:0.5]`, `[cow|horse]`.
+"""Marks on words: weights `(red:1.3)`, `((red))`, `[red]`, `red++`, prompt editing `[cat:dog:0.5]`, `[cow|horse]`; NovelAI's `{red}`.
 
 The forms are those of A1111 (github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/Features) and of compel. A single pair of
 round brackets is prose as often as emphasis: it counts as emphasis only in a text that has other marks, around a whole
@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 
 from forgekit.scene.syntax.directives import NUMBER, Directives, note_mark, syntax_words
 
-PAIRS = {")": "(", "]": "["}
-BRACKET = re.compile(r"\\[()\[\]]|[()\[\]]")
+PAIRS = {")": "(", "]": "[", "}": "{"}
+BRACKET = re.compile(r"\\[()\[\]{}]|[()\[\]{}]")
 SUFFIX = re.compile(r"(?:(\d*\.\d+)|(\++|-+))(?=[\s,.;:!?)\]]|$)")  # compel's, behind a bracket
 SIGNED = re.compile(r"(?<![\w+'’-])([^\W\d_][\w'’-]*?)(\++|-{2,})(?=[\s,.;:!?)]|$)")
 MARKED = re.compile(
-    r"\(\(|\[\[|\[[^\[\]]*[:|]|[^\d\s(]\s*:\s*-?\d*\.?\d+\s*\)|\d:\d*\.\d+\s*\)|\)(?:\d*\.\d|\+\+)|\w\+\+\+"
+    r"\(\(|\[\[|\{\{|\[[^\[\]]*[:|]|[^\d\s(]\s*:\s*-?\d*\.?\d+\s*\)|\d:\d*\.\d+\s*\)|\)(?:\d*\.\d|\+\+)|\w\+\+\+"
 )
 COMPEL = re.compile(r"[^\W\d_]\w(?:\+\+|--)(?=[\s,.;:!?)]|$)|\)[+-]")  # that other words of a text have its signs
 DEEPEST = 50
+BY_PAIR = {"(": 1.1, "[": 1 / 1.1, "{": 1.05}
 MOST, STRONGER, WEAKER = 5, 1.1, 0.9  # a number beyond the first is no weight: "(Psalm:23)"
 NEAR = 24  # characters looked at before a bracket
 
@@ -69,7 +70,7 @@ class _Reader:
         for match in BRACKET.finditer(self.text):
             self._put(self.text[index : match.start()])
             index, mark = match.end(), match.group()
-            if mark in "([" and len(self.frames) <= DEEPEST:
+            if mark in "([{" and len(self.frames) <= DEEPEST:
                 self.frames.append(_Frame(mark, match.start()))
             elif self.frames[-1].opening == PAIRS.get(mark):
                 index = self._close(index)
@@ -113,6 +114,8 @@ class _Reader:
         if frame.opening == "(":
             known = self._weighted(content, written)
             return _Bare("(", content, written, frame.start) if known is None else known
+        if frame.opening == "{":  # a template that nobody filled in: {red|blue}, {2$$…}, {color:1}
+            return f"{{{content}}}" if re.search(r"[|$:]", content) else _Bare("{", content, written, frame.start)
         if (edited := _edited(content)) is not None:
             content = edited
         elif "|" in content:
@@ -135,10 +138,10 @@ class _Reader:
         if bare.opening == "[":
             if bare.content.lower() in words.bracketed or bare.content.isdigit():
                 return bare.written
-            return self._weight(bare.content, bare.written, STRONGER**-bare.depth)
+            return self._weight(bare.content, bare.written, BY_PAIR["["] ** bare.depth)
         if bare.depth > 1 or self.marked or self._stands_as_emphasis(bare, words.before_emphasis):
             self.marked = True
-            return self._weight(bare.content, bare.written, STRONGER**bare.depth)
+            return self._weight(bare.content, bare.written, BY_PAIR[bare.opening] ** bare.depth)
         return bare.written
 
     def _stands_as_emphasis(self, bare: _Bare, openers: frozenset[str]) -> bool:

@@ -20,7 +20,7 @@ from forgekit.scene.syntax.tags import drop_qualifiers, is_tag_list, read_networ
 
 # What syntax may begin with. All alternatives are literals, which lets `re` skip ordinary text; tags are looked up besides.
 MARK = re.compile(
-    r"\(|\[|<|\\|\*|_|#|`|~|&|:|\n|--|\+\+|BREAK|AND|ADD|COUPLE|- |—|–|/imagine|"
+    r"\(|\[|\{|<|\\|\*|_|#|`|~|&|:|\n|--|\+\+|BREAK|AND|ADD|COUPLE|- |> |•|—|–|/imagine|"
     + "|".join(rf"{digit}\{mark} " for digit in range(10) for mark in ".)")
 )
 CONJUNCTION = re.compile(r'\(\s*("[^"]*"(?:\s*,\s*"[^"]*")*)\s*\)\.(?:and|blend)\([^()]*\)')  # compel's

@@ -31,6 +31,9 @@ USUAL = frozenset(FIRST_NAMES) | {
     "Version", "App",
 }  # fmt: skip
 UNNAMED = ""
+# Flags of kohya's sample prompts, two of which are Midjourney's, too; Midjourney has none of the others.
+KOHYA = {"n": "no", "w": "width", "h": "height", "d": "seed", "l": "cfg", "s": "steps"}
+KOHYA_ONLY = frozenset("nhdl")
 OPENING = frozenset(":,{[")  # what a quotation mark stands after that opens a value
 OF_ALL = {"seed", "num_inference_steps", "guidance_scale", "width", "height"}  # pipelines
 
@@ -51,7 +54,9 @@ def find_words(text: str, covered: str, found: Directives) -> tuple[int, int]:
             note(found, "images", address.strip("<>"))
     flags = list(_flags(text, start, end))
     if flags:
+        kohya = not KOHYA_ONLY.isdisjoint(name for _, _, name, _ in flags)
         for _, _, name, value in flags:
+            name = KOHYA.get(name, name) if kohya else name
             if syntax_words().flags.get(name) == "rest":
                 _note_negative(found, value)
             elif not _note_parameters(found, name, value):

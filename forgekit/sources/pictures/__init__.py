@@ -27,7 +27,14 @@ ENOUGH = frozenset(
 )
 DRAWN_BY = {"num_inference_steps", "guidance_scale", "true_cfg_scale", "seed", "width", "height"}
 MOST = {name: most for name, (_, most) in BOUNDS.items() if name in INTEGERS}
-DISTILLED = ("distilledcfgscale", "distilledguidance", "fluxguidance", "fluxguidancescale", "guidance")
+DISTILLED = (
+    "distilledcfgscale",
+    "distilledguidance",
+    "distilledguidancescale",
+    "fluxguidance",
+    "fluxguidancescale",
+    "guidance",
+)
 
 
 def read_pictures(folder: Path, paths: list[Path], notes: Notes) -> Iterator[Row]:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from forgekit.sources.pictures.found import Found, UnfollowedError
 from forgekit.sources.pictures.graph import TABLE, Graph
 
-BEFORE = ("latent_image", "latent", "samples", "image", "images", "pixels")  # what a second pass goes on from
+BEFORE = (
+    "latent_image",
+    "latent",
+    "samples",
+    "image",
+    "images",
+    "pixels",
+    "upscaled_image",
+)  # what a second pass goes on from
 SAVING = ("save", "preview")
+LORA = re.compile(r"lora(?:_name)?(?:_(\d{1,2}))?(?:_name)?")
 MOST_PICTURES = 50  # of a graph that are looked at
 
 
@@ -86,6 +96,10 @@ def _goes_on(nodes: Graph, sampler: str) -> bool:
         or (isinstance(share, int | float) and share < 1)
         or (isinstance(start, int | float) and start > 0)
         or inputs.get("add_noise") in ("disable", False)
+        or any(
+            nodes.nodes.get(link.node, {}).get("class_type") == "DisableNoise"
+            for _, link in nodes.links(sampler, ["noise"])
+        )
     )
 
 
@@ -97,7 +111,11 @@ def _drawn_by(nodes: Graph, sampler: str, text: str, others: Sequence[str]) -> F
     except UnfollowedError as error:
         negative = ""
         notes.append(f"the negative prompt: {error}")
-    said = {what["name"]: nodes.sought(sampler, what["inputs"], what["behind"]) for what in TABLE["sought"]}
+    seek = {"width": nodes.size, "height": nodes.size}
+    said = {
+        what["name"]: seek.get(what["name"], nodes.sought)(sampler, what["inputs"], what["behind"])
+        for what in TABLE["sought"]
+    }
     model = said.pop("model", None) or _only_model(nodes)
     settings = {name: value for name, value in said.items() if value is not None}
     return Found(text, negative, settings, model, list(_loras(nodes, sampler)), notes)
@@ -116,28 +134,49 @@ def _loras(nodes: Graph, sampler: str) -> Iterator[dict[str, Any]]:
     behind = {link.node for _, link in nodes.links(sampler, ("model", "guider", "pipe", "basic_pipe", "context"))}
     for node in reversed(list(nodes.upstream(behind))):
         inputs = nodes.inputs(node)
-        stacked = [value for value in inputs.values() if isinstance(value, dict) and value.get("on", True)]
-        if isinstance(inputs.get("lora_name"), str) and inputs["lora_name"] != "None":
-            yield {"name": inputs["lora_name"], "weight": nodes.scalar(inputs.get("strength_model"))}
-        for lora in stacked:
-            if isinstance(lora.get("lora"), str):
-                yield {"name": lora["lora"], "weight": lora.get("strength")}
+        listed: list[Any] = inputs["loras"] if isinstance(inputs.get("loras"), list) else []
+        for lora in [*inputs.values(), *listed]:
+            on = isinstance(lora, dict) and lora.get("on", lora.get("active", True))
+            if on and isinstance(name := lora.get("lora", lora.get("name")), str):
+                yield {"name": name, "weight": lora.get("strength")}
+        for name, value in inputs.items():
+            match = LORA.fullmatch(name) if isinstance(value, str) and value != "None" else None
+            if match and _laid_on(inputs, match[1] or ""):
+                yield {"name": value, "weight": _strength(nodes, inputs, match[1] or "")}
+
+
+def _laid_on(inputs: Mapping[str, Any], number: str) -> bool:
+    """Say whether LoRA `number` of a node that holds several is one of those switched on; "" of a node that holds one."""
+    counts = [inputs[name] for name in ("lora_count", "num_loras") if isinstance(inputs.get(name), int)]
+    off = inputs.get(f"switch_{number}") == "Off" or inputs.get("toggle") is False
+    return not number or not (off or any(int(number) > count for count in counts))
+
+
+def _strength(nodes: Graph, inputs: Mapping[str, Any], number: str) -> Any:
+    """Return how strongly LoRA `number` of a node is laid on the model; the simple setting of a node that has two counts."""
+    end = f"_{number}" if number else ""
+    simple = [f"lora_wt{end}", f"lora{end}_strength"]
+    told = [
+        f"{name}{end}" for name in ("strength_model", "lora_model_strength", "model_weight", "model_str", "strength")
+    ]
+    told.append(f"lora{end}_model_strength")
+    advanced = "advanced" in (inputs.get("input_mode"), inputs.get("mode"))
+    names = [*told, *simple] if advanced else [*simple, *told]
+    return next((weight for name in names if (weight := nodes.scalar(inputs.get(name))) is not None), None)
 
 
 def _without_sampler(nodes: Graph) -> Found:
     """Read a graph in which some node draws all by itself (a service): the one text that goes in is the prompt."""
-    asked = {}
+    asked: dict[str, str] = {}
     for node in nodes.nodes:
         inputs = nodes.inputs(node)
         encodes = "textencode" in nodes.kind(node).lower()
-        held = inputs.get("text") if encodes else inputs.get("prompt")
-        if isinstance(held, str) and held.strip():
-            asked[held] = node
-        elif link := nodes.link(held):
-            asked[nodes.text(link, "positive")] = node
+        if text := nodes.one(inputs.get("text") if encodes else inputs.get("prompt"), "positive"):
+            asked[text] = node
     if len(asked) != 1:
         raise UnfollowedError(f"the graph has no sampler{f' and {len(asked)} texts' if asked else ''}")
     ((text, node),) = asked.items()
-    names = ("seed", "steps", "width", "height")
-    said = {name: nodes.scalar(nodes.inputs(node).get(name)) for name in names}
-    return Found(text, settings={name: value for name, value in said.items() if value is not None})
+    inputs = nodes.inputs(node)
+    said = {name: nodes.scalar(inputs.get(name)) for name in ("seed", "steps", "width", "height")}
+    settings = {name: value for name, value in said.items() if value is not None}
+    return Found(text, nodes.one(inputs.get("negative_prompt"), "negative"), settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 from forgekit.scene.syntax.parameters import key
 from forgekit.sources.pictures.comfyui import read_comfyui
 from forgekit.sources.pictures.found import Found, UnfollowedError
-from forgekit.sources.pictures.infotext import looks_so, read_infotext
+from forgekit.sources.pictures.infotext import LORAS, looks_so, read_infotext
 
 # Where prompts stand in a picture, what says the most first: a graph was run, while the settings beside it may be written
 # by hand or by a node that guessed.
@@ -24,11 +25,14 @@ JSON_BEGINS = re.compile(r'\s*(?:\{\s*["}]|\[\s*\{)')
 TEXT_KEYS = ("positiveprompt", "prompt", "c")
 NEGATIVE_KEYS = ("negativeprompt", "negative", "uc")
 MODEL_KEYS = ("model", "basemodel", "basemodelname", "modelweights", "usestablediffusionmodel", "modelname", "ckptname")
-LORA_KEYS = ("loras", "lora")
+LORA_KEYS = ("loras", "lora", "useloramodel", "models")
+WEIGHT_KEYS = ("loraweights", "loraalpha")
 RENAMED = {"scale": "cfg_scale", "comfyuisampler": "sampler", "comfyuischeduler": "scheduler"}  # NovelAI, old SwarmUI
 PAIR = re.compile(r"\((\d{2,5}), ?(\d{2,5})\)")
+EDITOR = re.compile(r"\s*(?:created|edited|processed|exported|saved) (?:with|by|using|in) ", re.IGNORECASE)  # a remark
 MIDJOURNEY = re.compile(r"\s*Job ID: [0-9a-f-]{36}\s*\Z")
-WRONG = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)  # what a malformed one leads to
+# What a malformed one leads to.
+WRONG = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, SyntaxError)
 
 
 def read_texts(texts: Mapping[str, str]) -> Found:
@@ -73,9 +77,9 @@ def _read(place: str, text: str, texts: Mapping[str, str]) -> Found | None:
         return read_infotext(text)
     if place == "prompt":  # Easy Diffusion writes each setting as a chunk
         return _flat({**texts, "prompt": text})
-    if place == "description" and MIDJOURNEY.search(text):
+    if place.endswith("description") and MIDJOURNEY.search(text):
         return Found(MIDJOURNEY.sub("", text))
-    remark = place == "comment" or (text.isascii() and len(text.split()) < 2)  # "Screenshot"
+    remark = place == "comment" or (text.isascii() and len(text.split()) < 2) or EDITOR.match(text)  # "Screenshot"
     return Found(text.strip()) if place in OWN_PLACES and not remark else None
 
 
@@ -119,7 +123,7 @@ def _flat(data: Mapping[str, Any], model: Any = None) -> Found:
     negative = _captions(said.get("v4negativeprompt")) or _words(_first(said, NEGATIVE_KEYS))
     styled = _words(said.get("positivestyleprompt"))  # of InvokeAI for SDXL
     text = ", ".join(dict.fromkeys(part for part in (text, styled) if part))
-    loras = _loras(_first(said, LORA_KEYS), said.get("loraweights"))
+    loras = _loras(_first(said, LORA_KEYS), _first(said, WEIGHT_KEYS))
     known = {*TEXT_KEYS, *NEGATIVE_KEYS, *MODEL_KEYS, *LORA_KEYS}
     settings = {RENAMED.get(name, name): value for name, value in data.items() if key(name) not in known}
     if size := PAIR.fullmatch(str(said.get("resolution", ""))):  # Fooocus
@@ -158,16 +162,17 @@ def _name_of(model: Any) -> Any:
         return model
     inner = model.get("model") or model.get("lora") or model
     inner = inner if isinstance(inner, dict) else {"name": inner}
-    return next((inner[name] for name in ("name", "model_name", "file", "key") if inner.get(name)), None)
+    names = ("name", "model_name", "modelFileName", "label", "file", "key")
+    return next((inner[name] for name in names if inner.get(name)), None)
 
 
 def _loras(listed: Any, weights: Any = None) -> list[dict[str, Any]]:
     """Return the LoRAs of a list: names with weights beside them, pairs, or objects."""
-    if isinstance(listed, str):
-        listed = [name for name in listed.split(",") if name.strip()]
-    weights = weights.split(",") if isinstance(weights, str) else weights if isinstance(weights, list) else []
+    weights = _listed(weights)
     found = []
-    for number, lora in enumerate(listed if isinstance(listed, list) else []):
+    for number, lora in enumerate(_listed(listed)):
+        if isinstance(lora, dict) and str(lora.get("type", "lora")).lower() not in LORAS:
+            continue
         beside = weights[number] if number < len(weights) else None
         if isinstance(lora, dict):
             name, weight = _name_of(lora), lora.get("weight", lora.get("strength", beside))
@@ -176,6 +181,15 @@ def _loras(listed: Any, weights: Any = None) -> list[dict[str, Any]]:
         if isinstance(name, str) and name.strip():
             found.append({"name": name.strip(), "weight": _number(weight)})
     return found
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return a list that may be written as "a,b", or as Python writes one."""
+    if isinstance(value, str) and value.startswith("["):
+        return list(ast.literal_eval(value))
+    if isinstance(value, str):
+        return [name for name in value.split(",") if name.strip() not in ("", "None")]
+    return value if isinstance(value, list) else []
 
 
 def _number(value: Any) -> float | None:

@@ -15,10 +15,13 @@ TABLE = tomllib.loads(Path(__file__).with_name("nodes.toml").read_text("utf-8"))
 ASIDE = frozenset(TABLE["aside"])
 CONDITIONING = re.compile(r"cond(?:itioning)?(?:_?(?:to|from|[a-c]|\d{1,2}))?")  # inputs of what makes one of several
 PART = re.compile(r"(?:text|string|prompt|part|str|input|value|any)_?([a-z]|\d{1,2})", re.IGNORECASE)  # of joined texts
+CHOICE = re.compile(r"[a-z_]*?[a-z](?:_([a-z])|_?(\d{1,2}))")  # what a switch chooses from
 SEPARATORS = ("delimiter", "separator", "delim")
-HOLDING = ("value", "seed", "noise_seed", "int", "number", "float")  # inputs of nodes that hold a number
+HOLDING = ("value", "seed", "noise_seed", "int", "number", "float", "boolean")  # inputs of nodes that hold one value
 SWITCH = {True: ("on_true", "tt_value"), False: ("on_false", "ff_value")}
 SWITCHED_BY = ("select", "index", "switch", "boolean", "input", "cond")
+PIPES = TABLE["positive"][-1]  # inputs that carry both sides and much else
+PRESET = re.compile(r"\b(\d{2,5}) ?[x×*] ?(\d{2,5})\b")
 LONGEST = 100_000  # characters of a text; nodes that double it forty times over would fill the memory
 DEEPEST = 100  # links in a row
 
@@ -38,7 +41,7 @@ class Graph:
 
     def __init__(self, nodes: Mapping[str, Any]):
         self.nodes = {
-            str(key): {**node, "inputs": {str(name).lower(): value for name, value in node["inputs"].items()}}
+            str(key): {**node, "inputs": {str(name).lower(): _bare(value) for name, value in node["inputs"].items()}}
             for key, node in nodes.items()
             if isinstance(node, dict) and isinstance(node.get("inputs"), dict)
         }
@@ -100,13 +103,38 @@ class Graph:
         linked = [name for name, _ in self.links(node)]
         return linked if len(linked) == 1 and len(self.inputs(node)) == 1 else []
 
+    def size(self, node: str, names: Sequence[str], behind: Sequence[str]) -> Any:
+        """Return a width or height as `sought`: that of the size a node was told to take from a list, if it was."""
+        for at in self.upstream([node]):
+            inputs = self.inputs(at)
+            if not inputs.keys() & {*names, f"{names[0]}_override"}:
+                continue
+            listed = [
+                v
+                for name, v in inputs.items()
+                if name in ("resolution", "aspect_ratio", "ratio") and isinstance(v, str)
+            ]
+            if not listed or any("custom" in value.lower() or "自定义" in value for value in listed):
+                break
+            if override := self.scalar(inputs.get(f"{names[0]}_override")):
+                return override
+            preset = PRESET.search(listed[0])
+            swapped = inputs.get("swap_dimensions") in ("On", True)
+            return int(preset[1 + ((names[0] == "height") != swapped)]) if preset else None
+        return self.sought(node, names, behind)
+
     def scalar(self, value: Any) -> int | float | str | None:
         """Return a number or text that an input has, through the nodes that hold it."""
+        value = self.held(value)
+        return None if isinstance(value, bool) else value
+
+    def held(self, value: Any) -> bool | int | float | str | None:
+        """Return what an input has, as `scalar`, also true and false; None where it is drawn by lot."""
         for _ in range(DEEPEST):
             link = self.link(value)
             if link is None:
-                return value if isinstance(value, int | float | str) and not isinstance(value, bool) else None
-            if link.node not in self.nodes:
+                return value if isinstance(value, int | float | str) else None
+            if link.node not in self.nodes or "random" in self.kind(link.node).lower():
                 return None
             inputs = self.inputs(link.node)
             named = [inputs[name] for name in HOLDING if name in inputs] or list(inputs.values())[: len(inputs) == 1]
@@ -146,13 +174,14 @@ class Graph:
                 return self._joined(held, side, depth)
         return ""
 
-    def _value(self, value: Any, side: str, depth: int) -> str:
+    def one(self, value: Any, side: str, depth: int = 0) -> str:
+        """Return the text that an input has or that stands behind it; "" where it has none. Raises as `text`."""
         link = self.link(value)
         return self.text(link, side, depth) if link else value if isinstance(value, str) else ""
 
     def _joined(self, values: Iterable[Any], side: str, depth: int) -> str:
         """Return the different texts of several inputs as one."""
-        texts = (self._value(value, side, depth).strip() for value in values)
+        texts = (self.one(value, side, depth).strip() for value in values)
         return ", ".join(dict.fromkeys(text for text in texts if text))
 
     def _behind(self, link: Link, side: str, depth: int) -> str:
@@ -161,11 +190,12 @@ class Graph:
             return ""
         if "switch" in kind or inputs.keys() & {*SWITCH[True]}:
             return self._switched(node, side, depth)
-        if any(part in kind for part in TABLE["opaque"]) and "populated_text" not in inputs:
+        changed = inputs.keys() & {*TABLE["changing"]} or inputs.get("action", "append") != "append"
+        if changed or (any(part in kind for part in TABLE["opaque"]) and "populated_text" not in inputs):
             raise UnfollowedError(f"{self.label(node)} cannot be followed")
         if any(pair in kind for pair in TABLE["pairs"]) and "negative" in inputs and link.slot < 2:
             side = ("positive", "negative")[link.slot]
-        if "guider" in kind or inputs.keys() & {"positive", "negative"}:
+        if "guider" in kind or inputs.keys() & {"positive", "negative"} or any(self.links(node, PIPES)):
             return self.side(node, side, depth)
         linked = {name: value for name, value in inputs.items() if CONDITIONING.fullmatch(name) and self.link(value)}
         if linked:
@@ -185,8 +215,9 @@ class Graph:
                     return found
                 empty = True
         if parts := self._parts(inputs):
-            texts = [self._value(inputs[name], side, depth) for name in parts.values()]
-            between = next((inputs[name] for name in SEPARATORS if isinstance(inputs.get(name), str)), "")
+            texts = [self.one(inputs[name], side, depth) for name in parts.values()]
+            between = ", " if inputs.get("tidy_tags") == "yes" else ""
+            between = next((inputs[name] for name in SEPARATORS if isinstance(inputs.get(name), str)), between)
             return between.replace("\\n", "\n").join(text for text in texts if text)
         onward = [link for name, link in self.links(node) if name not in ASIDE]
         if len(onward) == 1 and not empty:
@@ -203,17 +234,23 @@ class Graph:
     def _switched(self, node: str, side: str, depth: int) -> str:
         """Return the text of the input that a switch is set to."""
         inputs = self.inputs(node)
-        held = {name: value for name, value in inputs.items() if isinstance(value, str | list)}
-        settings = [inputs[name] for name in SWITCHED_BY if name in inputs]
+        choices = {n: v for n, v in inputs.items() if isinstance(v, str) or self.link(v)}
+        settings = [value for name in SWITCHED_BY if (value := self.held(inputs.get(name))) is not None]
         settings += [value for value in inputs.values() if isinstance(value, bool)]
         chosen = settings[0] if settings else None
+        ends = {name: match[1] or match[2] for name in sorted(choices) if (match := CHOICE.fullmatch(name))}
         if isinstance(chosen, bool):
-            names = [name for name in SWITCH[chosen] if name in held]
+            names = [name for name in SWITCH[chosen] if name in choices]
+            names += [name for name, end in ends.items() if end == "ba"[chosen]]
         elif settings:
-            number = str(self.scalar(chosen))
-            names = [name for end, name in self._parts(held).items() if end.lstrip("0") == number]
-        else:
-            names = sorted(name for name in held if name.startswith("any_"))
+            names = [name for name, end in ends.items() if end.isdecimal() and str(int(end)) == str(chosen)]
+        else:  # the first that is there at all
+            names = list(ends)
         if not names:
             raise UnfollowedError(f"{self.label(node)} cannot be followed")
-        return self._value(held[names[0]], side, depth)
+        return self.one(choices[names[0]], side, depth)
+
+
+def _bare(value: Any) -> Any:
+    """Return an input's value out of the object that some packages, and ComfyUI for lists, put around it."""
+    return next((value[name] for name in ("content", "__value__") if isinstance(value, dict) and name in value), value)

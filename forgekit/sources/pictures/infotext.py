@@ -15,12 +15,15 @@ import json
 import re
 from typing import Any
 
+from forgekit.scene.syntax.parameters import key
 from forgekit.scene.syntax.settings import FIRST_NAMES, UNNAMED, USUAL, Parts
 from forgekit.sources.pictures.found import Found
 
 NEGATIVE = re.compile(r"^[ \t]*negative prompt:", re.IGNORECASE | re.MULTILINE)
 INLINE_NEGATIVE = re.compile(r"\bnegative prompt:", re.IGNORECASE)
 TEMPLATE = re.compile(r"\n(?:Negative )?Template:")  # of the wildcards that the prompt was made from
+FIRST = re.compile("|".join(FIRST_NAMES), re.IGNORECASE)
+COMMON = frozenset(map(key, USUAL))
 INLINE_SETTINGS = re.compile(r"\bSteps: ?\d+, ")
 RESOURCES = "Civitai resources"
 LORAS = ("lora", "lycoris", "locon", "dora")
@@ -36,6 +39,8 @@ def read_infotext(text: str) -> Found:
     if mark is None and (start == len(text) or text[start - 1] != "\n"):  # its lines were run together
         mark = next((m for m in INLINE_NEGATIVE.finditer(head) if head.count('"', 0, m.start()) % 2 == 0), None)
     prompt, negative = (head[: mark.start()], head[mark.end() :]) if mark else (head, "")
+    prompt = settings.pop("Raw prompt", "") or prompt  # Fooocus: before its styles
+    negative = settings.pop("Raw negative prompt", negative)
     resources = _resources(settings.pop(RESOURCES, ""))
     found = [each for each in resources if each.get("type") in LORAS]
     loras = [{"name": each.get("modelName"), "weight": each.get("weight", 1.0)} for each in found]
@@ -57,8 +62,8 @@ def _settings(text: str) -> tuple[int, dict[str, str]]:
     found: tuple[int, dict[str, str]] = len(text), {}
     end = 0
     parts = Parts(text)
-    for line in re.finditer(r"^[ \t]*(?=[A-Z])", text, re.MULTILINE):
-        if line.start() < end or not text.startswith(FIRST_NAMES, line.end()):
+    for line in re.finditer(r"^[ \t]*(?=[A-Za-z])", text, re.MULTILINE):
+        if line.start() < end or not FIRST.match(text, line.end()):
             continue
         said, stop = parts.read(line.end())
         if _is_settings(said):
@@ -73,9 +78,10 @@ def _settings(text: str) -> tuple[int, dict[str, str]]:
 
 def _is_settings(said: dict[str, str]) -> bool:
     """Tell "Steps: 20, Seed: 1" from a prompt's "Steps: 3, careful"."""
-    if "Steps" in said:
-        return said["Steps"].isdecimal() and (said.keys() <= USUAL or len(said.keys() - {UNNAMED}) >= 3)
-    return len(said.keys() & USUAL) >= 3
+    named = {key(name): value for name, value in said.items()}
+    if "steps" in named:
+        return named["steps"].isdecimal() and (named.keys() <= COMMON or len(named.keys() - {UNNAMED}) >= 3)
+    return len(named.keys() & COMMON) >= 3
 
 
 def _resources(listed: str) -> list[dict[str, Any]]:
