@@ -12,10 +12,11 @@ def on_verb(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take a verb: it opens a link from who does it."""
     token, previous, link = draft.token(index), draft.token(index - 1), clause.link
     verb = token.entry.verb or token.word
-    denied = clause.negated and previous.tag in "KR"
+    denied = (clause.negated and previous.tag in "KR") or (link is not None and link.denied and link.verb == "be")
     helped = previous.entry.verb == "be" or draft.token(index + 1).word == "by"
     done = helped and token.word in draft.lexicon.words["done_by"]
-    passive = token.tag == "E" and (done or not draft.lexicon.hints(verb, "intransitive"))
+    is_past = token.tag == "E" or (token.word in draft.lexicon.words["same_participle"] and previous.entry.verb == "be")
+    passive = is_past and (done or not draft.lexicon.hints(verb, "intransitive"))
     said = token.word.split()[0] if passive else ""
     described = previous.tag == "J" and token.tag == "V"
     helping = link is not None and (link.verb == "be" or (link.verb == "do" and token.tag == "V"))

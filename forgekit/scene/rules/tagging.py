@@ -127,7 +127,7 @@ def _by_what_stands_before(place: Place, previous: str) -> str:
 def _after_preposition(place: Place) -> str:
     entry, before = place.token.entry, place.before
     # "to beat their record", "to pick up a stone"
-    takes_object = place.after in "DS" or place.following.word in place.lexicon.words["particle"]
+    takes_object = place.after in "DSO" or place.following.word in place.lexicon.words["particle"]
     if before.word == "to" and "V" in entry.tags and (entry.hint == "verb" or "N" not in entry.tags or takes_object):
         return "V"
     if "G" in entry.tags and not (entry.hint in ("noun", "compound") and "N" in entry.tags):
@@ -157,6 +157,8 @@ def _inside_phrase(place: Place) -> str:
     entry = place.token.entry
     if place.before.word in ("one", "ones") and "G" in entry.tags and place.after in "DS":
         return "G"  # "the smallest one holding …"
+    if place.before.word in ("one", "another", "other") and "V" in entry.tags and third_person(place):
+        return "V"  # "another scrubs the deck", "the other sniffs the air"
     if "G" in entry.tags and place.before.entry.kind and place.after in "DS" and entry.hint not in ("noun", "compound"):
         return "G"  # "a woman in red holding an umbrella"
     if entry.hint == "noun" and place.noun_follows and "N" in entry.tags and "G" in entry.tags:
@@ -196,6 +198,8 @@ def _verb_or_noun(place: Place) -> str:
     is_verb = token.entry.hint == "verb"
     if number == "open" or (number != "single" and token.word in place.lexicon.words["rather_thing"] and after in "XC"):
         return "N"
+    if plural and _follows_plural(place):
+        return "V"
     same_participle = token.word in place.lexicon.words["same_participle"]
     if same_participle and place.following.word in ("for", "in", "on", "into", "at", "with"):
         return "E"  # "a table set for four"
@@ -211,8 +215,20 @@ def _verb_or_noun(place: Place) -> str:
         return "V"  # "watching a bird fly through the sky"
     if number == "joined" and after in "XC":  # "a vase and a photo frame"
         return "N"
-    agrees = (number == "joined" or plural) != token.word.endswith("s") or token.word == "cast"  # a past form
+    agrees = (number == "joined" or plural) != third or token.word == "cast"  # a past form
     return "V" if agrees and (is_verb or after in "DS") else "N"
+
+
+def _follows_plural(place: Place) -> bool:
+    """Say whether the word behind a plural is its verb: no compound begins with a plural ("waterfalls tumble over …")."""
+    token, before, is_verb = place.token, place.before, place.token.entry.hint == "verb"
+    if before.proper or before.noun in place.lexicon.words["plural"] or token.entry.hint in ("noun", "compound", "thing"):
+        return False
+    if third_person(place):  # the subject stands further ahead: "a man with flowers carries …"
+        return is_verb and place.after in "DSQPR"
+    if token.word != token.entry.verb:
+        return False
+    return place.after in "DSQPRO" or (is_verb and place.after in "XC")
 
 
 def _opens_object(place: Place, number: str, plural: bool) -> bool:
