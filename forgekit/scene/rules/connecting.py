@@ -40,7 +40,8 @@ def _on_verb_aside(clause: Clause, draft: Draft, index: int, verb: str) -> Claus
     token, previous = draft.token(index), draft.token(index - 1)
     if previous.tag == "T" and token.tag == "E":  # 'with "OPEN" written on the door'
         return clause._replace(link=Link(verb=verb, quoted=True))
-    if clause.owner is not None and clause.finite and token.tag == "V":  # "… whose beard is white holds a lamp"
+    if clause.owner is not None and token.tag == "V" and (clause.finite or previous.tag == "X"):
+        # "… whose beard is white holds a lamp", "…, his beard braided, holds a lamp"
         subjects = (clause.owner,)
         return clause._replace(link=Link(subjects, verb=verb), owner=None, subjects=subjects)
     if previous.word == "there":  # "on the right there is a …": nothing said before is meant
@@ -84,8 +85,9 @@ def _agents(clause: Clause, draft: Draft, verb: str) -> Objects:
     if phrase and phrase.determiner in draft.lexicon.words["possessive"] and draft.is_any(nearest[0], "body"):
         return subjects  # "a bird with a fish in its beak perched on a reed"
     lifeless, around = not draft.is_living(nearest[0]), draft.is_any(subjects[0], *AROUND)
-    if lifeless and not around and draft.has(subjects[0], nearest[0]):
-        return subjects  # "a girl with black hair jumping"
+    stays = draft.is_living(subjects[0]) or draft.lexicon.hints(verb, "static")
+    if lifeless and stays and not around and any(draft.has(subject, nearest[0]) for subject in subjects):
+        return subjects  # "a girl with black hair jumping", but "a house with smoke rising"
     if clause.linked == "prep" and draft.is_any(nearest[0], *AROUND) and draft.owner_of(nearest[0]) is None:
         return subjects  # "a vase in a field towering over the chairs"
     if lifeless and draft.lexicon.hints(verb, "agent") and draft.is_living(subjects[0]):

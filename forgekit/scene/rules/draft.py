@@ -13,6 +13,7 @@ from forgekit.scene.rules.phrases import Attribute, NounPhrase, read_noun_phrase
 from forgekit.scene.rules.tokens import Token
 
 HAVING = ("with", "wear")
+JOINTS = ("and", "&", "or", "plus")
 SIDES = (("left", "right", "left of"), ("top", "bottom", "above"))
 
 
@@ -157,12 +158,12 @@ class Draft:
         """Say whether the object is one more of a list with "and": "a hat, a coat and boots", not "a hat, a coat, a lamp"."""
         start, end = self.objects[index]["span"]
         if self.before(start).word != ",":
-            return True
+            return self.before(start).word in JOINTS
         for token in islice(self.tokens, self._at(end), None):
-            if token.word in ("and", "&", "or", "plus"):
+            if token.word in JOINTS:
                 return True
-            if token.tag not in "DSQJNRYI," and token.word != ",":
-                return token.word in ("of", "with")
+            if token.tag not in "DSQJNRYI" and token.word not in (",", "of", "with"):
+                return False
         return False
 
     def sentence_begins(self, index: int) -> int:

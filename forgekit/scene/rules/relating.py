@@ -37,6 +37,8 @@ def _tie(clause: Clause, draft: Draft, link: Link, index: int) -> Clause:
     if link.predicate == "of" and not link.verb and not depicts:
         for subject in link.subjects:
             draft.relate(subject, "of", index)
+        if draft.is_living(index) and not draft.is_living(link.subjects[-1]):  # "the ticket of a man sitting on …"
+            return clause._replace(subjects=clause.subjects or link.subjects, group=(index,), linked="prep", link=None)
         return clause._replace(link=None)  # "a bowl of rice on a table": the talk stays about the bowl
     phrase = draft.phrase_of(index)
     if link.told and (link.makes or (phrase and phrase.numbered)):  # "surrounded by trees, and a man …"
@@ -62,8 +64,13 @@ def _tie(clause: Clause, draft: Draft, link: Link, index: int) -> Clause:
 
 def _join(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take the object as one more of a list, or as a new subject."""
-    following = draft.token_after(index)
+    following, before = draft.token_after(index), draft.before(draft.objects[index]["span"][0])
     acts = following is not None and following.tag in "VBG"
+    done = following is not None and following.tag == "E"
+    if (before.word == "," and (acts or done)) or (clause.finite and acts and following.tag in "VB"):
+        # "…, smoke curling from the pipe", "…, and a mechanic is repairing it"
+        owner = clause.subjects[-1] if clause.subjects and not clause.finite else None
+        clause = clause._replace(group=(), linked="", subjects=(), finite=False, owner=owner)
     placed, is_living = clause.subjects if clause.linked == "prep" else (), draft.is_living
     if placed and is_living(index) and not is_living(clause.group[-1]) and is_living(placed[-1]):
         # "a man in a hat and a woman in a coat": nobody is in a woman
@@ -146,7 +153,7 @@ def _past_what_it_has(clause: Clause, draft: Draft, predicate: str) -> tuple[Obj
     "A cake with candles on a plate", but "a room with a bed next to a window".
     """
     subjects, nearest = clause.subjects, clause.group[-1:]
-    has = next((r for r in draft.relations if r["object"] == nearest[0] and r["predicate"] in HAVING), None)
+    has = next((r for r in draft.relations if r["object"] == nearest[0] and r["predicate"] in (*HAVING, "of")), None)
     if has and not (has["predicate"] == "with" and draft.is_any(has["subject"], *AROUND)):
         return (has["subject"],), nearest
     holds = predicate in ("on", "inside")
