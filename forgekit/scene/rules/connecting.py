@@ -44,7 +44,8 @@ def _on_verb_aside(clause: Clause, draft: Draft, index: int, verb: str) -> Claus
         # "… whose beard is white holds a lamp", "…, his beard braided, holds a lamp"
         subjects = (clause.owner,)
         return clause._replace(link=Link(subjects, verb=verb), owner=None, subjects=subjects)
-    if previous.word == "there":  # "on the right there is a …": nothing said before is meant
+    if previous.word == "there" or (token.tag in "VB" and previous.word in ("one", "another", "other")):
+        # "on the right there is a …", "another climbs the mast": nothing said before is meant
         return clause._replace(group=(), linked="", subjects=(), finite=False)
     if previous.word in ("that", "which", "who") and clause.group:
         nearest = clause.group[-1:]
@@ -81,8 +82,7 @@ def _agents(clause: Clause, draft: Draft, verb: str) -> Objects:
     subjects, nearest = clause.subjects, clause.group[-1:]
     if not subjects or (draft.lexicon.hints(verb, "of_nearest") and not draft.is_living(subjects[0])):
         return nearest
-    phrase = draft.phrase_of(nearest[0])
-    if phrase and phrase.determiner in draft.lexicon.words["possessive"] and draft.is_any(nearest[0], "body"):
+    if draft.is_owned(nearest[0]) and draft.is_any(nearest[0], "body"):
         return subjects  # "a bird with a fish in its beak perched on a reed"
     lifeless, around = not draft.is_living(nearest[0]), draft.is_any(subjects[0], *AROUND)
     stays = draft.is_living(subjects[0]) or draft.lexicon.hints(verb, "static")
@@ -107,6 +107,9 @@ def on_preposition(clause: Clause, draft: Draft, index: int) -> Clause:
     clause = clause._replace(negated=clause.negated and previous.tag == "R")
     if previous.tag == "Y" and not draft.objects:  # "watercolor of a cat"
         return clause
+    if previous.tag in "XC" and predicate in lexicon.places and (told := _told_before(clause, draft, index)):
+        clause = close_link(clause, draft)  # "Behind it the forest is dark", ", above it the moon"
+        return Clause(leading=(predicate, told[0]), spoken_of=told, fresh=False)
     if previous.tag in "XC" and clause.group and _leads(draft, index):  # "…, and behind the bakery a tower"
         clause = close_link(clause, draft)
         return Clause(link=Link((), predicate, token.word), spoken_of=clause.spoken_of, fresh=False)
@@ -114,6 +117,19 @@ def on_preposition(clause: Clause, draft: Draft, index: int) -> Clause:
     if not clause.subjects and not clause.linked:
         clause = clause._replace(subjects=clause.group)
     return close_link(clause, draft)._replace(link=Link(subjects, predicate, token.word, near=near))
+
+
+def _told_before(clause: Clause, draft: Draft, index: int) -> Objects:
+    """Return what the pronoun means in the place that begins at `index`, where that is told of what follows; else nothing."""
+    pronoun, following = draft.token(index + 1), draft.token(index + 2)
+    opens = following.tag in "DSQNJVBG" or following.word == "there"
+    opens = opens or (following.word == "," and draft.token(index - 1).word in (" ", ".", ";"))
+    if pronoun.word not in ("it", "him", "her", "them") or pronoun.tag != "O" or not opens:
+        return ()
+    told = {(r["subject"], r["object"]) for r in draft.relations}
+    if any((one, other) in told for one in clause.group for other in clause.spoken_of):
+        return clause.spoken_of  # "Under it flows a river, and on it …"
+    return clause.subjects or clause.group[:1] or clause.spoken_of
 
 
 def _leads(draft: Draft, index: int) -> bool:
@@ -128,13 +144,17 @@ def on_pronoun(clause: Clause, draft: Draft, word: str) -> Clause:
     "A plate with a fork beside it": the nearest thing before the fork. Elsewhere they end a link.
     """
     link = clause.link
+    if link is None and clause.leading and not clause.group:
+        return clause
     if word in ("which", "whom") and link and link.predicate in draft.lexicon.places and link.subjects:
         told_from = (link.near or link.subjects)[-1]  # "a table to the left of which a chair stands"
         return Clause(leading=(link.predicate, told_from), spoken_of=clause.subjects, fresh=False)
     if word in ("who", "which", "that", "there", "what"):
         return clause
+    if word == "them" and link and link.predicate == "of":  # "one of them": nobody knows which
+        return Clause(spoken_of=clause.spoken_of, fresh=False)
     if link and link.subjects and link.predicate in draft.lexicon.places and word in ("it", "him", "her", "them"):
-        if link.near and link.near[0] > max(link.subjects):  # "a racket has a ball on it"
+        if link.near and link.near[0] > max(link.subjects) and not draft.is_told_of(link.subjects[0]):  # "a racket has a ball on it"
             link = link._replace(subjects=link.near)
             clause = clause._replace(link=link)
         things, place = _told_from(clause, draft, link, word)
@@ -154,6 +174,8 @@ def on_pronoun(clause: Clause, draft: Draft, word: str) -> Clause:
 def _meant(clause: Clause, draft: Draft, before: int, word: str) -> int | None:
     """Return what a pronoun means: what the sentence began with, where a comma set off who is told of, else the nearest."""
     fits = [index for index in range(before) if word in ("it", "them") or draft.is_living(index)]
+    if word in ("him", "her"):
+        fits = [i for i in fits if draft.objects[i]["name"] in draft.lexicon.siblings["person"]] or fits
     if word == "it":
         fits = [index for index in fits if draft.objects[index]["count"] == 1] or fits
     if not fits:
@@ -165,12 +187,23 @@ def _meant(clause: Clause, draft: Draft, before: int, word: str) -> int | None:
     return fits[-1]
 
 
+def _may_mean(draft: Draft, index: int, word: str) -> bool:
+    """Say whether the pronoun may stand for the object: "him" for the living, "it" for one thing."""
+    if word in ("him", "her"):
+        return draft.is_living(index)
+    return word == "them" or draft.objects[index]["count"] == 1
+
+
 def _told_from(clause: Clause, draft: Draft, link: Link, word: str) -> tuple[Objects, int | None]:
     """Return what is placed, and the thing that the pronoun means, if any."""
     owner = draft.owner_of(link.subjects[-1], ("with",))
-    if owner is not None:  # "a desk with a lamp and a printer on it"
+    if owner is not None and _may_mean(draft, owner, word):  # "a desk with a lamp and a printer on it"
         had = {r["object"] for r in draft.relations if r["subject"] == owner and r["predicate"] == "with"}
-        return tuple(sorted(had & {*clause.group, *link.subjects})), owner
+        things = sorted(had & {*clause.group, *link.subjects})
+        return tuple(thing for thing in things if not draft.is_told_of(thing)) or link.subjects, owner
+    last = clause.group[-1:]
+    if link.verb and last and last[0] not in link.subjects and _may_mean(draft, last[0], word):
+        return link.subjects, last[0]  # "who planted the flag is saluting beside it"
     meant = _meant(clause, draft, min(link.subjects), word)
     if meant is None and clause.group and clause.group[-1] not in link.subjects:  # "… with a sign posted under it"
         return clause.group[-1:], link.subjects[0]

@@ -181,6 +181,11 @@ class Draft:
         owners = (r["subject"] for r in self.relations if r["object"] == index and r["predicate"] in predicates)
         return next(owners, None)
 
+    def is_owned(self, index: int) -> bool:
+        """Say whether the object was named just now as somebody's own: "her hair"."""
+        phrase = self.phrase_of(index)
+        return phrase is not None and phrase.determiner in self.lexicon.words["possessive"]
+
     def has(self, owner: int, index: int) -> bool:
         """Say whether the owner was said to have, wear or hold the object."""
         said = {r["predicate"] for r in self.relations if (r["subject"], r["object"]) == (owner, index)}

@@ -153,6 +153,8 @@ def _past_what_it_has(clause: Clause, draft: Draft, predicate: str) -> tuple[Obj
     "A cake with candles on a plate", but "a room with a bed next to a window".
     """
     subjects, nearest = clause.subjects, clause.group[-1:]
+    if subjects and draft.is_owned(nearest[0]):
+        return subjects, ()  # "a violinist with a rose in her hair on a balcony"
     has = next((r for r in draft.relations if r["object"] == nearest[0] and r["predicate"] in (*HAVING, "of")), None)
     if has and not (has["predicate"] == "with" and draft.is_any(has["subject"], *AROUND)):
         return (has["subject"],), nearest
@@ -171,9 +173,11 @@ def _past_what_it_has(clause: Clause, draft: Draft, predicate: str) -> tuple[Obj
 
 def _placed(clause: Clause, draft: Draft, link: Link, index: int) -> Objects:
     """Return what is where the object `index` says."""
+    phrase = draft.phrase_of(index)
+    if link.near and draft.owner_of(link.near[0], ("with",)) is not None and draft.is_owned(index):
+        return link.near  # "a sailor with salt in his beard"
     if link.near and _lies_near(clause, draft, link, index):
         return link.near
-    phrase = draft.phrase_of(index)
     if phrase and phrase.determiner in ("his", "her") and clause.subjects and not draft.is_living(link.subjects[0]):
         return clause.subjects  # "riding past a truck on his bike"
     return link.subjects
@@ -201,8 +205,13 @@ def _lies_near(clause: Clause, draft: Draft, link: Link, index: int) -> bool:
         return link.wording in ("into", "onto", "across", "through", "over")
     if acts(clause.told_of, "sensing", "moving"):
         return link.predicate != "through"
-    if draft.is_living(near):
+    if draft.is_living(near) or draft.objects[near]["name"] in draft.lexicon.siblings["vehicle"]:
         return False
+    if link.predicate == "above":
+        return True  # "holding a torch over the pipes"
+    if link.predicate == "on" and not draft.is_any(index, "surface"):  # "spills wine on a shirt", "reads a book on a bench"
+        stands = draft.is_any(index, "ground", *AROUND) or draft.objects[index]["name"] in draft.lexicon.siblings["furniture"]
+        return not (stands or acts(clause.told_of, "agent"))
     if link.predicate == "on":
-        return draft.is_any(index, "surface")
+        return True
     return inside and draft.is_any(index, "container")
