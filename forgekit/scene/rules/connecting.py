@@ -154,7 +154,7 @@ def on_pronoun(clause: Clause, draft: Draft, word: str) -> Clause:
     if word == "them" and link and link.predicate == "of":  # "one of them": nobody knows which
         return Clause(spoken_of=clause.spoken_of, fresh=False)
     if link and link.subjects and link.predicate in draft.lexicon.places and word in ("it", "him", "her", "them"):
-        if link.near and link.near[0] > max(link.subjects) and not draft.is_told_of(link.subjects[0]):  # "a racket has a ball on it"
+        if link.near and link.near[0] > max(link.subjects) and not draft.is_placed(link.subjects[0]):  # "a racket has a ball on it"
             link = link._replace(subjects=link.near)
             clause = clause._replace(link=link)
         things, place = _told_from(clause, draft, link, word)
@@ -176,8 +176,7 @@ def _meant(clause: Clause, draft: Draft, before: int, word: str) -> int | None:
     fits = [index for index in range(before) if word in ("it", "them") or draft.is_living(index)]
     if word in ("him", "her"):
         fits = [i for i in fits if draft.objects[i]["name"] in draft.lexicon.siblings["person"]] or fits
-    if word == "it":
-        fits = [index for index in fits if draft.objects[index]["count"] == 1] or fits
+    fits = [index for index in fits if _may_mean(draft, index, word)] or fits
     if not fits:
         return None
     first = [index for index in fits if index >= draft.sentence_begins(before)]
@@ -191,7 +190,7 @@ def _may_mean(draft: Draft, index: int, word: str) -> bool:
     """Say whether the pronoun may stand for the object: "him" for the living, "it" for one thing."""
     if word in ("him", "her"):
         return draft.is_living(index)
-    return word == "them" or draft.objects[index]["count"] == 1
+    return (word == "it") == (draft.objects[index]["count"] == 1)
 
 
 def _told_from(clause: Clause, draft: Draft, link: Link, word: str) -> tuple[Objects, int | None]:

@@ -138,6 +138,10 @@ class Draft:
         """Say whether the object's noun is in one of the lexicon's lists."""
         return self.lexicon.hints(self.objects[index]["name"].split()[-1], *lists)
 
+    def is_placed(self, index: int) -> bool:
+        """Say whether a place was said of the object."""
+        return any(r["subject"] == index and r["predicate"] in self.lexicon.places for r in self.relations)
+
     def is_told_of(self, index: int) -> bool:
         """Say whether a place, clothes or a belonging were said of the object."""
         if any(index in placed for placed in self._sides.values()):
@@ -153,6 +157,15 @@ class Draft:
         end, start = self.objects[one]["span"][1], self.objects[other]["span"][0]
         between = self.tokens[self._at(end) : self._at(start)]
         return any(token.word in ("and", "&", "or", "/") for token in between)
+
+    def has_verb(self, index: int) -> bool:
+        """Say whether a verb of its own follows the object: "and a man in goggles is writing"."""
+        for token in islice(self.tokens, self._at(self.objects[index]["span"][1]), None):
+            if token.tag in "XCO":
+                return False
+            if token.tag in "VB":
+                return True
+        return False
 
     def listed(self, index: int) -> bool:
         """Say whether the object is one more of a list with "and": "a hat, a coat and boots", not "a hat, a coat, a lamp"."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from forgekit.scene.rules.clauses import Clause, Link, Objects
 from forgekit.scene.rules.draft import HAVING, Draft, close_link
-from forgekit.scene.rules.tokens import Token
+from forgekit.scene.rules.tokens import EDGE, Token
 
 SHARED_PLACES = ("on", "inside", "in front of", "behind")  # "a cat and a dog on a bed": both are
 AROUND = ("room", "within", "place")  # the lists of what other things are in
@@ -57,25 +57,25 @@ def _tie(clause: Clause, draft: Draft, link: Link, index: int) -> Clause:
             draft.relate(subject, "above", index, link)  # figures lie in a plane: nothing can lie on another
         else:
             draft.relate(subject, predicate, index, link)
-    linked = "verb" if link.verb and predicate not in draft.lexicon.places else "prep"
+    linked = "verb" if link.verb and predicate not in draft.lexicon.places and link.predicate != "from" else "prep"
     told_of = link.verb if not link.predicate or draft.lexicon.hints(link.verb, "sensing") else ""
     return clause._replace(group=(index,), linked=linked, told_of=told_of, link=link if link.lists else None)
 
 
 def _join(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take the object as one more of a list, or as a new subject."""
-    following, before = draft.token_after(index), draft.before(draft.objects[index]["span"][0])
-    acts = following is not None and following.tag in "VBG"
-    done = following is not None and following.tag == "E"
-    if (before.word == "," and (acts or done)) or (clause.finite and acts and following.tag in "VB"):
-        # "…, smoke curling from the pipe", "…, and a mechanic is repairing it"
+    following, before = draft.token_after(index) or EDGE, draft.before(draft.objects[index]["span"][0])
+    acts, of_its_own = following.tag in "VBG", following.tag in "VBGE" or following.value in draft.lexicon.places
+    if (before.word == "," and of_its_own) or (clause.finite and draft.has_verb(index)):
+        # "…, smoke curling from the pipe", "…, a towel over his head", "…, and a man in goggles is writing"
         owner = clause.subjects[-1] if clause.subjects and not clause.finite else None
         clause = clause._replace(group=(), linked="", subjects=(), finite=False, owner=owner)
     placed, is_living = clause.subjects if clause.linked == "prep" else (), draft.is_living
     if placed and is_living(index) and not is_living(clause.group[-1]) and is_living(placed[-1]):
         # "a man in a hat and a woman in a coat": nobody is in a woman
         return clause._replace(group=(*clause.subjects, index), linked="", subjects=())
-    if clause.linked == "verb" and acts and is_living(index):
+    stands = following.value in draft.lexicon.places and clause.group and not is_living(clause.group[-1])
+    if clause.linked == "verb" and (acts or stands) and is_living(index):
         clause = clause._replace(group=(), linked="", subjects=())  # "a man eating a donut and a woman eating a cake"
     if clause.linked and not clause.fresh and draft.listed(index):
         shares = clause.linked == "prep" and _shares_place(draft, index, may_share=clause.finite and not acts)
@@ -195,8 +195,9 @@ def _lies_near(clause: Clause, draft: Draft, link: Link, index: int) -> bool:
     in_sky = inside and draft.objects[index]["name"].endswith("sky")
     if in_sky or draft.is_any(index, "body") or draft.is_any(near, "body"):
         return True
-    if draft.owner_of(near) is not None:  # "a cake with candles on a table"
-        return False
+    owner = draft.owner_of(near)
+    if owner is not None:  # "a cake with candles on a table", but "a cell with two cats behind bars"
+        return draft.is_living(near) and not draft.is_living(owner)
     if clause.linked == "prep":
         phrase = draft.phrase_of(index)
         named = phrase is not None and phrase.head.proper
