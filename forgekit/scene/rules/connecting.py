@@ -40,7 +40,7 @@ def _on_verb_aside(clause: Clause, draft: Draft, index: int, verb: str) -> Claus
     token, previous = draft.token(index), draft.token(index - 1)
     if previous.tag == "T" and token.tag == "E":  # 'with "OPEN" written on the door'
         return clause._replace(link=Link(verb=verb, quoted=True))
-    if clause.owner is not None and token.tag == "V" and (clause.finite or previous.tag == "X"):
+    if clause.owner is not None and token.tag in "VB" and (clause.finite or previous.tag == "X"):
         # "… whose beard is white holds a lamp", "…, his beard braided, holds a lamp"
         subjects = (clause.owner,)
         return clause._replace(link=Link(subjects, verb=verb), owner=None, subjects=subjects)
@@ -85,9 +85,8 @@ def _agents(clause: Clause, draft: Draft, verb: str) -> Objects:
     if draft.is_owned(nearest[0]) and draft.is_any(nearest[0], "body"):
         return subjects  # "a bird with a fish in its beak perched on a reed"
     lifeless, around = not draft.is_living(nearest[0]), draft.is_any(subjects[0], *AROUND)
-    stays = draft.is_living(subjects[0]) or draft.lexicon.hints(verb, "static")
-    if lifeless and stays and not around and any(draft.has(subject, nearest[0]) for subject in subjects):
-        return subjects  # "a girl with black hair jumping", but "a house with smoke rising"
+    if lifeless and not around and any(draft.has(subject, nearest[0]) for subject in subjects):
+        return subjects  # "a girl with black hair jumping"
     if clause.linked == "prep" and draft.is_any(nearest[0], *AROUND) and draft.owner_of(nearest[0]) is None:
         return subjects  # "a vase in a field towering over the chairs"
     if lifeless and draft.lexicon.hints(verb, "agent") and draft.is_living(subjects[0]):
@@ -138,12 +137,12 @@ def _leads(draft: Draft, index: int) -> bool:
     return place is not None and draft.token(place.after).tag in ("D", "Q") and draft.phrase(place.after) is not None
 
 
-def on_pronoun(clause: Clause, draft: Draft, word: str) -> Clause:
+def on_pronoun(clause: Clause, draft: Draft, index: int) -> Clause:
     """Let "she", "it", "they" stand for the subject of the sentence before, or for what a place is told from.
 
     "A plate with a fork beside it": the nearest thing before the fork. Elsewhere they end a link.
     """
-    link = clause.link
+    link, word = clause.link, draft.token(index).word
     if link is None and clause.leading and not clause.group:
         return clause
     if word in ("which", "whom") and link and link.predicate in draft.lexicon.places and link.subjects:
@@ -151,10 +150,11 @@ def on_pronoun(clause: Clause, draft: Draft, word: str) -> Clause:
         return Clause(leading=(link.predicate, told_from), spoken_of=clause.subjects, fresh=False)
     if word in ("who", "which", "that", "there", "what"):
         return clause
-    if word == "them" and link and link.predicate == "of":  # "one of them": nobody knows which
-        return Clause(spoken_of=clause.spoken_of, fresh=False)
+    if word == "them" and link and link.predicate == "of" and draft.token(index + 1).tag in "VBG":
+        return Clause(spoken_of=clause.spoken_of, fresh=False)  # "one of them is reading": nobody knows which
     if link and link.subjects and link.predicate in draft.lexicon.places and word in ("it", "him", "her", "them"):
-        if link.near and link.near[0] > max(link.subjects) and not draft.is_placed(link.subjects[0]):  # "a racket has a ball on it"
+        had = link.near and link.near[0] > max(link.subjects) and not draft.is_placed(link.subjects[0])
+        if had and not draft.is_part(link.near[0], link.subjects[0]):  # "a racket has a ball on it"
             link = link._replace(subjects=link.near)
             clause = clause._replace(link=link)
         things, place = _told_from(clause, draft, link, word)
@@ -189,7 +189,7 @@ def _meant(clause: Clause, draft: Draft, before: int, word: str) -> int | None:
 def _may_mean(draft: Draft, index: int, word: str) -> bool:
     """Say whether the pronoun may stand for the object: "him" for the living, "it" for one thing."""
     if word in ("him", "her"):
-        return draft.is_living(index)
+        return draft.is_living(index) or "called" in draft.objects[index]
     return (word == "it") == (draft.objects[index]["count"] == 1)
 
 
@@ -201,7 +201,8 @@ def _told_from(clause: Clause, draft: Draft, link: Link, word: str) -> tuple[Obj
         things = sorted(had & {*clause.group, *link.subjects})
         return tuple(thing for thing in things if not draft.is_told_of(thing)) or link.subjects, owner
     last = clause.group[-1:]
-    if link.verb and last and last[0] not in link.subjects and _may_mean(draft, last[0], word):
+    acts = link.verb and last and last[0] not in link.subjects and not draft.has(link.subjects[0], last[0])
+    if acts and _may_mean(draft, last[0], word):
         return link.subjects, last[0]  # "who planted the flag is saluting beside it"
     meant = _meant(clause, draft, min(link.subjects), word)
     if meant is None and clause.group and clause.group[-1] not in link.subjects:  # "… with a sign posted under it"

@@ -138,6 +138,10 @@ class Draft:
         """Say whether the object's noun is in one of the lexicon's lists."""
         return self.lexicon.hints(self.objects[index]["name"].split()[-1], *lists)
 
+    def is_part(self, index: int, whole: int) -> bool:
+        """Say whether one is said to be of the other: the horse of "a statue of a horse"."""
+        return {"subject": whole, "predicate": "of", "object": index} in self.relations
+
     def is_placed(self, index: int) -> bool:
         """Say whether a place was said of the object."""
         return any(r["subject"] == index and r["predicate"] in self.lexicon.places for r in self.relations)

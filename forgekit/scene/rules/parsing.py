@@ -68,7 +68,7 @@ def _on_word(clause: Clause, draft: Draft, index: int) -> Clause:
     if token.tag == "J":
         return on_adjective(clause, draft, token)
     if token.tag == "O":
-        return on_pronoun(clause, draft, token.word)
+        return on_pronoun(clause, draft, index)
     if token.tag in "XC":
         return on_break(clause, draft, index)
     if token.tag == "K":

@@ -153,7 +153,7 @@ def _past_what_it_has(clause: Clause, draft: Draft, predicate: str) -> tuple[Obj
     "A cake with candles on a plate", but "a room with a bed next to a window".
     """
     subjects, nearest = clause.subjects, clause.group[-1:]
-    if subjects and draft.is_owned(nearest[0]):
+    if subjects and draft.is_owned(nearest[0]) and draft.owner_of(nearest[0]) is None:
         return subjects, ()  # "a violinist with a rose in her hair on a balcony"
     has = next((r for r in draft.relations if r["object"] == nearest[0] and r["predicate"] in (*HAVING, "of")), None)
     if has and not (has["predicate"] == "with" and draft.is_any(has["subject"], *AROUND)):
@@ -212,7 +212,8 @@ def _lies_near(clause: Clause, draft: Draft, link: Link, index: int) -> bool:
         return True  # "holding a torch over the pipes"
     if link.predicate == "on" and not draft.is_any(index, "surface"):  # "spills wine on a shirt", "reads a book on a bench"
         stands = draft.is_any(index, "ground", *AROUND) or draft.objects[index]["name"] in draft.lexicon.siblings["furniture"]
-        return not (stands or acts(clause.told_of, "agent"))
+        done = clause.told_of and not (draft.is_owned(index) or acts(clause.told_of, "agent", "intransitive", "static"))
+        return bool(done) and not stands
     if link.predicate == "on":
         return True
     return inside and draft.is_any(index, "container")

@@ -138,6 +138,8 @@ def _after_preposition(place: Place) -> str:
 def _where_a_clause_begins(place: Place) -> str:
     entry, before, after = place.token.entry, place.before.word, place.after
     is_verb = "V" in entry.tags and entry.hint == "verb"
+    if is_verb and before == "," and after == "P" and third_person(place) and _after_aside(place):
+        return "V"
     runs_on = place.verb_seen or (before == "," and after in "DSQ")
     if is_verb and runs_on and after in "DSPRXJQ" and third_person(place):
         return "V"
@@ -153,12 +155,18 @@ def _where_a_clause_begins(place: Place) -> str:
     return _inside_phrase(place)
 
 
+def _after_aside(place: Place) -> bool:
+    """Say whether the word stands behind an aside between commas: "a case, covered in stickers, stands between …"."""
+    at = next((at for at in range(place.at - 2, -1, -1) if place.tokens[at].tag == "X"), 0)
+    return place.tokens[at].word == "," and place.tokens[at + 1].tag in "GE"
+
+
 def _inside_phrase(place: Place) -> str:
     entry = place.token.entry
     if place.before.word in ("one", "ones") and "G" in entry.tags and place.after in "DS":
         return "G"  # "the smallest one holding …"
-    if place.before.word in ("one", "another", "other") and "V" in entry.tags and third_person(place):
-        return "V"  # "another scrubs the deck", "the other sniffs the air"
+    if place.before.word in ("one", "another") and "V" in entry.tags and third_person(place):
+        return "V"  # "another scrubs the deck"
     if "G" in entry.tags and place.before.entry.kind and place.after in "DS" and entry.hint not in ("noun", "compound"):
         return "G"  # "a woman in red holding an umbrella"
     if entry.hint == "noun" and place.noun_follows and "N" in entry.tags and "G" in entry.tags:
@@ -215,7 +223,9 @@ def _verb_or_noun(place: Place) -> str:
         return "V"  # "watching a bird fly through the sky"
     if number == "joined" and after in "XC":  # "a vase and a photo frame"
         return "N"
-    agrees = (number == "joined" or plural) != third or token.word == "cast"  # a past form
+    agrees = (number == "joined" or plural) != token.word.endswith("s") or token.word == "cast"  # a past form
+    if token.word.endswith("ss"):  # "a mountain pass blocked by a boulder"
+        agrees = not agrees
     return "V" if agrees and (is_verb or after in "DS") else "N"
 
 
