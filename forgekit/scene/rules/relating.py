@@ -43,6 +43,8 @@ def _tie(clause: Clause, draft: Draft, link: Link, index: int) -> Clause:
     phrase = draft.phrase_of(index)
     if link.told and (link.makes or (phrase and phrase.numbered)):  # "surrounded by trees, and a man …"
         return _join(clause._replace(link=None), draft, index)
+    if link.wording == "by" and not link.verb and clause.linked == "verb" and draft.is_living(index):
+        return clause._replace(link=None)  # "being fed a strawberry by a girl": who does it
     if link.turned:
         for subject in link.subjects:
             draft.relate(index, link.turned, subject)

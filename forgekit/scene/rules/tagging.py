@@ -232,13 +232,14 @@ def _verb_or_noun(place: Place) -> str:
 def _follows_plural(place: Place) -> bool:
     """Say whether the word behind a plural is its verb: no compound begins with a plural ("waterfalls tumble over …")."""
     token, before, is_verb = place.token, place.before, place.token.entry.hint == "verb"
-    if before.proper or before.noun in place.lexicon.words["plural"] or token.entry.hint in ("noun", "compound", "thing"):
+    capital = before.proper or before.capital or token.proper
+    if capital or before.noun in place.lexicon.words["plural"] or token.entry.hint in ("noun", "compound", "thing"):
         return False
     if third_person(place):  # the subject stands further ahead: "a man with flowers carries …"
         return is_verb and place.after in "DSQPR"
     if token.word != token.entry.verb:
         return False
-    return place.after in "DSQPRO" or (is_verb and place.after in "XC")
+    return (before.word.endswith("s") and place.after in "DSQPRO") or (is_verb and place.after in "XC")
 
 
 def _opens_object(place: Place, number: str, plural: bool) -> bool:
