@@ -7,12 +7,15 @@ from forgekit.scene.rules.draft import Draft, close_link
 from forgekit.scene.rules.relating import AROUND, said_of
 from forgekit.scene.rules.tokens import Token
 
+FAR = 10_000  # more objects than any text has
+PERSONAL = ("it", "him", "her", "them")
+
 
 def on_verb(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take a verb: it opens a link from who does it."""
     token, previous, link = draft.token(index), draft.token(index - 1), clause.link
     verb = token.entry.verb or token.word
-    denied = (clause.negated and previous.tag in "KR") or (link is not None and link.denied and link.verb == "be")
+    denied = previous.word == "to" or (clause.negated and previous.tag in "KR") or (link is not None and link.denied and link.verb == "be")
     helped = previous.entry.verb == "be" or draft.token(index + 1).word == "by"
     done = helped and token.word in draft.lexicon.words["done_by"]
     is_past = token.tag == "E" or (token.word in draft.lexicon.words["same_participle"] and previous.entry.verb == "be")
@@ -125,12 +128,13 @@ def _told_before(clause: Clause, draft: Draft, index: int) -> Objects:
     pronoun, following = draft.token(index + 1), draft.token(index + 2)
     opens = following.tag in "DSQNJVBG" or following.word == "there"
     opens = opens or (following.word == "," and draft.token(index - 1).word in (" ", ".", ";"))
-    if pronoun.word not in ("it", "him", "her", "them") or pronoun.tag != "O" or not opens:
+    if pronoun.word not in PERSONAL or pronoun.tag != "O" or not opens:
         return ()
-    told = {(r["subject"], r["object"]) for r in draft.relations}
-    if any((one, other) in told for one in clause.group for other in clause.spoken_of):
-        return clause.spoken_of  # "Under it flows a river, and on it …"
-    return clause.subjects or clause.group[:1] or clause.spoken_of
+    last = draft.relations[-1] if draft.relations else {"subject": -1}
+    led = (last["object"],) if last["subject"] in clause.group and (last["object"] or FAR) < last["subject"] else ()
+    # "Under it flows a river, and on it …": still the same
+    candidates = (led, clause.subjects, clause.group[:1], clause.spoken_of)
+    return next((c for c in candidates if c and all(_may_mean(draft, i, pronoun.word) for i in c[:1])), ())
 
 
 def _leads(draft: Draft, index: int) -> bool:
@@ -145,7 +149,7 @@ def on_pronoun(clause: Clause, draft: Draft, index: int) -> Clause:
     "A plate with a fork beside it": the nearest thing before the fork. Elsewhere they end a link.
     """
     link, word = clause.link, draft.token(index).word
-    if link is None and clause.leading and not clause.group:
+    if link is None and clause.leading and not clause.group and word in PERSONAL:  # "Behind it, …"
         return clause
     if word in ("which", "whom") and link and link.predicate in draft.lexicon.places and link.subjects:
         told_from = (link.near or link.subjects)[-1]  # "a table to the left of which a chair stands"
@@ -154,7 +158,7 @@ def on_pronoun(clause: Clause, draft: Draft, index: int) -> Clause:
         return clause
     if word == "them" and link and link.predicate == "of" and draft.token(index + 1).tag in "VBG":
         return Clause(spoken_of=clause.spoken_of, fresh=False)  # "one of them is reading": nobody knows which
-    if link and link.subjects and link.predicate in draft.lexicon.places and word in ("it", "him", "her", "them"):
+    if link and link.subjects and link.predicate in draft.lexicon.places and word in PERSONAL:
         had = link.near and link.near[0] > max(link.subjects) and not draft.is_placed(link.subjects[0])
         if had and not draft.is_part(link.near[0], link.subjects[0]):  # "a racket has a ball on it"
             link = link._replace(subjects=link.near)
@@ -164,7 +168,7 @@ def on_pronoun(clause: Clause, draft: Draft, index: int) -> Clause:
             for thing in things:
                 draft.relate(thing, link.predicate, place, link)
             return clause._replace(link=None, linked="prep")
-    if link and link.verb and not link.predicate and link.subjects and word in ("it", "him", "her", "them"):
+    if link and link.verb and not link.predicate and link.subjects and word in PERSONAL:
         meant = _meant(clause, draft, min(link.subjects), word)  # "two dogs guarding her"
         for subject in link.subjects if meant is not None and not link.denied else ():
             draft.relate(subject, link.verb, meant, link)
@@ -177,7 +181,8 @@ def _meant(clause: Clause, draft: Draft, before: int, word: str) -> int | None:
     """Return what a pronoun means: what the sentence began with, where a comma set off who is told of, else the nearest."""
     fits = [index for index in range(before) if word in ("it", "them") or draft.is_living(index)]
     if word in ("him", "her"):
-        fits = [i for i in fits if draft.objects[i]["name"] in draft.lexicon.siblings["person"]] or fits
+        people = draft.lexicon.siblings["person"]
+        fits = [i for i in fits if draft.objects[i]["name"].split()[-1] in people] or fits
     fits = [index for index in fits if _may_mean(draft, index, word)] or fits
     if not fits:
         return None
@@ -243,12 +248,16 @@ def on_break(clause: Clause, draft: Draft, index: int) -> Clause:
         return clause._replace(link=link._replace(predicate="like", wording="as"))
     if token.word in ".;!?:" or token.word in ("while", "whereas", "as"):
         clause = close_link(clause, draft)
-        spoken_of = clause.subjects or clause.group[:1] or clause.spoken_of
+        owner = () if clause.owner is None else (clause.owner,)
+        spoken_of = owner or clause.subjects or clause.group[:1] or clause.spoken_of
         leading = clause.leading if token.word == ":" else None
         return Clause(leading=leading, spoken_of=spoken_of, fresh=False)
     if token.word in (",", "and", "but", "&", "plus") and link and not link.lists:
         goes_on = (link.verb == "be" or link.told) and draft.token(index + 1).tag in "JR"
         clause = clause if goes_on else close_link(clause, draft)
+    if token.word == "," and draft.token(index + 1).tag in "GE" and clause.owner is not None:
+        # "a woman, hands on her belly, backlit by the sun"
+        clause = clause._replace(group=(clause.owner,), subjects=(clause.owner,), linked="", owner=None)
     if token.word == "," and draft.token(index + 1).tag in "GEP":
         clause = _of_whom(clause, draft)
     return clause._replace(negated=clause.negated and token.word in ("and", "or", "&"), fresh=False)

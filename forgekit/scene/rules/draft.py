@@ -66,10 +66,12 @@ class Draft:
         """Return the phrase that named the object, if it was named just now."""
         return self._last if index == len(self.objects) - 1 else None
 
-    def token_after(self, index: int) -> Token | None:
-        """Return the token behind the object."""
+    def behind(self, index: int) -> Token:
+        """Return the token behind the object, adverbs left aside, or EDGE."""
         after = self._at(self.objects[index]["span"][1])
-        return self.tokens[after] if after < len(self.tokens) else None
+        while self.token(after).tag == "R":
+            after += 1
+        return self.token(after)
 
     def before(self, place: int) -> Token:
         """Return the last token that ends by that place of the text, or EDGE."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from forgekit.scene.rules.clauses import Clause, Link, Objects
 from forgekit.scene.rules.draft import HAVING, Draft, close_link
-from forgekit.scene.rules.tokens import EDGE, Token
+from forgekit.scene.rules.tokens import Token
 
 SHARED_PLACES = ("on", "inside", "in front of", "behind")  # "a cat and a dog on a bed": both are
 AROUND = ("room", "within", "place")  # the lists of what other things are in
@@ -44,7 +44,7 @@ def _tie(clause: Clause, draft: Draft, link: Link, index: int) -> Clause:
     if link.told and (link.makes or (phrase and phrase.numbered)):  # "surrounded by trees, and a man …"
         return _join(clause._replace(link=None), draft, index)
     if link.wording == "by" and not link.verb and clause.linked == "verb" and draft.is_living(index):
-        return clause._replace(link=None)  # "being fed a strawberry by a girl": who does it
+        return clause._replace(group=(index,), linked="prep", link=None)  # "being fed a strawberry by a girl": who does it
     if link.turned:
         for subject in link.subjects:
             draft.relate(index, link.turned, subject)
@@ -66,7 +66,7 @@ def _tie(clause: Clause, draft: Draft, link: Link, index: int) -> Clause:
 
 def _join(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take the object as one more of a list, or as a new subject."""
-    following, before = draft.token_after(index) or EDGE, draft.before(draft.objects[index]["span"][0])
+    following, before = draft.behind(index), draft.before(draft.objects[index]["span"][0])
     acts, of_its_own = following.tag in "VBG", following.tag in "VBGE" or following.value in draft.lexicon.places
     if (before.word == "," and of_its_own) or (clause.finite and draft.has_verb(index)):
         # "…, smoke curling from the pipe", "…, a towel over his head", "…, and a man in goggles is writing"
@@ -76,7 +76,9 @@ def _join(clause: Clause, draft: Draft, index: int) -> Clause:
     if placed and is_living(index) and not is_living(clause.group[-1]) and is_living(placed[-1]):
         # "a man in a hat and a woman in a coat": nobody is in a woman
         return clause._replace(group=(*clause.subjects, index), linked="", subjects=())
-    stands = following.value in draft.lexicon.places and clause.group and not is_living(clause.group[-1])
+    phrase = draft.phrase_of(index)
+    stands = following.value in draft.lexicon.places and phrase and phrase.determiner in ("a", "an")
+    stands = stands and clause.group and not is_living(clause.group[-1])  # "… and a jester at her feet"
     if clause.linked == "verb" and (acts or stands) and is_living(index):
         clause = clause._replace(group=(), linked="", subjects=())  # "a man eating a donut and a woman eating a cake"
     if clause.linked and not clause.fresh and draft.listed(index):
@@ -180,7 +182,7 @@ def _placed(clause: Clause, draft: Draft, link: Link, index: int) -> Objects:
         return link.near  # "a sailor with salt in his beard"
     if link.near and _lies_near(clause, draft, link, index):
         return link.near
-    if phrase and phrase.determiner in ("his", "her") and clause.subjects and not draft.is_living(link.subjects[0]):
+    if phrase and phrase.determiner in ("his", "her") and any(map(draft.is_living, clause.subjects)) and not draft.is_living(link.subjects[0]):
         return clause.subjects  # "riding past a truck on his bike"
     return link.subjects
 

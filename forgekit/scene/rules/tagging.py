@@ -232,7 +232,7 @@ def _verb_or_noun(place: Place) -> str:
 def _follows_plural(place: Place) -> bool:
     """Say whether the word behind a plural is its verb: no compound begins with a plural ("waterfalls tumble over …")."""
     token, before, is_verb = place.token, place.before, place.token.entry.hint == "verb"
-    capital = before.proper or before.capital or token.proper
+    capital = before.proper or before.capital or token.proper or token.entry.kind
     if capital or before.noun in place.lexicon.words["plural"] or token.entry.hint in ("noun", "compound", "thing"):
         return False
     if third_person(place):  # the subject stands further ahead: "a man with flowers carries …"
