@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from forgekit.scene.rules.clauses import Clause, Link, Objects
-from forgekit.scene.rules.draft import Draft, close_link
+from forgekit.scene.rules.draft import JOINTS, Draft, close_link
 from forgekit.scene.rules.relating import AROUND, said_of
 from forgekit.scene.rules.tokens import Token
 
@@ -90,6 +90,9 @@ def _agents(clause: Clause, draft: Draft, verb: str) -> Objects:
     lifeless, around = not draft.is_living(nearest[0]), draft.is_any(subjects[0], *AROUND)
     if lifeless and not around and any(draft.has(subject, nearest[0]) for subject in subjects):
         return subjects  # "a girl with black hair jumping"
+    owner = draft.owner_of(nearest[0])
+    if lifeless and owner is not None and draft.is_living(owner):
+        return (owner,)  # "a tall man and a girl with a bag waiting"
     if clause.linked == "prep" and draft.is_any(nearest[0], *AROUND) and draft.owner_of(nearest[0]) is None:
         return subjects  # "a vase in a field towering over the chairs"
     if lifeless and draft.lexicon.hints(verb, "agent") and draft.is_living(subjects[0]):
@@ -105,6 +108,8 @@ def on_preposition(clause: Clause, draft: Draft, index: int) -> Clause:
         makes = token.value in ("of", "from") and lexicon.hints(link.verb, "making")
         turned = lexicon.tables["turned"].get(f"{link.verb}-{token.word}", "")
         return clause._replace(link=link._replace(predicate=predicate, wording=token.word, makes=makes, turned=turned))
+    if link and previous.tag == "P" and link.predicate == "from" and predicate in lexicon.places:  # "peeking from behind"
+        return clause._replace(link=link._replace(predicate=predicate, wording=token.word))
     # "without gloves in a room": the room is there
     clause = clause._replace(negated=clause.negated and previous.tag == "R")
     if previous.tag == "Y" and not draft.objects:  # "watercolor of a cat"
@@ -188,9 +193,13 @@ def _meant(clause: Clause, draft: Draft, before: int, word: str) -> int | None:
         return None
     first = [index for index in fits if index >= draft.sentence_begins(before)]
     spoken_of = [index for index in clause.spoken_of if index in fits]
-    if draft.before(draft.objects[before]["span"][0]).tag == "X":
+    joint = draft.before(draft.objects[before]["span"][0])
+    if joint.tag == "X":
         return (first or spoken_of or fits)[0]
-    return fits[-1]
+    placed = [r["subject"] for r in draft.relations if r["object"] == fits[-1] and r["predicate"] in draft.lexicon.places]
+    if joint.word in JOINTS and placed and placed[0] in fits:  # "a cup on a table and a spoon next to it"
+        return placed[0]
+    return (spoken_of or fits[-1:])[0]
 
 
 def _may_mean(draft: Draft, index: int, word: str) -> bool:

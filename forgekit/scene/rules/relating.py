@@ -77,7 +77,7 @@ def _join(clause: Clause, draft: Draft, index: int) -> Clause:
         # "a man in a hat and a woman in a coat": nobody is in a woman
         return clause._replace(group=(*clause.subjects, index), linked="", subjects=())
     phrase = draft.phrase_of(index)
-    stands = following.value in draft.lexicon.places and phrase and phrase.determiner in ("a", "an")
+    stands = (following.value in draft.lexicon.places or following.word == "at") and phrase and phrase.determiner in ("a", "an")
     stands = stands and clause.group and not is_living(clause.group[-1])  # "… and a jester at her feet"
     if clause.linked == "verb" and (acts or stands) and is_living(index):
         clause = clause._replace(group=(), linked="", subjects=())  # "a man eating a donut and a woman eating a cake"
@@ -146,9 +146,20 @@ def said_of(clause: Clause, draft: Draft, token: Token, previous: Token) -> tupl
         return clause.subjects or clause.group[:1], nearest
     if previous.tag in "XC":
         return clause.subjects or clause.group[:1], ()
+    if token.word in ("onto", "into") and clause.linked == "prep":
+        return _moved(clause, draft), ()
     if clause.linked == "prep" and places:
         return _past_what_it_has(clause, draft, token.value)
     return nearest, ()
+
+
+def _moved(clause: Clause, draft: Draft) -> Objects:
+    """Return what goes somewhere: the crates of "unloading crates from a ship onto a pier", else who goes."""
+    places = draft.lexicon.places
+    for relation in reversed(draft.relations):
+        if relation["subject"] in clause.subjects and relation["object"] is not None and relation["predicate"] not in places:
+            return clause.subjects if " " in relation["predicate"] else (relation["object"],)
+    return clause.subjects
 
 
 def _past_what_it_has(clause: Clause, draft: Draft, predicate: str) -> tuple[Objects, Objects]:
@@ -159,6 +170,8 @@ def _past_what_it_has(clause: Clause, draft: Draft, predicate: str) -> tuple[Obj
     subjects, nearest = clause.subjects, clause.group[-1:]
     if subjects and draft.is_owned(nearest[0]) and draft.owner_of(nearest[0]) is None:
         return subjects, ()  # "a violinist with a rose in her hair on a balcony"
+    if subjects and draft.is_any(nearest[0], "body") and not draft.is_any(subjects[0], "body"):
+        return subjects, nearest
     has = next((r for r in draft.relations if r["object"] == nearest[0] and r["predicate"] in (*HAVING, "of")), None)
     if has and not (has["predicate"] == "with" and draft.is_any(has["subject"], *AROUND)):
         return (has["subject"],), nearest
@@ -197,8 +210,10 @@ def _lies_near(clause: Clause, draft: Draft, link: Link, index: int) -> bool:
         return True  # "a child in pajamas holding a bear in a spacesuit"
     near, inside, acts = link.near[0], link.predicate == "inside", draft.lexicon.hints
     in_sky = inside and draft.objects[index]["name"].endswith("sky")
-    if in_sky or draft.is_any(index, "body") or draft.is_any(near, "body"):
+    if in_sky or draft.is_any(index, "body"):
         return True
+    if draft.is_any(near, "body"):  # "a hand in a jar", but "a scarecrow with a pumpkin head in a field"
+        return clause.linked == "verb" or draft.is_any(index, "container", "worn", "mass")
     owner = draft.owner_of(near)
     if owner is not None:  # "a cake with candles on a table", but "a cell with two cats behind bars"
         return draft.is_living(near) and not draft.is_living(owner)

@@ -236,7 +236,7 @@ def _follows_plural(place: Place) -> bool:
     if capital or before.noun in place.lexicon.words["plural"] or token.entry.hint in ("noun", "compound", "thing"):
         return False
     if third_person(place):  # the subject stands further ahead: "a man with flowers carries …"
-        return is_verb and place.after in "DSQPR"
+        return place.after in "DS" or (is_verb and place.after in "QPR")
     if token.word != token.entry.verb:
         return False
     return (before.word.endswith("s") and place.after in "DSQPRO") or (is_verb and place.after in "XC")
