@@ -98,12 +98,20 @@ class Lexicon:
 
     def is_living(self, words: str) -> bool:
         """Say whether the noun that ends `words` names a person or an animal."""
+        return self.is_animal(words) or self.is_person(words)
+
+    def is_animal(self, words: str) -> bool:
+        """Say whether the noun that ends `words` names an animal."""
         name = words.split()[-1]
-        concept = self.concept(name, "object")
-        if any(concept in self.siblings.get(kind, ()) for kind in ("person", "worker", "animal", "bird")):
+        kinds, concept = ("animal", "bird", "sea", "insect"), self.concept(name, "object")
+        return name in self.words["animals"] or any(concept in self.siblings.get(kind, ()) for kind in kinds)
+
+    def is_person(self, words: str) -> bool:
+        """Say whether the noun that ends `words` names a person, by what it is or how it ends."""
+        name = words.split()[-1]
+        if name in self.words["people"] or any(name in self.siblings.get(kind, ()) for kind in ("person", "worker")):
             return True
-        looks_living = name.endswith(self.endings["living"]) and name not in self.words["unliving"]
-        return looks_living or name in self.words["people"]
+        return name.endswith(self.endings["living"]) and not (name in self.words["unliving"] or self.is_animal(name))
 
     def synonyms(self, term: str, kind: str) -> list[str]:
         """Return the other words that keep what `term` asks for: plainer ones first, then those that mean the same.

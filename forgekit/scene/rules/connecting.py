@@ -7,7 +7,6 @@ from forgekit.scene.rules.draft import JOINTS, Draft, close_link
 from forgekit.scene.rules.relating import AROUND, said_of
 from forgekit.scene.rules.tokens import Token
 
-FAR = 10_000  # more objects than any text has
 PERSONAL = ("it", "him", "her", "them")
 
 
@@ -136,7 +135,8 @@ def _told_before(clause: Clause, draft: Draft, index: int) -> Objects:
     if pronoun.word not in PERSONAL or pronoun.tag != "O" or not opens:
         return ()
     last = draft.relations[-1] if draft.relations else {"subject": -1}
-    led = (last["object"],) if last["subject"] in clause.group and (last["object"] or FAR) < last["subject"] else ()
+    is_led = last["subject"] in clause.group and last["object"] is not None and last["object"] < last["subject"]
+    led = (last["object"],) if is_led else ()
     # "Under it flows a river, and on it …": still the same
     candidates = (led, clause.subjects, clause.group[:1], clause.spoken_of)
     return next((c for c in candidates if c and all(_may_mean(draft, i, pronoun.word) for i in c[:1])), ())
@@ -186,8 +186,7 @@ def _meant(clause: Clause, draft: Draft, before: int, word: str) -> int | None:
     """Return what a pronoun means: what the sentence began with, where a comma set off who is told of, else the nearest."""
     fits = [index for index in range(before) if word in ("it", "them") or draft.is_living(index)]
     if word in ("him", "her"):
-        people = draft.lexicon.siblings["person"]
-        fits = [i for i in fits if draft.objects[i]["name"].split()[-1] in people] or fits
+        fits = [i for i in fits if draft.lexicon.is_person(draft.objects[i]["name"])] or fits
     fits = [index for index in fits if _may_mean(draft, index, word)] or fits
     if not fits:
         return None
@@ -206,7 +205,8 @@ def _may_mean(draft: Draft, index: int, word: str) -> bool:
     """Say whether the pronoun may stand for the object: "him" for the living, "it" for one thing."""
     if word in ("him", "her"):
         return draft.is_living(index) or "called" in draft.objects[index]
-    return (word == "it") == (draft.objects[index]["count"] == 1)
+    one = draft.objects[index]["count"] == 1
+    return one and not draft.lexicon.is_person(draft.objects[index]["name"]) if word == "it" else not one
 
 
 def _told_from(clause: Clause, draft: Draft, link: Link, word: str) -> tuple[Objects, int | None]:
