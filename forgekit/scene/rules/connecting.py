@@ -68,7 +68,7 @@ def _begins_with_place(draft: Draft, index: int) -> bool:
 def _doers(clause: Clause, draft: Draft, token: Token, previous: Token, verb: str) -> tuple[Clause, Objects]:
     """Return who does the verb, and the clause with its subjects settled."""
     if token.tag in "GE" and previous.tag == "N" and clause.group:
-        doers = _agents(clause, draft, verb)
+        doers = _agents(clause, draft, verb, done=token.tag == "E")
         return (clause if clause.subjects or clause.linked else clause._replace(subjects=clause.group)), doers
     if clause.finite and previous.tag == "N" and len(clause.group) > 1:  # joined on by "and": a new clause may begin
         clause = clause._replace(subjects=clause.group[-1:])
@@ -77,7 +77,7 @@ def _doers(clause: Clause, draft: Draft, token: Token, previous: Token, verb: st
     return clause, clause.subjects
 
 
-def _agents(clause: Clause, draft: Draft, verb: str) -> Objects:
+def _agents(clause: Clause, draft: Draft, verb: str, *, done: bool) -> Objects:
     """Return who does what an -ing form or participle behind a noun says: the thing named last, or the subject."""
     if not clause.linked:
         return draft.among(clause.group)
@@ -94,8 +94,10 @@ def _agents(clause: Clause, draft: Draft, verb: str) -> Objects:
         return (owner,)  # "a tall man and a girl with a bag waiting"
     if clause.linked == "prep" and draft.is_any(nearest[0], *AROUND) and draft.owner_of(nearest[0]) is None:
         return subjects  # "a vase in a field towering over the chairs"
-    if lifeless and draft.lexicon.hints(verb, "agent") and draft.is_living(subjects[0]):
+    if lifeless and not done and draft.lexicon.hints(verb, "agent") and draft.is_living(subjects[0]):
         return subjects
+    if any(r["predicate"].endswith(" with") and r["object"] == nearest[0] for r in draft.relations):
+        return subjects  # "a letter tied with twine lying on a desk"
     return nearest
 
 
@@ -134,9 +136,7 @@ def _told_before(clause: Clause, draft: Draft, index: int) -> Objects:
     opens = opens or (following.word == "," and draft.token(index - 1).word in (" ", ".", ";"))
     if pronoun.word not in PERSONAL or pronoun.tag != "O" or not opens:
         return ()
-    last = draft.relations[-1] if draft.relations else {"subject": -1}
-    is_led = last["subject"] in clause.group and last["object"] is not None and last["object"] < last["subject"]
-    led = (last["object"],) if is_led else ()
+    led = clause.led[1:] if clause.led else ()
     # "Under it flows a river, and on it …": still the same
     candidates = (led, clause.subjects, clause.group[:1], clause.spoken_of)
     return next((c for c in candidates if c and all(_may_mean(draft, i, pronoun.word) for i in c[:1])), ())
@@ -179,6 +179,9 @@ def on_pronoun(clause: Clause, draft: Draft, index: int) -> Clause:
             draft.relate(subject, link.verb, meant, link)
         return clause._replace(link=None)
     clause = close_link(clause, draft)
+    if word in ("he", "she") and not clause.group:
+        people = [i for i in (*range(len(draft.objects)), *clause.spoken_of) if draft.is_living(i)]
+        return clause._replace(group=tuple(people[-1:]), linked="")
     return clause if clause.group else clause._replace(group=clause.spoken_of, linked="")
 
 
@@ -192,11 +195,14 @@ def _meant(clause: Clause, draft: Draft, before: int, word: str) -> int | None:
         return None
     first = [index for index in fits if index >= draft.sentence_begins(before)]
     spoken_of = [index for index in clause.spoken_of if index in fits]
+    if clause.owner in fits:
+        return clause.owner  # "a pot on a stove, a hand sprinkling parsley over it"
     joint = draft.before(draft.objects[before]["span"][0])
     if joint.tag == "X":
         return (first or spoken_of or fits)[0]
     placed = [r["subject"] for r in draft.relations if r["object"] == fits[-1] and r["predicate"] in draft.lexicon.places]
-    if joint.word in JOINTS and placed and placed[0] in fits:  # "a cup on a table and a spoon next to it"
+    beside = clause.link is not None and clause.link.predicate in ("next to", "behind", "in front of")
+    if joint.word in JOINTS and beside and placed and placed[0] in fits:  # "a cup on a table and a spoon next to it"
         return placed[0]
     return (spoken_of or fits[-1:])[0]
 

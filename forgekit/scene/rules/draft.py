@@ -33,6 +33,7 @@ class Draft:
         self.framed = False  # whether the text has said what kind of picture it is
         self._sides: dict[str, list[int]] = {}  # what was said to be on the left, at the top, …
         self._last: NounPhrase | None = None  # the phrase of the object added last
+        self._mentioned = (-1, 0, 0)  # the object named last, new or again, and where
 
     def document(self) -> dict[str, Any]:
         """Return what was found, in the form that `scenes.elements` stores."""
@@ -66,9 +67,17 @@ class Draft:
         """Return the phrase that named the object, if it was named just now."""
         return self._last if index == len(self.objects) - 1 else None
 
+    def _span(self, index: int) -> tuple[int, int]:
+        """Return where the object was named last, if just now, else first."""
+        return self._mentioned[1:] if self._mentioned[0] == index else tuple(self.objects[index]["span"])
+
+    def ahead(self, index: int) -> Token:
+        """Return the token before the object, or EDGE."""
+        return self.before(self._span(index)[0])
+
     def behind(self, index: int) -> Token:
         """Return the token behind the object, adverbs left aside, or EDGE."""
-        after = self._at(self.objects[index]["span"][1])
+        after = self._at(self._span(index)[1])
         while self.token(after).tag == "R":
             after += 1
         return self.token(after)
@@ -91,12 +100,13 @@ class Draft:
         """Add the object that the phrase names, or find the one it speaks of again; return its index."""
         bare = not phrase.numbered and phrase.number is None and not phrase.plural and not phrase.attributes
         if (phrase.determiner == "the" or bare) and (known := self._spoken_of(phrase)) is not None:
+            self._mentioned = (known, phrase.start, phrase.end)
             return known
         attributes = self._shared_colors(phrase) if bare else phrase.attributes
         item = {"name": phrase.name, "count": self._count(phrase), "attributes": _listed(attributes)}
         called = {"called": phrase.called} if phrase.called else {}
         self.objects.append(item | called | {"span": [phrase.start, phrase.end]})
-        self._last = phrase
+        self._last, self._mentioned = phrase, (len(self.objects) - 1, phrase.start, phrase.end)
         return len(self.objects) - 1
 
     def describe(self, subjects: Iterable[int], attributes: Iterable[Attribute]) -> None:
@@ -166,7 +176,7 @@ class Draft:
 
     def has_verb(self, index: int) -> bool:
         """Say whether a verb of its own follows the object: "and a man in goggles is writing"."""
-        for token in islice(self.tokens, self._at(self.objects[index]["span"][1]), None):
+        for token in islice(self.tokens, self._at(self._span(index)[1]), None):
             if token.tag in "XCO":
                 return False
             if token.tag in "VB":
@@ -175,7 +185,7 @@ class Draft:
 
     def listed(self, index: int) -> bool:
         """Say whether the object is one more of a list with "and": "a hat, a coat and boots", not "a hat, a coat, a lamp"."""
-        start, end = self.objects[index]["span"]
+        start, end = self._span(index)
         if self.before(start).word != ",":
             return self.before(start).word in JOINTS
         for token in islice(self.tokens, self._at(end), None):

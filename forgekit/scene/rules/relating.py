@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from forgekit.scene.rules.clauses import Clause, Link, Objects
 from forgekit.scene.rules.draft import HAVING, Draft, close_link
 from forgekit.scene.rules.tokens import Token
@@ -13,8 +15,8 @@ AROUND = ("room", "within", "place")  # the lists of what other things are in
 def relate(clause: Clause, draft: Draft, index: int) -> Clause:
     """Tie the new object to what went before: by a link, as one more of a list, or as a new subject."""
     link = clause.link
-    if link is None:
-        return _join(clause, draft, index)
+    if link is None or (link.lists and _begins_clause(draft, index)):
+        return _join(clause._replace(link=None), draft, index)
     if link.subjects:
         return _tie(clause, draft, link, index)
     if link.quoted:
@@ -43,6 +45,8 @@ def _tie(clause: Clause, draft: Draft, link: Link, index: int) -> Clause:
     phrase = draft.phrase_of(index)
     if link.told and (link.makes or (phrase and phrase.numbered)):  # "surrounded by trees, and a man …"
         return _join(clause._replace(link=None), draft, index)
+    if link.wording == "by" and draft.is_any(index, "body"):
+        return clause._replace(link=None)  # "hangs by one hand"
     if link.wording == "by" and not link.verb and clause.linked == "verb" and draft.is_living(index):
         return clause._replace(group=(index,), linked="prep", link=None)  # "being fed a strawberry by a girl": who does it
     if link.turned:
@@ -64,12 +68,17 @@ def _tie(clause: Clause, draft: Draft, link: Link, index: int) -> Clause:
     return clause._replace(group=(index,), linked=linked, told_of=told_of, link=link if link.lists else None)
 
 
+def _begins_clause(draft: Draft, index: int) -> bool:
+    """Say whether a comma and the object begin a clause: "…, smoke curling from the pipe", "…, a towel over his head"."""
+    following = draft.behind(index)
+    return draft.ahead(index).word == "," and (following.tag in "VBGE" or following.value in draft.lexicon.places)
+
+
 def _join(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take the object as one more of a list, or as a new subject."""
-    following, before = draft.behind(index), draft.before(draft.objects[index]["span"][0])
-    acts, of_its_own = following.tag in "VBG", following.tag in "VBGE" or following.value in draft.lexicon.places
-    if (before.word == "," and of_its_own) or (clause.finite and draft.has_verb(index)):
-        # "…, smoke curling from the pipe", "…, a towel over his head", "…, and a man in goggles is writing"
+    following = draft.behind(index)
+    acts = following.tag in "VBG"
+    if _begins_clause(draft, index) or (clause.finite and draft.has_verb(index)):  # "…, and a man in goggles is writing"
         owner = clause.subjects[-1] if clause.subjects and not clause.finite else None
         clause = clause._replace(group=(), linked="", subjects=(), finite=False, owner=owner)
     placed, is_living = clause.subjects if clause.linked == "prep" else (), draft.is_living
@@ -93,7 +102,9 @@ def _join(clause: Clause, draft: Draft, index: int) -> Clause:
             draft.place(index, predicate)
         else:
             draft.relate(index, predicate, place)
-        clause = clause._replace(leading=None)
+        clause = clause._replace(leading=None, led=None if place is None else (predicate, place))
+    elif clause.led and not clause.linked and draft.listed(index) and not draft.has_verb(index):
+        draft.relate(index, *clause.led)  # "In front of it are a cup and a glass"
     return clause._replace(group=(*clause.group, index))
 
 
@@ -142,6 +153,8 @@ def said_of(clause: Clause, draft: Draft, token: Token, previous: Token) -> tupl
     acts = clause.subjects and draft.is_living(clause.subjects[0]) and not draft.is_living(nearest[0])
     if token.word == "perched on" and acts:  # "a bird with a fish in its beak perched on a reed"
         return clause.subjects, ()
+    if clause.linked == "verb" and places and any(map(_is_by, draft.relations[-1:])):
+        return nearest, ()  # "lit by a lamp on his helmet"
     if clause.linked == "verb" and places:
         return clause.subjects or clause.group[:1], nearest
     if previous.tag in "XC":
@@ -151,6 +164,10 @@ def said_of(clause: Clause, draft: Draft, token: Token, previous: Token) -> tupl
     if clause.linked == "prep" and places:
         return _past_what_it_has(clause, draft, token.value)
     return nearest, ()
+
+
+def _is_by(relation: dict[str, Any]) -> bool:
+    return "passive" in relation and relation["predicate"].endswith(" by")
 
 
 def _moved(clause: Clause, draft: Draft) -> Objects:

@@ -144,6 +144,8 @@ def _where_a_clause_begins(place: Place) -> str:
     if is_verb and runs_on and after in "DSPRXJQ" and third_person(place):
         return "V"
     acts = place.verb_seen and before == "and" and after in "DS"
+    if acts and "V" in entry.tags and third_person(place):
+        return "V"  # "leans out and hands a burrito to …"
     if "G" in entry.tags and _is_tag(place) and noun_follows(place):
         return "J"
     if "G" in entry.tags and (entry.hint != "noun" or acts):  # "stands on a ladder and painting a wall"
@@ -167,6 +169,9 @@ def _inside_phrase(place: Place) -> str:
         return "G"  # "the smallest one holding …"
     if place.before.word in ("one", "another") and "V" in entry.tags and third_person(place):
         return "V"  # "another scrubs the deck"
+    other = place.before.word == "other" and place.tokens[place.at - 2].word == "the" and entry.hint == "verb"
+    if other and third_person(place) and place.after in "DSPR":
+        return "V"  # "the other looks for her"
     if "G" in entry.tags and place.before.entry.kind and place.after in "DS" and entry.hint not in ("noun", "compound"):
         return "G"  # "a woman in red holding an umbrella"
     if entry.hint == "noun" and place.noun_follows and "N" in entry.tags and "G" in entry.tags:
@@ -236,7 +241,7 @@ def _follows_plural(place: Place) -> bool:
     if capital or before.noun in place.lexicon.words["plural"] or token.entry.hint in ("noun", "compound", "thing"):
         return False
     if third_person(place):  # the subject stands further ahead: "a man with flowers carries …"
-        return place.after in "DS" or (is_verb and place.after in "QPR")
+        return place.after in "DS" or ((is_verb or not place.verb_seen) and place.after in "QPR")
     if token.word != token.entry.verb:
         return False
     return (before.word.endswith("s") and place.after in "DSQPRO") or (is_verb and place.after in "XC")
