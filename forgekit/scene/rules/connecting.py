@@ -42,7 +42,8 @@ def _on_verb_aside(clause: Clause, draft: Draft, index: int, verb: str) -> Claus
     token, previous = draft.token(index), draft.token(index - 1)
     if previous.tag == "T" and token.tag == "E":  # 'with "OPEN" written on the door'
         return clause._replace(link=Link(verb=verb, quoted=True))
-    if clause.owner is not None and token.tag in "VB" and (clause.finite or previous.tag == "X"):
+    goes_on = previous.tag == "X" or (clause.finite and token.tag == "V")
+    if clause.owner is not None and token.tag in "VB" and goes_on:
         # "… whose beard is white holds a lamp", "…, his beard braided, holds a lamp"
         subjects = (clause.owner,)
         return clause._replace(link=Link(subjects, verb=verb), owner=None, subjects=subjects)
@@ -159,6 +160,8 @@ def on_pronoun(clause: Clause, draft: Draft, index: int) -> Clause:
     if word in ("which", "whom") and link and link.predicate in draft.lexicon.places and link.subjects:
         told_from = (link.near or link.subjects)[-1]  # "a table to the left of which a chair stands"
         return Clause(leading=(link.predicate, told_from), spoken_of=clause.subjects, fresh=False)
+    if word in ("which", "whom") and draft.token(index - 1).tag == "P":  # "a chest from which ghosts rise"
+        return Clause(spoken_of=clause.subjects, fresh=False)
     if word in ("who", "which", "that", "there", "what"):
         return clause
     if word == "them" and link and link.predicate == "of" and draft.token(index + 1).tag in "VBG":
@@ -211,8 +214,8 @@ def _may_mean(draft: Draft, index: int, word: str) -> bool:
     """Say whether the pronoun may stand for the object: "him" for the living, "it" for one thing."""
     if word in ("him", "her"):
         return draft.is_living(index) or "called" in draft.objects[index]
-    one = draft.objects[index]["count"] == 1
-    return one and not draft.lexicon.is_person(draft.objects[index]["name"]) if word == "it" else not one
+    one, is_person = draft.objects[index]["count"] == 1, draft.lexicon.is_person(draft.objects[index]["name"])
+    return one and not (is_person or draft.is_any(index, "mass")) if word == "it" else not one
 
 
 def _told_from(clause: Clause, draft: Draft, link: Link, word: str) -> tuple[Objects, int | None]:

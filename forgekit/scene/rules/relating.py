@@ -68,23 +68,29 @@ def _tie(clause: Clause, draft: Draft, link: Link, index: int) -> Clause:
     return clause._replace(group=(index,), linked=linked, told_of=told_of, link=link if link.lists else None)
 
 
-def _begins_clause(draft: Draft, index: int) -> bool:
+def _begins_clause(draft: Draft, index: int, *, linked: str = "") -> bool:
     """Say whether a comma and the object begin a clause: "…, smoke curling from the pipe", "…, a towel over his head"."""
-    following = draft.behind(index)
-    return draft.ahead(index).word == "," and (following.tag in "VBGE" or following.value in draft.lexicon.places)
+    following, ahead = draft.behind(index), draft.ahead(index)
+    phrase = draft.phrase_of(index)
+    named = phrase is None or phrase.numbered
+    if linked and named and ahead.word == "and" and draft.before(ahead.start).word == ",":
+        return following.tag in "VB"  # "…, and the dragon is knitting"
+    return ahead.word == "," and (following.tag in "VBGE" or following.value in draft.lexicon.places)
 
 
 def _join(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take the object as one more of a list, or as a new subject."""
     following = draft.behind(index)
     acts = following.tag in "VBG"
-    if _begins_clause(draft, index) or (clause.finite and draft.has_verb(index)):  # "…, and a man in goggles is writing"
+    anew = _begins_clause(draft, index, linked=clause.linked)
+    if anew or (clause.finite and draft.has_verb(index)):  # "…, and a man in goggles is writing"
         owner = clause.subjects[-1] if clause.subjects and not clause.finite else None
         clause = clause._replace(group=(), linked="", subjects=(), finite=False, owner=owner)
     placed, is_living = clause.subjects if clause.linked == "prep" else (), draft.is_living
     if placed and is_living(index) and not is_living(clause.group[-1]) and is_living(placed[-1]):
         # "a man in a hat and a woman in a coat": nobody is in a woman
-        return clause._replace(group=(*clause.subjects, index), linked="", subjects=())
+        others = () if following.tag in "GE" else clause.subjects
+        return clause._replace(group=(*others, index), linked="", subjects=())
     phrase = draft.phrase_of(index)
     stands = (following.value in draft.lexicon.places or following.word == "at") and phrase and phrase.determiner in ("a", "an")
     stands = stands and clause.group and not is_living(clause.group[-1])  # "… and a jester at her feet"
@@ -193,8 +199,10 @@ def _past_what_it_has(clause: Clause, draft: Draft, predicate: str) -> tuple[Obj
     if has and not (has["predicate"] == "with" and draft.is_any(has["subject"], *AROUND)):
         return (has["subject"],), nearest
     holds = predicate in ("on", "inside")
-    if subjects and not holds and draft.is_any(nearest[0], "ground"):
-        return subjects, ()  # "a dog on a street next to a car"
+    lies = {r["object"] for r in draft.relations if r["subject"] in subjects and r["predicate"] in draft.lexicon.places}
+    in_mass = nearest[0] in lies and draft.is_any(nearest[0], "mass")
+    if subjects and (in_mass or (not holds and draft.is_any(nearest[0], "ground"))):
+        return subjects, ()  # "a dog on a street next to a car", "a ball on a cloth in front of a cat"
     done = next((r["subject"] for r in draft.relations if r["object"] == nearest[0] and "verb" in r), None)
     if done is not None and not holds:
         return (done,), nearest  # "a bird sitting on a branch next to a nest": the bird is
