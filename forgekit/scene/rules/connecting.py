@@ -14,7 +14,11 @@ def on_verb(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take a verb: it opens a link from who does it."""
     token, previous, link = draft.token(index), draft.token(index - 1), clause.link
     verb = token.entry.verb or token.word
-    denied = previous.word == "to" or (clause.negated and previous.tag in "KR") or (link is not None and link.denied and link.verb == "be")
+    denied = (
+        previous.word == "to"
+        or (clause.negated and previous.tag in "KR")
+        or (link is not None and link.denied and link.verb == "be")
+    )
     helped = previous.entry.verb == "be" or draft.token(index + 1).word == "by"
     done = helped and token.word in draft.lexicon.words["done_by"]
     is_past = token.tag == "E" or (token.word in draft.lexicon.words["same_participle"] and previous.entry.verb == "be")
@@ -97,7 +101,7 @@ def _agents(clause: Clause, draft: Draft, verb: str, *, done: bool) -> Objects:
         return subjects  # "a vase in a field towering over the chairs"
     if lifeless and not done and draft.lexicon.hints(verb, "agent") and draft.is_living(subjects[0]):
         return subjects
-    if any(r["predicate"].endswith(" with") and r["object"] == nearest[0] for r in draft.relations):
+    if not done and any(r["predicate"].endswith(" with") and r["object"] == nearest[0] for r in draft.relations):
         return subjects  # "a letter tied with twine lying on a desk"
     return nearest
 
@@ -110,7 +114,9 @@ def on_preposition(clause: Clause, draft: Draft, index: int) -> Clause:
         makes = token.value in ("of", "from") and lexicon.hints(link.verb, "making")
         turned = lexicon.tables["turned"].get(f"{link.verb}-{token.word}", "")
         return clause._replace(link=link._replace(predicate=predicate, wording=token.word, makes=makes, turned=turned))
-    if link and previous.tag == "P" and link.predicate == "from" and predicate in lexicon.places:  # "peeking from behind"
+    if (
+        link and previous.tag == "P" and link.predicate == "from" and predicate in lexicon.places
+    ):  # "peeking from behind"
         return clause._replace(link=link._replace(predicate=predicate, wording=token.word))
     # "without gloves in a room": the room is there
     clause = clause._replace(negated=clause.negated and previous.tag == "R")
@@ -203,7 +209,9 @@ def _meant(clause: Clause, draft: Draft, before: int, word: str) -> int | None:
     joint = draft.before(draft.objects[before]["span"][0])
     if joint.tag == "X":
         return (first or spoken_of or fits)[0]
-    placed = [r["subject"] for r in draft.relations if r["object"] == fits[-1] and r["predicate"] in draft.lexicon.places]
+    placed = [
+        r["subject"] for r in draft.relations if r["object"] == fits[-1] and r["predicate"] in draft.lexicon.places
+    ]
     beside = clause.link is not None and clause.link.predicate in ("next to", "behind", "in front of")
     if joint.word in JOINTS and beside and placed and placed[0] in fits:  # "a cup on a table and a spoon next to it"
         return placed[0]
@@ -273,7 +281,7 @@ def on_break(clause: Clause, draft: Draft, index: int) -> Clause:
     if token.word in (",", "and", "but", "&", "plus") and link and not link.lists:
         goes_on = (link.verb == "be" or link.told) and draft.token(index + 1).tag in "JR"
         clause = clause if goes_on else close_link(clause, draft)
-    if token.word == "," and draft.token(index + 1).tag in "GE" and clause.owner is not None:
+    if token.word == "," and draft.token(index + 1).tag in "GEJ" and clause.owner is not None:
         # "a woman, hands on her belly, backlit by the sun"
         clause = clause._replace(group=(clause.owner,), subjects=(clause.owner,), linked="", owner=None)
     if token.word == "," and draft.token(index + 1).tag in "GEP":

@@ -48,7 +48,9 @@ def _tie(clause: Clause, draft: Draft, link: Link, index: int) -> Clause:
     if link.wording == "by" and draft.is_any(index, "body"):
         return clause._replace(link=None)  # "hangs by one hand"
     if link.wording == "by" and not link.verb and clause.linked == "verb" and draft.is_living(index):
-        return clause._replace(group=(index,), linked="prep", link=None)  # "being fed a strawberry by a girl": who does it
+        return clause._replace(
+            group=(index,), linked="prep", link=None
+        )  # "being fed a strawberry by a girl": who does it
     if link.turned:
         for subject in link.subjects:
             draft.relate(index, link.turned, subject)
@@ -92,7 +94,11 @@ def _join(clause: Clause, draft: Draft, index: int) -> Clause:
         others = () if following.tag in "GE" else clause.subjects
         return clause._replace(group=(*others, index), linked="", subjects=())
     phrase = draft.phrase_of(index)
-    stands = (following.value in draft.lexicon.places or following.word == "at") and phrase and phrase.determiner in ("a", "an")
+    stands = (
+        (following.value in draft.lexicon.places or following.word == "at")
+        and phrase
+        and phrase.determiner in ("a", "an")
+    )
     stands = stands and clause.group and not is_living(clause.group[-1])  # "… and a jester at her feet"
     if clause.linked == "verb" and (acts or stands) and is_living(index):
         clause = clause._replace(group=(), linked="", subjects=())  # "a man eating a donut and a woman eating a cake"
@@ -159,7 +165,8 @@ def said_of(clause: Clause, draft: Draft, token: Token, previous: Token) -> tupl
     acts = clause.subjects and draft.is_living(clause.subjects[0]) and not draft.is_living(nearest[0])
     if token.word == "perched on" and acts:  # "a bird with a fish in its beak perched on a reed"
         return clause.subjects, ()
-    if clause.linked == "verb" and places and any(map(_is_by, draft.relations[-1:])):
+    held = draft.is_living(nearest[0]) or token.value in ("on", "inside")
+    if clause.linked == "verb" and places and held and any(map(_is_by, draft.relations[-1:])):
         return nearest, ()  # "lit by a lamp on his helmet"
     if clause.linked == "verb" and places:
         return clause.subjects or clause.group[:1], nearest
@@ -180,7 +187,11 @@ def _moved(clause: Clause, draft: Draft) -> Objects:
     """Return what goes somewhere: the crates of "unloading crates from a ship onto a pier", else who goes."""
     places = draft.lexicon.places
     for relation in reversed(draft.relations):
-        if relation["subject"] in clause.subjects and relation["object"] is not None and relation["predicate"] not in places:
+        if (
+            relation["subject"] in clause.subjects
+            and relation["object"] is not None
+            and relation["predicate"] not in places
+        ):
             return clause.subjects if " " in relation["predicate"] else (relation["object"],)
     return clause.subjects
 
@@ -220,7 +231,12 @@ def _placed(clause: Clause, draft: Draft, link: Link, index: int) -> Objects:
         return link.near  # "a sailor with salt in his beard"
     if link.near and _lies_near(clause, draft, link, index):
         return link.near
-    if phrase and phrase.determiner in ("his", "her") and any(map(draft.is_living, clause.subjects)) and not draft.is_living(link.subjects[0]):
+    if (
+        phrase
+        and phrase.determiner in ("his", "her")
+        and any(map(draft.is_living, clause.subjects))
+        and not draft.is_living(link.subjects[0])
+    ):
         return clause.subjects  # "riding past a truck on his bike"
     return link.subjects
 
@@ -254,8 +270,13 @@ def _lies_near(clause: Clause, draft: Draft, link: Link, index: int) -> bool:
         return False
     if link.predicate == "above":
         return True  # "holding a torch over the pipes"
-    if link.predicate == "on" and not draft.is_any(index, "surface"):  # "spills wine on a shirt", "reads a book on a bench"
-        stands = draft.is_any(index, "ground", *AROUND) or draft.objects[index]["name"] in draft.lexicon.siblings["furniture"]
+    if link.predicate == "on" and not draft.is_any(
+        index, "surface"
+    ):  # "spills wine on a shirt", "reads a book on a bench"
+        stands = (
+            draft.is_any(index, "ground", *AROUND)
+            or draft.objects[index]["name"] in draft.lexicon.siblings["furniture"]
+        )
         done = clause.told_of and not (draft.is_owned(index) or acts(clause.told_of, "agent", "intransitive", "static"))
         return bool(done) and not stands
     if link.predicate == "on":
