@@ -98,20 +98,14 @@ class Lexicon:
 
     def is_living(self, words: str) -> bool:
         """Say whether the noun that ends `words` names a person or an animal."""
-        return self.is_animal(words) or self.is_person(words)
-
-    def is_animal(self, words: str) -> bool:
-        """Say whether the noun that ends `words` names an animal."""
         name = words.split()[-1]
-        kinds, concept = ("animal", "bird", "sea", "insect"), self.concept(name, "object")
-        return name in self.words["animals"] or any(concept in self.siblings.get(kind, ()) for kind in kinds)
+        return name in self.words["animals"] or self.is_person(name)
 
     def is_person(self, words: str) -> bool:
         """Say whether the noun that ends `words` names a person, by what it is or how it ends."""
         name = words.split()[-1]
-        if name in self.words["people"] or any(name in self.siblings.get(kind, ()) for kind in ("person", "worker")):
-            return True
-        return name.endswith(self.endings["living"]) and not (name in self.words["unliving"] or self.is_animal(name))
+        looks_so = name.endswith(self.endings["living"]) and name not in self.words["unliving"]
+        return name in self.words["people"] or (looks_so and name not in self.words["animals"])
 
     def synonyms(self, term: str, kind: str) -> list[str]:
         """Return the other words that keep what `term` asks for: plainer ones first, then those that mean the same.
@@ -144,6 +138,9 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
     first_words = {said.split()[0] for name in ("bounds", "loosely") for said in grammar["phrases"][name]}
     words["begins_number"] = frozenset(large | first_words | {"dozen"})
     things = {word for kind, word in meanings if kind == "object" and word.isalpha() and len(word) > 6}
+    for name, kinds in (("people", ("person", "worker")), ("animals", ("animal", "bird", "sea", "insect"))):
+        known_so = {concept for kind in kinds for concept in known["sibling"].get(kind, ())}
+        words[name] |= {word for (kind, word), concept in meanings.items() if kind == "object" and concept in known_so}
     closed = {word for listed in grammar["closed"].values() for word in listed.split()}
     looks = {word for kind, word in meanings if kind in ("color", "size", "material")}
     words["often_misspelt"] = frozenset(closed | things | looks)

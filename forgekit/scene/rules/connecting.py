@@ -14,11 +14,8 @@ def on_verb(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take a verb: it opens a link from who does it."""
     token, previous, link = draft.token(index), draft.token(index - 1), clause.link
     verb = token.entry.verb or token.word
-    denied = (
-        previous.word == "to"
-        or (clause.negated and previous.tag in "KR")
-        or (link is not None and link.denied and link.verb == "be")
-    )
+    denied = previous.word == "to" or (clause.negated and previous.tag in "KR")
+    denied = denied or (link is not None and link.denied and link.verb == "be")
     helped = previous.entry.verb == "be" or draft.token(index + 1).word == "by"
     done = helped and token.word in draft.lexicon.words["done_by"]
     is_past = token.tag == "E" or (token.word in draft.lexicon.words["same_participle"] and previous.entry.verb == "be")

@@ -97,9 +97,8 @@ def _alone(place: Place) -> str:
 def _by_what_stands_before(place: Place, previous: str) -> str:
     token, following, noun_follows = place.token, place.following, place.noun_follows
     tags, hint = token.entry.tags, token.entry.hint
-    if (
-        hint == "compound" and previous in "DSQJNXCP" and not (previous == "X" and place.verb_seen)
-    ):  # "a wooden cutting board", but "a chef cutting bread"
+    lists = "DSQJNCP" if place.verb_seen else "DSQJNXCP"
+    if hint == "compound" and previous in lists:  # "a wooden cutting board", but "a chef cutting bread"
         makes_compound = noun_follows and "N" in following.entry.tags and not following.entry.kind
         if makes_compound and not (previous == "N" and place.lexicon.is_living(place.before.noun)):
             return "N"
