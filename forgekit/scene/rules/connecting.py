@@ -125,7 +125,7 @@ def on_preposition(clause: Clause, draft: Draft, index: int) -> Clause:
     if previous.tag in "XC" and clause.group and _leads(draft, index):  # "…, and behind the bakery a tower"
         clause = close_link(clause, draft)
         return Clause(link=Link((), predicate, token.word), spoken_of=clause.spoken_of, fresh=False)
-    if token.word == "by" and previous.tag == "P":  # "cheered on by their families"
+    if token.word == "by" and previous.tag in "PJ":  # "cheered on by their families", "backlit by the sun"
         return clause._replace(link=None)
     subjects, near = said_of(clause, draft, token, previous)
     if not clause.subjects and not clause.linked:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from forgekit.scene.rules.clauses import Clause, Link, Objects
 from forgekit.scene.rules.draft import HAVING, Draft, close_link
 from forgekit.scene.rules.tokens import Token
@@ -164,7 +166,7 @@ def said_of(clause: Clause, draft: Draft, token: Token, previous: Token) -> tupl
     if token.word == "perched on" and acts:  # "a bird with a fish in its beak perched on a reed"
         return clause.subjects, ()
     held = draft.is_living(nearest[0]) or token.value in ("on", "inside")
-    if clause.linked == "verb" and places and held and _is_doer(draft, nearest[0]):
+    if clause.linked == "verb" and places and held and _is_doer(clause, draft, nearest[0]):
         return nearest, ()  # "lit by a lamp on his helmet"
     if clause.linked == "verb" and places:
         return clause.subjects or clause.group[:1], nearest
@@ -177,10 +179,14 @@ def said_of(clause: Clause, draft: Draft, token: Token, previous: Token) -> tupl
     return nearest, ()
 
 
-def _is_doer(draft: Draft, index: int) -> bool:
-    """Say whether the object was named last as who does it: "lit by a lamp", "held by a monk"."""
-    last = draft.relations[-1:]
-    return any(r["subject"] == index or (r["object"] == index and r["predicate"].endswith(" by")) for r in last)
+def _is_doer(clause: Clause, draft: Draft, index: int) -> bool:
+    """Say whether the object was named last as who does it to a thing: "lit by a lamp", "held by a monk"."""
+    last = draft.relations[-1:] if not any(map(draft.is_living, clause.subjects)) else ()
+    return any({r["subject"], r["object"]} <= {index, *clause.subjects} and _is_passive(r, index) for r in last)
+
+
+def _is_passive(relation: dict[str, Any], doer: int) -> bool:
+    return relation["subject"] == doer or relation["predicate"].endswith(" by")
 
 
 def _moved(clause: Clause, draft: Draft) -> Objects:
