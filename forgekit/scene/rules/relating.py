@@ -94,12 +94,9 @@ def _join(clause: Clause, draft: Draft, index: int) -> Clause:
         others = () if following.tag in "GE" else clause.subjects
         return clause._replace(group=(*others, index), linked="", subjects=())
     phrase = draft.phrase_of(index)
-    stands = (
-        (following.value in draft.lexicon.places or following.word == "at")
-        and phrase
-        and phrase.determiner in ("a", "an")
-    )
-    stands = stands and clause.group and not is_living(clause.group[-1])  # "… and a jester at her feet"
+    stands = following.value in draft.lexicon.places or following.word == "at"  # "… and a jester at her feet"
+    stands = stands and phrase is not None and phrase.determiner in ("a", "an")
+    stands = stands and clause.group != () and not is_living(clause.group[-1])
     if clause.linked == "verb" and (acts or stands) and is_living(index):
         clause = clause._replace(group=(), linked="", subjects=())  # "a man eating a donut and a woman eating a cake"
     if clause.linked and not clause.fresh and draft.listed(index):
