@@ -127,6 +127,49 @@ def test_objects_have_number_attributes_and_a_singular_name(text, expected):
         ("a girl with black hair jumping off a rock", [("girl", "with", "hair"), ("girl", "jump from", "rock")]),
         ("A room with a sink, a tub and a towel", []),
         ("a ball between a cat and a dog", [("ball", "between", "cat"), ("ball", "between", "dog")]),
+        ("waterfalls tumble over the edge of a rock", [("waterfall", "above", "rock")]),
+        (
+            "a man, smoke rising from the pipe between his teeth",
+            [("smoke", "rise from", "pipe"), ("pipe", "between", "tooth")],
+        ),
+        (
+            "a guard with a sword on his belt in front of a gate",
+            [("guard", "with", "sword"), ("sword", "on", "belt"), ("guard", "in front of", "gate")],
+        ),
+        ("a waiter spills wine on a shirt", [("waiter", "spill", "wine"), ("wine", "on", "shirt")]),
+        (
+            "a boy in a hat and a man in a suit stuck in a lift",
+            [("boy", "wear", "hat"), ("man", "wear", "suit"), ("boy", "inside", "lift"), ("man", "inside", "lift")],
+        ),
+        ("the ticket of a passenger sitting next to a case", [("passenger", "next to", "case")]),
+        (
+            "A fox stands on a hill. It is alone, and behind it the forest is dark.",
+            [("fox", "on", "hill"), ("forest", "behind", "fox")],
+        ),
+        (
+            "A bridge. Under it flows a river, and on it stands a man.",
+            [("river", "below", "bridge"), ("man", "on", "bridge")],
+        ),
+        (
+            "a shop with a cart leaning against it and hens in front of it",
+            [("cart", "against", "shop"), ("hen", "in front of", "shop")],
+        ),
+        ("a ballerina on a stage where petals fall", [("ballerina", "on", "stage"), ("petal", "fall", None)]),
+        ("a staircase flanked by lions", [("lion", "next to", "staircase")]),
+        ("a scarf that turns into a river", []),
+        ("a net held by a monk in a crypt", [("monk", "hold", "net"), ("monk", "inside", "crypt")]),
+        (
+            "A man sits. In front of him are a lamp and a glass.",
+            [("lamp", "in front of", "man"), ("glass", "in front of", "man")],
+        ),
+        ("a woman in a gown, hands on her belly", [("woman", "wear", "gown"), ("hand", "on", "belly")]),
+        ("two cats, one of them is jumping", []),
+        ("a pot on a stove, a hand sprinkling parsley over it", [("pot", "on", "stove"), ("parsley", "above", "pot")]),
+        (
+            "a strawberry in chocolate next to a whisk",
+            [("strawberry", "inside", "chocolate"), ("strawberry", "next to", "whisk")],
+        ),
+        ("one sailor climbs the mast and another scrubs the deck", [("sailor", "climb", "mast")]),
         (
             "A rider stands next to his cycle while a light hangs above the street.",
             [("rider", "next to", "cycle"), ("light", "above", "street")],

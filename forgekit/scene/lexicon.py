@@ -99,11 +99,13 @@ class Lexicon:
     def is_living(self, words: str) -> bool:
         """Say whether the noun that ends `words` names a person or an animal."""
         name = words.split()[-1]
-        concept = self.concept(name, "object")
-        if any(concept in self.siblings.get(kind, ()) for kind in ("person", "worker", "animal", "bird")):
-            return True
-        looks_living = name.endswith(self.endings["living"]) and name not in self.words["unliving"]
-        return looks_living or name in self.words["people"]
+        return name in self.words["animals"] or self.is_person(name)
+
+    def is_person(self, words: str) -> bool:
+        """Say whether the noun that ends `words` names a person, by what it is or how it ends."""
+        name = words.split()[-1]
+        looks_so = name.endswith(self.endings["living"]) and name not in self.words["unliving"]
+        return name in self.words["people"] or (looks_so and name not in self.words["animals"])
 
     def synonyms(self, term: str, kind: str) -> list[str]:
         """Return the other words that keep what `term` asks for: plainer ones first, then those that mean the same.
@@ -136,6 +138,9 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
     first_words = {said.split()[0] for name in ("bounds", "loosely") for said in grammar["phrases"][name]}
     words["begins_number"] = frozenset(large | first_words | {"dozen"})
     things = {word for kind, word in meanings if kind == "object" and word.isalpha() and len(word) > 6}
+    for name, kinds in (("people", ("person", "worker")), ("animals", ("animal", "bird", "sea", "insect"))):
+        known_so = {concept for kind in kinds for concept in known["sibling"].get(kind, ())}
+        words[name] |= {word for (kind, word), concept in meanings.items() if kind == "object" and concept in known_so}
     closed = {word for listed in grammar["closed"].values() for word in listed.split()}
     looks = {word for kind, word in meanings if kind in ("color", "size", "material")}
     words["often_misspelt"] = frozenset(closed | things | looks)

@@ -113,7 +113,8 @@ def said_relation(relation: Mapping[str, Any], lexicon: Lexicon) -> str:
     predicate, verb, participle = relation["predicate"], relation.get("verb"), relation.get("passive")
     place = lexicon.relations.get(predicate)
     if place:
-        return f"{participle or doing(verb, lexicon)} {place}" if verb else place
+        went = "going" if predicate == "through" else ""  # nothing "is through" another
+        return " ".join(filter(None, [participle or (doing(verb, lexicon) if verb else went), place]))
     said = " ".join([participle, *predicate.split()[1:]]) if participle else doing(predicate, lexicon)
     return f"{said} {relation['particle']}" if "particle" in relation else said
 

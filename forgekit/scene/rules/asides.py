@@ -227,6 +227,8 @@ def read_abstract(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
     of = draft.token(phrase.after).value == "of"
     if not is_abstract(clause, draft, phrase):
         return None
+    if not clause.link and draft.token(phrase.after).tag == "V":  # "…, and light pours out of it": nothing named does
+        return Clause(spoken_of=clause.spoken_of or clause.subjects, fresh=False), phrase.after
     return (clause, phrase.after + 1) if of else (close_link(clause, draft), phrase.after)
 
 

@@ -46,5 +46,6 @@ class Clause(NamedTuple):
     told_of: str = ""  # its verb, where it may say what a place is told of: "watching a bird in …"
     owner: int | None = None  # "a man whose beard is white …": whose clause goes on behind the aside
     leading: tuple[str, int | None] | None = None  # "In front of a house, …", "On the left, …" waits for its subject
+    led: tuple[str, int] | None = None  # the place that the subject had waiting
     spoken_of: Objects = ()  # the subjects of the sentence before
     fresh: bool = True  # before the first break of the text, where nothing is listed yet

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from forgekit.scene.rules.clauses import Clause, Link, Objects
-from forgekit.scene.rules.draft import Draft, close_link
+from forgekit.scene.rules.draft import JOINTS, Draft, close_link
 from forgekit.scene.rules.relating import AROUND, said_of
 from forgekit.scene.rules.tokens import Token
+
+PERSONAL = ("it", "him", "her", "them")
 
 
 def on_verb(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take a verb: it opens a link from who does it."""
     token, previous, link = draft.token(index), draft.token(index - 1), clause.link
     verb = token.entry.verb or token.word
-    denied = clause.negated and previous.tag in "KR"
+    denied = previous.word == "to" or (clause.negated and previous.tag in "KR")
+    denied = denied or (link is not None and link.denied and link.verb == "be")
     helped = previous.entry.verb == "be" or draft.token(index + 1).word == "by"
     done = helped and token.word in draft.lexicon.words["done_by"]
-    passive = token.tag == "E" and (done or not draft.lexicon.hints(verb, "intransitive"))
+    is_past = token.tag == "E" or (token.word in draft.lexicon.words["same_participle"] and previous.entry.verb == "be")
+    passive = is_past and (done or not draft.lexicon.hints(verb, "intransitive"))
     said = token.word.split()[0] if passive else ""
     described = previous.tag == "J" and token.tag == "V"
     helping = link is not None and (link.verb == "be" or (link.verb == "do" and token.tag == "V"))
@@ -39,10 +43,13 @@ def _on_verb_aside(clause: Clause, draft: Draft, index: int, verb: str) -> Claus
     token, previous = draft.token(index), draft.token(index - 1)
     if previous.tag == "T" and token.tag == "E":  # 'with "OPEN" written on the door'
         return clause._replace(link=Link(verb=verb, quoted=True))
-    if clause.owner is not None and clause.finite and token.tag == "V":  # "… whose beard is white holds a lamp"
+    goes_on = previous.tag == "X" or (clause.finite and token.tag == "V")
+    if clause.owner is not None and token.tag in "VB" and goes_on:
+        # "… whose beard is white holds a lamp", "…, his beard braided, holds a lamp"
         subjects = (clause.owner,)
         return clause._replace(link=Link(subjects, verb=verb), owner=None, subjects=subjects)
-    if previous.word == "there":  # "on the right there is a …": nothing said before is meant
+    if previous.word == "there" or (token.tag in "VB" and previous.word in ("one", "another", "other")):
+        # "on the right there is a …", "another climbs the mast": nothing said before is meant
         return clause._replace(group=(), linked="", subjects=(), finite=False)
     if previous.word in ("that", "which", "who") and clause.group:
         nearest = clause.group[-1:]
@@ -63,7 +70,7 @@ def _begins_with_place(draft: Draft, index: int) -> bool:
 def _doers(clause: Clause, draft: Draft, token: Token, previous: Token, verb: str) -> tuple[Clause, Objects]:
     """Return who does the verb, and the clause with its subjects settled."""
     if token.tag in "GE" and previous.tag == "N" and clause.group:
-        doers = _agents(clause, draft, verb)
+        doers = _agents(clause, draft, verb, done=token.tag == "E")
         return (clause if clause.subjects or clause.linked else clause._replace(subjects=clause.group)), doers
     if clause.finite and previous.tag == "N" and len(clause.group) > 1:  # joined on by "and": a new clause may begin
         clause = clause._replace(subjects=clause.group[-1:])
@@ -72,23 +79,27 @@ def _doers(clause: Clause, draft: Draft, token: Token, previous: Token, verb: st
     return clause, clause.subjects
 
 
-def _agents(clause: Clause, draft: Draft, verb: str) -> Objects:
+def _agents(clause: Clause, draft: Draft, verb: str, *, done: bool) -> Objects:
     """Return who does what an -ing form or participle behind a noun says: the thing named last, or the subject."""
     if not clause.linked:
         return draft.among(clause.group)
     subjects, nearest = clause.subjects, clause.group[-1:]
     if not subjects or (draft.lexicon.hints(verb, "of_nearest") and not draft.is_living(subjects[0])):
         return nearest
-    phrase = draft.phrase_of(nearest[0])
-    if phrase and phrase.determiner in draft.lexicon.words["possessive"] and draft.is_any(nearest[0], "body"):
+    if draft.is_owned(nearest[0]) and draft.is_any(nearest[0], "body"):
         return subjects  # "a bird with a fish in its beak perched on a reed"
     lifeless, around = not draft.is_living(nearest[0]), draft.is_any(subjects[0], *AROUND)
-    if lifeless and not around and draft.has(subjects[0], nearest[0]):
+    if lifeless and not around and any(draft.has(subject, nearest[0]) for subject in subjects):
         return subjects  # "a girl with black hair jumping"
+    owner = draft.owner_of(nearest[0])
+    if lifeless and owner is not None and draft.is_living(owner):
+        return (owner,)  # "a tall man and a girl with a bag waiting"
     if clause.linked == "prep" and draft.is_any(nearest[0], *AROUND) and draft.owner_of(nearest[0]) is None:
         return subjects  # "a vase in a field towering over the chairs"
-    if lifeless and draft.lexicon.hints(verb, "agent") and draft.is_living(subjects[0]):
+    if lifeless and not done and draft.lexicon.hints(verb, "agent") and draft.is_living(subjects[0]):
         return subjects
+    if not done and any(r["predicate"].endswith(" with") and r["object"] == nearest[0] for r in draft.relations):
+        return subjects  # "a letter tied with twine lying on a desk"
     return nearest
 
 
@@ -100,17 +111,39 @@ def on_preposition(clause: Clause, draft: Draft, index: int) -> Clause:
         makes = token.value in ("of", "from") and lexicon.hints(link.verb, "making")
         turned = lexicon.tables["turned"].get(f"{link.verb}-{token.word}", "")
         return clause._replace(link=link._replace(predicate=predicate, wording=token.word, makes=makes, turned=turned))
+    if (
+        link and previous.tag == "P" and link.predicate == "from" and predicate in lexicon.places
+    ):  # "peeking from behind"
+        return clause._replace(link=link._replace(predicate=predicate, wording=token.word))
     # "without gloves in a room": the room is there
     clause = clause._replace(negated=clause.negated and previous.tag == "R")
     if previous.tag == "Y" and not draft.objects:  # "watercolor of a cat"
         return clause
+    if previous.tag in "XC" and predicate in lexicon.places and (told := _told_before(clause, draft, index)):
+        clause = close_link(clause, draft)  # "Behind it the forest is dark", ", above it the moon"
+        return Clause(leading=(predicate, told[0]), spoken_of=told, fresh=False)
     if previous.tag in "XC" and clause.group and _leads(draft, index):  # "…, and behind the bakery a tower"
         clause = close_link(clause, draft)
         return Clause(link=Link((), predicate, token.word), spoken_of=clause.spoken_of, fresh=False)
+    if token.word == "by" and previous.tag in "PJ":  # "cheered on by their families", "backlit by the sun"
+        return clause._replace(link=None)
     subjects, near = said_of(clause, draft, token, previous)
     if not clause.subjects and not clause.linked:
         clause = clause._replace(subjects=clause.group)
     return close_link(clause, draft)._replace(link=Link(subjects, predicate, token.word, near=near))
+
+
+def _told_before(clause: Clause, draft: Draft, index: int) -> Objects:
+    """Return what the pronoun means in the place that begins at `index`, where that is told of what follows; else nothing."""
+    pronoun, following = draft.token(index + 1), draft.token(index + 2)
+    opens = following.tag in "DSQNJVBG" or following.word == "there"
+    opens = opens or (following.word == "," and draft.token(index - 1).word in (" ", ".", ";"))
+    if pronoun.word not in PERSONAL or pronoun.tag != "O" or not opens:
+        return ()
+    led = clause.led[1:] if clause.led else ()
+    # "Under it flows a river, and on it …": still the same
+    candidates = (led, clause.subjects, clause.group[:1], clause.spoken_of)
+    return next((c for c in candidates if c and all(_may_mean(draft, i, pronoun.word) for i in c[:1])), ())
 
 
 def _leads(draft: Draft, index: int) -> bool:
@@ -119,19 +152,26 @@ def _leads(draft: Draft, index: int) -> bool:
     return place is not None and draft.token(place.after).tag in ("D", "Q") and draft.phrase(place.after) is not None
 
 
-def on_pronoun(clause: Clause, draft: Draft, word: str) -> Clause:
+def on_pronoun(clause: Clause, draft: Draft, index: int) -> Clause:
     """Let "she", "it", "they" stand for the subject of the sentence before, or for what a place is told from.
 
     "A plate with a fork beside it": the nearest thing before the fork. Elsewhere they end a link.
     """
-    link = clause.link
+    link, word = clause.link, draft.token(index).word
+    if link is None and clause.leading and not clause.group and word in PERSONAL:  # "Behind it, …"
+        return clause
     if word in ("which", "whom") and link and link.predicate in draft.lexicon.places and link.subjects:
         told_from = (link.near or link.subjects)[-1]  # "a table to the left of which a chair stands"
         return Clause(leading=(link.predicate, told_from), spoken_of=clause.subjects, fresh=False)
+    if word in ("which", "whom") and draft.token(index - 1).tag == "P":  # "a chest from which ghosts rise"
+        return Clause(spoken_of=clause.subjects, fresh=False)
     if word in ("who", "which", "that", "there", "what"):
         return clause
-    if link and link.subjects and link.predicate in draft.lexicon.places and word in ("it", "him", "her", "them"):
-        if link.near and link.near[0] > max(link.subjects):  # "a racket has a ball on it"
+    if word == "them" and link and link.predicate == "of" and draft.token(index + 1).tag in "VBG":
+        return Clause(spoken_of=clause.spoken_of, fresh=False)  # "one of them is reading": nobody knows which
+    if link and link.subjects and link.predicate in draft.lexicon.places and word in PERSONAL:
+        had = link.near and link.near[0] > max(link.subjects) and not draft.is_placed(link.subjects[0])
+        if had and not draft.is_part(link.near[0], link.subjects[0]):  # "a racket has a ball on it"
             link = link._replace(subjects=link.near)
             clause = clause._replace(link=link)
         things, place = _told_from(clause, draft, link, word)
@@ -139,35 +179,61 @@ def on_pronoun(clause: Clause, draft: Draft, word: str) -> Clause:
             for thing in things:
                 draft.relate(thing, link.predicate, place, link)
             return clause._replace(link=None, linked="prep")
-    if link and link.verb and not link.predicate and link.subjects and word in ("it", "him", "her", "them"):
+    if link and link.verb and not link.predicate and link.subjects and word in PERSONAL:
         meant = _meant(clause, draft, min(link.subjects), word)  # "two dogs guarding her"
         for subject in link.subjects if meant is not None and not link.denied else ():
             draft.relate(subject, link.verb, meant, link)
         return clause._replace(link=None)
     clause = close_link(clause, draft)
+    if word in ("he", "she") and not clause.group:
+        people = [i for i in (*range(len(draft.objects)), *clause.spoken_of) if draft.is_living(i)]
+        return clause._replace(group=tuple(people[-1:]), linked="")
     return clause if clause.group else clause._replace(group=clause.spoken_of, linked="")
 
 
 def _meant(clause: Clause, draft: Draft, before: int, word: str) -> int | None:
     """Return what a pronoun means: what the sentence began with, where a comma set off who is told of, else the nearest."""
     fits = [index for index in range(before) if word in ("it", "them") or draft.is_living(index)]
-    if word == "it":
-        fits = [index for index in fits if draft.objects[index]["count"] == 1] or fits
+    if word in ("him", "her"):
+        fits = [i for i in fits if draft.lexicon.is_person(draft.objects[i]["name"])] or fits
+    fits = [index for index in fits if _may_mean(draft, index, word)] or fits
     if not fits:
         return None
     first = [index for index in fits if index >= draft.sentence_begins(before)]
     spoken_of = [index for index in clause.spoken_of if index in fits]
-    if draft.before(draft.objects[before]["span"][0]).tag == "X":
+    if clause.owner in fits:
+        return clause.owner  # "a pot on a stove, a hand sprinkling parsley over it"
+    joint = draft.before(draft.objects[before]["span"][0])
+    if joint.tag == "X":
         return (first or spoken_of or fits)[0]
-    return fits[-1]
+    placed = [
+        r["subject"] for r in draft.relations if r["object"] == fits[-1] and r["predicate"] in draft.lexicon.places
+    ]
+    beside = clause.link is not None and clause.link.predicate in ("next to", "behind", "in front of")
+    if joint.word in JOINTS and beside and placed and placed[0] in fits:  # "a cup on a table and a spoon next to it"
+        return placed[0]
+    return (spoken_of or fits[-1:])[0]
+
+
+def _may_mean(draft: Draft, index: int, word: str) -> bool:
+    """Say whether the pronoun may stand for the object: "him" for the living, "it" for one thing."""
+    if word in ("him", "her"):
+        return draft.is_living(index) or "called" in draft.objects[index]
+    one, is_person = draft.objects[index]["count"] == 1, draft.lexicon.is_person(draft.objects[index]["name"])
+    return one and not (is_person or draft.is_any(index, "mass")) if word == "it" else not one
 
 
 def _told_from(clause: Clause, draft: Draft, link: Link, word: str) -> tuple[Objects, int | None]:
     """Return what is placed, and the thing that the pronoun means, if any."""
     owner = draft.owner_of(link.subjects[-1], ("with",))
-    if owner is not None:  # "a desk with a lamp and a printer on it"
+    if owner is not None and _may_mean(draft, owner, word):  # "a desk with a lamp and a printer on it"
         had = {r["object"] for r in draft.relations if r["subject"] == owner and r["predicate"] == "with"}
-        return tuple(sorted(had & {*clause.group, *link.subjects})), owner
+        things = sorted(had & {*clause.group, *link.subjects})
+        return tuple(thing for thing in things if not draft.is_told_of(thing)) or link.subjects, owner
+    last = clause.group[-1:]
+    acts = link.verb and last and last[0] not in link.subjects and not draft.has(link.subjects[0], last[0])
+    if acts and _may_mean(draft, last[0], word):
+        return link.subjects, last[0]  # "who planted the flag is saluting beside it"
     meant = _meant(clause, draft, min(link.subjects), word)
     if meant is None and clause.group and clause.group[-1] not in link.subjects:  # "… with a sign posted under it"
         return clause.group[-1:], link.subjects[0]
@@ -205,12 +271,16 @@ def on_break(clause: Clause, draft: Draft, index: int) -> Clause:
         return clause._replace(link=link._replace(predicate="like", wording="as"))
     if token.word in ".;!?:" or token.word in ("while", "whereas", "as"):
         clause = close_link(clause, draft)
-        spoken_of = clause.subjects or clause.group[:1] or clause.spoken_of
+        owner = () if clause.owner is None else (clause.owner,)
+        spoken_of = owner or clause.subjects or clause.group[:1] or clause.spoken_of
         leading = clause.leading if token.word == ":" else None
         return Clause(leading=leading, spoken_of=spoken_of, fresh=False)
     if token.word in (",", "and", "but", "&", "plus") and link and not link.lists:
         goes_on = (link.verb == "be" or link.told) and draft.token(index + 1).tag in "JR"
         clause = clause if goes_on else close_link(clause, draft)
+    if token.word == "," and draft.token(index + 1).tag in "GEJ" and clause.owner is not None:
+        # "a woman, hands on her belly, backlit by the sun"
+        clause = clause._replace(group=(clause.owner,), subjects=(clause.owner,), linked="", owner=None)
     if token.word == "," and draft.token(index + 1).tag in "GEP":
         clause = _of_whom(clause, draft)
     return clause._replace(negated=clause.negated and token.word in ("and", "or", "&"), fresh=False)

@@ -13,6 +13,7 @@ from forgekit.scene.rules.phrases import Attribute, NounPhrase, read_noun_phrase
 from forgekit.scene.rules.tokens import Token
 
 HAVING = ("with", "wear")
+JOINTS = ("and", "&", "or", "plus")
 SIDES = (("left", "right", "left of"), ("top", "bottom", "above"))
 
 
@@ -32,6 +33,7 @@ class Draft:
         self.framed = False  # whether the text has said what kind of picture it is
         self._sides: dict[str, list[int]] = {}  # what was said to be on the left, at the top, …
         self._last: NounPhrase | None = None  # the phrase of the object added last
+        self._mentioned = (-1, 0, 0)  # the object named last, new or again, and where
 
     def document(self) -> dict[str, Any]:
         """Return what was found, in the form that `scenes.elements` stores."""
@@ -65,10 +67,20 @@ class Draft:
         """Return the phrase that named the object, if it was named just now."""
         return self._last if index == len(self.objects) - 1 else None
 
-    def token_after(self, index: int) -> Token | None:
-        """Return the token behind the object."""
-        after = self._at(self.objects[index]["span"][1])
-        return self.tokens[after] if after < len(self.tokens) else None
+    def _span(self, index: int) -> tuple[int, int]:
+        """Return where the object was named last, if just now, else first."""
+        return self._mentioned[1:] if self._mentioned[0] == index else tuple(self.objects[index]["span"])
+
+    def ahead(self, index: int) -> Token:
+        """Return the token before the object, or EDGE."""
+        return self.before(self._span(index)[0])
+
+    def behind(self, index: int) -> Token:
+        """Return the token behind the object, adverbs left aside, or EDGE."""
+        after = self._at(self._span(index)[1])
+        while self.token(after).tag == "R":
+            after += 1
+        return self.token(after)
 
     def before(self, place: int) -> Token:
         """Return the last token that ends by that place of the text, or EDGE."""
@@ -88,12 +100,13 @@ class Draft:
         """Add the object that the phrase names, or find the one it speaks of again; return its index."""
         bare = not phrase.numbered and phrase.number is None and not phrase.plural and not phrase.attributes
         if (phrase.determiner == "the" or bare) and (known := self._spoken_of(phrase)) is not None:
+            self._mentioned = (known, phrase.start, phrase.end)
             return known
         attributes = self._shared_colors(phrase) if bare else phrase.attributes
         item = {"name": phrase.name, "count": self._count(phrase), "attributes": _listed(attributes)}
         called = {"called": phrase.called} if phrase.called else {}
         self.objects.append(item | called | {"span": [phrase.start, phrase.end]})
-        self._last = phrase
+        self._last, self._mentioned = phrase, (len(self.objects) - 1, phrase.start, phrase.end)
         return len(self.objects) - 1
 
     def describe(self, subjects: Iterable[int], attributes: Iterable[Attribute]) -> None:
@@ -137,6 +150,14 @@ class Draft:
         """Say whether the object's noun is in one of the lexicon's lists."""
         return self.lexicon.hints(self.objects[index]["name"].split()[-1], *lists)
 
+    def is_part(self, index: int, whole: int) -> bool:
+        """Say whether one is said to be of the other: the horse of "a statue of a horse"."""
+        return {"subject": whole, "predicate": "of", "object": index} in self.relations
+
+    def is_placed(self, index: int) -> bool:
+        """Say whether a place was said of the object."""
+        return any(r["subject"] == index and r["predicate"] in self.lexicon.places for r in self.relations)
+
     def is_told_of(self, index: int) -> bool:
         """Say whether a place, clothes or a belonging were said of the object."""
         if any(index in placed for placed in self._sides.values()):
@@ -153,16 +174,25 @@ class Draft:
         between = self.tokens[self._at(end) : self._at(start)]
         return any(token.word in ("and", "&", "or", "/") for token in between)
 
+    def has_verb(self, index: int) -> bool:
+        """Say whether a verb of its own follows the object: "and a man in goggles is writing"."""
+        for token in islice(self.tokens, self._at(self._span(index)[1]), None):
+            if token.tag in "XCO":
+                return False
+            if token.tag in "VB":
+                return True
+        return False
+
     def listed(self, index: int) -> bool:
         """Say whether the object is one more of a list with "and": "a hat, a coat and boots", not "a hat, a coat, a lamp"."""
-        start, end = self.objects[index]["span"]
+        start, end = self._span(index)
         if self.before(start).word != ",":
-            return True
+            return self.before(start).word in JOINTS
         for token in islice(self.tokens, self._at(end), None):
-            if token.word in ("and", "&", "or", "plus"):
+            if token.word in JOINTS:
                 return True
-            if token.tag not in "DSQJNRYI," and token.word != ",":
-                return token.word in ("of", "with")
+            if token.tag not in "DSQJNRYI" and token.word not in (",", "of", "with"):
+                return False
         return False
 
     def sentence_begins(self, index: int) -> int:
@@ -179,6 +209,11 @@ class Draft:
         """Return who was first said to have or wear the object, if anyone was."""
         owners = (r["subject"] for r in self.relations if r["object"] == index and r["predicate"] in predicates)
         return next(owners, None)
+
+    def is_owned(self, index: int) -> bool:
+        """Say whether the object was named just now as somebody's own: "her hair"."""
+        phrase = self.phrase_of(index)
+        return phrase is not None and phrase.determiner in self.lexicon.words["possessive"]
 
     def has(self, owner: int, index: int) -> bool:
         """Say whether the owner was said to have, wear or hold the object."""

@@ -68,7 +68,7 @@ def _on_word(clause: Clause, draft: Draft, index: int) -> Clause:
     if token.tag == "J":
         return on_adjective(clause, draft, token)
     if token.tag == "O":
-        return on_pronoun(clause, draft, token.word)
+        return on_pronoun(clause, draft, index)
     if token.tag in "XC":
         return on_break(clause, draft, index)
     if token.tag == "K":
@@ -98,6 +98,9 @@ def _on_adverb(clause: Clause, draft: Draft, word: str) -> Clause:
     """Take "not", and what goes with a verb: "blowing out"."""
     if word in ("not", "never"):
         return clause._replace(negated=True)
+    if word == "where":  # "a stage where petals fall": nothing named before does it
+        clause = close_link(clause, draft)
+        return Clause(owner=None if clause.finite else next(iter(clause.subjects), None), fresh=False)
     link = clause.link
     if link and link.verb and not link.predicate and word in draft.lexicon.words["particle"]:
         return clause._replace(link=link._replace(particle=word))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from forgekit.scene.rules.clauses import Clause, Link, Objects
 from forgekit.scene.rules.draft import HAVING, Draft, close_link
 from forgekit.scene.rules.tokens import Token
@@ -13,8 +15,8 @@ AROUND = ("room", "within", "place")  # the lists of what other things are in
 def relate(clause: Clause, draft: Draft, index: int) -> Clause:
     """Tie the new object to what went before: by a link, as one more of a list, or as a new subject."""
     link = clause.link
-    if link is None:
-        return _join(clause, draft, index)
+    if link is None or (link.lists and _begins_clause(draft, index)):
+        return _join(clause._replace(link=None), draft, index)
     if link.subjects:
         return _tie(clause, draft, link, index)
     if link.quoted:
@@ -37,10 +39,18 @@ def _tie(clause: Clause, draft: Draft, link: Link, index: int) -> Clause:
     if link.predicate == "of" and not link.verb and not depicts:
         for subject in link.subjects:
             draft.relate(subject, "of", index)
+        if draft.is_living(index) and not draft.is_living(link.subjects[-1]):  # "the ticket of a man sitting on …"
+            return clause._replace(subjects=clause.subjects or link.subjects, group=(index,), linked="prep", link=None)
         return clause._replace(link=None)  # "a bowl of rice on a table": the talk stays about the bowl
     phrase = draft.phrase_of(index)
     if link.told and (link.makes or (phrase and phrase.numbered)):  # "surrounded by trees, and a man …"
         return _join(clause._replace(link=None), draft, index)
+    if link.wording == "by" and draft.is_any(index, "body"):
+        return clause._replace(link=None)  # "hangs by one hand"
+    if link.wording == "by" and not link.verb and clause.linked == "verb" and draft.is_living(index):
+        return clause._replace(
+            group=(index,), linked="prep", link=None
+        )  # "being fed a strawberry by a girl": who does it
     if link.turned:
         for subject in link.subjects:
             draft.relate(index, link.turned, subject)
@@ -55,20 +65,39 @@ def _tie(clause: Clause, draft: Draft, link: Link, index: int) -> Clause:
             draft.relate(subject, "above", index, link)  # figures lie in a plane: nothing can lie on another
         else:
             draft.relate(subject, predicate, index, link)
-    linked = "verb" if link.verb and predicate not in draft.lexicon.places else "prep"
+    linked = "verb" if link.verb and predicate not in draft.lexicon.places and link.predicate != "from" else "prep"
     told_of = link.verb if not link.predicate or draft.lexicon.hints(link.verb, "sensing") else ""
     return clause._replace(group=(index,), linked=linked, told_of=told_of, link=link if link.lists else None)
 
 
+def _begins_clause(draft: Draft, index: int, *, linked: str = "") -> bool:
+    """Say whether a comma and the object begin a clause: "…, smoke curling from the pipe", "…, a towel over his head"."""
+    following, ahead = draft.behind(index), draft.ahead(index)
+    phrase = draft.phrase_of(index)
+    named = phrase is None or phrase.numbered
+    if linked and named and ahead.word == "and" and draft.before(ahead.start).word == ",":
+        return following.tag in "VB"  # "…, and the dragon is knitting"
+    return ahead.word == "," and (following.tag in "VBGE" or following.value in draft.lexicon.places)
+
+
 def _join(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take the object as one more of a list, or as a new subject."""
-    following = draft.token_after(index)
-    acts = following is not None and following.tag in "VBG"
+    following = draft.behind(index)
+    acts = following.tag in "VBG"
+    anew = _begins_clause(draft, index, linked=clause.linked)
+    if anew or (clause.finite and draft.has_verb(index)):  # "…, and a man in goggles is writing"
+        owner = clause.subjects[-1] if clause.subjects and not clause.finite else None
+        clause = clause._replace(group=(), linked="", subjects=(), finite=False, owner=owner)
     placed, is_living = clause.subjects if clause.linked == "prep" else (), draft.is_living
     if placed and is_living(index) and not is_living(clause.group[-1]) and is_living(placed[-1]):
         # "a man in a hat and a woman in a coat": nobody is in a woman
-        return clause._replace(group=(*clause.subjects, index), linked="", subjects=())
-    if clause.linked == "verb" and acts and is_living(index):
+        others = () if following.tag in "GE" else clause.subjects
+        return clause._replace(group=(*others, index), linked="", subjects=())
+    phrase = draft.phrase_of(index)
+    stands = following.value in draft.lexicon.places or following.word == "at"  # "… and a jester at her feet"
+    stands = stands and phrase is not None and phrase.determiner in ("a", "an")
+    stands = stands and clause.group != () and not is_living(clause.group[-1])
+    if clause.linked == "verb" and (acts or stands) and is_living(index):
         clause = clause._replace(group=(), linked="", subjects=())  # "a man eating a donut and a woman eating a cake"
     if clause.linked and not clause.fresh and draft.listed(index):
         shares = clause.linked == "prep" and _shares_place(draft, index, may_share=clause.finite and not acts)
@@ -82,7 +111,9 @@ def _join(clause: Clause, draft: Draft, index: int) -> Clause:
             draft.place(index, predicate)
         else:
             draft.relate(index, predicate, place)
-        clause = clause._replace(leading=None)
+        clause = clause._replace(leading=None, led=None if place is None else (predicate, place))
+    elif clause.led and not clause.linked and draft.listed(index) and not draft.has_verb(index):
+        draft.relate(index, *clause.led)  # "In front of it are a cup and a glass"
     return clause._replace(group=(*clause.group, index))
 
 
@@ -131,13 +162,41 @@ def said_of(clause: Clause, draft: Draft, token: Token, previous: Token) -> tupl
     acts = clause.subjects and draft.is_living(clause.subjects[0]) and not draft.is_living(nearest[0])
     if token.word == "perched on" and acts:  # "a bird with a fish in its beak perched on a reed"
         return clause.subjects, ()
+    held = draft.is_living(nearest[0]) or token.value in ("on", "inside")
+    if clause.linked == "verb" and places and held and _is_doer(clause, draft, nearest[0]):
+        return nearest, ()  # "lit by a lamp on his helmet"
     if clause.linked == "verb" and places:
         return clause.subjects or clause.group[:1], nearest
     if previous.tag in "XC":
         return clause.subjects or clause.group[:1], ()
+    if token.word in ("onto", "into") and clause.linked == "prep":
+        return _moved(clause, draft), ()
     if clause.linked == "prep" and places:
         return _past_what_it_has(clause, draft, token.value)
     return nearest, ()
+
+
+def _is_doer(clause: Clause, draft: Draft, index: int) -> bool:
+    """Say whether the object was named last as who does it to a thing: "lit by a lamp", "held by a monk"."""
+    last = draft.relations[-1:] if not any(map(draft.is_living, clause.subjects)) else ()
+    return any({r["subject"], r["object"]} <= {index, *clause.subjects} and _is_passive(r, index) for r in last)
+
+
+def _is_passive(relation: dict[str, Any], doer: int) -> bool:
+    return relation["subject"] == doer or relation["predicate"].endswith(" by")
+
+
+def _moved(clause: Clause, draft: Draft) -> Objects:
+    """Return what goes somewhere: the crates of "unloading crates from a ship onto a pier", else who goes."""
+    places = draft.lexicon.places
+    for relation in reversed(draft.relations):
+        if (
+            relation["subject"] in clause.subjects
+            and relation["object"] is not None
+            and relation["predicate"] not in places
+        ):
+            return clause.subjects if " " in relation["predicate"] else (relation["object"],)
+    return clause.subjects
 
 
 def _past_what_it_has(clause: Clause, draft: Draft, predicate: str) -> tuple[Objects, Objects]:
@@ -146,12 +205,18 @@ def _past_what_it_has(clause: Clause, draft: Draft, predicate: str) -> tuple[Obj
     "A cake with candles on a plate", but "a room with a bed next to a window".
     """
     subjects, nearest = clause.subjects, clause.group[-1:]
-    has = next((r for r in draft.relations if r["object"] == nearest[0] and r["predicate"] in HAVING), None)
+    if subjects and draft.is_owned(nearest[0]) and draft.owner_of(nearest[0]) is None:
+        return subjects, ()  # "a violinist with a rose in her hair on a balcony"
+    if subjects and draft.is_any(nearest[0], "body") and not draft.is_any(subjects[0], "body"):
+        return subjects, nearest
+    has = next((r for r in draft.relations if r["object"] == nearest[0] and r["predicate"] in (*HAVING, "of")), None)
     if has and not (has["predicate"] == "with" and draft.is_any(has["subject"], *AROUND)):
         return (has["subject"],), nearest
     holds = predicate in ("on", "inside")
-    if subjects and not holds and draft.is_any(nearest[0], "ground"):
-        return subjects, ()  # "a dog on a street next to a car"
+    lies = {r["object"] for r in draft.relations if r["subject"] in subjects and r["predicate"] in draft.lexicon.places}
+    in_mass = nearest[0] in lies and draft.is_any(nearest[0], "mass")
+    if subjects and (in_mass or (not holds and draft.is_any(nearest[0], "ground"))):
+        return subjects, ()  # "a dog on a street next to a car", "a ball on a cloth in front of a cat"
     done = next((r["subject"] for r in draft.relations if r["object"] == nearest[0] and "verb" in r), None)
     if done is not None and not holds:
         return (done,), nearest  # "a bird sitting on a branch next to a nest": the bird is
@@ -164,10 +229,17 @@ def _past_what_it_has(clause: Clause, draft: Draft, predicate: str) -> tuple[Obj
 
 def _placed(clause: Clause, draft: Draft, link: Link, index: int) -> Objects:
     """Return what is where the object `index` says."""
+    phrase = draft.phrase_of(index)
+    if link.near and draft.owner_of(link.near[0], ("with",)) is not None and draft.is_owned(index):
+        return link.near  # "a sailor with salt in his beard"
     if link.near and _lies_near(clause, draft, link, index):
         return link.near
-    phrase = draft.phrase_of(index)
-    if phrase and phrase.determiner in ("his", "her") and clause.subjects and not draft.is_living(link.subjects[0]):
+    if (
+        phrase
+        and phrase.determiner in ("his", "her")
+        and any(map(draft.is_living, clause.subjects))
+        and not draft.is_living(link.subjects[0])
+    ):
         return clause.subjects  # "riding past a truck on his bike"
     return link.subjects
 
@@ -182,10 +254,13 @@ def _lies_near(clause: Clause, draft: Draft, link: Link, index: int) -> bool:
         return True  # "a child in pajamas holding a bear in a spacesuit"
     near, inside, acts = link.near[0], link.predicate == "inside", draft.lexicon.hints
     in_sky = inside and draft.objects[index]["name"].endswith("sky")
-    if in_sky or draft.is_any(index, "body") or draft.is_any(near, "body"):
+    if in_sky or draft.is_any(index, "body"):
         return True
-    if draft.owner_of(near) is not None:  # "a cake with candles on a table"
-        return False
+    if draft.is_any(near, "body"):  # "a hand in a jar", but "a scarecrow with a pumpkin head in a field"
+        return clause.linked == "verb" or draft.is_any(index, "container", "worn", "mass")
+    owner = draft.owner_of(near)
+    if owner is not None:  # "a cake with candles on a table", but "a cell with two cats behind bars"
+        return draft.is_living(near) and not draft.is_living(owner)
     if clause.linked == "prep":
         phrase = draft.phrase_of(index)
         named = phrase is not None and phrase.head.proper
@@ -194,8 +269,19 @@ def _lies_near(clause: Clause, draft: Draft, link: Link, index: int) -> bool:
         return link.wording in ("into", "onto", "across", "through", "over")
     if acts(clause.told_of, "sensing", "moving"):
         return link.predicate != "through"
-    if draft.is_living(near):
+    if draft.is_living(near) or draft.objects[near]["name"] in draft.lexicon.siblings["vehicle"]:
         return False
+    if link.predicate == "above":
+        return True  # "holding a torch over the pipes"
+    if link.predicate == "on" and not draft.is_any(
+        index, "surface"
+    ):  # "spills wine on a shirt", "reads a book on a bench"
+        stands = (
+            draft.is_any(index, "ground", *AROUND)
+            or draft.objects[index]["name"] in draft.lexicon.siblings["furniture"]
+        )
+        done = clause.told_of and not (draft.is_owned(index) or acts(clause.told_of, "agent", "intransitive", "static"))
+        return bool(done) and not stands
     if link.predicate == "on":
-        return draft.is_any(index, "surface")
+        return True
     return inside and draft.is_any(index, "container")

@@ -54,6 +54,8 @@ def number_before(place: Place) -> str:
         if token.tag not in "NJDSEG":
             break
         article = article or token.word in ("a", "an")
+        if article and place.verb_seen and token.tag == "D" and third_person(place):
+            break  # "…, and a small boat heads out"
     return "single" if article else ""
 
 
@@ -69,6 +71,8 @@ def noun_follows(place: Place) -> bool:
         return "G" in tags and "N" in tags
     if "E" in tags and "N" not in tags:  # "a conical base illuminated the room"
         return after in "NJEG"
+    if "V" in tags and token.word.endswith("s") and after in "DS":
+        return False  # "a yellow slicker baits a hook"
     is_verb = "V" in tags and token.entry.hint == "verb" and token.word.endswith("s")
     if is_verb and not lexicon.is_thing(token.noun) and token.word not in lexicon.words["rather_thing"]:
         return after not in "DSPRX"  # "the orange sits on …"

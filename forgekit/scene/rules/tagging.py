@@ -56,6 +56,8 @@ def _settle(place: Place) -> str:
     if tags == "G":  # "in shining armor", but "by holding hands"
         if place.lists_alone and (only := _alone(place)):
             return only
+        if token.entry.hint == "compound" and previous in "DSQJPC" and noun_follows(place):
+            return "N"  # "a fishing village"
         describes = before.word in place.lexicon.words["before_thing"] or _is_tag(place)
         return "J" if describes and noun_follows(place) else "G"
     if token.word in place.lexicon.words["shade"] and following.entry.kind == "color":  # "a light white bathroom"
@@ -95,7 +97,8 @@ def _alone(place: Place) -> str:
 def _by_what_stands_before(place: Place, previous: str) -> str:
     token, following, noun_follows = place.token, place.following, place.noun_follows
     tags, hint = token.entry.tags, token.entry.hint
-    if hint == "compound" and previous in "DSQJNXCP":  # "a wooden cutting board", but "a chef cutting bread"
+    lists = "DSQJNCP" if place.verb_seen else "DSQJNXCP"
+    if hint == "compound" and previous in lists:  # "a wooden cutting board", but "a chef cutting bread"
         makes_compound = noun_follows and "N" in following.entry.tags and not following.entry.kind
         if makes_compound and not (previous == "N" and place.lexicon.is_living(place.before.noun)):
             return "N"
@@ -127,7 +130,7 @@ def _by_what_stands_before(place: Place, previous: str) -> str:
 def _after_preposition(place: Place) -> str:
     entry, before = place.token.entry, place.before
     # "to beat their record", "to pick up a stone"
-    takes_object = place.after in "DS" or place.following.word in place.lexicon.words["particle"]
+    takes_object = place.after in "DSO" or place.following.word in place.lexicon.words["particle"]
     if before.word == "to" and "V" in entry.tags and (entry.hint == "verb" or "N" not in entry.tags or takes_object):
         return "V"
     if "G" in entry.tags and not (entry.hint in ("noun", "compound") and "N" in entry.tags):
@@ -138,10 +141,14 @@ def _after_preposition(place: Place) -> str:
 def _where_a_clause_begins(place: Place) -> str:
     entry, before, after = place.token.entry, place.before.word, place.after
     is_verb = "V" in entry.tags and entry.hint == "verb"
+    if is_verb and before == "," and after == "P" and third_person(place) and _after_aside(place):
+        return "V"
     runs_on = place.verb_seen or (before == "," and after in "DSQ")
     if is_verb and runs_on and after in "DSPRXJQ" and third_person(place):
         return "V"
     acts = place.verb_seen and before == "and" and after in "DS"
+    if acts and "V" in entry.tags and third_person(place):
+        return "V"  # "leans out and hands a burrito to …"
     if "G" in entry.tags and _is_tag(place) and noun_follows(place):
         return "J"
     if "G" in entry.tags and (entry.hint != "noun" or acts):  # "stands on a ladder and painting a wall"
@@ -153,10 +160,21 @@ def _where_a_clause_begins(place: Place) -> str:
     return _inside_phrase(place)
 
 
+def _after_aside(place: Place) -> bool:
+    """Say whether the word stands behind an aside between commas: "a case, covered in stickers, stands between …"."""
+    at = next((at for at in range(place.at - 2, -1, -1) if place.tokens[at].tag == "X"), 0)
+    return place.tokens[at].word == "," and place.tokens[at + 1].tag in "GE"
+
+
 def _inside_phrase(place: Place) -> str:
     entry = place.token.entry
     if place.before.word in ("one", "ones") and "G" in entry.tags and place.after in "DS":
         return "G"  # "the smallest one holding …"
+    if place.before.word in ("one", "another") and "V" in entry.tags and third_person(place):
+        return "V"  # "another scrubs the deck"
+    other = place.before.word == "other" and place.tokens[place.at - 2].word == "the" and entry.hint == "verb"
+    if other and third_person(place) and place.after in "DSPR":
+        return "V"  # "the other looks for her"
     if "G" in entry.tags and place.before.entry.kind and place.after in "DS" and entry.hint not in ("noun", "compound"):
         return "G"  # "a woman in red holding an umbrella"
     if entry.hint == "noun" and place.noun_follows and "N" in entry.tags and "G" in entry.tags:
@@ -196,6 +214,8 @@ def _verb_or_noun(place: Place) -> str:
     is_verb = token.entry.hint == "verb"
     if number == "open" or (number != "single" and token.word in place.lexicon.words["rather_thing"] and after in "XC"):
         return "N"
+    if plural and _follows_plural(place):
+        return "V"
     same_participle = token.word in place.lexicon.words["same_participle"]
     if same_participle and place.following.word in ("for", "in", "on", "into", "at", "with"):
         return "E"  # "a table set for four"
@@ -212,7 +232,22 @@ def _verb_or_noun(place: Place) -> str:
     if number == "joined" and after in "XC":  # "a vase and a photo frame"
         return "N"
     agrees = (number == "joined" or plural) != token.word.endswith("s") or token.word == "cast"  # a past form
+    if token.word.endswith("ss"):  # "a mountain pass blocked by a boulder"
+        agrees = not agrees
     return "V" if agrees and (is_verb or after in "DS") else "N"
+
+
+def _follows_plural(place: Place) -> bool:
+    """Say whether the word behind a plural is its verb: no compound begins with a plural ("waterfalls tumble over …")."""
+    token, before, is_verb = place.token, place.before, place.token.entry.hint == "verb"
+    capital = before.proper or before.capital or token.proper or token.entry.kind
+    if capital or before.noun in place.lexicon.words["plural"] or token.entry.hint in ("noun", "compound", "thing"):
+        return False
+    if third_person(place):  # the subject stands further ahead: "a man with flowers carries …"
+        return place.after in "DS" or ((is_verb or not place.verb_seen) and place.after in "QPR")
+    if token.word != token.entry.verb:
+        return False
+    return (before.word.endswith("s") and place.after in "DSQPRO") or (is_verb and place.after in "XC")
 
 
 def _opens_object(place: Place, number: str, plural: bool) -> bool:
