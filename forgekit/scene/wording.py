@@ -88,7 +88,7 @@ def is_predicate(kind: str, value: str, lexicon: Lexicon) -> bool:
 def noun_phrase(words: str, count: int | str, lexicon: Lexicon) -> str:
     """Return `words` (ending in a singular noun) with its article or count: "a small disc", "two small discs", "water"."""
     *_, last = ends = words.split()[-2:]
-    uncounted = lexicon.hints(last, "mass", "plural") or lexicon.hints(" ".join(ends), "uncounted")
+    uncounted = lexicon.is_mass(last) or lexicon.hints(last, "plural") or lexicon.hints(" ".join(ends), "uncounted")
     if uncounted and (count == 1 or isinstance(count, str)):
         return words
     if count == 1:

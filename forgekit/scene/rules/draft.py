@@ -29,6 +29,9 @@ class Draft:
         self.rendered_text: list[str] = []
         self.styles: list[str] = []
         self.background: str | None = None
+        commas = [at for at, token in enumerate(tokens) if token.word == ","]
+        joined = any(self.token(at + 1).word in ("and", "or") for at in commas)
+        self.lists = len(commas) > 1 and len(tokens) < 5 * len(commas) and not joined  # "a cat, rain, neon, film grain"
         self.framed = False  # whether the text has said what kind of picture it is
         self._sides: dict[str, list[int]] = {}  # what was said to be on the left, at the top, …
         self._last: NounPhrase | None = None  # the phrase of the object added last
@@ -203,7 +206,7 @@ class Draft:
         joined = self.token(last.after).word in ("and", "&") and self.token(last.after + 1).start == phrase.start
         is_living = self.lexicon.is_living
         begins_anew = is_living(phrase.name) and not is_living(last.name)
-        other_sort = begins_anew or phrase.head.noun in self.lexicon.words["mass"]
+        other_sort = begins_anew or self.lexicon.is_mass(phrase.head.noun)
         return [a for a in last.attributes if a[0] == "color"] if joined and not other_sort else []
 
     def _spoken_of(self, phrase: NounPhrase) -> int | None:

@@ -68,7 +68,7 @@ def read_noun_phrase(tokens: Sequence[Token], index: int, lexicon: Lexicon, dept
     start = next(t for t in tokens[first:] if t.tag != "X").start
     called = parts.called(lexicon)
     bare = not (parts.determiner or parts.attributes or parts.number) and head.entry.tags == "U"
-    if bare and name == head.word and token_at(tokens, first - 1).tag == "P" and not lexicon.hints(name, "mass"):
+    if bare and name == head.word and token_at(tokens, first - 1).tag == "P" and not lexicon.is_mass(name):
         called = called or name  # "over cappadocia": a place as like as not, and no "a cappadocia"
     before = parts.determiner, parts.number, tuple(parts.attributes)
     return NounPhrase(name, head, start, head.end, index, *before, called)
