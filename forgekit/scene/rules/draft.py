@@ -9,8 +9,9 @@ from typing import Any
 
 from forgekit.scene.lexicon import Lexicon
 from forgekit.scene.rules.clauses import Clause, Link
-from forgekit.scene.rules.phrases import Attribute, NounPhrase, read_noun_phrase, token_at
-from forgekit.scene.rules.tokens import Token
+from forgekit.scene.rules.phrases import Attribute, NounPhrase, read_noun_phrase
+from forgekit.scene.rules.surroundings import lists_tags
+from forgekit.scene.rules.tokens import Token, token_at
 
 HAVING = ("with", "wear")
 SIDES = (("left", "right", "left of"), ("top", "bottom", "above"))
@@ -29,9 +30,7 @@ class Draft:
         self.rendered_text: list[str] = []
         self.styles: list[str] = []
         self.background: str | None = None
-        commas = [at for at, token in enumerate(tokens) if token.word == ","]
-        joined = any(self.token(at + 1).word in ("and", "or") for at in commas)
-        self.lists = len(commas) > 1 and len(tokens) < 5 * len(commas) and not joined  # "a cat, rain, neon, film grain"
+        self.lists = lists_tags(tokens)
         self.framed = False  # whether the text has said what kind of picture it is
         self._sides: dict[str, list[int]] = {}  # what was said to be on the left, at the top, …
         self._last: NounPhrase | None = None  # the phrase of the object added last

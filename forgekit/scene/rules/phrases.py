@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from forgekit.scene.lexicon import Lexicon
 from forgekit.scene.rules.numbers import in_figures
-from forgekit.scene.rules.tokens import EDGE, Token
+from forgekit.scene.rules.tokens import Token, token_at
 
 YEAR = re.compile(r"(18|19|20)\d\d")  # "a red 1997 Ford"
 ROMAN = re.compile(r"[ivx]{2,4}")
@@ -50,11 +50,6 @@ class NounPhrase(NamedTuple):
     def numbered(self) -> bool:
         """Whether a determiner or a count opens it."""
         return bool(self.determiner or self.number)
-
-
-def token_at(tokens: Sequence[Token], index: int) -> Token:
-    """Return the token at `index`, or EDGE outside of the text."""
-    return tokens[index] if 0 <= index < len(tokens) else EDGE
 
 
 def read_noun_phrase(tokens: Sequence[Token], index: int, lexicon: Lexicon, depth: int = 0) -> NounPhrase | None:
@@ -152,7 +147,7 @@ class _Parts:
         if token.tag == "R":
             return token_at(tokens, index + 1).tag in "JRE"
         joint = token.word in (",", "and", "or", "&") and bool(self.attributes)
-        if token.word == "," and token_at(tokens, index - 2).word == ",":  # "a bag, brown, brass buckles"
+        if token.word == "," and _is_own_tag(tokens, index):  # "a bag, dark brown, brass buckles"
             return False
         return token.tag == "Y" or (joint and _more_attributes(tokens, index))
 
@@ -210,6 +205,14 @@ def _is_quality(tokens: Sequence[Token], index: int, lexicon: Lexicon) -> bool:
     """Say whether an adjective is about how well the thing is drawn: "highly detailed skin", "high detailed skin"."""
     word, following = tokens[index].word, token_at(tokens, index + 1).word
     return word in lexicon.words["sure"] or (word in lexicon.words["quality"] and following in lexicon.words["sure"])
+
+
+def _is_own_tag(tokens: Sequence[Token], comma: int) -> bool:
+    """Say whether only adjectives stand between two commas, the second of which is at `comma`."""
+    at = comma - 1
+    while token_at(tokens, at).tag in ("J", "R", "E"):
+        at -= 1
+    return token_at(tokens, at).word == ","
 
 
 def _capitalised(token: Token) -> str:

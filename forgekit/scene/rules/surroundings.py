@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from forgekit.scene.lexicon import Lexicon
-from forgekit.scene.rules.tokens import EDGE, Token
+from forgekit.scene.rules.tokens import EDGE, Token, token_at
 
 MOST_WORDS = 60  # looked back at
 WORDLIKE = re.compile(r"(?!(.)\1)(?=.*[aeiouy]).{3}")
@@ -24,7 +25,13 @@ class Place(NamedTuple):
     verb_seen: bool  # in this clause
     sensed: bool  # that verb is one of perceiving or causing: "watching a bird fly"
     lexicon: Lexicon
+    listing: bool = False  # the text is a list of tags
     noun_follows: bool = False
+
+    @property
+    def ends_tag(self) -> bool:
+        """Whether the word ends a tag of several words in a list of tags: "…, Y2K aesthetic, …"."""
+        return self.listing and self.following.tag == "X" and self.before.tag in ("N", "J", "E", "G")
 
     @property
     def lists_alone(self) -> bool:
@@ -35,6 +42,14 @@ class Place(NamedTuple):
     def after(self) -> str:
         """The likeliest class of what follows."""
         return self.following.entry.tags[0]
+
+
+def lists_tags(tokens: Sequence[Token]) -> bool:
+    """Say whether a text is a list of tags, each of which stands for itself: "a cat, rain, neon lights, film grain"."""
+    commas = [at for at, token in enumerate(tokens) if token.word == ","]
+    joined = any(token_at(tokens, at + 1).word in ("and", "or") for at in commas)
+    told = any(token.entry.tags == "B" for token in tokens)  # "is", "has": a sentence
+    return len(commas) > 1 and len(tokens) < 5 * len(commas) + 5 and not (joined or told)
 
 
 def number_before(place: Place) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from forgekit.scene.lexicon import Entry, Lexicon, Phrase
 from forgekit.scene.vocabulary import entry_of, respelt
 
 AGE = r"\d{1,3}[\s-]?(?:y\.?/?o\b\.?|(?:years?|yrs?)[\s-]olds?\b)"
+MEASURE = r"\d+(?:[.,/]\d+)?[\s-]?(?:ml|[cm]m|km|k?g|oz|lbs?|fps|sec|mins?|mph|hz|[ap]m|px|dpi|mp|[smk])\b"
 TOKEN = re.compile(
-    rf"(?=\d)(?:{AGE}|\d+(?:[.,:/]\d+)+[^\W_]*%?|\d+%)|[fF]/\d[\d.]*|[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]"
+    rf"(?=\d)(?:{AGE}|{MEASURE}|\d+(?:[.,:/]\d+)+[^\W_]*%?|\d+%)|[fF]/\d[\d.]*|(?:[A-Z]\.){{2,}}|[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]"
 )
 SHOUTED = re.compile(  # text without quotation marks: "a sign reading OPEN", "that says Rock N Roll"
     r"\b(?:reading|reads?|labell?ed|lettering|text|words?|letters)\s+([A-Z][A-Z0-9'!?&-]+(?:\s+[A-Z0-9'!?&-]+)*)\b"
@@ -44,6 +46,11 @@ class Token(NamedTuple):
 EDGE = Token(" ", -1, -1, PUNCTUATION, "X")  # stands before the first and behind the last token
 
 
+def token_at(tokens: Sequence[Token], index: int) -> Token:
+    """Return the token at `index`, or EDGE outside of the text."""
+    return tokens[index] if 0 <= index < len(tokens) else EDGE
+
+
 def cut(text: str, lexicon: Lexicon) -> list[Token]:
     """Return the tokens of `text`, most of them still without a class. Quoted text is one token of class T."""
     tokens: list[Token] = []
@@ -66,7 +73,9 @@ def cut(text: str, lexicon: Lexicon) -> list[Token]:
             tokens.append(_token(word, *match.span(), proper, lexicon, capital and not proper))
         else:
             tokens += _tokens_of(word.replace("’", "'"), *match.span(), proper, lexicon)
-    if not text.islower():
+    if text.isupper():
+        tokens = [token._replace(proper=False, capital=False) for token in tokens]
+    elif not text.islower():
         tokens = _in_lower_case(tokens)
     return _join_phrases(_without_labels(tokens, lexicon) if ":" in text else tokens, lexicon)
 
