@@ -87,28 +87,23 @@ def _medium(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
 def _tag(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
     """Take a tag of a list that may as well name a manner, a maker or a camera: "japandi", "…, Syd Mead", "…, DJI Mavic 3"."""
     alone = draft.before(phrase.start).tag == "X" == draft.token(phrase.after).tag
-    if (
-        not (draft.lists and alone)
-        or phrase.numbered
-        or phrase.attributes
-        or clause.link
-        or not _may_be_manner(draft, phrase)
-    ):
+    if not (draft.lists and alone) or phrase.numbered or clause.link or not _may_be_manner(draft, phrase):
         return None
-    draft.styles.append(phrase.name)
+    draft.styles.append(phrase.words)
     return clause, phrase.after
 
 
 def _may_be_manner(draft: Draft, phrase: NounPhrase) -> bool:
     """Say whether the words are in no dictionary, or a name behind the first tag: most people begin with whom they want."""
     lexicon, noun = draft.lexicon, phrase.head.noun.split()[-1]
-    if lexicon.is_thing(noun) or lexicon.hints(noun, "worn", "body", "people"):
-        return False
     several, begins = " " in phrase.name, draft.before(phrase.start) is EDGE
+    if lexicon.hints(noun, "genre"):
+        return not several
+    if phrase.attributes or lexicon.is_thing(noun) or lexicon.hints(noun, "worn", "body", "people"):
+        return False
     if phrase.called or any(letter.isdigit() for letter in phrase.name):
-        return several <= (not begins)
-    unknown = phrase.head.entry.tags == "U" or "-" in phrase.name or lexicon.hints(noun, "genre")
-    return unknown and not several and not phrase.plural
+        return not (several and begins)
+    return not several and not phrase.plural and (phrase.head.entry.tags == "U" or "-" in phrase.name)
 
 
 def _material(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> Read:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forgekit.scene.lexicon import Entry, Lexicon
-from forgekit.scene.rules.tokens import EDGE, Token
+from forgekit.scene.rules.tokens import EDGE, ROMAN, Token
 
 STYLE, GONE = Entry("Y"), Entry("X")
 BREAKS = frozenset(",.;:!?|()[]{}")
@@ -52,7 +52,7 @@ def _is_about_picture(segment: Segment, lexicon: Lexicon) -> bool:
         return False
     known = [t for t in segment if t.tag == "Y" or _says(t, lexicon, "quality", "technique", "shot", "picture")]
     rest = [t for t in segment if t not in known][lexicon.hints(segment[0].word, "taken") :]
-    if known and all(_says(token, lexicon, "glue") or token.word.isdigit() or token.tag == "X" for token in rest):
+    if known and all(_says(token, lexicon, "glue") or token.tag == "X" or _is_model(token) for token in rest):
         thing = segment[0].entry.tags in ("D", "S") and segment[-1].tag != "Y"  # "a lens", but "a close-up"
         only_picture = all(_says(token, lexicon, "picture") for token in known)  # "oil painting, a cat": see asides
         return not only_picture and not (thing and not _says(segment[-1], lexicon, "picture", "shot"))
@@ -60,6 +60,11 @@ def _is_about_picture(segment: Segment, lexicon: Lexicon) -> bool:
     if start is None or not all(_says(token, lexicon, "picture", "making_by") for token in segment[:start]):
         return False
     return _are_makers(segment[start + 1 :], lexicon)
+
+
+def _is_model(token: Token) -> bool:
+    """Say whether a word is the number of a camera or a film: "500cm", "hp5", "iv"."""
+    return any(letter.isdigit() for letter in token.word) or bool(ROMAN.fullmatch(token.word))
 
 
 def _are_makers(names: Segment, lexicon: Lexicon) -> bool:

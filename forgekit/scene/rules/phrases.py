@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 from forgekit.scene.lexicon import Lexicon
 from forgekit.scene.rules.numbers import in_figures
-from forgekit.scene.rules.tokens import Token, token_at
+from forgekit.scene.rules.tokens import ROMAN, Token, token_at
 
 YEAR = re.compile(r"(18|19|20)\d\d")  # "a red 1997 Ford"
-ROMAN = re.compile(r"[ivx]{2,4}")
 MOST_WORDS = 60  # of a noun phrase; who lists more adjectives than that does not mean one thing
 MOST_NESTED = 12  # phrases that have their noun from the next one
 Attribute = tuple[str, str]  # kind, value

@@ -66,6 +66,8 @@ def _settle(place: Place) -> str:
         return "N"
     if len(tags) == 1:
         return tags
+    if token.word == "shot" and previous in "NJ" and (following.tag == "X" or following.word == "of"):
+        return "N"  # "beauty shot"
     if place.lists_alone and (only := _alone(place)):
         return only
     if (
@@ -96,8 +98,8 @@ def _alone(place: Place) -> str:
     entry, only = place.token.entry, len(place.tokens) <= 2
     if only or entry.kind or entry.hint == "thing" or place.lexicon.is_thing(entry.noun):
         return ""
-    if "J" in entry.tags and "N" in entry.tags:
-        return "N" if place.lexicon.is_living(entry.noun) else "J"
+    if "J" in entry.tags and "N" in entry.tags:  # "minimalist", "scandinavian"
+        return "N" if place.lexicon.hints(entry.noun, "people") else "J"
     doing = "G" in entry.tags and entry.hint != "verb"
     return "J" if doing or "E" in entry.tags else ""
 

@@ -19,6 +19,7 @@ SHOUTED = re.compile(  # text without quotation marks: "a sign reading OPEN", "t
     r"|\b(?:says?|saying|spells?|spelling)\s+(?:the\s+words?\s+)?([A-Z][\w'!?&-]*(?:\s+[A-Z0-9][\w'!?&-]*)*)"
 )
 QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”|‘([^’]+)’|(?<!\w)\'((?:[^\']|(?<=\w)\'(?=\w))+)\'(?!\w)|「([^」]+)」')
+ROMAN = re.compile(r"[ivx]{2,4}")
 COUNTED = re.compile(r"(\d{1,2})([a-z]{3,})")  # tags like "2girls"
 AGE_SAID = re.compile(AGE.replace("(?:y", "(?:y", 1).replace(r"\d{1,3}", r"(\d{1,3})", 1))
 AGED = Entry("J", kind="other")
