@@ -141,7 +141,7 @@ def said_style(style: str, lexicon: Lexicon) -> tuple[str, str]:
     """Return what is said of the image, and a caption: ("in flat style", "a flat style image"), ("a sketch", "a sketch")."""
     style = style.replace("photography", "photograph")
     last = style.split()[-1]
-    manner = lexicon.concept(style, "style") in lexicon.words["style_adjective"]
+    manner = bool({style, lexicon.concept(style, "style")} & lexicon.words["style_adjective"])
     if last in ("style", "design") or (manner and last == "art"):
         return f"in {style.removesuffix(' style')} style", f"{with_article(style)} image"
     known = ("style", style) in lexicon.meanings or lexicon.hints(last, "picture", "frames")

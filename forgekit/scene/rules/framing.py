@@ -26,8 +26,14 @@ def set_apart(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
     if all(one or not segment for one, segment in zip(about, segments, strict=True)):
         return tokens  # "a camera lens": that is all it asks for
     kept: list[Token] = []
+    makers = False  # "by A, B and C": the names go on behind the commas
     for segment, only_style in zip(segments, about, strict=True):
+        if makers and _are_makers(segment, lexicon) and not any(token.entry.tags in "PG" for token in segment):
+            kept += _makers(segment)
+            continue
         kept += _style(segment, lexicon) if only_style else _within(segment, lexicon)
+        if segment and segment[0].word != ",":
+            makers = any(token.word == "by" for token in segment) and kept[-1].tag == "Y"
     return kept
 
 
@@ -140,6 +146,8 @@ def _closes(things: Segment, at: int, lexicon: Lexicon) -> bool:
     if token.word == "by":
         made = "E" in things[at - 1].entry.tags and not lexicon.hints(things[at - 1].entry.verb, "making")
         return not made and len(rest) > 2 and any(t.word in ("and", "&") for t in rest) and _are_makers(rest, lexicon)
+    if token.word == "using" and rest and all(_says(t, lexicon, "technique") or _is_model(t) for t in rest):
+        return True
     how = rest and rest[0].word in ("on", "with", "by", "in", "using", "from", "at")
     if how and lexicon.hints(token.word, "taken"):
         return any(_says(t, lexicon, "technique", "shot", "picture") for t in rest)

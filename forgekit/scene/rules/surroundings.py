@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from forgekit.scene.lexicon import Lexicon
 from forgekit.scene.rules.tokens import EDGE, Token, token_at
 
 MOST_WORDS = 60  # looked back at
+MOST_OF_TAG = 4  # tokens of a short tag, with its comma
 WORDLIKE = re.compile(r"(?!(.)\1)(?=.*[aeiouy]).{3}")
 
 
@@ -47,9 +49,10 @@ class Place(NamedTuple):
 def lists_tags(tokens: Sequence[Token]) -> bool:
     """Say whether a text is a list of tags, each of which stands for itself: "a cat, rain, neon lights, film grain"."""
     commas = [at for at, token in enumerate(tokens) if token.word == ","]
-    joined = any(token_at(tokens, at + 1).word in ("and", "or") for at in commas)
-    told = any(token.entry.tags == "B" for token in tokens)  # "is", "has": a sentence
-    return len(commas) > 1 and len(tokens) < 5 * len(commas) + 5 and not (joined or told)
+    if len(commas) < 2 or any(token_at(tokens, at + 1).word in ("and", "or") for at in commas):
+        return False
+    short = sum(end - start <= MOST_OF_TAG for start, end in pairwise([-1, *commas, len(tokens)]))
+    return 2 * short > len(commas) and not any(token.entry.tags == "B" for token in tokens)  # "is", "has": a sentence
 
 
 def number_before(place: Place) -> str:

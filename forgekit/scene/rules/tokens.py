@@ -10,9 +10,9 @@ from forgekit.scene.lexicon import Entry, Lexicon, Phrase
 from forgekit.scene.vocabulary import entry_of, respelt
 
 AGE = r"\d{1,3}[\s-]?(?:y\.?/?o\b\.?|(?:years?|yrs?)[\s-]olds?\b)"
-MEASURE = r"\d+(?:[.,/]\d+)?[\s-]?(?:ml|[cm]m|km|k?g|oz|lbs?|fps|sec|mins?|mph|hz|[ap]m|px|dpi|mp|[smk])\b"
+MEASURE = r"\d+(?:[.,/]\d+)?[\s-]?(?:ml|[cm]m|km|k?g|oz|lbs?|fps|sec|mins?|mph|hz|[ap]m|px|dpi|mp|[smkd])\b"
 TOKEN = re.compile(
-    rf"(?=\d)(?:{AGE}|{MEASURE}|\d+(?:[.,:/]\d+)+[^\W_]*%?|\d+%)|[fF]/\d[\d.]*|(?:[A-Z]\.){{2,}}|[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]"
+    rf"(?=\d)(?:{AGE}|{MEASURE}|\d+(?:[.,:/]\d+)+[^\W_]*%?|\d+%)|[fF]/\d[\d.]*|(?<!\w)(?:[A-Za-z]\.\s?){{2,}}(?=\w)|[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]"
 )
 SHOUTED = re.compile(  # text without quotation marks: "a sign reading OPEN", "that says Rock N Roll"
     r"\b(?:reading|reads?|labell?ed|lettering|text|words?|letters)\s+([A-Z][A-Z0-9'!?&-]+(?:\s+[A-Z0-9'!?&-]+)*)\b"
@@ -68,7 +68,7 @@ def cut(text: str, lexicon: Lexicon) -> list[Token]:
         if raw[0].isdigit() and raw[-1] in "sdoD." and (age := AGE_SAID.fullmatch(raw)):
             tokens.append(Token(raw.lower(), *match.span(), AGED, "J", f"{age[1]} years old"))
             continue
-        word, capital = raw.lower(), raw[0].isupper()
+        word, capital = raw.lower().replace(" ", ""), raw[0].isupper()  # "8 k", "h. r. giger"
         proper = capital and bool(tokens) and tokens[-1].word not in ".!?:"
         if word.isalpha() and word != "cannot":  # most are
             tokens.append(_token(word, *match.span(), proper, lexicon, capital and not proper))
