@@ -149,7 +149,7 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
     closed = {word for listed in grammar["closed"].values() for word in listed.split()}
     looks = {word for kind, word in meanings if kind in ("color", "size", "material")}
     words["often_misspelt"] = frozenset(closed | things | looks)
-    words["of_picture"] = words["quality"] | words["technique"] | words["shot"] | {"by"}
+    words["of_picture"] = words["quality"] | words["technique"] | words["shot"] | {"by", "style"}
     wordings = grammar["place"] | grammar["tie"]
     return Lexicon(
         concepts=same,

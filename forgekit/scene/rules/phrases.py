@@ -159,6 +159,8 @@ class _Parts:
         living = bool(before) and not is_name and lexicon.is_living(head.noun)
         for noun in reversed(before):
             kind = noun.entry.kind
+            if noun.word == "style":  # "an anime style girl"
+                continue
             if living and len(name) == 1 and lexicon.is_living(noun.noun):  # "a warrior woman"
                 self.attributes.append(("other", noun.word))
             elif noun.entry.hint == "thing" and kind == "color" and head.noun in lexicon.words["thing_kind"]:
