@@ -58,6 +58,8 @@ def read_noun_phrase(tokens: Sequence[Token], index: int, lexicon: Lexicon, dept
         index += 1
     if not parts.nouns:
         return _elliptic(tokens, first, index, parts, lexicon, depth)
+    if len(parts.nouns) > 1 and _measures(parts, lexicon):
+        parts.number, parts.nouns = None, parts.nouns[1:]
     head, name = parts.nouns[-1], parts.name(lexicon)
     start = next(t for t in tokens[first:] if t.tag != "X").start
     called = parts.called(lexicon)
@@ -66,6 +68,13 @@ def read_noun_phrase(tokens: Sequence[Token], index: int, lexicon: Lexicon, dept
         called = called or name  # "over cappadocia": a place as like as not, and no "a cappadocia"
     before = parts.determiner, parts.number, tuple(parts.attributes)
     return NounPhrase(name, head, start, head.end, index, *before, called)
+
+
+def _measures(parts: _Parts, lexicon: Lexicon) -> bool:
+    """Say whether the number is of what the first noun measures: one flat in "a two bedroom flat", one hatchback of five doors."""
+    head, several = parts.nouns[-1], isinstance(parts.number, int) and parts.number > 1
+    singular = head.word == head.noun and not head.word.endswith(("s", *lexicon.endings["same_plural"]))
+    return several and singular and not lexicon.is_mass(head.noun)
 
 
 def _elliptic(
@@ -159,7 +168,7 @@ class _Parts:
         living = bool(before) and not is_name and lexicon.is_living(head.noun)
         for noun in reversed(before):
             kind = noun.entry.kind
-            if noun.word == "style":  # "an anime style girl"
+            if noun.word in ("style", "century", "era"):  # "an anime style girl"
                 continue
             if living and len(name) == 1 and lexicon.is_living(noun.noun):  # "a warrior woman"
                 self.attributes.append(("other", noun.word))

@@ -58,6 +58,8 @@ def _settle(place: Place) -> str:
     if tags == "G":  # "in shining armor", but "by holding hands"
         if place.lists_alone and (only := _alone(place)):
             return only
+        if token.entry.hint == "compound" and previous in "DSQJ" and "N" in following.entry.tags:
+            return "N"  # "a vending machine"
         describes = before.word in place.lexicon.words["before_thing"] or _is_tag(place)
         return "J" if describes and noun_follows(place) else "G"
     if token.word in place.lexicon.words["shade"] and following.entry.kind == "color":  # "a light white bathroom"
