@@ -58,7 +58,9 @@ def _settle(place: Place) -> str:
     if tags == "G":  # "in shining armor", but "by holding hands"
         if place.lists_alone and (only := _alone(place)):
             return only
-        if token.entry.hint == "compound" and previous in "DSQJ" and "N" in following.entry.tags:
+        tag_of_two = previous == "X" == place.second.entry.tags and not place.lexicon.hints(token.entry.verb, "agent")
+        makes_compound = token.entry.hint == "compound" and "N" in following.entry.tags
+        if makes_compound and (previous in "DSQJ" or tag_of_two):
             return "N"  # "a vending machine"
         describes = before.word in place.lexicon.words["before_thing"] or _is_tag(place)
         return "J" if describes and noun_follows(place) else "G"
