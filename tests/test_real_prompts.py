@@ -1,5 +1,6 @@
 """Texts in the shape of what people post, the half for tuning: how much of them is understood, and what is asked about them."""
 
+import re
 import sys
 from collections import Counter
 from importlib import import_module
@@ -21,18 +22,29 @@ def real_texts() -> ModuleType:
         return import_module("real_texts")
 
 
+def for_tuning(real_texts: ModuleType, name: str) -> list[dict]:
+    """Return the texts of the half for tuning: the "first" 248, those of "clauses" or of "lists", which were added later."""
+    marks = {"lists": r"more-", "clauses": r".*-r\d+", "first": r"(?!more-|.*-r\d)"}
+    return [row for row in real_texts.load_texts("dev") if re.match(marks[name], row["id"])]
+
+
 @pytest.mark.parametrize(
-    ("measure", "floor"),
-    [("objects", 0.955), ("counts", 0.965), ("attributes", 0.88), ("relations", 0.75), ("negations", 0.88)],
+    ("name", "floors"),
+    [
+        ("first", {"objects": 0.96, "counts": 0.965, "attributes": 0.9, "relations": 0.78, "negations": 0.88}),
+        ("clauses", {"objects": 0.94, "counts": 0.95, "attributes": 0.85, "relations": 0.72, "negations": 0.85}),
+        ("lists", {"objects": 0.85, "counts": 0.94, "attributes": 0.77, "relations": 0.64, "negations": 0.2}),
+    ],
 )
-def test_the_rules_understand_what_people_post_at_least_so_well(real_texts, measure, floor):
-    tallies = [real_texts.tallies(row)[measure] for row in real_texts.load_texts("dev") if row["language"] == "en"]
-    assert real_texts.f1(np.array(tallies).sum(0)) >= floor
+def test_the_rules_understand_what_people_post_at_least_so_well(real_texts, name, floors):
+    tallies = [real_texts.tallies(row) for row in for_tuning(real_texts, name) if row["language"] == "en"]
+    found = {measure: real_texts.f1(np.array([tally[measure] for tally in tallies]).sum(0)) for measure in floors}
+    assert {measure: score for measure, score in found.items() if score < floors[measure]} == {}
 
 
-def test_few_scenes_have_a_question_that_a_careful_reader_refused(real_texts):
-    asked = real_texts.asking(real_texts.load_texts("dev"))
-    assert asked["scenes refused"]["score"] <= 0.24
+@pytest.mark.parametrize(("name", "most"), [("first", 0.13), ("clauses", 0.31), ("lists", 0.43)])
+def test_few_scenes_have_a_question_that_a_careful_reader_refused(real_texts, name, most):
+    assert real_texts.asking(for_tuning(real_texts, name))["scenes refused"]["score"] <= most
 
 
 def test_no_scene_is_asked_the_same_twice(real_texts):

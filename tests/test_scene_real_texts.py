@@ -219,6 +219,15 @@ def test_a_scene_that_nobody_understood_is_judged_as_a_whole_text_counted_and_li
         ("a face, half human and half robot", ["Is there a face?"]),
         ("a plate with a quarter of a pizza", ["Is there a plate?", "Is there a pizza?"]),
         ("a raincoat lighting a pipe", ["Is there a raincoat?", "Is there a pipe?"]),
+        ("japandi, sideboard, lamp, Syd Mead, DJI Mavic 3", ["Is there a sideboard?", "Is there a lamp?"]),
+        ("Ada Lovelace, lamp, cogs", ["Is Ada Lovelace shown?", "Is there a lamp?", "Is there a cog?"]),
+        ("nostalgia, a harpsichord, cheddar, stage fright", ["Is there a harpsichord?", "Is there cheddar?"]),
+        ("a cat, dugout, sports drink", ["Is there a cat?", "Is there a dugout?", "Is there a sports drink?"]),
+        ("a two bedroom flat, 30 ml, 24 fps, 10 am", ["Is there a flat?"]),
+        ("a fox, art by Norman Rockwell, moebius, J. C. Leyendecker", ["Is there a fox?"]),
+        ("an owl in the style of charlie bowater and mike mignola, 8 k", ["Is there an owl?"]),
+        ("teenager's bedroom, vending machine", ["Is there a teenager's bedroom?", "Is there a vending machine?"]),
+        ("a hat, dugout, dark brown, clean lines", ["Is there a hat?", "Is there a dugout?"]),
     ],
 )
 def test_what_the_rules_are_not_sure_of_is_not_asked(text, asked):

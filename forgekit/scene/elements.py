@@ -46,7 +46,6 @@ from forgekit.scene.wording import (
 )
 
 MAX_CONTRASTS = 10
-AGES = ("years old", "year old", "months old")  # nobody sees a number of years
 COUNTABLE = 20  # nobody counts more in a picture
 NOTHING = "an empty background"
 Item = dict[str, Any]
@@ -105,7 +104,7 @@ class _Writer:
         for index, item in enumerate(self.objects):
             yield from self.count(index, item)
             for attribute in item["attributes"]:
-                if not attribute["value"].endswith(AGES):
+                if not attribute["value"][0].isdigit():  # nobody sees how old somebody is, or what measures 30 ml
                     yield self.attribute(index, item, attribute["kind"], attribute["value"])
         for index, relation in enumerate(self.scene["relations"]):
             yield self.relation(index, relation) if relation["object"] is not None else self.action(index, relation)
@@ -179,7 +178,7 @@ class _Writer:
         verb, noun = self.the(first, described(first))
         twin = one == two and not is_many(second)  # "a dog next to another dog"
         other = f"another {described(second)}" if twin else self.the(second, described(second))[1]
-        if predicate == "play" and self.lexicon.hints(described(second), "mass"):
+        if predicate == "play" and self.lexicon.is_mass(second["name"]):
             other = second["name"]  # "playing chess"
         question = f"{verb} {noun} {said} {other}?"
         if (predicate in ("with", "of") or twin) and not first.get("called"):
@@ -230,7 +229,7 @@ class _Writer:
             return "Is", item["called"]
         if is_plural_only(item["name"], self.lexicon):
             return "Are", f"the {words}"
-        mass = self.lexicon.hints(item["name"].split()[-1], "mass") and isinstance(item["count"], str)
+        mass = self.lexicon.is_mass(item["name"]) and isinstance(item["count"], str)
         if not is_many(item) or mass:
             return "Is", f"the {words}"
         return "Are", f"the {noun_phrase(words, 'some', self.lexicon)}"

@@ -96,6 +96,12 @@ class Lexicon:
         """Say whether `word` is in one of the lists."""
         return any(word in self.words[name] for name in lists)
 
+    def is_mass(self, name: str) -> bool:
+        """Say whether the noun that ends `name` is never counted: "rain", "cheddar"."""
+        last = name.split()[-1]
+        one_form = last in self.words["people"] or last.endswith(self.endings["same_plural"])  # "samurai", "sheep"
+        return last in self.words["mass"] or (_has_no_plural(last) and not one_form)
+
     def is_living(self, words: str) -> bool:
         """Say whether the noun that ends `words` names a person or an animal."""
         name = words.split()[-1]
@@ -136,6 +142,10 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
     tables |= {name: {said: said for said in grammar["phrases"][name]} for name in ("bounds", "loosely")}
     large = {word for word, number in tables["count"].items() if int(number) >= 20}
     first_words = {said.split()[0] for name in ("bounds", "loosely") for said in grammar["phrases"][name]}
+    wordnet = (DATA / "wordnet.txt").read_text(encoding="utf-8").splitlines()
+    for name in ("unseen", "lacking"):
+        lists = (line.split()[1:] for line in wordnet if line.startswith(name))
+        words[name] = words.get(name, frozenset()).union(*lists)
     words["begins_number"] = frozenset(large | first_words | {"dozen"})
     things = {word for kind, word in meanings if kind == "object" and word.isalpha() and len(word) > 6}
     for name, kinds in (("people", ("person", "worker")), ("animals", ("animal", "bird", "sea", "insect"))):
@@ -144,7 +154,7 @@ def load_lexicon(*extra: str | Path) -> Lexicon:
     closed = {word for listed in grammar["closed"].values() for word in listed.split()}
     looks = {word for kind, word in meanings if kind in ("color", "size", "material")}
     words["often_misspelt"] = frozenset(closed | things | looks)
-    words["of_picture"] = words["quality"] | words["technique"] | words["shot"] | {"by"}
+    words["of_picture"] = words["quality"] | words["technique"] | words["shot"] | {"by", "style"}
     wordings = grammar["place"] | grammar["tie"]
     return Lexicon(
         concepts=same,
@@ -176,6 +186,13 @@ def synonyms(term: str, kind: str, *, path: str | Path | None = None) -> list[st
     `path` names a TOML file of one's own concepts, which come before the shipped ones.
     """
     return (load_lexicon(path) if path else default_lexicon()).synonyms(term, kind)
+
+
+@lru_cache(maxsize=4096)
+def _has_no_plural(noun: str) -> bool:
+    from lemminflect import getAllInflections  # loads its tables on first use, so not at import
+
+    return getAllInflections(noun, upos="NOUN").get("NNS") == (noun,)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def is_predicate(kind: str, value: str, lexicon: Lexicon) -> bool:
 def noun_phrase(words: str, count: int | str, lexicon: Lexicon) -> str:
     """Return `words` (ending in a singular noun) with its article or count: "a small disc", "two small discs", "water"."""
     *_, last = ends = words.split()[-2:]
-    uncounted = lexicon.hints(last, "mass", "plural") or lexicon.hints(" ".join(ends), "uncounted")
+    uncounted = lexicon.is_mass(last) or lexicon.hints(last, "plural") or lexicon.hints(" ".join(ends), "uncounted")
     if uncounted and (count == 1 or isinstance(count, str)):
         return words
     if count == 1:
@@ -142,7 +142,7 @@ def said_style(style: str, lexicon: Lexicon) -> tuple[str, str]:
     """Return what is said of the image, and a caption: ("in flat style", "a flat style image"), ("a sketch", "a sketch")."""
     style = style.replace("photography", "photograph")
     last = style.split()[-1]
-    manner = lexicon.concept(style, "style") in lexicon.words["style_adjective"]
+    manner = bool({style, lexicon.concept(style, "style")} & lexicon.words["style_adjective"])
     if last in ("style", "design") or (manner and last == "art"):
         return f"in {style.removesuffix(' style')} style", f"{with_article(style)} image"
     known = ("style", style) in lexicon.meanings or lexicon.hints(last, "picture", "frames")

@@ -9,6 +9,8 @@ from __future__ import annotations
 from forgekit.scene.rules.clauses import Clause, Link
 from forgekit.scene.rules.draft import Draft, close_link
 from forgekit.scene.rules.phrases import NounPhrase
+from forgekit.scene.rules.tokens import EDGE
+from forgekit.scene.vocabulary import lemmas_of
 from forgekit.scene.wording import doing
 
 Read = tuple[Clause, int] | None
@@ -80,6 +82,28 @@ def _medium(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
         return None
     draft.styles.append(phrase.name)
     return clause, phrase.after
+
+
+def _tag(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
+    """Take a tag of a list that may as well name a manner, a maker or a camera: "japandi", "…, Syd Mead", "…, DJI Mavic 3"."""
+    alone = draft.before(phrase.start).tag == "X" == draft.token(phrase.after).tag
+    if not (draft.lists and alone) or phrase.numbered or clause.link or not _may_be_manner(draft, phrase):
+        return None
+    draft.styles.append(phrase.words)
+    return clause, phrase.after
+
+
+def _may_be_manner(draft: Draft, phrase: NounPhrase) -> bool:
+    """Say whether the words are in no dictionary, or a name behind the first tag: most people begin with whom they want."""
+    lexicon, noun = draft.lexicon, phrase.head.noun.split()[-1]
+    several, begins = " " in phrase.name, draft.before(phrase.start) is EDGE
+    if lexicon.hints(noun, "genre"):
+        return not several
+    if phrase.attributes or lexicon.is_thing(noun) or lexicon.hints(noun, "worn", "body", "people"):
+        return False
+    if phrase.called or any(letter.isdigit() for letter in phrase.name):
+        return not (several and begins)
+    return not several and not phrase.plural and (phrase.head.entry.tags == "U" or "-" in phrase.name)
 
 
 def _material(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> Read:
@@ -252,10 +276,10 @@ def is_abstract(clause: Clause, draft: Draft, phrase: NounPhrase) -> bool:
         of_body = owned and link is not None and (bool(link.near) or not link.verb)
         return not phrase.attributes and not several and not of_body
     abstract = words["compound_abstract" if several else "abstract"]
-    if noun in abstract or phrase.head.word in abstract:
+    if noun in abstract or phrase.head.word in abstract or noun in words["unseen"]:
         return True
-    return noun.endswith(draft.lexicon.endings["abstract"]) and noun not in words["seen"]
+    return noun.endswith(draft.lexicon.endings["abstract"]) and not lemmas_of(noun)  # "coziness"
 
 
-OF_THE_PICTURE = (_frame, _the_picture, _medium, _side, _background, _style, _view)
+OF_THE_PICTURE = (_frame, _the_picture, _medium, _tag, _side, _background, _style, _view)
 OF_SUBJECTS = (_onlooker, _placement, _material, _maker, _likeness, _coloring)

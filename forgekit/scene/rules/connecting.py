@@ -275,6 +275,8 @@ def on_break(clause: Clause, draft: Draft, index: int) -> Clause:
         spoken_of = owner or clause.subjects or clause.group[:1] or clause.spoken_of
         leading = clause.leading if token.word == ":" else None
         return Clause(leading=leading, spoken_of=spoken_of, fresh=False)
+    if token.word == "," and draft.lists:
+        return _next_tag(close_link(clause, draft), draft, draft.token(index + 1))
     if token.word in (",", "and", "but", "&", "plus") and link and not link.lists:
         goes_on = (link.verb == "be" or link.told) and draft.token(index + 1).tag in "JR"
         clause = clause if goes_on else close_link(clause, draft)
@@ -284,6 +286,15 @@ def on_break(clause: Clause, draft: Draft, index: int) -> Clause:
     if token.word == "," and draft.token(index + 1).tag in "GEP":
         clause = _of_whom(clause, draft)
     return clause._replace(negated=clause.negated and token.word in ("and", "or", "&"), fresh=False)
+
+
+def _next_tag(clause: Clause, draft: Draft, first: Token) -> Clause:
+    """Return the clause of the next tag of a list: "…, sitting on a bench, …" is said of whom the list is about."""
+    spoken_of = clause.subjects or clause.group[:1] or clause.spoken_of
+    main = [index for index in range(len(draft.objects)) if draft.is_living(index)][:1] or range(len(draft.objects))[:1]
+    begun = first.tag in "GEPV" or (first.tag in "JR" and len(draft.objects) == 1)
+    group = tuple(main) if begun else ()
+    return Clause(subjects=group, group=group, spoken_of=spoken_of, fresh=False)
 
 
 def _of_whom(clause: Clause, draft: Draft) -> Clause:

@@ -29,7 +29,8 @@ def without_doubtful(draft: Draft) -> Draft:
 def _is_sure(draft: Draft, relation: Relation) -> bool:
     subject, predicate, item = relation["subject"], relation["predicate"], relation["object"]
     if predicate == "of":
-        return draft.is_any(subject, "container") and (draft.is_any(item, "mass") or draft.objects[item]["count"] != 1)
+        held = draft.objects[item]
+        return draft.is_any(subject, "container") and (held["count"] != 1 or draft.lexicon.is_mass(held["name"]))
     if predicate == "with":
         had = not draft.is_any(item, "body") or draft.objects[item]["attributes"]
         return draft.is_living(subject) and bool(had)  # nobody asks for "a girl with a shoulder"

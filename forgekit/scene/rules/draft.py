@@ -9,8 +9,9 @@ from typing import Any
 
 from forgekit.scene.lexicon import Lexicon
 from forgekit.scene.rules.clauses import Clause, Link
-from forgekit.scene.rules.phrases import Attribute, NounPhrase, read_noun_phrase, token_at
-from forgekit.scene.rules.tokens import Token
+from forgekit.scene.rules.phrases import Attribute, NounPhrase, read_noun_phrase
+from forgekit.scene.rules.surroundings import lists_tags
+from forgekit.scene.rules.tokens import Token, token_at
 
 HAVING = ("with", "wear")
 JOINTS = ("and", "&", "or", "plus")
@@ -30,6 +31,7 @@ class Draft:
         self.rendered_text: list[str] = []
         self.styles: list[str] = []
         self.background: str | None = None
+        self.lists = lists_tags(tokens)
         self.framed = False  # whether the text has said what kind of picture it is
         self._sides: dict[str, list[int]] = {}  # what was said to be on the left, at the top, …
         self._last: NounPhrase | None = None  # the phrase of the object added last
@@ -238,7 +240,7 @@ class Draft:
         joined = self.token(last.after).word in ("and", "&") and self.token(last.after + 1).start == phrase.start
         is_living = self.lexicon.is_living
         begins_anew = is_living(phrase.name) and not is_living(last.name)
-        other_sort = begins_anew or phrase.head.noun in self.lexicon.words["mass"]
+        other_sort = begins_anew or self.lexicon.is_mass(phrase.head.noun)
         return [a for a in last.attributes if a[0] == "color"] if joined and not other_sort else []
 
     def _spoken_of(self, phrase: NounPhrase) -> int | None:

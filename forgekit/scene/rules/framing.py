@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forgekit.scene.lexicon import Entry, Lexicon
-from forgekit.scene.rules.tokens import EDGE, Token
+from forgekit.scene.rules.tokens import EDGE, ROMAN, Token
 
 STYLE, GONE = Entry("Y"), Entry("X")
 BREAKS = frozenset(",.;:!?|()[]{}")
+MANNER = ("in", "the", "style", "of")
 Segment = list[Token]
 
 
@@ -26,8 +27,15 @@ def set_apart(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
     if all(one or not segment for one, segment in zip(about, segments, strict=True)):
         return tokens  # "a camera lens": that is all it asks for
     kept: list[Token] = []
+    makers = False  # "by A, B and C": the names go on behind the commas
     for segment, only_style in zip(segments, about, strict=True):
+        if makers and _are_makers(segment, lexicon) and not any(token.entry.tags in "PG" for token in segment):
+            kept += _makers(segment)
+            continue
         kept += _style(segment, lexicon) if only_style else _within(segment, lexicon)
+        if segment and segment[0].word != ",":
+            named = any(_ends_with(segment[: at + 1], ("by",), MANNER) for at in range(len(segment)))
+            makers = named and bool(kept) and kept[-1].tag == "Y"
     return kept
 
 
@@ -52,7 +60,7 @@ def _is_about_picture(segment: Segment, lexicon: Lexicon) -> bool:
         return False
     known = [t for t in segment if t.tag == "Y" or _says(t, lexicon, "quality", "technique", "shot", "picture")]
     rest = [t for t in segment if t not in known][lexicon.hints(segment[0].word, "taken") :]
-    if known and all(_says(token, lexicon, "glue") or token.word.isdigit() or token.tag == "X" for token in rest):
+    if known and all(_says(token, lexicon, "glue") or token.tag == "X" or _is_model(token) for token in rest):
         thing = segment[0].entry.tags in ("D", "S") and segment[-1].tag != "Y"  # "a lens", but "a close-up"
         only_picture = all(_says(token, lexicon, "picture") for token in known)  # "oil painting, a cat": see asides
         return not only_picture and not (thing and not _says(segment[-1], lexicon, "picture", "shot"))
@@ -62,9 +70,18 @@ def _is_about_picture(segment: Segment, lexicon: Lexicon) -> bool:
     return _are_makers(segment[start + 1 :], lexicon)
 
 
+def _ends_with(words: Segment, *endings: tuple[str, ...]) -> bool:
+    return any(tuple(token.word for token in words[-len(ending) :]) == ending for ending in endings)
+
+
+def _is_model(token: Token) -> bool:
+    """Say whether a word is the number of a camera or a film: "500cm", "hp5", "iv"."""
+    return any(letter.isdigit() for letter in token.word) or bool(ROMAN.fullmatch(token.word))
+
+
 def _are_makers(names: Segment, lexicon: Lexicon) -> bool:
     """Say whether the words behind "by" are names: in capitals, or such as no dictionary has."""
-    if not names or any(token.entry.tags in ("D", "S", "Q", "DO") for token in names):
+    if not names or any(token.entry.tags in ("D", "S", "Q", "DO", "Y") for token in names):
         return False
     if lexicon.is_thing(names[0].noun) or lexicon.is_thing(names[-1].noun):  # "by Lake Tahoe"
         return False
@@ -110,7 +127,8 @@ def _within(segment: Segment, lexicon: Lexicon) -> list[Token]:
     frame, things = segment[:opening], segment[opening:]
     end = next((at for at in range(1, len(things)) if _closes(things, at, lexicon)), len(things))
     behind = things[end:]
-    closing = _makers(behind[1:]) if behind and behind[0].word == "by" else _style(behind, lexicon)
+    named = next((at for at, token in enumerate(behind[:4], 1) if _ends_with(behind[:at], ("by",), MANNER)), 0)
+    closing = _makers(behind[named:]) if named else _style(behind, lexicon)
     return [*_style(frame, lexicon), *things[:end], *closing]
 
 
@@ -135,6 +153,10 @@ def _closes(things: Segment, at: int, lexicon: Lexicon) -> bool:
     if token.word == "by":
         made = "E" in things[at - 1].entry.tags and not lexicon.hints(things[at - 1].entry.verb, "making")
         return not made and len(rest) > 2 and any(t.word in ("and", "&") for t in rest) and _are_makers(rest, lexicon)
+    if token.word == "in" and _ends_with(things[at : at + len(MANNER)], MANNER):
+        return _are_makers(rest[len(MANNER) - 1 :], lexicon)
+    if token.word == "using" and rest and all(_says(t, lexicon, "technique") or _is_model(t) for t in rest):
+        return True
     how = rest and rest[0].word in ("on", "with", "by", "in", "using", "from", "at")
     if how and lexicon.hints(token.word, "taken"):
         return any(_says(t, lexicon, "technique", "shot", "picture") for t in rest)

@@ -114,7 +114,7 @@ def _on_owned(clause: Clause, draft: Draft, owner: NounPhrase, owned: NounPhrase
     if is_abstract(clause, draft, owner):  # "a good night's sleep"
         return _on_phrase(clause, draft, owned, depth)
     lexicon, name = draft.lexicon, f"{owner.name}'s {owned.name}"
-    anybody = owner.determiner in ("a", "an") and owner.name not in lexicon.siblings["person"]
+    anybody = owner.determiner in ("a", "an", "") and not owner.called and owner.name not in lexicon.siblings["person"]
     if anybody and lexicon.is_living(owner.name) and not lexicon.hints(owned.name.split()[-1], "worn", "body"):
         of_kind = owned._replace(name=name, determiner=owner.determiner, start=owner.start)
         return _on_phrase(clause, draft, of_kind, depth)  # "a fisherman's hut": no fisherman need be there

@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 from forgekit.scene.lexicon import Lexicon
 from forgekit.scene.rules.numbers import in_figures
-from forgekit.scene.rules.tokens import EDGE, Token
+from forgekit.scene.rules.tokens import ROMAN, Token, token_at
 
 YEAR = re.compile(r"(18|19|20)\d\d")  # "a red 1997 Ford"
-ROMAN = re.compile(r"[ivx]{2,4}")
 MOST_WORDS = 60  # of a noun phrase; who lists more adjectives than that does not mean one thing
 MOST_NESTED = 12  # phrases that have their noun from the next one
 Attribute = tuple[str, str]  # kind, value
@@ -52,11 +51,6 @@ class NounPhrase(NamedTuple):
         return bool(self.determiner or self.number)
 
 
-def token_at(tokens: Sequence[Token], index: int) -> Token:
-    """Return the token at `index`, or EDGE outside of the text."""
-    return tokens[index] if 0 <= index < len(tokens) else EDGE
-
-
 def read_noun_phrase(tokens: Sequence[Token], index: int, lexicon: Lexicon, depth: int = 0) -> NounPhrase | None:
     """Return the noun phrase that begins at `index`, or None where none does."""
     first, parts = index, _Parts()
@@ -64,14 +58,23 @@ def read_noun_phrase(tokens: Sequence[Token], index: int, lexicon: Lexicon, dept
         index += 1
     if not parts.nouns:
         return _elliptic(tokens, first, index, parts, lexicon, depth)
+    if len(parts.nouns) > 1 and _measures(parts, lexicon):
+        parts.number, parts.nouns = None, parts.nouns[1:]
     head, name = parts.nouns[-1], parts.name(lexicon)
     start = next(t for t in tokens[first:] if t.tag != "X").start
     called = parts.called(lexicon)
     bare = not (parts.determiner or parts.attributes or parts.number) and head.entry.tags == "U"
-    if bare and name == head.word and token_at(tokens, first - 1).tag == "P" and not lexicon.hints(name, "mass"):
+    if bare and name == head.word and token_at(tokens, first - 1).tag == "P" and not lexicon.is_mass(name):
         called = called or name  # "over cappadocia": a place as like as not, and no "a cappadocia"
     before = parts.determiner, parts.number, tuple(parts.attributes)
     return NounPhrase(name, head, start, head.end, index, *before, called)
+
+
+def _measures(parts: _Parts, lexicon: Lexicon) -> bool:
+    """Say whether the number is of what the first noun measures: one flat in "a two bedroom flat", one hatchback of five doors."""
+    head, several = parts.nouns[-1], isinstance(parts.number, int) and parts.number > 1
+    singular = head.word == head.noun and not head.word.endswith(("s", *lexicon.endings["same_plural"]))
+    return several and singular and not lexicon.is_mass(head.noun)
 
 
 def _elliptic(
@@ -152,7 +155,7 @@ class _Parts:
         if token.tag == "R":
             return token_at(tokens, index + 1).tag in "JRE"
         joint = token.word in (",", "and", "or", "&") and bool(self.attributes)
-        if token.word == "," and token_at(tokens, index - 2).word == ",":  # "a bag, brown, brass buckles"
+        if token.word == "," and _is_own_tag(tokens, index):  # "a bag, dark brown, brass buckles"
             return False
         return token.tag == "Y" or (joint and _more_attributes(tokens, index))
 
@@ -165,6 +168,8 @@ class _Parts:
         living = bool(before) and not is_name and lexicon.is_living(head.noun)
         for noun in reversed(before):
             kind = noun.entry.kind
+            if noun.word in ("style", "century", "era"):  # "an anime style girl"
+                continue
             if living and len(name) == 1 and lexicon.is_living(noun.noun):  # "a warrior woman"
                 self.attributes.append(("other", noun.word))
             elif noun.entry.hint == "thing" and kind == "color" and head.noun in lexicon.words["thing_kind"]:
@@ -210,6 +215,14 @@ def _is_quality(tokens: Sequence[Token], index: int, lexicon: Lexicon) -> bool:
     """Say whether an adjective is about how well the thing is drawn: "highly detailed skin", "high detailed skin"."""
     word, following = tokens[index].word, token_at(tokens, index + 1).word
     return word in lexicon.words["sure"] or (word in lexicon.words["quality"] and following in lexicon.words["sure"])
+
+
+def _is_own_tag(tokens: Sequence[Token], comma: int) -> bool:
+    """Say whether only adjectives stand between two commas, the second of which is at `comma`."""
+    at = comma - 1
+    while token_at(tokens, at).tag in ("J", "R", "E"):
+        at -= 1
+    return token_at(tokens, at).word == ","
 
 
 def _capitalised(token: Token) -> str:

@@ -123,7 +123,7 @@ def _shares_place(draft: Draft, index: int, *, may_share: bool) -> bool:
     Not in "there is a cat on a mat and a dog", where no verb has the place, nor in "… and a dog is under it".
     """
     phrase = draft.phrase_of(index)
-    if phrase and not (phrase.numbered or phrase.plural or draft.is_any(index, "mass")):
+    if phrase and not (phrase.numbered or phrase.plural or draft.lexicon.is_mass(phrase.name)):
         return True  # "a cat next to a blanket and shelf": one article for both
     return may_share
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from forgekit.scene.lexicon import Lexicon
-from forgekit.scene.rules.tokens import EDGE, Token
+from forgekit.scene.rules.tokens import EDGE, Token, token_at
 
 MOST_WORDS = 60  # looked back at
+MOST_OF_TAG = 4  # tokens of a short tag, with its comma
 WORDLIKE = re.compile(r"(?!(.)\1)(?=.*[aeiouy]).{3}")
 
 
@@ -24,7 +27,13 @@ class Place(NamedTuple):
     verb_seen: bool  # in this clause
     sensed: bool  # that verb is one of perceiving or causing: "watching a bird fly"
     lexicon: Lexicon
+    listing: bool = False  # the text is a list of tags
     noun_follows: bool = False
+
+    @property
+    def ends_tag(self) -> bool:
+        """Whether the word ends a tag of several words in a list of tags: "…, Y2K aesthetic, …"."""
+        return self.listing and self.following.tag == "X" and self.before.tag in ("N", "J", "E", "G")
 
     @property
     def lists_alone(self) -> bool:
@@ -35,6 +44,15 @@ class Place(NamedTuple):
     def after(self) -> str:
         """The likeliest class of what follows."""
         return self.following.entry.tags[0]
+
+
+def lists_tags(tokens: Sequence[Token]) -> bool:
+    """Say whether a text is a list of tags, each of which stands for itself: "a cat, rain, neon lights, film grain"."""
+    commas = [at for at, token in enumerate(tokens) if token.word == ","]
+    if len(commas) < 2 or any(token_at(tokens, at + 1).word in ("and", "or") for at in commas):
+        return False
+    short = sum(end - start <= MOST_OF_TAG for start, end in pairwise([-1, *commas, len(tokens)]))
+    return 2 * short > len(commas) and not any(token.entry.tags == "B" for token in tokens)  # "is", "has": a sentence
 
 
 def number_before(place: Place) -> str:

@@ -14,6 +14,7 @@ from forgekit.scene.rules.surroundings import (
     Place,
     first,
     is_finite,
+    lists_tags,
     looks_plural,
     noun_follows,
     number_before,
@@ -28,10 +29,11 @@ def tag_words(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
     tokens = place_unknown(set_apart(join_numbers(tokens, lexicon), lexicon))
     ahead = [*tokens[1:], EDGE, EDGE]
     verb_seen = sensed = False
+    listing = lists_tags(tokens)
     for index, token in enumerate(tokens):
         if not token.tag:
             before, following, second = tokens[index - 1] if index else EDGE, ahead[index], ahead[index + 1]
-            place = Place(tokens, index, token, before, following, second, verb_seen, sensed, lexicon)
+            place = Place(tokens, index, token, before, following, second, verb_seen, sensed, lexicon, listing)
             token = tokens[index] = token._replace(tag=_settle(place))
         if (token.tag == "X" and token.word in ".;!?") or token.word in ("while", "whereas", "but"):
             verb_seen = sensed = False
@@ -56,8 +58,9 @@ def _settle(place: Place) -> str:
     if tags == "G":  # "in shining armor", but "by holding hands"
         if place.lists_alone and (only := _alone(place)):
             return only
-        if token.entry.hint == "compound" and previous in "DSQJPC" and noun_follows(place):
-            return "N"  # "a fishing village"
+        tag_of_two = previous == "X" == place.second.entry.tags and not place.lexicon.hints(token.entry.verb, "agent")
+        if token.entry.hint == "compound" and (previous in "DSQJPC" or tag_of_two) and noun_follows(place):
+            return "N"  # "a vending machine"
         describes = before.word in place.lexicon.words["before_thing"] or _is_tag(place)
         return "J" if describes and noun_follows(place) else "G"
     if token.word in place.lexicon.words["shade"] and following.entry.kind == "color":  # "a light white bathroom"
@@ -66,8 +69,16 @@ def _settle(place: Place) -> str:
         return "N"
     if len(tags) == 1:
         return tags
+    if token.word == "shot" and previous in "NJ" and (following.tag == "X" or following.word == "of"):
+        return "N"  # "beauty shot"
     if place.lists_alone and (only := _alone(place)):
         return only
+    if (
+        place.ends_tag
+        and "N" in tags
+        and not (token.entry.kind == "color" or "E" in tags or place.lexicon.is_living(before.noun))
+    ):
+        return "N"  # "crumpled cloth", "sports drink"
     if token.proper and previous == "N" and (before.proper or before.capital) and following.proper:  # "Ha Long Bay"
         return first("NJ", tags)
     place = place._replace(noun_follows=noun_follows(place))
@@ -80,7 +91,9 @@ def _is_tag(place: Place) -> bool:
     """Say whether an -ing form behind a comma describes what follows: "…, glowing eyes, …", not "…, holding flowers"."""
     if place.before.word != "," or place.verb_seen or place.following.tag in ("D", "S", "Q"):
         return False
-    return not place.lexicon.hints(place.token.entry.verb, "agent")
+    return not place.lexicon.hints(place.token.entry.verb, "agent") or place.lexicon.hints(
+        place.token.entry.verb, "intransitive"
+    )
 
 
 def _alone(place: Place) -> str:
@@ -88,8 +101,8 @@ def _alone(place: Place) -> str:
     entry, only = place.token.entry, len(place.tokens) <= 2
     if only or entry.kind or entry.hint == "thing" or place.lexicon.is_thing(entry.noun):
         return ""
-    if "J" in entry.tags and "N" in entry.tags:
-        return "N" if place.lexicon.is_living(entry.noun) else "J"
+    if "J" in entry.tags and "N" in entry.tags:  # "minimalist", "scandinavian"
+        return "N" if place.lexicon.hints(entry.noun, "people") else "J"
     doing = "G" in entry.tags and entry.hint != "verb"
     return "J" if doing or "E" in entry.tags else ""
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from forgekit.scene.lexicon import Entry, Lexicon, Phrase
 from forgekit.scene.vocabulary import entry_of, respelt
 
 AGE = r"\d{1,3}[\s-]?(?:y\.?/?o\b\.?|(?:years?|yrs?)[\s-]olds?\b)"
+MEASURE = r"\d+(?:[.,/]\d+)?[\s-]?(?:ml|[cm]m|km|k?g|oz|lbs?|fps|sec|mins?|mph|hz|[ap]m|px|dpi|mp|[smkd])\b"
 TOKEN = re.compile(
-    rf"(?=\d)(?:{AGE}|\d+(?:[.,:/]\d+)+[^\W_]*%?|\d+%)|[fF]/\d[\d.]*|[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]"
+    rf"(?=\d)(?:{AGE}|{MEASURE}|\d+(?:[.,:/]\d+)+[^\W_]*%?|\d+%)|[fF]/\d[\d.]*|(?<!\w)(?:[A-Za-z]\.\s?){{2,}}(?=\w)|[^\W_]+(?:['’\-][^\W_]+)*|'s\b|[^\w\s]"
 )
 SHOUTED = re.compile(  # text without quotation marks: "a sign reading OPEN", "that says Rock N Roll"
     r"\b(?:reading|reads?|labell?ed|lettering|text|words?|letters)\s+([A-Z][A-Z0-9'!?&-]+(?:\s+[A-Z0-9'!?&-]+)*)\b"
     r"|\b(?:says?|saying|spells?|spelling)\s+(?:the\s+words?\s+)?([A-Z][\w'!?&-]*(?:\s+[A-Z0-9][\w'!?&-]*)*)"
 )
 QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”|‘([^’]+)’|(?<!\w)\'((?:[^\']|(?<=\w)\'(?=\w))+)\'(?!\w)|「([^」]+)」')
+ROMAN = re.compile(r"[ivx]{2,4}")
 COUNTED = re.compile(r"(\d{1,2})([a-z]{3,})")  # tags like "2girls"
 AGE_SAID = re.compile(AGE.replace("(?:y", "(?:y", 1).replace(r"\d{1,3}", r"(\d{1,3})", 1))
 AGED = Entry("J", kind="other")
@@ -44,6 +47,11 @@ class Token(NamedTuple):
 EDGE = Token(" ", -1, -1, PUNCTUATION, "X")  # stands before the first and behind the last token
 
 
+def token_at(tokens: Sequence[Token], index: int) -> Token:
+    """Return the token at `index`, or EDGE outside of the text."""
+    return tokens[index] if 0 <= index < len(tokens) else EDGE
+
+
 def cut(text: str, lexicon: Lexicon) -> list[Token]:
     """Return the tokens of `text`, most of them still without a class. Quoted text is one token of class T."""
     tokens: list[Token] = []
@@ -60,13 +68,15 @@ def cut(text: str, lexicon: Lexicon) -> list[Token]:
         if raw[0].isdigit() and raw[-1] in "sdoD." and (age := AGE_SAID.fullmatch(raw)):
             tokens.append(Token(raw.lower(), *match.span(), AGED, "J", f"{age[1]} years old"))
             continue
-        word, capital = raw.lower(), raw[0].isupper()
+        word, capital = raw.lower().replace(" ", ""), raw[0].isupper()  # "8 k", "h. r. giger"
         proper = capital and bool(tokens) and tokens[-1].word not in ".!?:"
         if word.isalpha() and word != "cannot":  # most are
             tokens.append(_token(word, *match.span(), proper, lexicon, capital and not proper))
         else:
             tokens += _tokens_of(word.replace("’", "'"), *match.span(), proper, lexicon)
-    if not text.islower():
+    if text.isupper():
+        tokens = [token._replace(proper=False, capital=False) for token in tokens]
+    elif not text.islower():
         tokens = _in_lower_case(tokens)
     return _join_phrases(_without_labels(tokens, lexicon) if ":" in text else tokens, lexicon)
 
