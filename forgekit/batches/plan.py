@@ -90,7 +90,7 @@ def read_plan(file: str | Path) -> Plan:
     """
     file = Path(file)
     try:
-        written = PlanFile.model_validate(tomllib.loads(file.read_text()))
+        written = PlanFile.model_validate(tomllib.loads(file.read_text("utf-8")))
     except OSError as error:
         raise ParameterError(f"{file} cannot be read: {error.strerror}; give the TOML file of a batch") from error
     except ValidationError as error:
@@ -145,7 +145,7 @@ def _assigned(notebook: Path) -> Iterator[tuple[str, ast.expr | None, ast.expr |
     Read here and not by `papermill.inspect_notebook`, which passes over `x: int | None = 1` and cuts `"a # b"` short.
     """
     try:
-        cells = json.loads(notebook.read_text())["cells"]
+        cells = json.loads(notebook.read_text("utf-8"))["cells"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ParameterError(f"{notebook} cannot be read as a notebook: {error}") from error
     sources = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]

@@ -90,7 +90,7 @@ class Work:
         """
         self.folders.append(file.parent)
         try:
-            is_batch = "notebook" in tomllib.loads(file.read_text())
+            is_batch = "notebook" in tomllib.loads(file.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise ParameterError(f"{file} cannot be read: {error}; give the TOML file of a batch or a study") from error
         if is_batch:

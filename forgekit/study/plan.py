@@ -98,7 +98,7 @@ def load_plan(path: str | Path) -> Study:
     # mypy knows a TypedDict only where it is written out, not one made of what is found at run time.
     file: Any = exact(TypedDict("file", types, total=False))  # type: ignore[operator]
     try:
-        table = TypeAdapter(file).validate_python(tomllib.loads(Path(path).read_text()))
+        table = TypeAdapter(file).validate_python(tomllib.loads(Path(path).read_text("utf-8")))
     except ValidationError as error:
         raise reworded(error, f"study {path}", types) from error
     except (OSError, ValueError) as error:
