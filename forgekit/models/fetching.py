@@ -163,7 +163,7 @@ def fetch(*names: str) -> StageReport:
                 report.notes.append(f"{without_secrets(name)}: {_fetched(name)}")
                 report.done += 1
             except ForgekitError as error:
-                report.failures[without_secrets(name)] = str(error)
+                report.failures[without_secrets(name)] = without_secrets(str(error))
             except Exception as error:  # whatever the hub and its client say is why this one cannot be had
                 report.failures[name] = f"{first_line(error).rstrip('.')}. {_remedy(name, error)}"
             bar.update()
