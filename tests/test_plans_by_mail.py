@@ -94,9 +94,7 @@ def test_a_batch_that_came_by_mail_hands_its_notebook_no_code_no_stranger_and_no
     assert not trap.exists()
 
 
-@pytest.mark.parametrize(
-    "source", ["x = (", "x = " + "(" * 500, "x = {[]: 1}\ny = 1", 3, None, ["x", 3]]
-)
+@pytest.mark.parametrize("source", ["x = (", "x = " + "(" * 500, "x = {[]: 1}\ny = 1", 3, None, ["x", 3]])
 def test_a_notebook_that_is_none_is_an_error_and_runs_nothing(store, tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     cell = {**NOTEBOOK["cells"][0], "source": source}

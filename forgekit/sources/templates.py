@@ -295,7 +295,5 @@ def _hidden(text: str) -> str:
     """Return a text with all hidden that is no template in it, and ", " where it names no separator."""
     hidden = TEXT.sub(lambda match: (match[1] or match[0]).translate(HIDE), text)
     if (n := len(MARK.findall(hidden))) > MOST_CHOICES:
-        raise ParameterError(
-            f"{text[:80]!r}… has {n:,} choices, more than {MOST_CHOICES}; make several templates of it"
-        )
+        raise ParameterError(f"{text[:80]!r}… has {n:,} choices, more than {MOST_CHOICES}; make several of it")
     return NO_SEPARATOR.sub(r"\1, $$", hidden)
