@@ -46,11 +46,16 @@ Watch = Annotated[bool, Parameter(help="keep going: take up work as it comes, un
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, 1 where something failed, 2 for bad input, 130 for Ctrl-C."""
+    """Run one command and return its exit status: 0, 1 where something failed, 2 for bad input, 130 for Ctrl-C, 141 for | head."""
     argv = list(sys.argv[1:] if argv is None else argv)
     called = " ".join(["forgekit", *(word for word in argv[:1] if word in COMMANDS)])
     try:
-        return command_line()(argv) or (0 if argv else 2)
+        status = command_line()(argv) or (0 if argv else 2)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # who reads this has seen enough: forgekit status | head -1
+        _say_no_more()
+        return 141  # as of a program that the pipe's signal ends
     except (ForgekitError, CycloptsError) as error:
         print(f"{called}: {error}", file=sys.stderr)
         return 2
@@ -84,7 +89,7 @@ def summary(address: str) -> str:
     """Return the first line of a function's docstring, read from its source: the list of commands loads none of them."""
     module, _, function = address.partition(":")
     file = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
-    return re.findall(rf'^def {function}\(.*?"""(.+?)(?:"""|\n)', file.read_text(), re.MULTILINE | re.DOTALL)[0]
+    return re.findall(rf'^def {function}\(.*?"""(.+?)(?:"""|\n)', file.read_text("utf-8"), re.MULTILINE | re.DOTALL)[0]
 
 
 def __getattr__(name: str) -> Callable[..., int]:
@@ -114,7 +119,7 @@ def _command(function: Callable[..., Any], name: str) -> Callable[..., int]:
         if watch:
             return _watch(function, given, options)
         result = function(*given, **options)
-        print(as_text(result) if hasattr(result, "to_string") else result)
+        _say(as_text(result) if hasattr(result, "to_string") else str(result))
         return 1 if getattr(result, "failed", 0) else 0
 
     written = [_as_written(parameter, function) for parameter in parameters]
@@ -171,6 +176,28 @@ def _open(path: Path, *, make: bool, only_looks: bool | None) -> Store:
     return open_store(path)
 
 
+def _say(text: str) -> None:
+    """Print what came of a command.
+
+    Raises:
+        ForgekitError: it cannot be written, as where standard output is a file on a full disk.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _say_no_more()
+        raise ForgekitError(
+            f"it is done and stored, but what came of it cannot be written: {error.strerror}"
+        ) from error
+
+
+def _say_no_more() -> None:
+    """Lead standard output to nowhere: what could not be written would be tried again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _watch(function: Callable[..., Any], given: Sequence[Any], options: Mapping[str, Any]) -> int:
     """Call the stage again and again until interrupted; report only the calls that did something."""
     stop = False
@@ -206,7 +233,9 @@ def _read_as(hint: Any, default: Any) -> Any:
         return _text(lambda text: int(text) if text.isdigit() else text, "TEXT|N")
     if bool in kinds:
         return Annotated[bool, Parameter(show_default=False)]
-    kind = next((kind for kind in (int, float) if kind in kinds), str)
+    if int in kinds:
+        return _text(int, "INT", show_default=default is not None)  # cyclopts would make 2 of "1.5"
+    kind = float if float in kinds else str
     return kind | None if default is None else kind
 
 

@@ -121,6 +121,8 @@ MADE = {
     "blank rows on top": (workbook([[None, " "]] * 9 + [["id", "prompt"], [1, "a dog"]]), "1 0", ""),
     "a pipe that nobody writes into": (fifo, "error", "nothing is written into the pipe"),
     "a device": (lambda folder: "/dev/zero", "error", "neither a file nor a folder"),
+    "an address with a password": (lambda folder: "https://me:s3cret@host/p.csv?key=s3cret", "error", "https://host/p.csv is an address"),
+    "what DOS ends a file with": (lines("p.txt", "a blue star", "\x1a"), "1 1", "no character that can be seen"),
     "no name": (lambda folder: "", "error", "empty text"),
     "a name of 5,000 characters": (lambda folder: "x" * 5_000, "error", "File name too long"),
     "a name with half a character": (lambda folder: "x\ud800", "error", "cannot be read"),

@@ -65,6 +65,7 @@ def test_the_list_of_commands_says_what_each_does_and_loads_nothing_heavy():
         ),
         (["import"], 'forgekit import: Command "import" parameter SOURCE requires an argument.'),
         (["import", "p.csv", "--seed", "a"], "forgekit import: Invalid value for --seed"),
+        (["generate", "--images-per-prompt", "1.5"], "forgekit generate: Invalid value for --images-per-prompt"),
         (["import", "p.csv", "--columns", "id"], "forgekit import: 'id' is not of the form NAME=VALUE,NAME=VALUE"),
         (["import", "p.csv", "--no-draft"], "forgekit import: Unknown option: --no-draft"),
         (["import", "none.csv"], "forgekit import: "),
@@ -79,6 +80,20 @@ def test_bad_input_is_one_line_on_stderr_and_status_2(tmp_path, monkeypatch, cap
     assert err.startswith(said)
     assert err.count("\n") == 1
     assert out == ""
+
+
+@pytest.mark.parametrize(
+    ("redirected", "status", "said"),
+    [
+        ("| true", 141, ""),
+        ("> /dev/full", 2, "it is done and stored, but what came of it cannot be written: No space left"),
+    ],
+)
+def test_output_that_nobody_takes_is_no_traceback(tmp_path, redirected, status, said):
+    open_store(tmp_path / "s.duckdb")
+    command = f"{sys.executable} -m forgekit.cli status --store s.duckdb {redirected}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, said in done.stderr, "Error" in done.stderr) == (status, True, False), done.stderr
 
 
 def test_no_command_at_all_is_the_help_and_status_2(capsys):

@@ -27,7 +27,10 @@ CODE = (
     "C:\\sd",
 )
 STRANGERS = ("http://example.com/v1#m", "https://u:secret@example.com/v1#m", "file:///etc", "s3://bucket/model")
-OUTSIDE = ("/etc", "/", "..", "../other", "~/model", "local-dir:/etc", "models/../../etc")
+OUTSIDE = (
+    *("/etc", "/", "..", "../other", "~/model", "local-dir:/etc", "models/../../etc", "hf-hub:../other", "hf-hub:/etc"),
+    *("open_clip:ViT-B-32//etc/w.pt", "open_clip:../other", "open_clip:ViT-B-32/w.pt", "preference:hf-hub:../other"),
+)
 NO_NAMES = (3, 2.5, True, False, ["mini"], [], {"name": "mini"}, {}, "  ", "mini\n", "mi\0ni", "\ud800", "m" * 1000)
 
 

@@ -83,6 +83,39 @@ def test_images_are_found_by_id_and_by_path_and_unknown_ones_are_listed(judged):
     assert report.failures == {"row 4": "no image of this store has the id or path 'elsewhere.png'"}
 
 
+def test_ratings_of_elements_and_of_pairs_go_in_and_rows_about_nothing_are_listed(judged, tmp_path):
+    known = judged.df("select cast(i.id as varchar) as id, i.image_path as path, p.scene_hash as scene from generated_images i"
+                      " join prompts p on p.id = i.prompt_id order by scene, id")  # fmt: skip
+    (one, two), elsewhere = known[known["scene"] == known["scene"][0]]["id"][:2], known["id"].iloc[-1]
+    rows = [
+        (one, "object:0", "", 1), (one, "", two, 0), (two, "", known["path"][0], 1), (one, "object:9", "", 1), (one, "", elsewhere, 1),
+        (one, "", one, 1), (one, "", "nowhere.png", 1), (one, "object:0", two, 1), (one, "object:0", "", "yes"), (one, "", "", 1),
+    ]  # fmt: skip
+    path = tmp_path / "ratings.csv"
+    pd.DataFrame(rows, columns=["image_id", "element", "other_image", "rating"]).assign(rater="ann").to_csv(
+        path, index=False
+    )
+    report = judging.import_ratings(judged, path, scale="0-1")
+    assert (report.done, report.failed) == (4, 6)
+    assert [reason.split(".")[0] for reason in report.failures.values()] == [
+        "the rating is 'yes', not a number",
+        "the scene has no element 'object:9'",
+        "its two images are of different scenes",
+        "it compares an image with itself",
+        "no image of this store has the id or path 'nowhere",
+        "it names an element and another image; a rating is about one of them",
+    ]
+    said = judged.rows("select kind || ' ' || rating as said from people_say order by all")
+    assert [row["said"] for row in said] == [
+        "element 1.0",
+        "image 1.0",
+        "pair 0.0",
+        "pair 0.0",
+    ]  # `two`, which has the higher id
+    assert judging.import_ratings(judged, path, scale="0-1").done == 0
+    assert fk.check(judged).findings == []
+
+
 def test_importing_again_adds_nothing_and_raters_without_a_name_are_counted(judged, tmp_path):
     image = images(judged)["image_id"][0]
     path = tmp_path / "ratings.csv"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from forgekit.batches.run import run_batch
-from forgekit.errors import ParameterError
+from forgekit.errors import ForgekitError, ParameterError
 from forgekit.models.naming import TRUST_VARIABLE
 from forgekit.study import load_plan
 
@@ -73,6 +74,11 @@ NOTEBOOK = {
         '[parameters]\nprompts = "../../secret.csv"\n[grid]\nmodel = ["mini"]\n',
         'name = "../up"\n[grid]\nmodel = ["mini"]\n',
         'name = ".git"\n[grid]\nmodel = ["mini"]\n',
+        '[parameters]\nmodel = "hf-hub:../other"\n[grid]\nexperiment = ["x"]\n',
+        '[parameters]\nmodel = "preference:/etc"\n[grid]\nprompts = ["x"]\n',
+        '[parameters]\nmodel = "local-dir:../other"\n[grid]\nprompts = ["x"]\n',
+        '[parameters]\nmodel = "open_clip:ViT-B-32//etc/w.pt"\n[grid]\nprompts = ["x"]\n',
+        "[grid]\n" + "\n".join(f"{name} = {list(range(100))}" for name in "abcdef"),
     ],
 )
 def test_a_batch_that_came_by_mail_hands_its_notebook_no_code_no_stranger_and_no_file_outside(
@@ -86,6 +92,23 @@ def test_a_batch_that_came_by_mail_hands_its_notebook_no_code_no_stranger_and_no
     with pytest.raises(ParameterError, match=r"plan\.toml"):
         run_batch(store, "plan.toml")
     assert not trap.exists()
+
+
+@pytest.mark.parametrize("source", ["x = (", "x = " + "(" * 500, "x = {[]: 1}\ny = 1", 3, None, ["x", 3]])
+def test_a_notebook_that_is_none_is_an_error_and_runs_nothing(store, tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    cell = {**NOTEBOOK["cells"][0], "source": source}
+    Path("n.ipynb").write_text(json.dumps({**NOTEBOOK, "cells": [cell]}))
+    Path("plan.toml").write_text('notebook = "n.ipynb"\n[grid]\nmodel = ["mini"]\n')
+    with pytest.raises(ParameterError, match=r"n\.ipynb"):
+        run_batch(store, "plan.toml")
+
+
+@pytest.mark.parametrize("read", [load_plan, lambda plan: run_batch(None, plan)])
+def test_a_plan_that_nobody_writes_is_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "plan.toml")
+    with pytest.raises(ForgekitError, match="no regular file|neither a file"):
+        read(str(tmp_path / "plan.toml"))
 
 
 @pytest.mark.parametrize("named", ["../n.ipynb", "link.ipynb", "absolute"])

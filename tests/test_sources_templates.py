@@ -132,7 +132,7 @@ def test_rows_expand_alike_in_any_order_and_keep_their_template():
         ("{a", "from '{a' on"), ("x {a|{b} c", "from '{a|{b} c' on"), ("__nope__", "no wildcard is called 'nope', there is no nope.txt"),
         ("{a|{b|__nope__}}", "no wildcard is called 'nope'"), ("__colors__", "Did you mean 'colour'?"), ("__e__", "has no values"),
         ("a __f__", "from '{x' on"),
-        ("{" * 5000, "nested too deep"), ("{a|b|c|d|e|f|g|h|i|j}" * 6, "give n"), ("{2$$a|a} x", "no expansion"),
+        ("{" * 500, "nested too deep"), ("{~a}" * 2000, "2,000 choices, more than 500"), ("{a|b|c|d|e|f|g|h|i|j}" * 6, "give n"), ("{2$$a|a} x", "no expansion"),
         ("${c=!{a|b}}", "only sets a variable"), ("${c} {a|b}", "Variable c is not defined"), ("{0::a|0::b|0::c}", "weights"),
         ("{12$$" + "|".join(["{a|b|c|d}"] + [f"{{a|b|c|d|{i}}}" for i in range(11)]) + "}", "takes too long"),
         ("{a|aa}" * 40, "takes too long"),

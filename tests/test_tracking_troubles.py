@@ -92,6 +92,17 @@ def test_the_command_says_what_it_did_and_fails_where_no_server_answers(studied,
     assert "track: 0 done" in out and "no MLflow server answers" in out and "make ui" in out
 
 
+@pytest.mark.parametrize(
+    "uri", ["http://me:s3cret@127.0.0.1:9", "sqlite:////nowhere/s3cret.db", "postgresql://me:s3cret@127.0.0.1:9/x"]
+)
+def test_an_address_that_leads_nowhere_is_given_up_in_seconds_and_loses_its_password(studied, uri, caplog):
+    began = time.monotonic()
+    report = fk.track(studied, tracking_uri=uri)
+    assert report.done == 0 and "The store has everything" in report.failures["mlflow"]
+    assert ("s3cret" in f"{report}{caplog.text}") == uri.startswith("sqlite")  # a file's name is no secret
+    assert time.monotonic() - began < 30
+
+
 @pytest.mark.parametrize("answers_health", [False, True])
 def test_a_server_that_hangs_or_fails_is_given_up_in_seconds(studied, answers_health, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")

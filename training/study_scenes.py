@@ -118,7 +118,7 @@ def _is_read(scene: WorldScene, text: str) -> bool:
 
 def main(out: Path, *, scenes: int = SCENES, seed: int = SEED) -> None:
     """Write the scenes to the CSV file OUT."""
-    with out.open("w", newline="") as file:
+    with out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, ("id", "text", "category"), lineterminator="\n")
         writer.writeheader()
         writer.writerows(study_scenes(scenes, seed))

@@ -20,6 +20,7 @@ from __future__ import annotations
 import ast
 import itertools
 import json
+import math
 import re
 import tomllib
 from collections import Counter
@@ -37,14 +38,15 @@ from typing_extensions import TypedDict
 
 from forgekit.errors import ParameterError, reworded
 from forgekit.ids import content_hash
-from forgekit.models.naming import TRUST_VARIABLE, asked_model, strings_in, why_refused
-from forgekit.store.names import check_name, inside
+from forgekit.models.naming import FAMILIES, LOCAL, PREFERENCE, TRUST_VARIABLE, asked_model, strings_in, why_refused
+from forgekit.store.names import check_name, inside, read_text
 
 GIVEN = ("store", "experiment")  # the batch sets these itself, in every execution
 KINDS = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict}
 EXACT = ConfigDict(extra="forbid", strict=True)
 NAME_LENGTH = 60
 CODE = re.compile(r"[^\s:/]+:[^\W\d]\w*(\.\w+)*")  # module:factory; a parameter may as well be any other text
+MOST_EXECUTIONS = 10_000
 
 
 class PlanFile(BaseModel):
@@ -90,7 +92,7 @@ def read_plan(file: str | Path) -> Plan:
     """
     file = Path(file)
     try:
-        written = PlanFile.model_validate(tomllib.loads(file.read_text()))
+        written = PlanFile.model_validate(tomllib.loads(read_text(file)))
     except OSError as error:
         raise ParameterError(f"{file} cannot be read: {error.strerror}; give the TOML file of a batch") from error
     except ValidationError as error:
@@ -106,6 +108,8 @@ def read_plan(file: str | Path) -> Plan:
     name = check_name(f"{file}: the name", written.name if written.name is not None else file.stem)
     if bool(written.grid) == bool(written.runs):
         raise ParameterError(f"{file}: give either [grid], for every combination, or [[runs]], one by one")
+    if (n := math.prod(map(len, written.grid.values()))) > MOST_EXECUTIONS:
+        raise ParameterError(f"{file}: its grid has {n:,} combinations, more than {MOST_EXECUTIONS:,}; give [[runs]]")
     executions = tuple(_executions(written))
     _check(file, notebook, executions)
     return Plan(name, notebook, executions)
@@ -115,7 +119,8 @@ def why_foreign(value: str, folder: Path) -> str | None:
     """Return why a plan in `folder` may not hand over this text, or None: it reads as code, a stranger or a file outside."""
     model = asked_model(value) or value
     is_path = value.startswith(("/", "~")) or ".." in value.split("/")
-    if "://" not in model and not CODE.fullmatch(model) and not is_path:
+    is_model = "://" in model or CODE.fullmatch(model) or model.startswith((*FAMILIES, LOCAL, PREFERENCE))
+    if not is_model and not is_path:
         return None
     reason = why_refused(model, within=[folder])
     return reason and (
@@ -145,13 +150,23 @@ def _assigned(notebook: Path) -> Iterator[tuple[str, ast.expr | None, ast.expr |
     Read here and not by `papermill.inspect_notebook`, which passes over `x: int | None = 1` and cuts `"a # b"` short.
     """
     try:
-        cells = json.loads(notebook.read_text())["cells"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ParameterError(f"{notebook} cannot be read as a notebook: {error}") from error
-    sources = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+        cells = json.loads(read_text(notebook))["cells"]
+        sources = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+        statements = ast.parse(sources[0]).body if sources else []
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        SyntaxError,
+        RecursionError,
+        MemoryError,
+    ) as error:
+        raise ParameterError(f"{notebook} cannot be read as a notebook: {type(error).__name__}: {error}") from error
     if not sources:
         raise ParameterError(f"{notebook} has no cell with the tag `parameters`; tag the cell that sets them")
-    for statement in ast.parse(sources[0]).body:
+    for statement in statements:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
             yield statement.targets[0].id, statement.value, None
         elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
@@ -165,7 +180,7 @@ def _type(default: ast.expr | None, annotation: ast.expr | None) -> Any:
         return reduce(or_, filter(None, named)) if any(named) else Any
     try:
         value = ast.literal_eval(default) if default else None
-    except ValueError:
+    except (ValueError, TypeError, RecursionError, MemoryError):
         return Any
     if isinstance(value, list):
         kinds = {type(item) for item in value}

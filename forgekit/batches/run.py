@@ -101,7 +101,7 @@ def _due(plan: Plan, folder: Path) -> list[Execution]:
 def _notebook_hash(notebook: Path) -> str:
     """Return the hash of a notebook's cells; their outputs, and when they ran, leave it as it is."""
     return content_hash(
-        [[cell["cell_type"], "".join(cell["source"])] for cell in json.loads(notebook.read_text())["cells"]]
+        [[cell["cell_type"], "".join(cell["source"])] for cell in json.loads(notebook.read_text("utf-8"))["cells"]]
     )
 
 

@@ -26,7 +26,7 @@ class State:
 def read_state(folder: Path, execution: Execution) -> State | None:
     """Return what became of an execution; None where it has not come to an end."""
     file = state_file(folder, execution.name)
-    return State(**json.loads(file.read_text())) if file.exists() else None
+    return State(**json.loads(file.read_text("utf-8"))) if file.exists() else None
 
 
 def state_file(folder: Path, name: str) -> Path:

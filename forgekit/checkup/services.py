@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from forgekit.checkup.findings import FAULT, OK, WARNING, Finding
-from forgekit.errors import first_line
+from forgekit.errors import first_line, without_secrets
 from forgekit.models.naming import settings_of
 from forgekit.models.server import ADDRESS
 from forgekit.store import Store
@@ -81,10 +81,11 @@ def mlflow(store: Store, uri: str | None) -> Finding:
     """Look whether there is somewhere to mirror to: the server at `uri`, or the database beside the store."""
     if uri is None or not uri.startswith(("http://", "https://")):
         made = "" if (store.folder / DATABASE).exists() else ", made when it is needed"
-        return Finding("mlflow", "mirror", OK, uri or f"{DATABASE} beside the store{made}")
+        return Finding("mlflow", "mirror", OK, without_secrets(uri or "") or f"{DATABASE} beside the store{made}")
+    shown = without_secrets(uri)
     try:
         ask_for_health(uri)
     except OSError as error:
         remedy = "start it, or leave tracking_uri out: the mirror is then a file beside the store"
-        return Finding("mlflow", "mirror", FAULT, f"{uri}: {first_line(error)}", remedy)
-    return Finding("mlflow", "mirror", OK, f"{uri} answers")
+        return Finding("mlflow", "mirror", FAULT, f"{shown}: {first_line(error)}", remedy)
+    return Finding("mlflow", "mirror", OK, f"{shown} answers")

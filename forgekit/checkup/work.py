@@ -20,6 +20,7 @@ from forgekit.models.roles import PROTOCOLS
 from forgekit.sources import read_chunks
 from forgekit.store import Store
 from forgekit.store.images import stored_file
+from forgekit.store.names import read_text
 from forgekit.study.plan import Study, load_plan, read_scenes
 
 ROLES = {  # what parameters are called that name models, in the singular or the plural
@@ -90,7 +91,7 @@ class Work:
         """
         self.folders.append(file.parent)
         try:
-            is_batch = "notebook" in tomllib.loads(file.read_text())
+            is_batch = "notebook" in tomllib.loads(read_text(file))
         except (OSError, ValueError) as error:
             raise ParameterError(f"{file} cannot be read: {error}; give the TOML file of a batch or a study") from error
         if is_batch:

@@ -9,12 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forgekit.errors import ParameterError, SourceError
+from forgekit.errors import ParameterError, SourceError, did_you_mean
 from forgekit.ids import content_id
 from forgekit.judge_tests.rating_plan import Item
 from forgekit.progress import StageReport, running
+from forgekit.scene import list_elements
 from forgekit.sources import BadRow, read_rows
+from forgekit.sources.rows import is_missing
 from forgekit.store import Store
+from forgekit.store.arguments import text
 from forgekit.store.rows import fetch_dicts, insert_rows
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ NAMES = {
     "rating": ("rating", "score", "mos_align", "mos", "alignment"),
     "scale": ("scale",),
     "rater": ("rater", "annotator", "worker"),
+    "element": ("element", "element_key"),
+    "other": ("other_image_id", "other_image_path", "other_image"),
     "text": ("scene_text", "prompt", "text", "caption"),
 }
 SCALE = re.compile(r"\s*[\[(]?\s*(-?\d+(?:\.\d+)?)\s*(?:-|–|to|\.\.|,|:)\s*(-?\d+(?:\.\d+)?)\s*[\])]?\s*")
@@ -39,9 +44,11 @@ where source = $source
   and id not in (select replaces from human_ratings where replaces is not null)
 """
 IMAGES = """
-select cast(id as varchar) as image_id, image_path
-from generated_images
+select cast(i.id as varchar) as image_id, i.image_path, p.scene_hash
+from generated_images i
+join prompts p on p.id = i.prompt_id
 """
+ELEMENTS = "select scene_hash, elements from scenes where elements is not null and list_contains($scenes, scene_hash)"
 
 
 def read_ratings(source: str | Path | pd.DataFrame, *, scale: str | None = None) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -52,8 +59,8 @@ def read_ratings(source: str | Path | pd.DataFrame, *, scale: str | None = None)
         scale: the scale of rows that do not name theirs, lowest and highest rating: "1-5".
 
     Returns:
-        Good rows (`row`, `image`, `rating`, `low`, `high`, `rater`, `text`; the last two null where the table has no
-        such column), and the reason for each bad row, by "row 17" (the line of a text file, its header being line 1).
+        Good rows (`row`, `image`, `rating`, `low`, `high`, `rater`, `text`, `element`, `other`; the last four null where
+        the table does not say), and the reason for each bad row, by "row 17" (the line of a text file, its header being line 1).
 
     Raises:
         SourceError: the source cannot be read, or has no column of images or ratings.
@@ -77,9 +84,10 @@ def read_ratings(source: str | Path | pd.DataFrame, *, scale: str | None = None)
             bad[f"row {number}"] = judged
         else:
             rating, (low, high) = judged
-            rest = {"image": str(row["image"]).strip(), "rater": row["rater"], "text": row["text"]}
-            good.append({"row": number, **rest, "rating": rating, "low": low, "high": high})
-    return pd.DataFrame(good, columns=["row", "image", "rating", "low", "high", "rater", "text"]), bad
+            said = {name: _said(row[name]) for name in ("image", "rater", "text", "element", "other")}
+            good.append({"row": number, **said, "rating": rating, "low": low, "high": high})
+    columns = ["row", "image", "rating", "low", "high", "rater", "text", "element", "other"]
+    return pd.DataFrame(good, columns=columns, dtype=object).astype({"rating": float, "low": float, "high": float}), bad
 
 
 def import_ratings(
@@ -87,11 +95,13 @@ def import_ratings(
 ) -> StageReport:
     """Store what people said about images of the store. Rows that cannot be used are listed with their reasons.
 
-    Images are named by their id or by their path, relative to the store's folder or absolute. Importing again adds
-    nothing.
+    Images are named by their id or by their path, relative to the store's folder or absolute. A row with an `element` (its
+    key, such as "color:0") is about that element alone, one with an `other_image` about which of the two shows the text
+    better: the highest rating is for `image`. Importing again adds nothing.
 
     Args:
-        source: a table with a row per rating: `image_path` or `image_id`, `rating`, `scale`, and perhaps `rater`.
+        source: a table with a row per rating: `image_path` or `image_id`, `rating`, `scale`, and perhaps `rater`,
+            `element`, `other_image_id` or `other_image_path`.
         scale: the scale of rows that do not name theirs, such as 1-5.
         name: the name under which the ratings are kept; the file's name where None.
 
@@ -101,27 +111,41 @@ def import_ratings(
     """
     if name is None and not isinstance(source, str | Path):
         raise ParameterError("ratings in a DataFrame need a name=… under which they are kept")
-    name = name or Path(source).name
+    name = text("name", name) or Path(str(source)).name
     ratings, bad = read_ratings(source, scale=scale)
-    known = {row[key]: row["image_id"] for row in store.rows(IMAGES) for key in ("image_id", "image_path")}
-    times: Counter[tuple[str, Any]] = Counter()
+    known = {row[key]: row for row in store.rows(IMAGES) for key in ("image_id", "image_path")}
+    told = ratings.to_dict("records")
+    images = [{role: known.get(_inside(store.folder, row[role] or "")) for role in ("image", "other")} for row in told]
+    scenes = {
+        found["image"]["scene_hash"]
+        for row, found in zip(told, images, strict=True)
+        if row["element"] and found["image"]
+    }
+    elements = {
+        row["scene_hash"]: {element.key for element in list_elements(row["elements"])}
+        for row in store.rows(ELEMENTS, scenes=sorted(scenes))
+    }
+    times: Counter[tuple[Any, ...]] = Counter()
     rows = []
     with running("import-ratings", total=0, unit="rating") as (report, _):
-        for rating in ratings.to_dict("records"):
-            image = known.get(_inside(store.folder, rating["image"]))
-            if image is None:
-                bad[f"row {rating['row']}"] = f"no image of this store has the id or path {rating['image']!r}"
+        for rating, found in zip(told, images, strict=True):
+            if reason := _why_nothing(rating, **found, elements=elements):
+                bad[f"row {rating['row']}"] = reason
                 continue
-            rater = None if rating["rater"] is None or rating["rater"] != rating["rater"] else str(rating["rater"])
-            times[image, rater] += 1  # raters without a name are told apart by their order
+            image, other = (each and each["image_id"] for each in found.values())
+            about = {"image": image, "rater": rating["rater"]}
+            about |= {key: said for key, said in (("element", rating["element"]), ("other", other)) if said}
+            times[tuple(about.items())] += 1  # raters without a name are told apart by their order
             rows.append(
                 {
-                    "id": content_id("rating", source=name, image=image, rater=rater, time=times[image, rater]),
+                    "id": content_id("rating", source=name, **about, time=times[tuple(about.items())]),
                     "image_id": image,
+                    "element": rating["element"],
+                    "other_image_id": other,
                     "rating": rating["rating"],
                     "scale_low": rating["low"],
                     "scale_high": rating["high"],
-                    "rater": rater,
+                    "rater": rating["rater"],
                     "source": name,
                 }
             )
@@ -130,6 +154,28 @@ def import_ratings(
         report.skipped = len(rows) - report.done
         report.failures = bad
     return report
+
+
+def _why_nothing(said: Mapping[str, Any], *, image: Any, other: Any, elements: Mapping[str, set[str]]) -> str | None:
+    """Return why a rating is about nothing in the store, or None where it is about something."""
+    for role, found in (("image", image), ("other", other)):
+        if said[role] and found is None:
+            return f"no image of this store has the id or path {said[role]!r}"
+    if said["element"] and other:
+        return "it names an element and another image; a rating is about one of them"
+    if other and other["image_id"] == image["image_id"]:
+        return "it compares an image with itself"
+    if other and other["scene_hash"] != image["scene_hash"]:
+        return "its two images are of different scenes"
+    known = elements.get(image["scene_hash"], set())
+    if said["element"] and said["element"] not in known:
+        near = did_you_mean(said["element"], known)
+        return f"the scene has no element {said['element']!r}.{near} It has: {', '.join(sorted(known)) or 'none'}"
+    return None
+
+
+def _said(cell: Any) -> str | None:
+    return None if is_missing(cell) or not str(cell).strip() else str(cell).strip()
 
 
 def keep_rating(store: Store, item: Item, *, rater: str, rating: float | None, reason: str | None = None) -> None:

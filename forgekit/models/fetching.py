@@ -13,7 +13,7 @@ from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from forgekit.errors import ForgekitError, UnknownModelError, first_line
+from forgekit.errors import ForgekitError, UnknownModelError, first_line, without_secrets
 from forgekit.models.loading import KNOWN, find_model
 from forgekit.models.naming import note_given
 from forgekit.models.roles import PROTOCOLS
@@ -75,7 +75,7 @@ def repository_of(model: Any) -> Repository | None:
 
 def _home_of(name: str, tag: str) -> str:
     """Return the repository of open_clip's weights; for known models without importing it, which takes seconds."""
-    for entry in tomllib.loads(KNOWN.read_text())["vision_model"].values():
+    for entry in tomllib.loads(KNOWN.read_text("utf-8"))["vision_model"].values():
         if entry["address"] == f"open_clip:{name}/{tag}" and "hub" in entry:
             return entry["hub"]
     from open_clip.pretrained import get_pretrained_cfg
@@ -151,10 +151,10 @@ def fetch(*names: str) -> StageReport:
     with running("fetch", total=len(names), unit="model") as (report, bar):
         for name in names:
             try:
-                report.notes.append(f"{name}: {_fetched(name)}")
+                report.notes.append(f"{without_secrets(name)}: {_fetched(name)}")
                 report.done += 1
             except ForgekitError as error:
-                report.failures[name] = str(error)
+                report.failures[without_secrets(name)] = without_secrets(str(error))
             except Exception as error:  # whatever the hub and its client say is why this one cannot be had
                 report.failures[name] = f"{first_line(error).rstrip('.')}. {_remedy(name, error)}"
             bar.update()

@@ -135,7 +135,7 @@ def _known(role: str, name: str) -> Any:
 def _entries(role: str) -> list[tuple[list[str], str, Any]]:
     """Return the names, the full address and the model of each entry of known.toml whose weights can be looked for."""
     entries = []
-    for name, settings in tomllib.loads(KNOWN.read_text())[role].items():
+    for name, settings in tomllib.loads(KNOWN.read_text("utf-8"))[role].items():
         names = [name, *settings.pop("aliases", ())]
         settings.pop("hub", None)  # read by `fetching`
         address = settings.pop("address").replace("{weights}", str(EMBEDDED))

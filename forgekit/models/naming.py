@@ -21,7 +21,9 @@ TRUST_VARIABLE = "FORGEKIT_TRUSTED_MODELS"  # addresses, and folders of models, 
 LONGEST = 400  # bytes
 LOCAL = "local-dir:"
 PREFERENCE = "preference:"  # of a judge that measures what people like; behind it stands the address of its weights
-FAMILIES = ("open_clip:", "hf-hub:")  # prefixes of models that are data, not code
+FAMILIES = ("open_clip:", HUB := "hf-hub:")  # prefixes of models that are data, not code
+# What stands behind them: open_clip takes a tag that it does not know for a file of weights, and so would we "../model".
+OF_FAMILY = re.compile(r"open_clip:[\w-]+(/[\w-]+)?|hf-hub:\w[\w.-]*/\w[\w.-]*(@[\w.-]+)?")
 CODE = frozenset({".py", ".pyc", ".so", ".dll", ".dylib", ".pyd"})
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"})
 ASKING = ("llm:", "llm-paraphrase:")  # what stands before a language model in the name of a policy
@@ -119,12 +121,12 @@ def why_refused(name: Any, *, within: Sequence[Path] = ()) -> str | None:
     if "://" in name:
         host = re.split(r"[/#?]", name.partition("://")[2])[0]
         return f"its model is an address on a network ({host}), which only you may give: {_remedy('ADDRESS')}"
-    if name.startswith(FAMILIES):
-        return None if name.count(":") == 1 else _code(name)
-    path = name.removeprefix(PREFERENCE).removeprefix(LOCAL)
+    if name.startswith(FAMILIES) and not OF_FAMILY.fullmatch(name):
+        return f"its model {name!r} is no name of open_clip or of the hub, but a file, which only you may give: {_remedy(name)}"
+    path = name.removeprefix(PREFERENCE).removeprefix(LOCAL).removeprefix(HUB)
     if path.startswith(("/", "~", ".")) or ".." in Path(path).parts or Path(path).is_dir():
         return _why_no_folder(Path(path), name, within)
-    return _code(name) if ":" in path else None
+    return _code(name) if ":" in path and not name.startswith(FAMILIES) else None
 
 
 def strings_in(value: Any) -> Iterator[str]:

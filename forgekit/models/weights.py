@@ -102,7 +102,7 @@ def settings_at(address: str, entry: str, *, fetch: bool = False) -> dict[str, A
     folder = Path(address)
     file = folder / entry if folder.is_dir() else hub_file(address, entry, fetch=fetch)
     try:
-        settings = json.loads(file.read_text()) if file and file.is_file() else None
+        settings = json.loads(file.read_text("utf-8")) if file and file.is_file() else None
     except (OSError, ValueError, RecursionError):
         return None
     return settings if isinstance(settings, dict) else None
@@ -162,7 +162,7 @@ def _hashes(folder: Path, files: Iterable[tuple[str, int, int]]) -> list[str]:
     home = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache") / "forgekit" / "weights"
     kept = home / f"{sha256(str(folder.resolve()).encode()).hexdigest()[:32]}.json"
     try:
-        known: dict[str, Any] = dict(json.loads(kept.read_text()))
+        known: dict[str, Any] = dict(json.loads(kept.read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         known = {}
     hashes, fresh = [], dict[str, Any]()
@@ -178,7 +178,7 @@ def _hashes(folder: Path, files: Iterable[tuple[str, int, int]]) -> list[str]:
         with suppress(OSError):  # a home that cannot be written to costs time only
             home.mkdir(parents=True, exist_ok=True)
             part = kept.with_suffix(f".{os.getpid()}")
-            part.write_text(json.dumps(known | fresh))
+            part.write_text(json.dumps(known | fresh), "utf-8")
             part.replace(kept)
     return hashes
 

@@ -141,5 +141,5 @@ def _write_images(store: Store, folder: Path, experiments: Sequence[str], report
     written.to_json(folder / "metadata.jsonl", orient="records", lines=True, force_ascii=False)
     listed = ", ".join(experiments)
     card = CARD.format(images=len(written), scenes=written["scene"].nunique(), experiments=listed)
-    (folder / "README.md").write_text(card)
+    (folder / "README.md").write_text(card, "utf-8")
     report.done = len(written)

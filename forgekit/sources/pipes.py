@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from forgekit.errors import SourceError
+from forgekit.errors import SourceError, without_secrets
 
 LARGEST = 1 << 30  # bytes
 WRITER_S, SILENCE_S = 5.0, 60.0  # how long a writer may be in coming, and may write nothing
@@ -25,7 +25,7 @@ def written_down(source: Any) -> Iterator[Any]:
     Raises:
         SourceError: nobody writes into the pipe, or more than a gigabyte.
     """
-    if not isinstance(source, str | Path) or not stat.S_ISFIFO(mode_of(Path(source))):
+    if not isinstance(source, str | Path) or not stat.S_ISFIFO(mode_of(source)):
         yield source
         return
     with tempfile.TemporaryDirectory(prefix="forgekit-") as folder:
@@ -34,14 +34,16 @@ def written_down(source: Any) -> Iterator[Any]:
         yield copy
 
 
-def mode_of(path: Path) -> int:
+def mode_of(path: str | Path) -> int:
     """Return what kind of thing a path leads to, as `stat` has it.
 
     Raises:
         SourceError: there is no such file, it cannot be reached, or no file can be called so.
     """
+    if "://" in str(path):
+        raise SourceError(f"{without_secrets(str(path))} is an address; fetch it first, and give the file")
     try:
-        return path.stat().st_mode
+        return Path(path).stat().st_mode
     except FileNotFoundError as error:
         raise SourceError(f"{path} does not exist") from error
     except (OSError, ValueError) as error:

@@ -176,7 +176,7 @@ def format_of(source: str | Path | pd.DataFrame, format: str | None, reading: Re
     path = Path(source)
     if not str(source).strip():
         raise SourceError("the source is an empty text; give a path or a DataFrame")
-    if not (stat.S_ISREG(mode := mode_of(path)) or stat.S_ISDIR(mode)):
+    if not (stat.S_ISREG(mode := mode_of(source)) or stat.S_ISDIR(mode)):
         raise SourceError(f"{path} is neither a file nor a folder; write what comes from it into a file")
     known = [*FORMATS, *benchmarks.NAMES]
     format = "picture" if format == "png" else format  # its name before other pictures were read

@@ -157,6 +157,8 @@ def why_unusable(text: Any) -> str | None:
         return f"the text has {len(text):,} characters, more than {MOST_CHARACTERS:,}"
     if text == UNSAVED:
         return "a formula without a stored value; open the workbook and save it, or store the texts themselves"
+    if not any(char.isprintable() and char != " " for char in stripped):
+        return "the text has no character that can be seen"
     if "\0" in text:
         return "the text has a NUL character in it"
     if stripped in SPREADSHEET_ERRORS:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 MOST_EXPANSIONS = 100_000
 MOST_STEPS = 200_000  # of the enumeration without finding anything new: some 5 s
+MOST_CHOICES = 500  # of a template: it is read in some 2 s
 PATIENCE = 20  # draws for each expansion that is wanted
 MARK = re.compile(r"\{|__[^\s_](?:\S*?[^\s_])?__")
 # What dynamicprompts would take for a comment, a command or white space is hidden from it as Unicode's noncharacters.
@@ -293,4 +294,6 @@ def _item(value: Any) -> WildcardItem:
 def _hidden(text: str) -> str:
     """Return a text with all hidden that is no template in it, and ", " where it names no separator."""
     hidden = TEXT.sub(lambda match: (match[1] or match[0]).translate(HIDE), text)
+    if (n := len(MARK.findall(hidden))) > MOST_CHOICES:
+        raise ParameterError(f"{text[:80]!r}… has {n:,} choices, more than {MOST_CHOICES}; make several of it")
     return NO_SEPARATOR.sub(r"\1, $$", hidden)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from errno import EINVAL
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,17 @@ def _why_unfit(name: Any) -> str | None:
 def _shown(name: Any) -> str:
     shown = ascii(name) if isinstance(name, str) and not name.isprintable() else repr(name)
     return "" if name == "" else f" {shown}" if len(shown) <= 80 else f" {shown[:80]}…"
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a plan or a notebook.
+
+    Raises:
+        OSError, UnicodeDecodeError: it cannot be read, or is no regular file: a pipe that nobody writes into never ends.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(EINVAL, "it is no regular file")
+    return path.read_text("utf-8")
 
 
 def inside(path: Path, roots: list[Path]) -> bool:

@@ -113,5 +113,5 @@ class Schema:
 def load_schema(folder: Traversable = FOLDER) -> Schema:
     """Read the schema: the files `001_….sql`, `002_….sql` … of `folder`, and its files of views."""
     numbered = sorted(file.name for file in folder.iterdir() if MIGRATION.fullmatch(file.name))
-    read = [(folder / name).read_text() for name in (*numbered, *VIEWS)]
+    read = [(folder / name).read_text("utf-8") for name in (*numbered, *VIEWS)]
     return Schema(tuple(read[: len(numbered)]), "\n".join(read[len(numbered) :]))

@@ -17,7 +17,7 @@ from forgekit.models.naming import asked_model, why_refused
 from forgekit.models.roles import may_steer
 from forgekit.refiner.policies import load_policy
 from forgekit.sources import read_chunks
-from forgekit.store.names import check_name, inside
+from forgekit.store.names import check_name, inside, read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +98,7 @@ def load_plan(path: str | Path) -> Study:
     # mypy knows a TypedDict only where it is written out, not one made of what is found at run time.
     file: Any = exact(TypedDict("file", types, total=False))  # type: ignore[operator]
     try:
-        table = TypeAdapter(file).validate_python(tomllib.loads(Path(path).read_text()))
+        table = TypeAdapter(file).validate_python(tomllib.loads(read_text(Path(path))))
     except ValidationError as error:
         raise reworded(error, f"study {path}", types) from error
     except (OSError, ValueError) as error:

@@ -146,7 +146,7 @@ def _in_result(path: Path) -> Iterator[tuple[Comparison, Spread]]:
     """Yield the spreads of a result.json, of each comparison both ways round."""
     path = path / "result.json" if path.is_dir() else path
     try:
-        for row in json.loads(path.read_text())["differences"]:
+        for row in json.loads(path.read_text("utf-8"))["differences"]:
             spread = Spread(float("nan" if row["sd"] is None else row["sd"]), f"{path}, n = {row['n']}")
             for arm, other in permutations((row["arm"], row["against"])):
                 yield Comparison(arm, other, row["vision_model"], row["scenes"]), spread

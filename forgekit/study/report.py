@@ -44,10 +44,10 @@ def write_report(store: Store, study: Study, result: Result, out: Path) -> Study
     folder.mkdir(parents=True, exist_ok=True)
     learnt = lessons(store, model=study.model, experiment=study.prefix + study.arms[-1])
     said = verdicts(result)
-    (folder / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    (folder / "result.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     for name in PLOTS:
         draw(name, result, folder / f"{name}.png")
-    (folder / "README.md").write_text(_readme(study, result, said, learnt, begun["open"]))
+    (folder / "README.md").write_text(_readme(study, result, said, learnt, begun["open"]), "utf-8")
     return StudyReport(folder, said)
 
 

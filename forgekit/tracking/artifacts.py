@@ -42,7 +42,7 @@ def write_files(run: Run, store_folder: Path, folder: Path) -> list[str]:
     verdicts = [{**row, "image": preview} for row, _, preview in found]
     _write_table(folder / TABLES[0], IMAGE_COLUMNS, compared)
     _write_table(folder / TABLES[1], (*VERDICT_COLUMNS, *elements), verdicts)
-    (folder / "prompt.txt").write_text(images[0]["prompt_text"])
+    (folder / "prompt.txt").write_text(images[0]["prompt_text"], "utf-8")
     scores = [image["score"] for image in images if image["score"] is not None]
     scores_figure(scores, run.about["pass_mark"], folder / SCORES_FILE)
     previews = [folder / preview["compressed_filepath"] for _, _, preview in found[:STRIP_MOST]]
@@ -63,7 +63,7 @@ def _write_strip(previews: Sequence[Path], file: Path) -> None:
 
 def _write_table(file: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     data = [[_short(row.get(name)) for name in columns] for row in rows]
-    file.write_text(json.dumps({"columns": columns, "data": data}))
+    file.write_text(json.dumps({"columns": columns, "data": data}), "utf-8")
 
 
 def _short(value: Any) -> Any:

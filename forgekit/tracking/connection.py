@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"  # the mirror beside the store
 MIRROR_NOTE = f"{ARTIFACTS}/lies-in.txt"  # where the folder lay when `forgekit track` wrote there
 HEALTH_TIMEOUT_S = 3.0
+SQLITE = "sqlite:///"
 # MLflow's own defaults try for four minutes before they say that a server is gone.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 
@@ -28,7 +29,7 @@ _opened: dict[Path, int] = {}  # the databases that this process has opened, eac
 
 def default_uri(store: Store) -> str:
     """Return the tracking URI that is used where none is given: an SQLite file beside the store."""
-    return f"sqlite:///{store.folder / DATABASE}"
+    return f"{SQLITE}{store.folder / DATABASE}"
 
 
 def connect(uri: str, database: Path | None) -> MlflowClient:
@@ -40,6 +41,9 @@ def connect(uri: str, database: Path | None) -> MlflowClient:
     """
     if uri.startswith(("http://", "https://")):
         ask_for_health(uri)
+    elif database is None and uri.startswith(SQLITE):
+        with contextlib.closing(sqlite3.connect(uri.removeprefix(SQLITE))) as connection:
+            connection.execute("pragma schema_version")  # MLflow would try for minutes to open what cannot be opened
     if database is not None:
         _refuse_another(database)
         _use_write_ahead_log(database)
@@ -53,11 +57,11 @@ def connect(uri: str, database: Path | None) -> MlflowClient:
 
 
 def what_can_go_wrong() -> tuple[type[Exception], ...]:
-    """Return the exceptions by which MLflow says that it is down, slow, full or damaged."""
+    """Return the exceptions by which MLflow says that it is down, slow, full or damaged, or that a database has no driver here."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    return MlflowException, SQLAlchemyError, sqlite3.Error, OSError
+    return MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError
 
 
 def pages(search: Callable[..., Any]) -> Iterator[Any]:

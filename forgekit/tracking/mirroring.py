@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from forgekit.errors import ParameterError
+from forgekit.errors import ParameterError, without_secrets
 from forgekit.ids import content_hash
 from forgekit.progress import StageReport, running
 from forgekit.store import Store
@@ -112,12 +112,12 @@ class _Job:
                     self.report.notes.append(f"{study.name}: {address(uri, mirror.experiment_id)}")
             if self.own and self.report.notes:
                 (self.store.folder / MIRROR_NOTE).parent.mkdir(exist_ok=True)
-                (self.store.folder / MIRROR_NOTE).write_text(str(self.store.folder))
+                (self.store.folder / MIRROR_NOTE).write_text(str(self.store.folder), "utf-8")
                 self.report.notes.append(f"`make ui STORE={self.store.path}` serves these pages")
         except what_can_go_wrong() as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             rest = "The store has everything; the next call mirrors the rest"
-            self.report.failures["mlflow"] = f"{uri}: {reason}. {rest}"
+            self.report.failures["mlflow"] = without_secrets(f"{uri}: {reason}. {rest}")
 
     def _cleared(self, uri: str, database: Path | None) -> MlflowClient:
         """Open MLflow and delete this store's runs; a database beside the store that is damaged goes with its files."""

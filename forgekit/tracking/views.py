@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
+from forgekit.errors import without_secrets
 from forgekit.tracking.run import WORKFLOW, Run
 
 SHARED = "mlflow.sharedViewState."
@@ -51,7 +52,7 @@ def saved_views(rounds: Sequence[Run], scene: str, arms: Sequence[str]) -> dict[
 def address(uri: str, experiment_id: str) -> str:
     """Return where the UI opens on the view of rounds, at a first visit too; of a database, where `make ui` serves it."""
     local = f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT', '5000')}"
-    server = uri.rstrip("/") if uri.startswith(("http://", "https://")) else local
+    server = without_secrets(uri).rstrip("/") if uri.startswith(("http://", "https://")) else local
     return f"{server}/#/experiments/{experiment_id}/runs?{WORKFLOW}&viewStateShareKey={VIEW.removeprefix(SHARED)}"
 
 

@@ -32,6 +32,8 @@ def backup(store: Store, folder: str | Path) -> StageReport:
         StoreError: `folder` is no folder, holds another store's backup, or one with rows that this store has lost, or
             another process is backing up into it.
     """
+    if not str(folder).strip():
+        raise StoreError("the folder is an empty text; name the one that the backup goes to")
     target = Path(folder).resolve()
     try:
         target.mkdir(parents=True, exist_ok=True)

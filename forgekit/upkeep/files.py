@@ -97,7 +97,7 @@ def mirrored(store: Store) -> Found:
 def moved_mirror(store: Store) -> Found:
     """Find that the MLflow mirror beside the store was written elsewhere: MLflow keeps absolute paths of its artifacts."""
     note = store.folder / MIRROR_NOTE
-    place = note.read_text(errors="replace")[:1000].strip() if note.is_file() else str(store.folder)
+    place = note.read_text("utf-8", "replace")[:1000].strip() if note.is_file() else str(store.folder)
     if place != str(store.folder):
         yield place, ""
 

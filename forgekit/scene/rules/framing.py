@@ -8,6 +8,7 @@ is kept as style and asked of nobody, `shot` is style, and so is what ends in a 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from forgekit.scene.lexicon import Entry, Lexicon
 from forgekit.scene.rules.tokens import EDGE, ROMAN, Token
@@ -34,7 +35,7 @@ def set_apart(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
             continue
         kept += _style(segment, lexicon) if only_style else _within(segment, lexicon)
         if segment and segment[0].word != ",":
-            named = any(_ends_with(segment[: at + 1], ("by",), MANNER) for at in range(len(segment)))
+            named = any(_ends_with(segment[max(0, at - 3) : at + 1], ("by",), MANNER) for at in range(len(segment)))
             makers = named and bool(kept) and kept[-1].tag == "Y"
     return kept
 
@@ -58,8 +59,12 @@ def _is_about_picture(segment: Segment, lexicon: Lexicon) -> bool:
     """Say whether the whole segment is about the picture: "highly detailed digital painting", "by A and B", "8 k"."""
     if not segment or segment[0].tag in ("X", "T"):
         return False
-    known = [t for t in segment if t.tag == "Y" or _says(t, lexicon, "quality", "technique", "shot", "picture")]
-    rest = [t for t in segment if t not in known][lexicon.hints(segment[0].word, "taken") :]
+    known: Segment = []
+    rest: Segment = []
+    for t in segment:
+        said = t.tag == "Y" or _says(t, lexicon, "quality", "technique", "shot", "picture")
+        (known if said else rest).append(t)
+    rest = rest[lexicon.hints(segment[0].word, "taken") :]
     if known and all(_says(token, lexicon, "glue") or token.tag == "X" or _is_model(token) for token in rest):
         thing = segment[0].entry.tags in ("D", "S") and segment[-1].tag != "Y"  # "a lens", but "a close-up"
         only_picture = all(_says(token, lexicon, "picture") for token in known)  # "oil painting, a cat": see asides
@@ -125,7 +130,8 @@ def _within(segment: Segment, lexicon: Lexicon) -> list[Token]:
     """Return a segment that names things, with the frame before them and the makers and cameras behind them set apart."""
     opening = _frame_length(segment, lexicon)
     frame, things = segment[:opening], segment[opening:]
-    end = next((at for at in range(1, len(things)) if _closes(things, at, lexicon)), len(things))
+    ends = _Ends.of(things, lexicon)
+    end = next((at for at in range(1, len(things)) if _closes(things, at, ends, lexicon)), len(things))
     behind = things[end:]
     named = next((at for at, token in enumerate(behind[:4], 1) if _ends_with(behind[:at], ("by",), MANNER)), 0)
     closing = _makers(behind[named:]) if named else _style(behind, lexicon)
@@ -147,25 +153,42 @@ def _frame_length(segment: Segment, lexicon: Lexicon) -> int:
     return 0
 
 
-def _closes(things: Segment, at: int, lexicon: Lexicon) -> bool:
+class _Ends(NamedTuple):
+    """Places in a segment, looked for once, for it may have thousands of words."""
+
+    about: int  # from here on to the end every word may be about the picture
+    sure: int  # the last word that is about a picture and names no thing: "4k", "artstation", but no "camera"
+    picture: int  # the last one that is about a picture at all
+
+    @classmethod
+    def of(cls, things: Segment, lexicon: Lexicon) -> _Ends:
+        about, sure, picture = len(things), -1, -1
+        for at, t in enumerate(things):
+            if not (t.tag == "Y" or _says(t, lexicon, "quality", "technique", "shot", "glue")):
+                about = len(things)
+            elif about == len(things):
+                about = at
+            no_thing = t.entry.tags == "U" or t.word[0].isdigit()
+            if (no_thing and lexicon.hints(t.word, "technique")) or lexicon.hints(t.word, "sure"):
+                sure = at
+            if _says(t, lexicon, "technique", "shot", "picture"):
+                picture = at
+        return cls(about, sure, picture)
+
+
+def _closes(things: Segment, at: int, ends: _Ends, lexicon: Lexicon) -> bool:
     """Say whether from `at` on the segment is about who or what made the picture."""
-    token, rest = things[at], things[at + 1 :]
+    token, following = things[at], things[at + 1].word if at + 1 < len(things) else ""
     if token.word == "by":
         made = "E" in things[at - 1].entry.tags and not lexicon.hints(things[at - 1].entry.verb, "making")
+        rest = things[at + 1 :]
         return not made and len(rest) > 2 and any(t.word in ("and", "&") for t in rest) and _are_makers(rest, lexicon)
     if token.word == "in" and _ends_with(things[at : at + len(MANNER)], MANNER):
-        return _are_makers(rest[len(MANNER) - 1 :], lexicon)
-    if token.word == "using" and rest and all(_says(t, lexicon, "technique") or _is_model(t) for t in rest):
-        return True
-    how = rest and rest[0].word in ("on", "with", "by", "in", "using", "from", "at")
-    if how and lexicon.hints(token.word, "taken"):
-        return any(_says(t, lexicon, "technique", "shot", "picture") for t in rest)
+        return _are_makers(things[at + len(MANNER) :], lexicon)
+    if token.word == "using" and following:
+        return all(_says(t, lexicon, "technique") or _is_model(t) for t in things[at + 1 :])
+    if following in ("on", "with", "by", "in", "using", "from", "at") and lexicon.hints(token.word, "taken"):
+        return ends.picture > at
     if things[at - 1].entry.tags in ("D", "S", "P", "J") or not _says(token, lexicon, "quality", "technique"):
         return False
-    behind = things[at:]
-    if not all(t.tag == "Y" or _says(t, lexicon, "quality", "technique", "shot", "glue") for t in behind):
-        return False
-    # "4k", "artstation" are no things, as a "camera" is
-    technical = [t for t in behind if lexicon.hints(t.word, "technique")]
-    no_things = [t for t in technical if t.entry.tags == "U" or t.word[0].isdigit()]
-    return bool(no_things) or any(lexicon.hints(t.word, "sure") for t in behind)
+    return ends.about <= at <= ends.sure
