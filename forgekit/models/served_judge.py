@@ -160,11 +160,8 @@ class ServedJudge(Server, Questioner):
         return [token_odds(position) for position in content]
 
     def _chat(self, line: Line, picture: str, turn: Turn) -> Any:
-        question, asked = turn[0], {"temperature": 0.0, **turn[1]}
-        content = [{"type": "image_url", "image_url": {"url": picture}}, {"type": "text", "text": question}]
-        create = self._client.chat.completions.with_raw_response.create
-        messages = [{"role": "user", "content": content}]
-        return line.send(create, {"question": question, **asked}, messages=messages, **asked)
+        content = [{"type": "image_url", "image_url": {"url": picture}}, {"type": "text", "text": turn[0]}]
+        return line.chat(content, {"temperature": 0.0, **turn[1]}, {"question": turn[0]})
 
     def _seen(self, picture: _Picture, by: str) -> Judgement | ItemError:
         if picture.failed:
