@@ -44,7 +44,7 @@ CLASSES = {  # the families of a role, in the order in which they are asked; the
 CHOICES = {  # the values of settings that are words
     "dtype": ("auto", "float32", "float16", "bfloat16"),
     "offload": ("", "model", "sequential"),
-    "ask_by": ("auto", "logprobs", "samples"),
+    "ask_by": ("auto", "logprobs", "samples", "systemone"),
 }
 
 _objects: dict[Any, tuple[Stamp | None, Any]] = {}  # by role, name and pool, with the files it was made of

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from forgekit.errors import ItemError, ParameterError, without_secrets
@@ -191,6 +192,7 @@ class Line:
 def _usage(answer: Any) -> dict[str, int]:
     """Return the tokens that a server says it read and wrote; images are counted under other names."""
     said = getattr(answer, "usage", None)
+    said = SimpleNamespace(**said) if isinstance(said, Mapping) else said
     names = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
     counts = {name: getattr(said, name, getattr(said, other, None)) for name, other in names.items()}
     return {name: n for name, n in counts.items() if isinstance(n, int) and n >= 0}
