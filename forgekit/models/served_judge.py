@@ -173,7 +173,7 @@ class ServedJudge(Server, Questioner):
         """Ask `/v1/systemone`, which the client does not know by name; return the odds of the allowed answers, by question."""
 
         def create(**body: Any) -> Any:
-            whole = {"headers": {"X-Stainless-Raw-Response": "true"}}  # with its head, as `with_raw_response` gives it
+            whole: Any = {"headers": {"X-Stainless-Raw-Response": "true"}}  # as `with_raw_response`
             return self.client.post("/systemone", cast_to=BaseModel, body=body, options=whole)
 
         from openai import BaseModel
