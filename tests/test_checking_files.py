@@ -53,9 +53,10 @@ def flipped(store: Store) -> None:
 
 
 def never_sent(store: Store) -> None:
+    chosen = image(store)[0]
     keep_at(store.folder, "memory://nothing")
     with store.transaction() as con:
-        con.execute("update generated_images set kept_at = 'memory://nothing' where id = $i", {"i": image(store)[0]})
+        con.execute("update generated_images set kept_at = 'memory://nothing' where id = $i", {"i": chosen})
 
 
 def mirror_file(store: Store) -> Path:
