@@ -24,7 +24,7 @@ import forgekit as fk
 from forgekit.errors import ItemError
 from forgekit.models import Drawing, DrawRequest, Judgement, naming
 from forgekit.scene import Scene, list_elements
-from forgekit.store import Store
+from forgekit.store import Store, remote
 
 SLOW_FILES = ("test_notebooks.py", "test_stages_as_processes.py", "test_soak.py", "test_ray_pool.py")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts background jobs; some tests interrupt
@@ -38,8 +38,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _forget_given_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the models that a test gave when it ends: which tests ran in this process before must not matter."""
+    """Forget the models and addresses that a test gave when it ends: which tests ran in this process before must not matter."""
     monkeypatch.setattr(naming, "_given", set(naming._given))
+    monkeypatch.setattr(remote, "_given", dict(remote._given))
 
 
 @dataclass

@@ -142,6 +142,17 @@ def judging_server(latency_s: float = 0.0, *, logprobs: bool = True, seeds: bool
     return answer
 
 
+def without_max_tokens(answer: Callable[..., Answer], **refusal: str) -> Callable[..., Answer]:
+    """Have `answer` asked with `max_completion_tokens` alone, as models that think are; `max_tokens` is a 400 with `refusal`."""
+
+    def asked(path: str, body: dict[str, Any]) -> Answer:
+        if "max_tokens" in body:
+            return answered({"error": {"code": "unsupported_parameter", **refusal}}, 400)
+        return answer(path, body | {"max_tokens": body["max_completion_tokens"]})
+
+    return asked
+
+
 def chat(text: str | None, *, logprobs: Any = None, status: int = 200, **choice: Any) -> Answer:
     """Return a chat completion that says `text`."""
     message = {"role": "assistant", "content": text}

@@ -17,6 +17,7 @@ import forgekit as fk
 from forgekit.errors import StoreError
 from forgekit.store import Store
 from forgekit.store.claims import working
+from forgekit.store.remote import keep_at
 from forgekit.upkeep.rules import load_rules
 
 pytest_plugins = ["whole_store"]
@@ -51,6 +52,13 @@ def flipped(store: Store) -> None:
     image(store)[1].write_bytes(content)
 
 
+def never_sent(store: Store) -> None:
+    chosen = image(store)[0]
+    keep_at(store.folder, "memory://nothing")
+    with store.transaction() as con:
+        con.execute("update generated_images set kept_at = 'memory://nothing' where id = $i", {"i": chosen})
+
+
 def mirror_file(store: Store) -> Path:
     name = f"image+step+0+timestamp+1+{image(store)[0]}.png"
     file = store.folder / "mlartifacts" / "main" / "0a1b" / "artifacts" / "images" / name
@@ -71,6 +79,7 @@ PLANTED = {
     "image-path: absolute": path_set("/etc/passwd"),
     "image-path: no name of it": path_set("images/00/a.png"),
     "image-missing": lambda store: image(store)[1].unlink(),
+    "image-copy": never_sent,
     "image-bytes": flipped,
     "image-bytes: cut off": lambda store: os.truncate(image(store)[1], 40),
     "image-bytes: empty": lambda store: os.truncate(image(store)[1], 0),

@@ -129,6 +129,15 @@ def test_what_goes_wrong_with_one_question_is_the_error_of_its_image(pictures, a
     assert isinstance(one, Judgement) and isinstance(last, Judgement)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{}, {"noul": 1.5}, {"noul": "yes"}, {"noul": float("nan")}, {"probabilities": {"yes": 1}}]
+)
+def test_typed_answers_that_are_no_probabilities_are_the_error_of_the_image(pictures, wrong):
+    with serving(lambda path, body: answered({"answers": dict.fromkeys(body["questions"], wrong)})) as url:
+        [found] = judge(url, ask_by="systemone", description="").judge(pictures[:1], [scene("a red circle")])
+    assert isinstance(found, ItemError) and ("no probability" in found.reason or "TypeError" in found.reason)
+
+
 def test_a_refusal_is_no_answer_and_has_no_score(pictures):
     sorry = {"content": [{"token": "I", "top_logprobs": [{"token": "I", "logprob": -0.01}]}]}
     with serving(lambda path, body: chat("I'm sorry, I can't help with that.", logprobs=sorry)) as url:

@@ -10,7 +10,7 @@ import time
 import pandas as pd
 import pytest
 from PIL import Image
-from served_models import answered, chat, drawing_server, judging_server, picture, serving
+from served_models import answered, chat, drawing_server, judging_server, picture, serving, without_max_tokens
 
 import forgekit as fk
 from forgekit.errors import ParameterError, UnknownModelError
@@ -69,6 +69,46 @@ def test_each_request_is_a_row_with_its_tokens_and_costs_and_the_cost_table_adds
     assert table.loc[("generate", "mini"), ["calls", "requests", "items"]].tolist() == [1, 4, 3]
     assert table.loc[("evaluate", "mini-fuyu"), "requests"] == len(asked)
     assert table.loc[("evaluate", "mini-fuyu"), "cost"] == pytest.approx(len(asked) * 300 / 1e6)
+
+
+REFUSALS = (
+    {
+        "message": "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    },
+    {"message": "not supported", "param": "max_tokens"},
+)
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=["by its message", "by its parameter"])
+def test_a_server_that_refuses_max_tokens_is_asked_with_the_other_name_from_then_on(store, caplog, refusal):
+    fk.import_prompts(store, SCENES, parameters={"num_inference_steps": 2})
+    writing, judging = (without_max_tokens(model, **refusal) for model in (say_scene, judging_server(logprobs=False)))
+    with serving(writing) as text, serving(judging) as seen:
+        assert fk.complete_prompts(store, language_model=f"{text}#writer?in_flight=1&max_tokens=77").failures == {}
+        fk.generate_images(store, images_per_prompt=1)
+        judged = fk.evaluate_images(store, vision_models=[f"{seen}#mini-fuyu?prompt={{}}&samples=2"])
+    assert (judged.done, judged.failures) == (3, {})
+    answers = [
+        row["response"]["requests"]
+        for row in store.rows("select response from api_logs where stage = 'complete' order by created_at")
+    ]
+    assert answers == [2, 1, 1]
+    told = [record.getMessage() for record in caplog.records if "max_completion_tokens" in record.getMessage()]
+    assert [line.split()[0] for line in told] == ["writer", "mini-fuyu"]
+    asked = [row["request"] for row in store.rows(PARTS, stage="evaluate")]
+    assert ["max_tokens" in request for request in asked].count(True) == 2  # with logprobs and without
+    assert {request["max_completion_tokens"] for request in asked if "max_tokens" not in request} == {1, 16, 40}
+
+
+@pytest.mark.parametrize(
+    ("message", "asked"),
+    [("'max_tokens' or 'max_completion_tokens' is too large: 2048", 2), ("'temperature' must be 1 with this model", 1)],
+)
+def test_another_refusal_stays_the_reason(message, asked):
+    bodies = []
+    with serving(lambda path, body: (bodies.append(body), answered({"error": {"message": message}}, 400))[1]) as url:
+        [said] = EndpointLanguageModel("m", url, "m").generate(["a"])
+    assert message in said.reason and len(bodies) == asked
 
 
 def test_no_price_is_no_cost_and_unknown_tokens_have_none():

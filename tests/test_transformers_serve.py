@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
+import pytest
 import torch
 from PIL import Image
 from tiny_judges import build_judge
+from tiny_models import WORDS
 
 from forgekit.models import load_model
 from forgekit.models.language import EndpointLanguageModel
+from forgekit.models.served_answers import Spelt
+from forgekit.models.served_calls import Exchange, listening
 from forgekit.models.served_judge import ServedJudge
+from forgekit.models.vqa import NUMBER_FORMS, YES_NO, Plan, Words
 from forgekit.scene import Scene, parse
 
 START_S = 30
@@ -66,3 +73,35 @@ def test_a_judge_finds_that_the_server_gives_no_logprobs_and_samples(tmp_path):
         [verdict] = judge.judge([Image.new("RGB", (64, 64), "red")], [scene])
     assert verdict.metrics["samples"] == 2 and verdict.description
     assert verdict.metrics["answer_mass"] in (0.0, 0.5, 1.0)  # of two answers of random weights
+
+
+def test_a_judge_may_ask_for_the_probability_of_every_allowed_answer_at_once(tmp_path):
+    """`/v1/systemone` answers in letters: the tiny model is taught their names in the place of words that nobody needs here."""
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers.pipelines import DecisionPipeline
+
+    folder = build_judge("qwen3", tmp_path / "qwen3")
+    words = json.loads((folder / "tokenizer.json").read_text())
+    for letter, word in zip("BCDEFGHIJKLM", WORDS[40:52], strict=True):
+        words["model"]["vocab"][letter] = words["model"]["vocab"].pop(word.title())
+    (folder / "tokenizer.json").write_text(json.dumps(words))
+    red, scene = Image.new("RGB", (64, 64), "red"), Scene("three red circles", parse("three red circles"))
+    with transformers_serving(str(folder)) as url:
+        judge = ServedJudge("tiny", url, str(folder), ask_by="systemone", description="", retries=0, timeout_s=60)
+        told: list[Exchange] = []
+        with listening(told.extend):
+            [verdict] = judge.judge([red], [scene])
+    assert [exchange.answered["usage"]["completion_tokens"] for exchange in told] == [
+        0
+    ]  # one request, and nothing is written
+    assert judge.judge_key != replace(judge, ask_by="samples").judge_key and verdict.metrics == {"systemone": 1}
+    processor = AutoProcessor.from_pretrained(folder)
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    here = DecisionPipeline(model=model, tokenizer=processor.tokenizer, processor=processor)
+    [(_, asked)] = judge._turns(Plan(scene, judge, Words(YES_NO, NUMBER_FORMS, Spelt.of, True)), "systemone")
+    answers = here({"state": "<the picture>", **asked, "assets": {"<the picture>": red}})
+    kinds = {answer["type"]: answer for answer in answers.values()}
+    assert sorted(kinds) == ["choice", "noul"]
+    counted = next(score for key, score in verdict.element_scores.items() if key.startswith("count"))
+    assert counted == pytest.approx(kinds["choice"]["probabilities"]["three"], abs=1e-4)
+    assert verdict.text_match_score == pytest.approx(list(answers.values())[-1]["noul"], abs=1e-4)

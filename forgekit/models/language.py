@@ -113,14 +113,12 @@ class EndpointLanguageModel(Server):
         from openai import BadRequestError, UnprocessableEntityError
 
         asked = {"temperature": self.temperature, "max_tokens": self.max_tokens}
-        body: dict[str, Any] = {**asked, "messages": [{"role": "user", "content": request}]}
-        create = self._client.chat.completions.with_raw_response.create
         try:
-            answer = line.send(create, asked, **body, **({"response_format": form} if form else {}))
+            answer = line.chat(request, asked, **({"response_format": form} if form else {}))
         except (BadRequestError, UnprocessableEntityError):
             if not form:
                 raise
-            answer = line.send(create, asked, **body)
+            answer = line.chat(request, asked)
         return said(answer)
 
 

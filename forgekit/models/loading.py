@@ -46,7 +46,7 @@ CHOICES = {  # the values of settings that are words
     "dtype": ("auto", "float32", "float16", "bfloat16"),
     "offload": ("", "model", "sequential"),
     "quantisation": ("", "int8", "float8"),
-    "ask_by": ("auto", "logprobs", "samples"),
+    "ask_by": ("auto", "logprobs", "samples", "systemone"),
 }
 
 _objects: dict[Any, tuple[Stamp | None, Any]] = {}  # by role, name and pool, with the files it was made of

@@ -102,7 +102,7 @@ class ServedGenerator(Server):
         asked: dict[str, Any] = {"prompt": request.prompt, "n": 1}
         if all(size):
             asked["size"] = "{}x{}".format(*size)
-        create = self._client.images.with_raw_response.generate
+        create = self.client.images.with_raw_response.generate
         started = time.perf_counter()
         answer = line.send(create, asked | parameters, extra_body=parameters, **asked)
         image = self._picture(answer.data[0])

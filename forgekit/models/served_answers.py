@@ -9,7 +9,7 @@ from typing import Any
 
 from forgekit.errors import ParameterError
 from forgekit.models.choices import Choices, Tokens, spellings
-from forgekit.models.vqa import Ask
+from forgekit.models.vqa import YES_NO, Ask
 from forgekit.scene.language.json_answers import spoken
 
 UNSEEN = 0.02  # probability of answers that need not be told apart
@@ -76,6 +76,28 @@ def _tokens(form: str, positions: Sequence[tuple[str, Odds]]) -> Tokens:
         if token != taken or not form:
             break
     return (*tokens, form) if form else tokens
+
+
+def typed_question(ask: Ask) -> dict[str, Any]:
+    """Return a question as `/v1/systemone` takes it; it has its own words for how to answer."""
+    if ask.options.keys() == YES_NO.keys():
+        return {"type": "noul", "instructions": ask.question}
+    return {"type": "choice", "instructions": ask.question, "criteria": dict.fromkeys(ask.options)}
+
+
+def typed_odds(question: Mapping[str, Any], answer: Mapping[str, Any]) -> Odds:
+    """Return the odds of the answers that `typed_question` allows, which sum to 1. Raises ValueError: there are none in `answer`."""
+    yes = answer.get("noul", math.nan)
+    odds = {"yes": yes, "no": 1 - yes} if question["type"] == "noul" else dict(answer.get("probabilities") or {})
+    if (
+        odds.keys() != question.get("criteria", odds).keys()
+        or not abs(sum(odds.values()) - 1) < MOST - 1
+        or min(odds.values()) < 0
+    ):
+        raise ValueError(
+            f"it gave no probability of each allowed answer to {question['instructions']!r}: {answer}"[:500]
+        )
+    return odds
 
 
 def of_samples(ask: Ask, answers: Sequence[str]) -> tuple[Odds, float]:

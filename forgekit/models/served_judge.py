@@ -17,7 +17,7 @@ from forgekit.errors import ForgekitError, ItemError
 from forgekit.ids import content_hash
 from forgekit.models.choices import NUMBERS
 from forgekit.models.roles import Judgement, in_order
-from forgekit.models.served_answers import Spelt, of_logprobs, of_samples, token_odds
+from forgekit.models.served_answers import Spelt, of_logprobs, of_samples, token_odds, typed_odds, typed_question
 from forgekit.models.server import Line, Server, said
 from forgekit.models.vqa import DESCRIBE, NUMBER_FORMS, WHOLE, YES_NO, Ask, Plan, Questioner, Words
 from forgekit.scene import Scene
@@ -25,7 +25,9 @@ from forgekit.scene import Scene
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LOGPROBS, SAMPLES = "logprobs", "samples"
+LOGPROBS, SAMPLES, TYPED = "logprobs", "samples", "systemone"
+PICTURE = "<the picture>"  # what stands for it in a request to `/v1/systemone`
+MOST_TYPED = 64  # questions that one request to `/v1/systemone` may ask
 PROBE = "Is it red?"
 Turn = tuple[str, dict[str, Any]]  # one thing to ask about a picture, and with which options
 
@@ -36,7 +38,9 @@ class ServedJudge(Server, Questioner):
 
     It asks what `forgekit.models.vlm.VQAJudge` asks, and its scores mean the same: the odds of the next word are the server's
     `top_logprobs`. `ask_by` is "logprobs", "samples", or "auto": by logprobs where the server gives them, which one request
-    tells on first use. By samples, each question is asked `samples` times at temperature 1.
+    tells on first use. By samples, each question is asked `samples` times at temperature 1. By "systemone", `/v1/systemone` of
+    `transformers serve` is asked all of them at once, in its own words, and gives the odds among the allowed answers alone: so
+    such a verdict has no answer mass, and none of the metrics that count other words as wrong.
     """
 
     prompt: str = "{} Answer in one word."  # around a question about an element
@@ -60,7 +64,7 @@ class ServedJudge(Server, Questioner):
             ForgekitError: whether the server gives logprobs cannot be told, because it does not answer.
         """
         by = self.answers_by()
-        ways = {LOGPROBS: [self.top_logprobs], SAMPLES: [self.samples]}
+        ways = {LOGPROBS: [self.top_logprobs], SAMPLES: [self.samples], TYPED: []}
         asking = [self.prompt, self.whole, self.description, self.description_tokens, self.count_questions]
         return content_hash(
             {
@@ -134,15 +138,19 @@ class ServedJudge(Server, Questioner):
                 yield done
 
     def _turns(self, plan: Plan, by: str) -> Iterator[Turn]:
-        """Yield what is asked about an image: each question once, or once a sample, and the description."""
-        questions = {ask.said: isinstance(ask.options, Spelt) for ask in plan.asks.values() if not ask.refused}
-        for question, long in questions.items():
+        """Yield what is asked about an image: each question once, or once a sample, or all at once; and the description."""
+        asks = {ask.said: ask for ask in plan.asks.values() if not ask.refused}
+        typed = [(said, typed_question(ask)) for said, ask in asks.items()]
+        for start in range(0, len(typed) if by == TYPED else 0, MOST_TYPED):
+            yield TYPED, {"questions": dict(typed[start : start + MOST_TYPED])}
+        for question, ask in asks.items() if by != TYPED else ():
             if by == SAMPLES:
                 asked = {"max_tokens": self.answer_tokens, "temperature": 1.0}
                 for seed in range(self.samples):
                     yield question, {**asked, "seed": seed} if self.send_seed else asked
             else:
-                yield question, {"max_tokens": self.answer_tokens if long else 1, **self._with_odds}
+                most = self.answer_tokens if isinstance(ask.options, Spelt) else 1
+                yield question, {"max_tokens": most, **self._with_odds}
         if self.description:
             yield self.description, {"max_tokens": self.description_tokens}
 
@@ -151,6 +159,8 @@ class ServedJudge(Server, Questioner):
         return {"logprobs": True, "top_logprobs": self.top_logprobs}
 
     def _ask(self, turn: Turn, picture: str, line: Line) -> Any:
+        if turn[0] == TYPED:
+            return self._typed(turn[1]["questions"], picture, line)
         answer = self._chat(line, picture, turn)
         if "logprobs" not in turn[1]:
             return said(answer)
@@ -159,22 +169,37 @@ class ServedJudge(Server, Questioner):
             raise ValueError("it answered without logprobs; a server that gives none is asked by ?ask_by=samples")
         return [token_odds(position) for position in content]
 
+    def _typed(self, questions: Mapping[str, Any], picture: str, line: Line) -> dict[str, Mapping[str, float]]:
+        """Ask `/v1/systemone`, which the client does not know by name; return the odds of the allowed answers, by question."""
+
+        def create(**body: Any) -> Any:
+            whole: Any = {"headers": {"X-Stainless-Raw-Response": "true"}}  # as `with_raw_response`
+            return self.client.post("/systemone", cast_to=BaseModel, body=body, options=whole)
+
+        from openai import BaseModel
+
+        assets = {PICTURE: {"type": "image", "format": "png", "data_base64": picture.partition("base64,")[2]}}
+        answer = line.send(create, {"questions": questions}, state=PICTURE, questions=questions, assets=assets)
+        return {said: typed_odds(question, answer.answers[said]) for said, question in questions.items()}
+
     def _chat(self, line: Line, picture: str, turn: Turn) -> Any:
-        question, asked = turn[0], {"temperature": 0.0, **turn[1]}
-        content = [{"type": "image_url", "image_url": {"url": picture}}, {"type": "text", "text": question}]
-        create = self._client.chat.completions.with_raw_response.create
-        messages = [{"role": "user", "content": content}]
-        return line.send(create, {"question": question, **asked}, messages=messages, **asked)
+        content = [{"type": "image_url", "image_url": {"url": picture}}, {"type": "text", "text": turn[0]}]
+        return line.chat(content, {"temperature": 0.0, **turn[1]}, {"question": turn[0]})
 
     def _seen(self, picture: _Picture, by: str) -> Judgement | ItemError:
         if picture.failed:
             return ItemError(picture.failed)
 
         def read(ask: Ask) -> tuple[Mapping[str, float], float]:
+            if by == TYPED:
+                return next(odds[ask.said] for odds in picture.answers[TYPED] if ask.said in odds), 0.0
             return (of_samples if by == SAMPLES else of_logprobs)(ask, picture.answers[ask.said])
 
         description = picture.answers[self.description][0] if self.description else ""
         judged = self.verdict(picture.plan, read, description)
+        if by == TYPED:
+            answers = {key: {**answer, "plain": None} for key, answer in judged.answers.items()}
+            return replace(judged, metrics={TYPED: 1}, answers=answers)
         return replace(judged, metrics={**judged.metrics, "samples": self.samples}) if by == SAMPLES else judged
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from forgekit.errors import ItemError, ParameterError, without_secrets
@@ -16,8 +18,10 @@ from forgekit.models.served_calls import Exchange, Late, as_they_come, since, te
 if TYPE_CHECKING:
     from openai import OpenAI
 
+log = logging.getLogger(__name__)
 ADDRESS = re.compile(r"(?P<base_url>https?://[^#\s]+)#(?P<model>\S+)")
 LONGEST_PAUSE = 120  # seconds: the client does not try again where a server asks for a longer one
+LIMIT, LIMIT_WITH_THOUGHTS = "max_tokens", "max_completion_tokens"  # names of the most tokens of an answer
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -64,7 +68,8 @@ class Server:
         return cls(found["model"], found["base_url"].rstrip("/"), found["model"])
 
     @cached_property
-    def _client(self) -> OpenAI:
+    def client(self) -> OpenAI:
+        """The client of the server, made on first use."""
         from openai import OpenAI
 
         from forgekit.models.served_limits import bounded_client
@@ -82,7 +87,7 @@ class Server:
         item's place in `places`, before its result is handed back.
         """
         places = range(len(items)) if places is None else places
-        _ = self._client  # made once, before there are threads
+        _ = self.client  # made once, before there are threads
 
         def answer(number: int) -> tuple[Result | ItemError, list[Exchange]]:
             line = Line(self, places[number])
@@ -158,10 +163,36 @@ class Line:
         finally:
             self.exchanges.append(Exchange(self.place, asked, answered, error, *since(begun)))
 
+    def chat(self, content: Any, asked: Mapping[str, Any], about: Mapping[str, Any] | None = None, **more: Any) -> Any:
+        """Have a chat model answer `content` with the options `asked`, which are written down after what it is `about`.
+
+        A server that refuses `max_tokens`, as those of hosted models that think do, is asked with `max_completion_tokens`, from
+        then on at once.
+        """
+        from openai import BadRequestError, UnprocessableEntityError
+
+        def send(limit: str) -> Any:
+            told = {limit if name == LIMIT else name: value for name, value in asked.items()}
+            create = self.server.client.chat.completions.with_raw_response.create
+            messages = [{"role": "user", "content": content}]
+            return self.send(create, {**(about or {}), **told}, messages=messages, **told, **more)
+
+        known = vars(self.server).get("_limit", LIMIT)
+        try:
+            return send(known)
+        except (BadRequestError, UnprocessableEntityError) as error:
+            if known != LIMIT or (error.param != LIMIT and LIMIT_WITH_THOUGHTS not in refusal(error)):
+                raise
+        answer = send(LIMIT_WITH_THOUGHTS)
+        log.warning("%s refuses %s, and is told %s from here on", self.server.name, LIMIT, LIMIT_WITH_THOUGHTS)
+        vars(self.server)["_limit"] = LIMIT_WITH_THOUGHTS
+        return answer
+
 
 def _usage(answer: Any) -> dict[str, int]:
     """Return the tokens that a server says it read and wrote; images are counted under other names."""
     said = getattr(answer, "usage", None)
+    said = SimpleNamespace(**said) if isinstance(said, Mapping) else said
     names = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
     counts = {name: getattr(said, name, getattr(said, other, None)) for name, other in names.items()}
     return {name: n for name, n in counts.items() if isinstance(n, int) and n >= 0}

@@ -10,7 +10,7 @@ from pathlib import Path
 from forgekit.errors import ItemError, ParameterError
 from forgekit.progress import StageReport, running
 from forgekit.store import Store
-from forgekit.store.images import link_or_copy, stored_file
+from forgekit.store.images import here, link_or_copy, stored_file
 from forgekit.trends import arms
 
 CHOSEN = "select id from prompts where experiment in (select unnest($arms::varchar[]))"
@@ -133,7 +133,7 @@ def _write_images(store: Store, folder: Path, experiments: Sequence[str], report
             report.failures[source] = file.reason
             continue
         try:
-            link_or_copy(file, folder / name)
+            link_or_copy(here(file), folder / name)
         except OSError as error:
             report.failures[source] = error.strerror or str(error)
     judged = store.df(SCORES, arms=list(experiments)).pivot(index="image_id", columns="judge", values="score")

@@ -17,7 +17,7 @@ from forgekit.show.selection import Selection
 from forgekit.show.sheets import thumbnail
 from forgekit.sources.pictures import ENDINGS
 from forgekit.store import Store
-from forgekit.store.images import link_or_copy, stored_file, write_whole
+from forgekit.store.images import fetched_file, link_or_copy, write_whole
 from forgekit.trends.cards import ORDERS, Choice, find_cards
 
 MOST = 500  # scenes in the list to choose from, and thumbnails asked for at once; words find the others
@@ -105,17 +105,17 @@ class Answers:
     def thumbnails(self, ids: list[str]) -> list[bytes]:
         """Return a small JPEG of each image, in order; a grey field that says so where it cannot be read."""
         with ThreadPoolExecutor() as pool:  # decoding happens outside the interpreter's lock
-            return list(pool.map(small, [self._file(image) for image in ids[:MOST]]))
+            return list(pool.map(lambda image: small(self._file(image)), ids[:MOST]))
 
     def picture(self, id: str) -> list[bytes]:
         """Return the bytes of an image's file; a small copy where it is very large or cannot be read."""
         file = self._file(id)
-        if file is None or not file.is_file() or file.stat().st_size > SHOWN_AS_IT_IS:
+        if file is None or file.stat().st_size > SHOWN_AS_IT_IS:
             return [small(file)]
         return [file.read_bytes()]
 
     def _file(self, image: str) -> Path | None:
-        file = stored_file(self.store.folder, self._files.get(image, ""))
+        file = fetched_file(self.store.folder, self._files.get(image, ""))
         return None if isinstance(file, ItemError) else file
 
 
@@ -190,8 +190,8 @@ def write_gallery(
 
 def _write(store: Store, folder: Path, card: dict[str, Any]) -> str | None:
     """Write a card's thumbnail and image beside the page and say there where they are; return why it cannot be read."""
-    stored = stored_file(store.folder, card["file"])
-    file = stored if isinstance(stored, Path) and stored.is_file() else None
+    stored = fetched_file(store.folder, card["file"])
+    file = None if isinstance(stored, ItemError) else stored
     ending = Path(card["file"]).suffix.lower()  # a store may have come by mail: only pictures are written beside a page
     whole = f"pictures/{card['id']}{ending if ending in ENDINGS else '.png'}"
     little = f"thumbnails/{card['id']}.jpg"
@@ -202,4 +202,4 @@ def _write(store: Store, folder: Path, card: dict[str, Any]) -> str | None:
     if file and not (folder / whole).exists():
         (folder / whole).parent.mkdir(exist_ok=True)
         link_or_copy(file, folder / whole)
-    return None if file else getattr(stored, "reason", f"the image file {card['file']} is missing")
+    return stored.reason if isinstance(stored, ItemError) else None

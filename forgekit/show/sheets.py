@@ -13,6 +13,7 @@ import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 from forgekit.errors import ParameterError
+from forgekit.store.images import here
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,7 +177,7 @@ def shrunk(file: str | Path) -> Image.Image:
     Raises:
         OSError: it cannot be read.
     """
-    return _shrunk(str(file), Path(file).stat().st_mtime_ns)
+    return _shrunk(str(file), here(Path(file)).stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=512)  # 0.2 MB each; a mirror shows each of them three times

@@ -14,12 +14,13 @@ from forgekit.models.roles import as_they_come
 from forgekit.progress import StageReport, running
 from forgekit.scene import not_applied
 from forgekit.stages.calls import Calls, recorded_calls
+from forgekit.stages.keeping import copies_not_asked, send_copies
 from forgekit.stages.situations import DECISIONS
 from forgekit.stages.wanted import Drawn, Seeds, Wanted, checked_drawing, wanted_images
 from forgekit.store import Store
 from forgekit.store.arguments import whole
 from forgekit.store.claims import Worker, working
-from forgekit.store.images import stored_file, write_image
+from forgekit.store.images import fetched_file, write_image
 from forgekit.store.names import check_experiment
 from forgekit.store.rows import insert_rows
 
@@ -121,7 +122,10 @@ def generate_images(
                     own = [prompt for prompt in prompts if prompt["model"] == name]
                     rows, failures = _drawn(worker, calls, models, own, chosen)
                     _commit(worker, report, calls, [prompt["id"] for prompt in own], rows, failures)
+            send_copies(store, report)
             bar.update(len(ids))
+        send_copies(store, report)  # of earlier calls
+    report.notes += copies_not_asked(store)
     return report
 
 
@@ -177,8 +181,8 @@ def _pictures(
     store = worker.store
     pictures: dict[str, Drawn | ItemError] = {}
     for row in store.rows(DRAWN, keys=[image.draw_key for image in missing]):
-        file = stored_file(store.folder, row["image_path"])
-        if isinstance(file, Path) and file.exists():
+        file = fetched_file(store.folder, row["image_path"])
+        if isinstance(file, Path):
             pictures[row["draw_key"]] = Drawn(file.read_bytes(), row["metadata"], row["image_path"])
     to_draw = list({image.draw_key: image for image in missing if image.draw_key not in pictures}.values())
     if to_draw:

@@ -19,6 +19,7 @@ from forgekit.sources.given_pictures import GivenPicture, UnusableError, given_p
 from forgekit.sources.rows import excerpt, is_missing, plain_parameters
 from forgekit.stages.calls import Call
 from forgekit.stages.intake import LISTED_BAD_ROWS, Intake, origin_of, place_of
+from forgekit.stages.keeping import send_copies
 from forgekit.stages.reading_scenes import read_scenes
 from forgekit.stages.wanted import is_seed
 from forgekit.store import Store
@@ -120,6 +121,7 @@ def import_pictures(
                 bar.update(len(some))
         report.notes += chunk.notes.lines()
         read_scenes(store, list(dict.fromkeys(hashes)), reader, report)
+        send_copies(store, report)
         call = Call("import", origin.get("file", "a DataFrame"), {"experiment": experiment})
         call.response = {"images": report.done}
         call.errors = [f"{place}: {reason}" for place, reason in report.failures.items()][:LISTED_BAD_ROWS]

@@ -15,7 +15,7 @@ from forgekit.scene import split_prompt
 from forgekit.sources.pictures import own_record, prompt_of
 from forgekit.stages.wanted import Wanted, checked_drawing, draw_key, is_seed
 from forgekit.store import Store
-from forgekit.store.images import IMAGES, open_image, stored_file, write_whole
+from forgekit.store.images import IMAGES, fetched_file, open_image, write_whole
 from forgekit.store.names import inside
 
 RECORDED = """
@@ -103,7 +103,7 @@ def _recorded(name: str, store: Store | None) -> tuple[Path, dict[str, Any]]:
     path = Path(name)
     place = path.resolve().relative_to(store.folder) if store and inside(path, [store.folder]) else path
     rows = store.rows(RECORDED, name=name, path=place.as_posix()) if store else []
-    file = stored_file(store.folder, rows[0]["image_path"]) if store and rows else path
+    file = fetched_file(store.folder, rows[0]["image_path"]) if store and rows else path
     if isinstance(file, ItemError):
         raise ParameterError(file.reason)
     if not file.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ import duckdb
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from forgekit.errors import StatusError, StoreError
+from forgekit.store.remote import VARIABLE, keep_at
 from forgekit.store.rows import fetch_dicts
 from forgekit.store.salvage import damaged, is_damage, not_allowed, refuse_foreign
 from forgekit.store.schema import load_schema
@@ -193,15 +195,21 @@ def _holder(error: BaseException) -> str | None:
     return f"process {pids[-1]}" if pids else "another process"
 
 
-def open_store(path: str | Path, *, timeout_s: float = 60.0) -> Store:
+def open_store(path: str | Path, *, images: str | None = None, timeout_s: float = 60.0) -> Store:
     """Open the store at `path`, making it (and its folder) or bringing its schema up to date where needed.
+
+    With `images`, or FORGEKIT_IMAGES, an address such as s3://bucket/prefix, each image is kept there as well: those stored are
+    sent, and those that are not in the store's folder are fetched, for as long as this process lives.
 
     Raises:
         StoreError: the file is no store, is damaged, was written by a newer forgekit, stays locked, or cannot be made.
+        ParameterError: `images` is no address, holds a password, or nothing installed speaks to it.
     """
     schema = load_schema()
     try:
         store = Store(Path(path).resolve(), timeout_s)
+        if images := images or os.environ.get(VARIABLE):
+            keep_at(store.folder, images)
         exists = store.path.exists()
         if exists:
             with store._open(read_only=True) as con:

@@ -8,20 +8,25 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import shutil
 import stat
+import threading
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ItemError, StoreError
 from forgekit.ids import canonical_json
+from forgekit.store.remote import address_of, speaking
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 IMAGES = "images"  # the folder beside the store that every image lies in
 METADATA_KEY = "forgekit"  # the PNG text chunk that `sources` reads back
+NAMED = re.compile(rf"{IMAGES}/(..)/\1[0-9a-f]{{30}}-[0-9a-f]{{8}}\.\w+")  # what `write_image` calls a file
+MISSING = "the image file {} is missing; restore it from a copy, or give the address of its copies (images=)"
 MEASURED = ("duration_s", "batch")
 
 
@@ -73,7 +78,7 @@ def write_whole(file: Path, content: bytes, *, same_as: Path | None = None) -> N
     Where `same_as` names a file with this content, and the file system has links, it is linked instead.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+    partial = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_ident()}.partial")
     partial.unlink(missing_ok=True)  # of a process that died, or a link that somebody laid there
     if same_as is None or not _linked(same_as, partial):
         with partial.open("xb") as opened:
@@ -138,6 +143,46 @@ def _why_no_file(file: Path) -> str | None:
     return None if stat.S_ISREG(mode) else "it is no regular file"
 
 
+def named_after(path: Path, content: bytes) -> bool:
+    """Say whether an image file has the bytes that its name was made of."""
+    return hashlib.sha256(content).hexdigest().startswith(path.name.partition("-")[0]) and "-" in path.name
+
+
+def copy_of(file: Path) -> bytes | None:
+    """Return the bytes of the copy of a stored image; None where the caller gave no address of copies, or it has no name of ours.
+
+    Raises:
+        OSError: it cannot be fetched, or has other bytes than its name was made of.
+    """
+    folder = file.parents[2] if len(file.parents) > 2 else file
+    address, name = address_of(folder), file.relative_to(folder).as_posix()
+    if address is None or not NAMED.fullmatch(name):
+        return None
+    with speaking(address) as (files, root):
+        content = bytes(files.cat_file(f"{root}/{name}"))
+        if not named_after(file, content):
+            raise ValueError(f"{name} has other bytes than were written")
+        return content
+
+
+def here(file: Path) -> Path:
+    """Return an image file that `stored_file` has found, its copy put there where it is gone. Raises OSError: as `copy_of`."""
+    if not file.exists() and (content := copy_of(file)) is not None:
+        write_whole(file, content)
+    return file
+
+
+def fetched_file(folder: Path, image_path: str) -> Path | ItemError:
+    """Return the file of a stored image that is there, fetched if need be; or why it cannot be had."""
+    file = stored_file(folder, image_path)
+    if isinstance(file, ItemError):
+        return file
+    try:
+        return file if here(file).exists() else ItemError(MISSING.format(image_path))
+    except OSError as error:
+        return ItemError(f"the image file {image_path} cannot be read: {error}")
+
+
 def read_image(folder: Path, image_path: str) -> Image | ItemError:
     """Open a stored image as RGB, or say why it cannot be read."""
     file = stored_file(folder, image_path)
@@ -149,10 +194,10 @@ def open_image(file: Path, name: str) -> Image | ItemError:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(file) as image:
+        with Image.open(here(file)) as image:
             ImageOps.exif_transpose(image, in_place=True)  # of a picture from outside, as browsers show it
             return image.convert("RGB")
     except FileNotFoundError:
-        return ItemError(f"the image file {name} is missing; restore it from a copy")
+        return ItemError(MISSING.format(name))
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         return ItemError(f"the image file {name} cannot be read: {error}")

@@ -13,7 +13,7 @@ import duckdb
 from forgekit.errors import StoreError
 from forgekit.ids import content_hash
 
-SCHEMA_VERSION = "2.2.0"
+SCHEMA_VERSION = "2.3.0"
 FOLDER = resources.files("forgekit.store") / "sql"
 MIGRATION = re.compile(r"\d{3}_\w+\.sql")
 VIEWS = ("scores.sql", "rounds.sql", "effects.sql", "ratings.sql")  # each builds on those before it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +10,7 @@ from forgekit.errors import ItemError, StoreError
 from forgekit.progress import StageReport, running
 from forgekit.store import Store, open_store
 from forgekit.store.claims import alone
-from forgekit.store.images import stored_file, write_whole
+from forgekit.store.images import here, named_after, stored_file, write_whole
 
 DATABASE = "store.duckdb"  # in the folder of a backup; its images lie beside it, in images/
 FORGOTTEN = ("prompts", "generated_images", "prompt_learnings")  # tables that only ever grow
@@ -133,7 +132,7 @@ def _copy_images(stage: str, rows_of: Store, source: Path, target: Path) -> Stag
 def _copied(path: Path, there: Path) -> str | None:
     """Copy an image whole, or say why it is no image of the store any more."""
     try:
-        content = path.read_bytes()
+        content = here(path).read_bytes()
     except OSError as error:
         return f"the image file cannot be read: {error}; `forgekit check --repair` draws it again"
     if not named_after(path, content):
@@ -142,8 +141,3 @@ def _copied(path: Path, there: Path) -> str | None:
         )
     write_whole(there, content)
     return None
-
-
-def named_after(path: Path, content: bytes) -> bool:
-    """Say whether an image file has the bytes that its name was made of."""
-    return hashlib.sha256(content).hexdigest().startswith(path.name.partition("-")[0]) and "-" in path.name

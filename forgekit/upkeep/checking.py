@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from forgekit.stages.keeping import copies_not_asked
 from forgekit.store import Store
 from forgekit.store.file import RECORD_TABLES
 from forgekit.upkeep.repairing import mend
@@ -74,6 +75,7 @@ def check(store: Store, *, repair: bool = False) -> CheckReport:
         left = {line for rule in rules for line in found[rule.name].values()}
         report.mended = [line for line in before if line not in left]
     report.findings = [line for rule in rules for line in found[rule.name].values()]
+    report.notes += copies_not_asked(store)
     return report
 
 

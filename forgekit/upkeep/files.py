@@ -10,12 +10,13 @@ from pathlib import Path
 from forgekit.errors import ItemError, StoreError
 from forgekit.store import Store
 from forgekit.store.claims import dead_workers
-from forgekit.store.images import IMAGES, stored_file
+from forgekit.store.images import IMAGES, named_after, stored_file
+from forgekit.store.remote import address_of, speaking
 from forgekit.store.salvage import is_duckdb
 from forgekit.tracking.connection import ARTIFACTS, MIRROR_NOTE
-from forgekit.upkeep.backup import named_after
 
 Found = Iterator[tuple[str, str]]
+KEPT = "select id, image_path from generated_images where kept_at = coalesce($address, kept_at)"
 PATHS = "select id, image_path from generated_images order by id"
 IS_STORE = "select 1 from duckdb_tables() where table_name = 'generated_images'"
 READERS = 4  # files at once: hashing lets other threads work
@@ -33,10 +34,26 @@ def image_paths(store: Store) -> Found:
 
 
 def missing_images(store: Store) -> Found:
-    """Find images whose file is gone."""
+    """Find images whose file is gone, and of which no copy is kept elsewhere; that is looked at where the caller gave the address."""
+    kept = {row["id"] for row in store.rows(KEPT, address=address_of(store.folder))}
+    kept -= {image for image, _ in lost_copies(store)}
     for image, file in _files(store):
-        if not file.exists():
+        if not file.exists() and image not in kept:
             yield image, file.relative_to(store.folder).as_posix()
+
+
+def lost_copies(store: Store) -> Found:
+    """Find images whose copy is not where it was sent, at the address that the caller gave."""
+    if address := address_of(store.folder):
+        try:
+            with speaking(address) as (files, root):
+                files.invalidate_cache()
+                there = {"/".join(path.split("/")[-3:]) for path in files.find(f"{root}/{IMAGES}")}
+        except OSError as error:
+            yield address, str(error)
+            return
+        lost = (row for row in store.rows(KEPT, address=address) if row["image_path"] not in there)
+        yield from ((row["id"], f"{address}/{row['image_path']}") for row in lost)
 
 
 def image_bytes(store: Store) -> Found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
@@ -16,9 +17,8 @@ from forgekit.stages.scores import ROLES, SCORE_IMAGES, SCORE_PROMPTS, SCORE_VER
 from forgekit.stages.wanted import Seeds, Wanted, wanted_images
 from forgekit.store import Store
 from forgekit.store.claims import forget_workers
-from forgekit.store.images import encode_png, stored_file, write_whole
+from forgekit.store.images import copy_of, encode_png, named_after, stored_file, write_whole
 from forgekit.store.schema import load_schema
-from forgekit.upkeep.backup import named_after
 from forgekit.upkeep.files import OF_MIRROR, copies
 from forgekit.upkeep.rules import Rule
 
@@ -163,11 +163,15 @@ def redraw(store: Store, ids: Sequence[str]) -> list[str]:
 
 
 def _copied(store: Store, row: Mapping[str, Any]) -> bool:
-    """Put a whole copy of an image in its place, where there is one in the mirror or under another image's name."""
+    """Put a whole copy of an image in its place, where there is one in the mirror, under another image's name, or kept elsewhere."""
     for copy in copies(store, row["image_id"], row["image_path"]):
         content = copy.read_bytes()
         if named_after(Path(row["image_path"]), content):
             return _put(store, row, content)
+    file = stored_file(store.folder, row["image_path"])
+    with suppress(OSError):
+        if isinstance(file, Path) and (kept := copy_of(file)) is not None:
+            return _put(store, row, kept)
     return False
 
 

@@ -14,6 +14,7 @@ from forgekit.upkeep import contents, files
 from forgekit.upkeep.documents import broken_documents, load_documents
 
 MOVED = "the MLflow mirror shows no pictures until the next `forgekit track`, for it was written when it lay in"
+SEND_AGAIN = "update generated_images set kept_at = null where id::varchar in (select unnest($ids::varchar[]))"
 TABLE = resources.files("forgekit.upkeep") / "rules.toml"
 
 
@@ -58,6 +59,7 @@ def load_rules() -> list[Rule]:
         *asked,
         Rule("image-path", "an image does not lie where it should", files.image_paths, "", True),
         Rule("image-missing", "image file is missing", files.missing_images, "redraw", True),
+        Rule("image-copy", "the copy of an image is not where it was sent", files.lost_copies, SEND_AGAIN, True),
         Rule("image-bytes", "an image file has other bytes than were written", files.image_bytes, "redraw", True),
         Rule("orphan", "a file belongs to no image", files.orphans, "set aside", True),
         Rule("dead-worker", "a worker died and left its lock or its claims", files.dead_locks, "forget", True),

@@ -11,11 +11,12 @@ from typing import Any
 from forgekit.scene.lexicon import Lexicon, default_lexicon
 from forgekit.scene.rules.asides import is_abstract, read_abstract, read_aside
 from forgekit.scene.rules.clauses import Clause, Link
-from forgekit.scene.rules.connecting import on_adjective, on_break, on_preposition, on_pronoun, on_verb
+from forgekit.scene.rules.connecting import on_adjective, on_break, on_preposition, on_verb
 from forgekit.scene.rules.doubting import without_doubtful
 from forgekit.scene.rules.draft import Draft, close_link
 from forgekit.scene.rules.meaning import meant
 from forgekit.scene.rules.phrases import NounPhrase
+from forgekit.scene.rules.pronouns import on_pronoun
 from forgekit.scene.rules.relating import own, relate
 from forgekit.scene.rules.tagging import tag_words
 from forgekit.scene.rules.tokens import Token, cut
