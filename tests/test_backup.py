@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,13 +104,33 @@ fk.backup(fk.open_store(sys.argv[1]), sys.argv[2])
     assert sorted(p.name for p in (tmp_path / "copy").iterdir()) == ["images", "store.duckdb", "store.duckdb.lock"]
 
 
-def test_what_a_killed_writer_left_in_its_log_is_in_the_backup(store, tmp_path):
+@pytest.fixture
+def with_log(store) -> Store:
+    """A store whose writer was killed before its log was merged."""
     code = "import sys, os, duckdb; c = duckdb.connect(sys.argv[1])\n"
     code += "c.execute(\"insert into scenes (scene_hash, scene_text) values ('0', 'x')\"); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", code, str(store.path)], check=False)
     assert store.path.with_name("forge.duckdb.wal").exists()
-    fk.backup(store, tmp_path / "copy")
+    return store
+
+
+def test_what_a_killed_writer_left_in_its_log_is_in_the_backup(with_log, tmp_path):
+    fk.backup(with_log, tmp_path / "copy")
     assert Store(tmp_path / "copy" / "store.duckdb").rows("select scene_text from scenes") == [{"scene_text": "x"}]
+
+
+def test_nobody_writes_between_the_copies_of_the_log_and_of_the_file(with_log, tmp_path, monkeypatch):
+    code = "import sys, forgekit as fk\nwith fk.open_store(sys.argv[1], timeout_s=0.1).transaction(): pass"
+    command = [sys.executable, "-c", code, str(with_log.path)]
+    copy, refused = shutil.copyfile, []
+
+    def copied(source, target):
+        copy(source, target)
+        refused.append(subprocess.run(command, capture_output=True, check=False).returncode)
+
+    monkeypatch.setattr(shutil, "copyfile", copied)
+    fk.backup(with_log, tmp_path / "copy")
+    assert refused == [1, 0]  # the second copy is the last
 
 
 def test_a_damaged_image_is_said_and_does_not_replace_the_good_one(whole, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -197,6 +198,51 @@ def test_a_file_that_the_own_process_holds_is_told_so(store):
         with pytest.raises(StoreError, match="held by a connection that this process, your own notebook"):
             fk.open_store(store.path, timeout_s=0.2)
     assert store.rows("select 1 as one") == [{"one": 1}]
+
+
+WRITE = """
+import sys
+import forgekit as fk
+with fk.open_store(sys.argv[1], timeout_s=0.1).transaction() as con:
+    con.execute("insert into scenes (scene_hash, scene_text) values ('1', 'x')")
+"""
+
+
+def others_can_write(store) -> bool:
+    return (
+        subprocess.run([sys.executable, "-c", WRITE, str(store.path)], capture_output=True, check=False).returncode == 0
+    )
+
+
+def test_a_store_that_is_held_still_stays_so_while_its_holder_reads_on(store):
+    with store.held_still():
+        assert store.rows("select 1 as one") == [{"one": 1}]
+        assert fk.open_store(store.path).rows("select 1 as one") == [{"one": 1}]
+        assert not others_can_write(store)
+    assert others_can_write(store)
+
+
+def test_a_store_is_written_again_after_a_block_that_broke(store):
+    for broken in ("select * from nothing", "select error('broken')"):
+        with pytest.raises(duckdb.Error), store.transaction() as con:
+            con.execute(broken)
+    assert add_prompt(store)
+    assert store.rows("select count(*) as n from prompts") == [{"n": 1}]
+
+
+def test_duckdb_may_reach_the_files_that_it_makes_of_a_database_and_no_others(store):
+    reached = "select value from duckdb_settings() where name = 'allowed_paths'"
+    with duckdb.connect(str(store.path), config={"enable_external_access": "false"}) as con:
+        own = con.execute(reached).fetchone()[0]
+    assert sorted(store.rows(reached)[0]["value"].strip("[]").split(", ")) == sorted(own.strip("[]").split(", "))
+    assert store.rows("select current_setting('enable_external_access') as it") == [{"it": False}]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_works_on_the_store_and_ends_well(store):
+    code = "import os, sys, forgekit as fk; store = fk.open_store(sys.argv[1]); store.rows('select 1'); child = os.fork()\n"
+    code += "store.rows('select 1'); sys.exit(0 if not child else os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
+    assert subprocess.run([sys.executable, "-c", code, str(store.path)], timeout=60, check=False).returncode == 0
 
 
 def test_a_path_with_lock_in_it_is_not_taken_for_a_held_file(tmp_path):

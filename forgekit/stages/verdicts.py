@@ -65,7 +65,8 @@ def read_pictures(folder: Path, rows: Sequence[Mapping[str, Any]], at_once: int)
     scenes: dict[str, tuple[Scene, Sequence[Element], str] | ItemError] = {}
     for start in range(0, len(rows), at_once):
         some = rows[start : start + at_once]
-        scenes |= {row["scene_hash"]: _scene(row) for row in some if row["scene_hash"] not in scenes}
+        new = {row["scene_hash"]: row for row in some if row["scene_hash"] not in scenes}
+        scenes |= {key: _scene(row) for key, row in new.items()}
         yield [_picture(folder, row, scenes[row["scene_hash"]]) for row in some]
 
 

@@ -5,31 +5,24 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from forgekit.errors import StatusError, StoreError
+from forgekit.store.opening import opened
 from forgekit.store.remote import VARIABLE, keep_at
 from forgekit.store.rows import fetch_dicts
-from forgekit.store.salvage import damaged, is_damage, not_allowed, refuse_foreign
 from forgekit.store.schema import load_schema
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RECORD_TABLES = ("scenes", "prompts", "generated_images", "image_evaluations", "prompt_learnings", "api_logs")
-# A store may come from a stranger: its views must reach no other file, and no extension is fetched for them.
-ALONE = {
-    "enable_external_access": "false",
-    "autoload_known_extensions": "false",
-    "autoinstall_known_extensions": "false",
-}
 
 REFUSED = """
 select p.id, p.status, (
@@ -47,7 +40,6 @@ update prompts set status = $to, last_updated = now() at time zone 'utc'
 where id in (select unnest($ids::uuid[]))
 """
 DISK = re.compile(r"Could not write|No space left|File too large|Read-only file system")
-DENIED = re.compile(r"Permission denied\W*$")
 STATUSES = "select status, count(*) from prompts group by status order by status"
 
 
@@ -144,55 +136,8 @@ class Store:
         with self._open(read_only=True) as con:
             yield con
 
-    @contextmanager
-    def _open(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-        con = self._connect(read_only)
-        try:
-            # A misspelt table name must be an error, not whatever Python variable has that name.
-            con.execute("set python_enable_replacements = false")
-            yield con
-        except duckdb.Error as error:
-            if is_damage(error):
-                raise damaged(self.path, str(error)) from error
-            raise
-        finally:
-            con.close()
-
-    def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
-        waiting = Retrying(
-            retry=retry_if_exception(lambda error: _holder(error) is not None),
-            stop=stop_after_delay(self.timeout_s),
-            wait=wait_random_exponential(multiplier=0.01, max=0.2),  # random: waiting workers do not march in step
-            reraise=True,
-        )
-        try:
-            refuse_foreign(self.path)
-            return waiting(duckdb.connect, str(self.path), read_only=read_only, config=ALONE)
-        except (duckdb.Error, PermissionError) as error:
-            if DENIED.search(str(error).removesuffix(f": {str(self.path)!r}")):
-                raise not_allowed(self.path, "read" if read_only else "written") from error
-            if holder := _holder(error):
-                raise StoreError(
-                    f"{self.path} has been held by {holder} for {self.timeout_s:.0f} s. Close that connection, or open "
-                    "the store with a longer timeout_s"
-                ) from error
-            if not self.path.exists():
-                raise StoreError(f"{self.path} is not there. `forgekit.open_store(path)` makes a new store") from error
-            raise damaged(self.path, str(error)) from error
-
-
-def _holder(error: BaseException) -> str | None:
-    """Return who has the file open, by what DuckDB says; None where that is not what is wrong.
-
-    The path stands in the message too, and may be called anything: only what stands before and behind it counts.
-    """
-    said = str(error)
-    if said.startswith("Connection Error: Can't open a connection to same database file with a different config"):
-        return "a connection that this process, your own notebook or script, has open"
-    if not said.startswith("IO Error: Could not set lock on file"):
-        return None
-    pids = re.findall(r"\(PID (\d+)\)", said)
-    return f"process {pids[-1]}" if pids else "another process"
+    def _open(self, *, read_only: bool) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        return opened(self.path, read_only=read_only, timeout_s=self.timeout_s)
 
 
 def open_store(path: str | Path, *, images: str | None = None, timeout_s: float = 60.0) -> Store:

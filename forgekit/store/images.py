@@ -67,8 +67,9 @@ def write_image(folder: Path, image_id: str, png: bytes, *, same_as: str | None 
         except FileNotFoundError:  # another process wrote the same file meanwhile, and cleared ours away as below
             if not target.is_file():
                 raise
-    for left in target.parent.glob(f"{target.name}.*.partial"):  # of a process that was killed here
-        left.unlink(missing_ok=True)
+    for left in target.parent.iterdir():
+        if left.name.startswith(f"{target.name}.") and left.suffix == ".partial":  # of a process that was killed here
+            left.unlink(missing_ok=True)
     return relative
 
 

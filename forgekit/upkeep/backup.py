@@ -89,7 +89,7 @@ def restore(folder: str | Path, new_store: str | Path) -> StageReport:
 def _copy_database(store: Store, target: Path) -> None:
     """Copy a store's file, and its log where a process died before it was merged; the copy is nobody's work in hand."""
     with store.held_still():
-        for ending in ("", ".wal"):
+        for ending in (".wal", ""):  # this process's lock on the file ends when it closes a copy's source
             file = store.path.with_name(store.path.name + ending)
             if file.exists():
                 shutil.copyfile(file, target.with_name(target.name + ending))
