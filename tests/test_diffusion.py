@@ -295,6 +295,7 @@ def test_weights_in_one_variant_only_are_the_weights(flux_folder, tmp_path, all_
 
 
 def test_quantised_weights_draw_nearly_the_same_under_a_key_of_their_own(flux_folder):
+    pytest.importorskip("torchao")
     whole, small = (load_model("image_generator", f"{flux_folder}{how}") for how in ("", "?quantisation=int8"))
     (one,), (other,) = (model.draw([DrawRequest("a cat", 5, SMALL)]) for model in (whole, small))
     assert {type(each).__name__ for each in small.pipeline.transformer.parameters()} > {"Parameter"}

@@ -40,6 +40,7 @@ def fuyu(folders):
 def test_a_judge_of_quantised_weights_is_another_judge(folders):
     whole, small = (load_model("vision_model", f"{folders['smolvlm']}{how}") for how in ("", "?quantisation=int8"))
     assert whole.judge_key != small.judge_key
+    pytest.importorskip("torchao")
     scores = [
         replace(each, least_mass=0.0, description="").judge([picture(0)], [scene(TEXTS[1])])[0]
         for each in (whole, small)
