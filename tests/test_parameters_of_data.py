@@ -123,6 +123,16 @@ def test_other_parameters_of_data_that_a_pipeline_lacks_are_left_out_by_name(sto
     assert image["m"]["parameters"] == {**SMALL, "guidance_scale": 2.0}
 
 
+def test_clip_skip_that_the_installed_libraries_cannot_is_left_out_of_data_and_refused_from_the_caller(store, tmp_path):
+    sd, text = str(build_generator("stable-diffusion", tmp_path / "sd")), "a red circle"
+    with pytest.raises(AttributeError, match="text_model"):  # where this passes, `broken` can go
+        load_model("image_generator", sd).pipeline(text, clip_skip=1, **SMALL)
+    report, [image] = drawn(store, pd.DataFrame([{"text": text, "parameters": {"clip_skip": 1}}]), sd, **SMALL)
+    assert report.failures == {} and "fail on it" in image["m"]["parameters_not_applied"]["clip_skip"]
+    report, images = drawn(store, pd.DataFrame([{"text": text}]), sd, "asked", clip_skip=1, **SMALL)
+    assert images == [] and "diffusers' pipelines of one text encoder fail" in next(iter(report.failures.values()))
+
+
 def test_data_draws_mini_no_larger_than_it_was_trained_for_and_the_caller_may(store):
     data = pd.DataFrame(
         [{"text": "a red circle", "size": "512x768", "steps": 2}, {"text": "a blue star", "size": "32x48", "steps": 2}]

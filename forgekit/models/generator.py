@@ -21,6 +21,7 @@ from forgekit.models.pipelines import (
     ENTRY,
     Reader,
     Signature,
+    broken,
     check_scheduler,
     guidance,
     load_readers,
@@ -138,6 +139,9 @@ class DiffusionGenerator:
             if name not in allowed:
                 told = f"{self.name} ({self._pipeline_class}) has no parameter {name!r}.{did_you_mean(name, allowed)}"
                 raise ParameterError(f"{told} Known: {', '.join(sorted(allowed))}")
+        for name, reason in broken(self._signature, type(self.pipeline)).items():
+            if arguments.get(name):
+                raise ParameterError(f"{name}={arguments[name]!r} of {self.name}: {reason}")
         check_weights(arguments)
         scale, guided = guidance(self._signature, arguments)
         if arguments.get("negative_prompt") and not guided:
@@ -154,6 +158,7 @@ class DiffusionGenerator:
         signature = signature_of(pipeline)
         allowed, arguments = settable(signature, pipeline), {**self.defaults, **parameters}
         left_out = {name: f"{self.name} has no such parameter" for name in optional - allowed}
+        left_out |= {name: reason for name, reason in broken(signature, pipeline).items() if name in optional}
         sides = [side for side in (arguments.get("width"), arguments.get("height")) if isinstance(side, int)]
         if self.most_pixels and math.prod(sides) > self.most_pixels:
             reason = f"{self.name} draws {self.most_pixels} pixels at most"

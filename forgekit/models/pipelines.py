@@ -46,6 +46,13 @@ def settable(signature: Signature, pipeline: type) -> set[str]:
     return ours | {n for n in signature if n not in RESERVED and not n.endswith(("embeds", "_image"))}
 
 
+def broken(signature: Signature, pipeline: type) -> dict[str, str]:
+    """Return which parameters of a class of pipelines fail with the libraries that are here, and why."""
+    one_encoder = "text_encoder_2" not in inspect.signature(pipeline.__init__).parameters
+    told = "diffusers' pipelines of one text encoder fail on it with transformers 5"
+    return {"clip_skip": told} if one_encoder and "clip_skip" in signature else {}
+
+
 def guidance(signature: Signature, arguments: Mapping[str, Any]) -> tuple[str, bool]:
     """Return what turns the negative prompt on where it is above 1, and whether it is."""
     scale = "true_cfg_scale" if "true_cfg_scale" in signature else "guidance_scale"
