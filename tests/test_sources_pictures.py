@@ -138,6 +138,14 @@ def test_loras_are_listed_however_their_names_and_weights_stand(tmp_path, chunks
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("listed", ["['pixel', 'neon'", "[" * 5000, "[f(1)]", "['pixel': 1]"])
+def test_a_list_of_loras_that_is_no_list_costs_no_prompt(tmp_path, listed):
+    assert (
+        told(png(tmp_path / "p.png", prompt="a red circle", use_lora_model=listed, lora_alpha="[1"))["text"]
+        == "a red circle"
+    )
+
+
 def test_a_sampler_that_diffusers_has_not_is_said_and_draws_nothing(tmp_path):
     text = A1111.replace("Euler a", "Restart of mine")
     found = prompt_of(png(tmp_path / "p.png", parameters=text))

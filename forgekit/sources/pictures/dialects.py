@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from forgekit.scene.syntax.parameters import key
@@ -186,7 +187,8 @@ def _loras(listed: Any, weights: Any = None) -> list[dict[str, Any]]:
 def _listed(value: Any) -> list[Any]:
     """Return a list that may be written as "a,b", or as Python writes one."""
     if isinstance(value, str) and value.startswith("["):
-        return list(ast.literal_eval(value))
+        with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            return list(ast.literal_eval(value))
     if isinstance(value, str):
         return [name for name in value.split(",") if name.strip() not in ("", "None")]
     return value if isinstance(value, list) else []
