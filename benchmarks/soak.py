@@ -125,7 +125,9 @@ def share(store: Any, work: dict[str, Callable[[], Any]]) -> None:
 
 def read(store: Any, fk: Any) -> None:
     """Look at the store again and again, and print how long each look took."""
-    while not (store.folder / "stop").exists():
+    stop = False
+    while not stop:  # once at least, however slowly the process started
+        stop = (store.folder / "stop").exists()
         started = time.perf_counter()
         fk.trends.adherence(store)
         repr(store)
