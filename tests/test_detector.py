@@ -151,7 +151,7 @@ def test_settings_that_make_no_sense_are_refused_by_name(setting, value):
 
 def test_missing_weights_are_an_error_that_names_the_way_out(folders, tmp_path):
     (tmp_path / "config.json").write_text((folders["owlvit"] / "config.json").read_text())
-    with pytest.raises(UnknownModelError, match="forgekit fetch"):
+    with pytest.raises(UnknownModelError, match=f"`forgekit doctor {tmp_path}` says what the folder lacks"):
         DetectorJudge.from_address(str(tmp_path)).judge([picture(0)], [scene("a star")])
 
 

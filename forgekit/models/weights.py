@@ -202,20 +202,19 @@ def load_weights(model: Any, address: str, load: Callable[[], T], advice: str = 
         raise
     except Exception as error:  # libraries have many ways to say so
         reason, what = first_line(error), f"no weights could be loaded from {address!r}"
-        remedy = advice or (
+        remedy = (
             f"Fetch them once with `forgekit fetch {address}` (some need a licence accepted and `hf auth login`), "
             "or give the path of a local folder."
         )
         if Path(address).is_dir():
-            remedy = (
-                remedy if advice else f"`forgekit doctor {address}` says what it lacks; copy it again, or name another."
-            )
+            remedy = f"`forgekit doctor {address}` says what the folder lacks; copy it again, or name another."
+        remedy = advice or remedy
         if isinstance(error, ImportError):
             extras = [extra for package, extra in EXTRAS.items() if package in reason]
             remedy = f"Run pip install 'forgekit[{extras[0]}]'." if extras else "Install what it names, then try again."
         if is_full(error):
             what, remedy = f"out of memory while loading {address!r}", _smaller(model)
-        raise UnknownModelError(f"{model.name}: {what}: {reason} {remedy}") from error
+        raise UnknownModelError(f"{model.name}: {what}: {reason.rstrip('.')}. {remedy}") from error
 
 
 def size_of(address: str) -> int:
