@@ -288,7 +288,9 @@ def test_an_image_that_is_missing_is_counted_and_shown_as_a_grey_field(own: Stor
     gone = find_cards(own, ALL)[0][0]["file"]
     (own.folder / gone).unlink()
     report = write_gallery(own, output=str(tmp_path / "gallery"))
-    assert report.failures == {gone: f"the image file {gone} is missing"}
+    assert report.failures == {
+        gone: f"the image file {gone} is missing; restore it from a copy, or give the address of its copies (images=)"
+    }
     card = next(card for card in data_of(tmp_path / "gallery")["cards"] if card["file"] == gone)
     assert card["picture"] == card["thumbnail"]
     assert pixels((tmp_path / "gallery" / card["thumbnail"]).read_bytes()).getpixel((250, 250)) == (232, 232, 232)

@@ -29,6 +29,7 @@ HARD_TEXTS = [
     "a 'quoted' \"text\"", "back\\slash", "100% {a|b}", "猫。", "a cat ;", "a cat ; ,", "x" * 5000, "\u200b", "a\u2028b", "🐸 frog",
 ]  # fmt: skip
 
+UNSEEN = "\u200b"  # it has an id, and is a bad row now
 SYNTAX = re.compile("^- |^-\t|::|🐸")
 # Of the ids that the texts of the first test (none has prompt syntax) had when no id knew of syntax, on 2026-11-29, a line each.
 IDS_OF_2026 = "b86d0891042c3090d44139e4e75e565aad84573f8b0cc8ef33e50bd9d971e46a"
@@ -52,22 +53,33 @@ def test_hashes_and_ids_are_made_of_content_alone_and_stay_what_they_were(store)
     frame = pd.DataFrame({"text": texts, "parameters": parameters})
     report = fk.import_prompts(store, frame, experiment='an "arm"')
     wanted = {
-        content_id("prompt", scene_hash=scene_hash(t), model="mini", experiment='an "arm"', base_parameters=p)
+        content_id("prompt", scene_hash=scene_hash(t), model="mini", experiment='an "arm"', base_parameters=p): t
         for t, p in zip(texts, parameters, strict=True)
     }
-    assert {row["id"] for row in store.rows("select id from prompts")} == wanted
-    in_order = "\n".join(row["id"] for row in store.rows("select id from prompts order by id"))
-    assert hashlib.sha256(in_order.encode()).hexdigest() == IDS_OF_2026
-    assert {row["scene_hash"] for row in store.rows("select scene_hash from scenes")} == set(map(scene_hash, texts))
-    assert (report.done, report.details["duplicates in the source"]) == (len(wanted), len(texts) - len(wanted))
+    stored = {id for id, text in wanted.items() if text != UNSEEN}
+    assert {row["id"] for row in store.rows("select id from prompts")} == stored and len(stored) == len(wanted) - 1
+    assert hashlib.sha256("\n".join(sorted(wanted)).encode()).hexdigest() == IDS_OF_2026
+    assert {row["scene_hash"] for row in store.rows("select scene_hash from scenes")} == {
+        scene_hash(t) for t in texts if t != UNSEEN
+    }
+    assert (report.done, report.details["duplicates in the source"]) == (len(stored), len(texts) - len(wanted))
     assert fk.check(store).findings == []
+
+
+def test_a_text_without_a_character_that_can_be_seen_is_a_bad_row(store):
+    report = fk.import_prompts(store, pd.DataFrame({"text": ["\u200b", "\x1c\u200d", "\ufeff", "a cat"]}))
+    assert (report.done, report.failed) == (1, 3)
+    assert all(reason.startswith("the text has no character that can be seen") for reason in report.failures.values())
 
 
 def test_every_odd_text_of_a_json_lines_file_is_stored_as_it_stands(store, tmp_path):
     records = [{"id": i, "prompt": t, "category": ["x", i]} for i, t in enumerate(HARD_TEXTS)]
     report = fk.import_prompts(store, lines(tmp_path / "p.jsonl", records))
     stored = {row["prompt_text"] for row in store.rows("select prompt_text from prompts")}
-    assert stored <= set(HARD_TEXTS) and len(stored) == len({normalise(text) for text in HARD_TEXTS}) == report.done
+    assert (
+        stored <= set(HARD_TEXTS)
+        and len(stored) == len({normalise(t) for t in HARD_TEXTS if t != UNSEEN}) == report.done
+    )
     [scene] = store.rows("select source from scenes where scene_text = 'frog'")  # an emoji is no word of it
     place = HARD_TEXTS.index("🐸 frog")
     assert scene["source"] == {"category": ["x", place], "file": "p.jsonl", "id": place, "row": place + 1}
