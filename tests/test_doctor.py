@@ -201,7 +201,8 @@ def test_too_little_memory_on_this_machine_is_a_fault_found_in_seconds(tiny):
         "from forgekit.cli import main; sys.exit(main())"
     )
     told, status, seconds = elapsed([sys.executable, "-c", code, "doctor", str(tiny)])
-    assert (status, seconds < 5) == (1, True), seconds
+    _, _, bare = elapsed([sys.executable, "-c", "from diffusers import FluxPipeline"])  # 5 s where nothing else runs
+    assert (status, seconds < max(5, 2 * bare)) == (1, True), (seconds, bare)
     assert "where 40.0 MiB are free" in told
     assert "none of its settings fits" in told
     assert "would fit: mini-clip?" in "".join(t for _, t in found(_with_room(6 << 20, "mini-clip"), "memory"))
