@@ -195,7 +195,7 @@ def test_the_key_changes_with_templates_and_weights_but_not_with_the_batch_size(
 
 def test_missing_weights_are_an_error_that_names_the_way_out(folders, tmp_path):
     (tmp_path / "config.json").write_text((folders["fuyu"] / "config.json").read_text())
-    with pytest.raises(UnknownModelError, match="forgekit fetch"):
+    with pytest.raises(UnknownModelError, match=f"`forgekit doctor {tmp_path}` says what the folder lacks"):
         VQAJudge.from_address(str(tmp_path)).judge([picture(0)], [scene("a star")])
 
 
