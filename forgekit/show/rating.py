@@ -181,11 +181,11 @@ def build(rating: Rating) -> Any:
     def typed(change: dict[str, Any]) -> None:
         with turn:  # of two keys at once the second is for what nobody has seen yet
             item = rating.item
+            keys.value = ""  # first: who sees the next item types into an empty field
+            keys.send_state("value")
             for answer in item.answers if item and change["new"] else ():
                 if answer.key == change["new"].lower():
                     act(partial(rating.answer, answer.rating), item)
-            keys.value = ""
-            keys.send_state("value")
 
     keys.observe(typed, "value")
     back.on_click(lambda _: act(rating.back, rating.item))
