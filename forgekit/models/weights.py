@@ -30,17 +30,9 @@ WEIGHTS = re.compile(
 )
 # What settings of a model that looks at images have: its part for that, or the picture's size.
 SIGHT = frozenset({"vision_config", "image_size", "patch_size"})
-READING = (
-    "ForCausalLM",
-    "TextModel",
-    "TextModelWithProjection",
-    "EncoderModel",
-    "ForMaskedLM",
-)  # Fuyu is the first, too
-EXTRAS = {
-    "num2words": "vlm",
-    "torchao": "quantised",
-}  # packages that some models need, and the extra of ours that brings them
+# How the names of classes end that may only read; Fuyu's ends like the first, and looks.
+READING = ("ForCausalLM", "TextModel", "TextModelWithProjection", "EncoderModel", "ForMaskedLM")
+EXTRAS = {"num2words": "vlm", "torchao": "quantised"}  # packages that some models need, and the extra of ours with them
 SETTLED_S = 2.0  # a file written less long ago may be written again within what its time can tell apart
 ABSENT_S = 600  # how long a look-up that failed is not repeated: without a network each takes half a minute
 

@@ -81,9 +81,7 @@ class Engine:
             if self._users:
                 return
             if keep and self._duckdb:
-                with suppress(
-                    duckdb.Error
-                ):  # it could not tidy up, on a full disk, say; what was committed is in the log
+                with suppress(duckdb.Error):  # it could not tidy up, on a full disk: what was committed is in the log
                     self._duckdb.execute("detach forge")
                     return
             self._duckdb = None
