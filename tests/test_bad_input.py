@@ -127,7 +127,9 @@ MADE = {
     "a name of 5,000 characters": (lambda folder: "x" * 5_000, "error", "File name too long"),
     "a name with half a character": (lambda folder: "x\ud800", "error", "cannot be read"),
     "a name with a NUL": (lambda folder: "a\0b", "error", "cannot be read"),
-    "a list": (lambda folder: ["a cat"], "error", "no prompt source"),
+    "a list of no text": (lambda folder: ["a cat", 7, None], "1 2", "not text"),
+    "a list of lists": (lambda folder: [["a cat"]], "error", "no prompt source"),
+    "an empty list": (lambda folder: [], "error", "no prompt source"),
     "a picture with 60 kB of commas": (picture_text("a cat\nSteps: 1" + "," * 60_000), "1 0", ""),
     "a picture with 60 kB of quotes": (picture_text("a cat\nSteps: 2, " + 'Hashes: "' * 7_000), "0 1", "more than 10,000"),
 }  # fmt: skip

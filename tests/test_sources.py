@@ -218,6 +218,25 @@ def test_nul_characters_make_a_row_bad(tmp_path):
     assert (len(rows.frame), rows.bad[0].row, rows.bad[0].reason) == (200, 202, "the text has a NUL character in it")
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [["a cat", "two dogs"], ("a cat", "two dogs"), pd.Series(["a cat", "two dogs"]), [{"prompt": "a cat"}, {"prompt": "two dogs"}]],
+    ids=["list", "tuple", "Series", "rows"],
+)  # fmt: skip
+def test_texts_at_hand_are_a_source(texts):
+    assert list(read(texts).frame["text"]) == ["a cat", "two dogs"]
+
+
+def test_rows_at_hand_say_how_they_are_drawn():
+    rows = read([{"prompt": "a cat", "steps": 4, "seed": 7}, {"prompt": "a dog"}]).frame
+    assert list(rows["parameters"]) == [{"num_inference_steps": 4, "seed": 7}, {}]
+
+
+def test_a_text_in_the_place_of_a_file_says_how_it_is_given():
+    with pytest.raises(SourceError, match="'?a red circle'? does not exist; a text itself is given in a list"):
+        read("a red circle")
+
+
 def test_a_missing_file_and_an_unknown_format_say_what_would_work(tmp_path):
     with pytest.raises(SourceError, match="does not exist"):
         read(tmp_path / "nope.csv")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,19 @@ def read_arrow(path: Path, reading: Reading) -> Iterator[Row]:
             yield from _batches(path, (file.get_batch(number) for number in range(file.num_record_batches)))
         else:
             yield from _batches(path, iter(pa.ipc.open_stream(mapped, options=options)))
+
+
+def as_frame(source: Any) -> Any:
+    """Return a list or Series of texts, or of rows such as {"prompt": …, "seed": 1}, as a DataFrame; all else as it is."""
+    import pandas as pd
+
+    if isinstance(source, pd.Series | list | tuple) and len(source):
+        values = list(source)
+        if all(isinstance(value, Mapping) for value in values):
+            return pd.DataFrame.from_records([dict(value) for value in values])
+        if not any(isinstance(value, Mapping | list | tuple) for value in values):
+            return pd.DataFrame({"prompt": values})
+    return source
 
 
 def read_frame(frame: pd.DataFrame) -> Iterator[Row]:

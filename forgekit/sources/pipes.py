@@ -45,7 +45,8 @@ def mode_of(path: str | Path) -> int:
     try:
         return Path(path).stat().st_mode
     except FileNotFoundError as error:
-        raise SourceError(f"{path} does not exist") from error
+        hint = "; a text itself is given in a list, or on standard input" if " " in str(path).strip() else ""
+        raise SourceError(f"{path} does not exist{hint}") from error
     except (OSError, ValueError) as error:
         shown = f"{str(path)[:80]}…" if len(str(path)) > 200 else path
         raise SourceError(f"{shown} cannot be read: {getattr(error, 'strerror', None) or error}") from error

@@ -13,7 +13,7 @@ from forgekit.ids import canonical_json
 from forgekit.scene.syntax.parameters import known_as
 from forgekit.sources import benchmarks
 from forgekit.sources import columns as columns_of
-from forgekit.sources.columnar import read_frame
+from forgekit.sources.columnar import as_frame, read_frame
 from forgekit.sources.documents import loads
 from forgekit.sources.files import head_of
 from forgekit.sources.folders import read_folder
@@ -37,6 +37,8 @@ from forgekit.sources.rows import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    Source = str | Path | pd.DataFrame | pd.Series | Sequence[str] | Sequence[Mapping[str, Any]]
+
 CHUNK = 50_000  # rows handed over at a time: 50k prompts are some 20 MB
 FORMATS = (*READERS, "picture", "folder")
 LONGEST = 2_000  # characters of a cell that is kept in `scenes.source`
@@ -49,7 +51,7 @@ INDEXES = ("", "Unnamed: 0", "__index_level_0__", "row")  # what pandas, or `rea
 
 
 def read(
-    source: str | Path | pd.DataFrame,
+    source: Source,
     *,
     format: str | None = None,
     text_column: str | int | None = None,
@@ -66,7 +68,7 @@ def read(
 
 
 def read_chunks(
-    source: str | Path | pd.DataFrame,
+    source: Source,
     *,
     format: str | None = None,
     text_column: str | int | None = None,
@@ -76,7 +78,8 @@ def read_chunks(
     """Read a prompt source in chunks of some 50,000 rows, at least one.
 
     Args:
-        source: a file, a folder (texts, pictures, captions, shards of a table), or a DataFrame.
+        source: a file, a folder (texts, pictures, captions, shards of a table), a DataFrame, or a list of texts or of rows
+            such as {"prompt": "a red circle", "seed": 1}.
         format: one of FORMATS or a benchmark (see `benchmarks.NAMES`); told from name and content where not given.
         text_column: the column of the texts; a number (from 0) for a table without header. Told from its name or
             content where not given.
@@ -88,6 +91,7 @@ def read_chunks(
         SourceError: the source cannot be read, or no text column can be told.
         ParameterError: `format`, `encoding` or a role of `columns` is unknown.
     """
+    source = as_frame(source)
     with written_down(source) as whole:
         try:
             yield from _chunks(whole, format, text_column, _checked_mapping(columns), encoding)
@@ -172,10 +176,10 @@ def format_of(source: str | Path | pd.DataFrame, format: str | None, reading: Re
     if hasattr(source, "itertuples"):
         return "frame"
     if not isinstance(source, str | Path):
-        raise SourceError(f"a {type(source).__name__} is no prompt source; give a path or a DataFrame")
+        raise SourceError(f"a {type(source).__name__} is no prompt source; give a path, a DataFrame or a list of texts")
     path = Path(source)
     if not str(source).strip():
-        raise SourceError("the source is an empty text; give a path or a DataFrame")
+        raise SourceError("the source is an empty text; give a path, a DataFrame or a list of texts")
     if not (stat.S_ISREG(mode := mode_of(source)) or stat.S_ISDIR(mode)):
         raise SourceError(f"{path} is neither a file nor a folder; write what comes from it into a file")
     known = [*FORMATS, *benchmarks.NAMES]

@@ -25,13 +25,15 @@ from forgekit.store.rows import insert_rows
 if TYPE_CHECKING:
     import pandas as pd
 
+    from forgekit.sources.reading import Source
+
 SHOWN_ROWS = 5
 CHECKPOINTS = (".safetensors", ".ckpt", ".pt", ".gguf")  # files of weights, as other programs name their models
 
 
 def import_prompts(
     store: Store,
-    source: str | Path | pd.DataFrame,
+    source: Source,
     *,
     model: str = "mini",
     experiment: str = "main",
@@ -58,7 +60,7 @@ def import_prompts(
     completed. Importing again has those scenes read that have no elements yet.
 
     Args:
-        source: a file or folder of prompts (from Python also a DataFrame); see `forgekit.sources.read_chunks`.
+        source: a file or folder of prompts (from Python also a DataFrame or a list of texts); see `forgekit.sources.read_chunks`.
         model: the image generator for rows that name none; it may name code, which no row may.
         experiment: the arm of a study that the prompts belong to, such as "study/arm"; 200 bytes at most, no part of
             it empty or beginning with a dot.

@@ -159,7 +159,7 @@ class Intake:
 
 def origin_of(source: Any) -> dict[str, str]:
     """Return what `scenes.source` says of all rows of a source: the file's name."""
-    return {} if hasattr(source, "columns") else {"file": Path(str(source)).name}
+    return {"file": Path(source).name} if isinstance(source, str | Path) else {}
 
 
 def place_of(row: BadRow) -> str:
