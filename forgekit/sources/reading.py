@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from forgekit.errors import ForgekitError, ParameterError, SourceError, did_you_mean
 from forgekit.ids import canonical_json
@@ -37,7 +37,7 @@ from forgekit.sources.rows import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    Source = str | Path | pd.DataFrame | pd.Series | Sequence[str] | Sequence[Mapping[str, Any]]
+    Source: TypeAlias = str | Path | pd.DataFrame | pd.Series | Sequence[str] | Sequence[Mapping[str, Any]]
 
 CHUNK = 50_000  # rows handed over at a time: 50k prompts are some 20 MB
 FORMATS = (*READERS, "picture", "folder")
