@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from forgekit.scene.rules.clauses import Clause, Link
 from forgekit.scene.rules.draft import Draft, close_link
+from forgekit.scene.rules.framing import are_makers
 from forgekit.scene.rules.phrases import NounPhrase
 from forgekit.scene.rules.tokens import EDGE
 from forgekit.scene.vocabulary import lemmas_of
@@ -130,10 +131,7 @@ def _maker(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> Read
 
 def _is_name(draft: Draft, phrase: NounPhrase) -> bool:
     """Say whether the phrase is a person's name, in capitals or of words no dictionary has: no "Lake Tahoe"."""
-    words = [token for token in draft.tokens if phrase.start <= token.start < phrase.end]
-    if phrase.numbered or any(draft.lexicon.is_thing(words[end].noun) for end in (0, -1)):
-        return False
-    return phrase.head.entry.tags == "U" or (words[0].proper and words[-1].proper)
+    return are_makers([token for token in draft.tokens if phrase.start <= token.start < phrase.end], draft.lexicon)
 
 
 def _likeness(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> Read:
@@ -213,28 +211,19 @@ def _placement(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> 
     return close_link(clause, draft), phrase.after
 
 
-def _background(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
-    """Take "on a yellow background", "against a background of snowy mountains"."""
-    if phrase.head.noun not in ("background", "backdrop") and not phrase.name.endswith(" background"):
+def _setting(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
+    """Take "on a yellow background", "against a background of mountains", "in gothic style", "in the style of Van Gogh"."""
+    is_style = phrase.head.noun == "style"
+    if not is_style and phrase.head.noun not in ("background", "backdrop") and not phrase.name.endswith(" background"):
         return None
     words, after = [*phrase.values, *phrase.name.split()[:-1]], phrase.after
     if draft.token(after).value == "of" and (inner := draft.phrase(after + 1)):
-        words, after = [*words, inner.words], inner.after
-    if words:
-        draft.background = " ".join(words)
-    return close_link(clause, draft), after
-
-
-def _style(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
-    """Take "in gothic style" and "in the style of Van Gogh"."""
-    if phrase.head.noun != "style":
-        return None
-    words, after = [*phrase.values, *phrase.name.split()[:-1]], phrase.after
-    if draft.token(after).value == "of":
-        inner = draft.phrase(after + 1)
-        words, after = ([inner.words], inner.after) if inner else ([], after + 1)
-    if words:
-        draft.styles.append(" ".join(words))
+        words, after = [*words[: 0 if is_style else None], inner.words], inner.after
+    said = " ".join(words)
+    if said and is_style:
+        draft.styles.append(said)
+    elif said:
+        draft.background = said
     return close_link(clause, draft), after
 
 
@@ -281,5 +270,5 @@ def is_abstract(clause: Clause, draft: Draft, phrase: NounPhrase) -> bool:
     return noun.endswith(draft.lexicon.endings["abstract"]) and not lemmas_of(noun)  # "coziness"
 
 
-OF_THE_PICTURE = (_frame, _the_picture, _medium, _tag, _side, _background, _style, _view)
+OF_THE_PICTURE = (_frame, _the_picture, _medium, _tag, _side, _setting, _view)
 OF_SUBJECTS = (_onlooker, _placement, _material, _maker, _likeness, _coloring)
