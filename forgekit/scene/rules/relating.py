@@ -48,9 +48,8 @@ def _tie(clause: Clause, draft: Draft, link: Link, index: int) -> Clause:
     if link.wording == "by" and draft.is_any(index, "body"):
         return clause._replace(link=None)  # "hangs by one hand"
     if link.wording == "by" and not link.verb and clause.linked == "verb" and draft.is_living(index):
-        return clause._replace(
-            group=(index,), linked="prep", link=None
-        )  # "being fed a strawberry by a girl": who does it
+        # "being fed a strawberry by a girl": who does it
+        return clause._replace(group=(index,), linked="prep", link=None)
     if link.turned:
         for subject in link.subjects:
             draft.relate(index, link.turned, subject)
@@ -159,9 +158,6 @@ def said_of(clause: Clause, draft: Draft, token: Token, previous: Token) -> tupl
     if not clause.group or shared:  # "a cat in a box and a dog in a basket"
         group = draft.among(clause.group) if previous.tag == "N" else clause.group
         return tuple(index for index in group if not draft.is_told_of(index)) or group, ()
-    acts = clause.subjects and draft.is_living(clause.subjects[0]) and not draft.is_living(nearest[0])
-    if token.word == "perched on" and acts:  # "a bird with a fish in its beak perched on a reed"
-        return clause.subjects, ()
     held = draft.is_living(nearest[0]) or token.value in ("on", "inside")
     if clause.linked == "verb" and places and held and _is_doer(clause, draft, nearest[0]):
         return nearest, ()  # "lit by a lamp on his helmet"
@@ -273,15 +269,11 @@ def _lies_near(clause: Clause, draft: Draft, link: Link, index: int) -> bool:
         return False
     if link.predicate == "above":
         return True  # "holding a torch over the pipes"
-    if link.predicate == "on" and not draft.is_any(
-        index, "surface"
-    ):  # "spills wine on a shirt", "reads a book on a bench"
-        stands = (
-            draft.is_any(index, "ground", *AROUND)
-            or draft.objects[index]["name"] in draft.lexicon.siblings["furniture"]
-        )
-        done = clause.told_of and not (draft.is_owned(index) or acts(clause.told_of, "agent", "intransitive", "static"))
-        return bool(done) and not stands
-    if link.predicate == "on":
+    if link.predicate != "on":
+        return inside and draft.is_any(index, "container")
+    if draft.is_any(index, "surface"):
         return True
-    return inside and draft.is_any(index, "container")
+    if draft.is_any(index, "ground", *AROUND) or draft.objects[index]["name"] in draft.lexicon.siblings["furniture"]:
+        return False  # "reads a book on a bench"
+    by_itself = acts(clause.told_of, "agent", "intransitive", "static")  # else "spills wine on a shirt"
+    return clause.told_of != "" and not (draft.is_owned(index) or by_itself)
