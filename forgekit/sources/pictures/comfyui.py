@@ -9,15 +9,8 @@ from typing import Any
 from forgekit.sources.pictures.found import Found, UnfollowedError
 from forgekit.sources.pictures.graph import TABLE, Graph
 
-BEFORE = (
-    "latent_image",
-    "latent",
-    "samples",
-    "image",
-    "images",
-    "pixels",
-    "upscaled_image",
-)  # what a second pass goes on from
+# What a second pass goes on from.
+BEFORE = ("latent_image", "latent", "samples", "image", "images", "pixels", "upscaled_image")
 SAVING = ("save", "preview")
 LORA = re.compile(r"lora(?:_name)?(?:_(\d{1,2}))?(?:_name)?")
 MOST_PICTURES = 50  # of a graph that are looked at
