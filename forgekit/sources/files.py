@@ -72,7 +72,8 @@ def _encoding(path: Path, reading: Reading) -> str:
         wide = wide_encoding(head)
         text = codecs.getincrementaldecoder(wide)("replace").decode(head)
         strange = sum(not char.isprintable() and char not in "\n\r\t\u3000" for char in text) + text.count("\ufffd")
-        if strange <= len(text) // 100:
+        upper_zeros = head[wide.endswith("le") :: 2].count(0)  # of letters, blanks and line ends
+        if 2 * upper_zeros >= head.count(0) and strange <= len(text) // 100:
             reading.notes.add(f"{path.name}: read as {wide} without a byte order mark")
             return wide
         raise SourceError(
