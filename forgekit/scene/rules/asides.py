@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from forgekit.scene.rules.clauses import Clause, Link
 from forgekit.scene.rules.draft import Draft, close_link
-from forgekit.scene.rules.framing import are_makers
 from forgekit.scene.rules.phrases import NounPhrase
 from forgekit.scene.rules.tokens import EDGE
 from forgekit.scene.vocabulary import lemmas_of
@@ -131,7 +130,10 @@ def _maker(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> Read
 
 def _is_name(draft: Draft, phrase: NounPhrase) -> bool:
     """Say whether the phrase is a person's name, in capitals or of words no dictionary has: no "Lake Tahoe"."""
-    return are_makers([token for token in draft.tokens if phrase.start <= token.start < phrase.end], draft.lexicon)
+    words = [token for token in draft.tokens if phrase.start <= token.start < phrase.end]
+    if phrase.numbered or any(draft.lexicon.is_thing(words[end].noun) for end in (0, -1)):
+        return False
+    return phrase.head.entry.tags == "U" or (words[0].proper and words[-1].proper)
 
 
 def _likeness(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> Read:
@@ -217,8 +219,12 @@ def _setting(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
     if not is_style and phrase.head.noun not in ("background", "backdrop") and not phrase.name.endswith(" background"):
         return None
     words, after = [*phrase.values, *phrase.name.split()[:-1]], phrase.after
-    if draft.token(after).value == "of" and (inner := draft.phrase(after + 1)):
-        words, after = [*words[: 0 if is_style else None], inner.words], inner.after
+    if draft.token(after).value == "of":
+        words = [] if is_style else words
+        if inner := draft.phrase(after + 1):
+            words, after = [*words, inner.words], inner.after
+        elif is_style:
+            after += 1
     said = " ".join(words)
     if said and is_style:
         draft.styles.append(said)

@@ -30,7 +30,7 @@ def set_apart(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
     kept: list[Token] = []
     makers = False  # "by A, B and C": the names go on behind the commas
     for segment, only_style in zip(segments, about, strict=True):
-        if makers and are_makers(segment, lexicon) and not any(token.entry.tags in "PG" for token in segment):
+        if makers and _are_makers(segment, lexicon) and not any(token.entry.tags in "PG" for token in segment):
             kept += _makers(segment)
             continue
         kept += _style(segment, lexicon) if only_style else _within(segment, lexicon)
@@ -72,7 +72,7 @@ def _is_about_picture(segment: Segment, lexicon: Lexicon) -> bool:
     start = next((at for at, token in enumerate(segment[:3]) if token.word == "by"), None)
     if start is None or not all(_says(token, lexicon, "picture", "making_by") for token in segment[:start]):
         return False
-    return are_makers(segment[start + 1 :], lexicon)
+    return _are_makers(segment[start + 1 :], lexicon)
 
 
 def _ends_with(words: Segment, *endings: tuple[str, ...]) -> bool:
@@ -84,8 +84,8 @@ def _is_model(token: Token) -> bool:
     return any(letter.isdigit() for letter in token.word) or bool(ROMAN.fullmatch(token.word))
 
 
-def are_makers(names: Segment, lexicon: Lexicon) -> bool:
-    """Say whether the words behind "by" are names: in capitals, or such as no dictionary has; no "Lake Tahoe"."""
+def _are_makers(names: Segment, lexicon: Lexicon) -> bool:
+    """Say whether the words behind "by" are names: in capitals, or such as no dictionary has."""
     if not names or any(token.entry.tags in ("D", "S", "Q", "DO", "Y") for token in names):
         return False
     if lexicon.is_thing(names[0].noun) or lexicon.is_thing(names[-1].noun):  # "by Lake Tahoe"
@@ -182,9 +182,9 @@ def _closes(things: Segment, at: int, ends: _Ends, lexicon: Lexicon) -> bool:
     if token.word == "by":
         made = "E" in things[at - 1].entry.tags and not lexicon.hints(things[at - 1].entry.verb, "making")
         rest = things[at + 1 :]
-        return not made and len(rest) > 2 and any(t.word in ("and", "&") for t in rest) and are_makers(rest, lexicon)
+        return not made and len(rest) > 2 and any(t.word in ("and", "&") for t in rest) and _are_makers(rest, lexicon)
     if token.word == "in" and _ends_with(things[at : at + len(MANNER)], MANNER):
-        return are_makers(things[at + len(MANNER) :], lexicon)
+        return _are_makers(things[at + len(MANNER) :], lexicon)
     if token.word == "using" and following:
         return all(_says(t, lexicon, "technique") or _is_model(t) for t in things[at + 1 :])
     if following in ("on", "with", "by", "in", "using", "from", "at") and lexicon.hints(token.word, "taken"):
