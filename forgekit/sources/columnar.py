@@ -95,10 +95,8 @@ def _batches(path: Path, batches: Iterator[Any]) -> Iterator[Row]:
     for batch in batches:
         names = column_names(path, batch.schema.names)
         for start in range(0, len(batch), BATCH):
-            columns = [
-                column.cast(pa.string()).cast(pa.float64()) if str(column.type) in SHORT else column
-                for column in batch.slice(start, BATCH).columns
-            ]
-            records = pa.RecordBatch.from_arrays(columns, names=names).to_pylist()
+            columns = batch.slice(start, BATCH).columns
+            told = [c.cast(pa.string()).cast(pa.float64()) if str(c.type) in SHORT else c for c in columns]
+            records = pa.RecordBatch.from_arrays(told, names=names).to_pylist()
             yield from enumerate(records, number + 1)
             number += len(records)

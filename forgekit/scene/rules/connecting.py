@@ -110,9 +110,8 @@ def on_preposition(clause: Clause, draft: Draft, index: int) -> Clause:
         makes = token.value in ("of", "from") and lexicon.hints(link.verb, "making")
         turned = lexicon.tables["turned"].get(f"{link.verb}-{token.word}", "")
         return clause._replace(link=link._replace(predicate=predicate, wording=token.word, makes=makes, turned=turned))
-    if (
-        link and previous.tag == "P" and link.predicate == "from" and predicate in lexicon.places
-    ):  # "peeking from behind"
+    # "peeking from behind"
+    if link and previous.tag == "P" and link.predicate == "from" and predicate in lexicon.places:
         return clause._replace(link=link._replace(predicate=predicate, wording=token.word))
     # "without gloves in a room": the room is there
     clause = clause._replace(negated=clause.negated and previous.tag == "R")

@@ -56,11 +56,10 @@ def _tie(clause: Clause, draft: Draft, link: Link, index: int) -> Clause:
         return clause._replace(link=link._replace(told=True))
     predicate, figures = _predicate(draft, link, index), draft.lexicon.meanings.keys()
     for subject in _placed(clause, draft, link, index):
+        ends = {("figure", draft.objects[end]["name"]) for end in (subject, index)}
         if link.passive and link.wording == "by" and draft.is_living(index):  # "a bowl watched by a cat"
             draft.relate(index, link.verb, subject)
-        elif (
-            link.wording == "on top of" and {("figure", draft.objects[i]["name"]) for i in (subject, index)} <= figures
-        ):
+        elif link.wording == "on top of" and ends <= figures:
             draft.relate(subject, "above", index, link)  # figures lie in a plane: nothing can lie on another
         else:
             draft.relate(subject, predicate, index, link)
@@ -186,11 +185,8 @@ def _moved(clause: Clause, draft: Draft) -> Objects:
     """Return what goes somewhere: the crates of "unloading crates from a ship onto a pier", else who goes."""
     places = draft.lexicon.places
     for relation in reversed(draft.relations):
-        if (
-            relation["subject"] in clause.subjects
-            and relation["object"] is not None
-            and relation["predicate"] not in places
-        ):
+        done = relation["object"] is not None and relation["predicate"] not in places
+        if done and relation["subject"] in clause.subjects:
             return clause.subjects if " " in relation["predicate"] else (relation["object"],)
     return clause.subjects
 
@@ -230,12 +226,8 @@ def _placed(clause: Clause, draft: Draft, link: Link, index: int) -> Objects:
         return link.near  # "a sailor with salt in his beard"
     if link.near and _lies_near(clause, draft, link, index):
         return link.near
-    if (
-        phrase
-        and phrase.determiner in ("his", "her")
-        and any(map(draft.is_living, clause.subjects))
-        and not draft.is_living(link.subjects[0])
-    ):
+    owned = phrase is not None and phrase.determiner in ("his", "her")
+    if owned and any(map(draft.is_living, clause.subjects)) and not draft.is_living(link.subjects[0]):
         return clause.subjects  # "riding past a truck on his bike"
     return link.subjects
 

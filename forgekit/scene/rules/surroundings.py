@@ -83,6 +83,8 @@ def noun_follows(place: Place) -> bool:
     tags, after = token.tag or token.entry.tags, second.entry.tags[0]
     if "G" in tags and token.entry.hint != "noun" and after in "PRDS":
         return False  # "a white cross sitting over …", "a portal reading a …"
+    if tags == "CN":
+        return after not in "DSQ"
     if ("N" not in tags and "J" not in tags) or tags[0] in "PCDBOSKRX":
         return "G" in tags and "N" in tags
     if "E" in tags and "N" not in tags:  # "a conical base illuminated the room"

@@ -71,11 +71,8 @@ def _settle(place: Place) -> str:
         return "N"  # "beauty shot"
     if place.lists_alone and (only := _alone(place)):
         return only
-    if (
-        place.ends_tag
-        and "N" in tags
-        and not (token.entry.kind == "color" or "E" in tags or place.lexicon.is_living(before.noun))
-    ):
+    may_be_noun = place.ends_tag and "N" in tags and "E" not in tags and token.entry.kind != "color"
+    if may_be_noun and not place.lexicon.is_living(before.noun):
         return "N"  # "crumpled cloth", "sports drink"
     if token.proper and previous == "N" and (before.proper or before.capital) and following.proper:  # "Ha Long Bay"
         return first("NJ", tags)
@@ -87,9 +84,8 @@ def _is_tag(place: Place) -> bool:
     """Say whether an -ing form behind a comma describes what follows: "…, glowing eyes, …", not "…, holding flowers"."""
     if place.before.word != "," or place.verb_seen or place.following.tag in ("D", "S", "Q"):
         return False
-    return not place.lexicon.hints(place.token.entry.verb, "agent") or place.lexicon.hints(
-        place.token.entry.verb, "intransitive"
-    )
+    hints, verb = place.lexicon.hints, place.token.entry.verb
+    return not hints(verb, "agent") or hints(verb, "intransitive")
 
 
 def _alone(place: Place) -> str:
