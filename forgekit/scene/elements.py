@@ -90,13 +90,14 @@ class _Writer:
         self.objects: list[Item] = scene["objects"]
         self.named: dict[str, list[int]] = defaultdict(list)  # the objects of each name
         self.alike: dict[str, list[int]] = defaultdict(list)  # those that nothing tells apart
+        self.values: dict[str, set[str]] = defaultdict(set)  # what those of each name are to be
         for index, item in enumerate(self.objects):
             self.named[item["name"]].append(index)
             self.alike[described(item)].append(index)
+            self.values[item["name"]].update(attribute["value"] for attribute in item["attributes"])
         concepts = {lexicon.concept(name, kind) for name in self.named for kind in ("figure", "object")}
         self.asked = frozenset(concepts)
         self.figures = lexicon.all_figures(scene)
-        self._values: dict[tuple[str, str], set[str]] = {}
 
     def all(self) -> Iterator[Element]:
         for index in range(len(self.objects)):
@@ -166,7 +167,8 @@ class _Writer:
         if told_apart and not item.get("called"):
             question = f"{'Are' if is_many(item) else verb} there {phrase}?"
         # A value that another object of this name is to have shows on a faithful image, too.
-        others = [other for other in self.other_values(kind, value) if other not in self.values_of(name, kind)]
+        taken = {self.lexicon.concept(each, kind) for each in self.values[name]}
+        others = [other for other in self.other_values(kind, value) if other not in taken]
         contrasts = [noun_phrase(f"{other} {name}", count, self.lexicon) for other in others[:MAX_CONTRASTS]]
         return _element(f"{kind}:{index}", value, phrase, question, contrasts, (index,))
 
@@ -235,13 +237,6 @@ class _Writer:
         return "Are", f"the {noun_phrase(words, 'some', self.lexicon)}"
 
     # what stands in the place of a term in contrasts
-
-    def values_of(self, name: str, kind: str) -> set[str]:
-        """Return the concepts of a kind that objects of this name are to have."""
-        if (name, kind) not in self._values:
-            said = (a["value"] for i in self.named[name] for a in self.objects[i]["attributes"])
-            self._values[name, kind] = {self.lexicon.concept(value, kind) for value in said}
-        return self._values[name, kind]
 
     def siblings(self, name: str) -> list[str]:
         """Return other things of the same kind that the scene does not ask for; figures stand beside figures."""

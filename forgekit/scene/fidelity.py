@@ -26,8 +26,8 @@ def compare(wanted: dict[str, Any], got: dict[str, Any], *, lexicon: Lexicon | N
     one by one ("two cats" / "a cat and another cat"). A style, background, mood or texture where none was asked for may be
     added; an object, count, colour, size, shape, material, spatial relation, negation or rendered text may not.
     """
-    lexicon = (lexicon or default_lexicon()).for_scene(wanted)
-    reasons = _Comparison(wanted, got, lexicon).reasons()
+    one_by_one = _Comparison(wanted, got, lexicon)
+    lexicon, reasons = one_by_one.lexicon, one_by_one.reasons()
     if not reasons or not _Comparison(_gathered(wanted, lexicon), _gathered(got, lexicon), lexicon).reasons():
         return []
     return reasons
@@ -35,21 +35,20 @@ def compare(wanted: dict[str, Any], got: dict[str, Any], *, lexicon: Lexicon | N
 
 def loosened(wanted: dict[str, Any], got: dict[str, Any], *, lexicon: Lexicon | None = None) -> list[str]:
     """Return what a faithful rewording says less exactly than the scene, in words: "color of ball: crimson to red"."""
-    lexicon = (lexicon or default_lexicon()).for_scene(wanted)
     return list(dict.fromkeys(_Comparison(wanted, got, lexicon).loosened()))
 
 
 def align(wanted: dict[str, Any], got: dict[str, Any], *, lexicon: Lexicon | None = None) -> dict[int, int]:
     """Return which object of `got` is which object of `wanted`, by index; objects that were lost are left out."""
-    return dict(_Comparison(wanted, got, (lexicon or default_lexicon()).for_scene(wanted)).pairs)
+    return _Comparison(wanted, got, lexicon).pairs
 
 
 class _Comparison:
     """Aligns the objects of two scenes and collects what differs."""
 
-    def __init__(self, wanted: dict[str, Any], got: dict[str, Any], lexicon: Lexicon) -> None:
-        self.wanted, self.got, self.lexicon, self.kinds = wanted, got, lexicon, lexicon.kinds
-        self._exact = lexicon.kinds.word
+    def __init__(self, wanted: dict[str, Any], got: dict[str, Any], lexicon: Lexicon | None) -> None:
+        self.wanted, self.got, self.lexicon = wanted, got, (lexicon or default_lexicon()).for_scene(wanted)
+        self.kinds, self._exact = self.lexicon.kinds, self.lexicon.kinds.word
         self.pairs = self._align()
 
     def reasons(self) -> list[str]:

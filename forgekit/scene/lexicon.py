@@ -196,8 +196,7 @@ def _has_no_plural(noun: str) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return tomllib.load(file)
+    return tomllib.loads(path.read_text("utf-8"))
 
 
 def _merge(known: dict[str, Any], more: Mapping[str, Any]) -> None:

@@ -6,20 +6,19 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from forgekit.scene.lexicon import Lexicon, default_lexicon
+from forgekit.scene.lexicon import default_lexicon
 
 OF_A_PHOTO = ("focus", "lighting")  # what only a photograph has
 
 
-def leaves_open(part: str, scene_text: str, elements: Mapping[str, Any], *, lexicon: Lexicon | None = None) -> bool:
+def leaves_open(part: str, scene_text: str, elements: Mapping[str, Any]) -> bool:
     """Say whether a completion may add a "background", "style", "focus" or "lighting" of its own to a scene.
 
     Not where the scene has one or words that rule one out ("a logo of a fox", "a candle-lit table"); no focus and no light
     where its style is no photograph; no light before a background that is asked for; and nothing where no object of the
     scene was understood, as in another language.
     """
-    lexicon = lexicon or default_lexicon()
-    style, background = elements.get("style"), elements.get("background")
+    lexicon, style, background = default_lexicon(), elements.get("style"), elements.get("background")
     if not elements["objects"] or elements.get(part) or (part == "lighting" and background):
         return False
     photo = style and all(lexicon.kinds.is_kind(each, "photo", "style") for each in style.split(", "))

@@ -60,10 +60,9 @@ def is_plural_only(name: str, lexicon: Lexicon) -> bool:
     return name.split()[-1] in lexicon.words["plural"]
 
 
-def described(item: Mapping[str, Any], *, only: tuple[str, ...] = ()) -> str:
-    """Return an object's words without article: "small scarlet disc"; `only` keeps some attribute kinds."""
-    attributes = [a for a in item["attributes"] if not only or a["kind"] in only]
-    attributes.sort(key=lambda a: ATTRIBUTE_ORDER.get(a["kind"], 2))
+def described(item: Mapping[str, Any]) -> str:
+    """Return an object's words without article: "small scarlet disc"."""
+    attributes = sorted(item["attributes"], key=lambda a: ATTRIBUTE_ORDER.get(a["kind"], 2))
     colors = [a["value"] for a in attributes if a["kind"] == "color"]
     words = [a["value"] for a in attributes if a["kind"] != "color" or a["value"] == colors[0]]
     colors = list(dict.fromkeys(colors))

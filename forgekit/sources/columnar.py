@@ -37,15 +37,12 @@ def read_arrow(path: Path, reading: Reading) -> Iterator[Row]:
 
     with _readable(path, "Arrow"), pa.memory_map(str(path)) as mapped:
         is_file = mapped.read(6) == b"ARROW1"
+        opened = pa.ipc.open_file if is_file else pa.ipc.open_stream
         mapped.seek(0)
-        schema = (pa.ipc.open_file if is_file else pa.ipc.open_stream)(mapped).schema
+        kept = _kept(opened(mapped).schema, reading)
         mapped.seek(0)
-        options = pa.ipc.IpcReadOptions(included_fields=_kept(schema, reading))
-        if is_file:
-            file = pa.ipc.open_file(mapped, options=options)
-            yield from _batches(path, (file.get_batch(number) for number in range(file.num_record_batches)))
-        else:
-            yield from _batches(path, iter(pa.ipc.open_stream(mapped, options=options)))
+        file = opened(mapped, options=pa.ipc.IpcReadOptions(included_fields=kept))
+        yield from _batches(path, map(file.get_batch, range(file.num_record_batches)) if is_file else iter(file))
 
 
 def as_frame(source: Any) -> Any:
@@ -111,10 +108,8 @@ def _batches(path: Path, batches: Iterator[Any]) -> Iterator[Row]:
     for batch in batches:
         names = column_names(path, batch.schema.names)
         for start in range(0, len(batch), BATCH):
-            columns = [
-                column.cast(pa.string()).cast(pa.float64()) if str(column.type) in SHORT else column
-                for column in batch.slice(start, BATCH).columns
-            ]
-            records = pa.RecordBatch.from_arrays(columns, names=names).to_pylist()
+            columns = batch.slice(start, BATCH).columns
+            told = [c.cast(pa.string()).cast(pa.float64()) if str(c.type) in SHORT else c for c in columns]
+            records = pa.RecordBatch.from_arrays(told, names=names).to_pylist()
             yield from enumerate(records, number + 1)
             number += len(records)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
+from unicodedata import category
 
 from forgekit.errors import ParameterError, SourceError
 from forgekit.sources.rows import BadRow, Reading
@@ -26,6 +27,8 @@ MARKS = (  # UTF-32's begins with UTF-16's
 SAMPLE = 1 << 16  # bytes
 LATIN = ("cp1252", "cp1250", "mac_roman")  # in the order tried; charset-normalizer cannot tell them on a few lines
 OTHERS = ["gb18030", "big5", "cp932", "euc_jp", "cp949", "cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp874"]
+NO_CHARACTERS = ("Cn", "Co", "Cs", "Cc")  # unassigned, private, halves of pairs, control
+RARE = re.compile("[\u3400-\u4dbf]")  # ideographs that hardly anybody writes
 KANA = re.compile("[\u3041-\u30fa]")
 LETTERS = r"A-Za-zÀ-ÖØ-öø-ſ"
 SIGNS = "“”‘’„‚‹›«»–—…•·°²³¹½¼¾±€£$§©®™¿¡ªº´\u00a0\u00ad"
@@ -66,7 +69,11 @@ def _encoding(path: Path, reading: Reading) -> str:
     if reason := why_no_prompts(head):
         raise SourceError(f"{path} {reason}")
     if b"\0" in head:
-        if wide := _wide_encoding(head):
+        wide = wide_encoding(head)
+        text = codecs.getincrementaldecoder(wide)("replace").decode(head)
+        strange = sum(not char.isprintable() and char not in "\n\r\t\u3000" for char in text) + text.count("\ufffd")
+        upper_zeros = head[wide.endswith("le") :: 2].count(0)  # of letters, blanks and line ends
+        if 2 * upper_zeros >= head.count(0) and strange <= len(text) // 100:
             reading.notes.add(f"{path.name}: read as {wide} without a byte order mark")
             return wide
         raise SourceError(
@@ -94,18 +101,15 @@ def is_utf8(path: Path) -> bool:
     return True
 
 
-def _wide_encoding(head: bytes) -> str | None:
-    """Return which UTF-16 without a mark the beginning of a file is in; None where it is binary."""
-    head = head[: len(head) // 2 * 2]
-    found = {}
-    for high, encoding in enumerate(("utf-16-be", "utf-16-le")):
-        if 2 * head[high::2].count(0) < head.count(0):
-            continue  # of letters, blanks and line ends the zero is the high byte
-        text = codecs.getincrementaldecoder(encoding)("replace").decode(head)
-        strange = sum(not char.isprintable() and char not in "\n\r\t\u3000" for char in text) + text.count("\ufffd")
-        if strange <= len(text) // 100:
-            found[encoding] = sum(char in "\n \r,;\"'" or char.isascii() for char in text)
-    return max(found, key=found.__getitem__) if found else None
+def wide_encoding(body: bytes) -> str:
+    """Return which UTF-16 a text is in that has no mark: the upper bytes differ less, and more of it is characters that there are."""
+    uppers = {"utf-16-be": body[::2], "utf-16-le": body[1::2]}
+
+    def unlikely(order: str) -> tuple[int, int]:
+        text = body.decode(order, "replace")
+        return len(set(uppers[order])), sum(category(s) in NO_CHARACTERS or bool(RARE.match(s)) for s in text)
+
+    return min(uppers, key=unlikely)
 
 
 def _assumed_encoding(path: Path) -> str | None:
@@ -123,12 +127,12 @@ def _assumed_encoding(path: Path) -> str | None:
     runs = re.findall(rb"[\x80-\xff]+", sample)
     high = sum(map(len, runs))
     if high < 1.5 * len(runs) or high < len(sample) / 4:
-        latin = next((encoding for encoding in LATIN if _is_latin(bytes(sample), encoding)), None)
+        latin = next((e for e in LATIN if _decodes(sample, e) and not ODD.search(sample.decode(e))), None)
         if latin or high < 1.5 * len(runs):
             return latin
     for encoding in ("cp932", "euc_jp"):  # no Japanese text goes without kana, of which others have none by chance
         decoded = sample.decode(encoding, "ignore")
-        if 4 * len(KANA.findall(decoded)) > len(decoded) - decoded.count("\n") and _decodes(bytes(sample), encoding):
+        if 4 * len(KANA.findall(decoded)) > len(decoded) - decoded.count("\n") and _decodes(sample, encoding):
             return encoding
     from charset_normalizer import from_bytes
 
@@ -136,15 +140,11 @@ def _assumed_encoding(path: Path) -> str | None:
     return best.encoding if best and best.language != "Unknown" else None
 
 
-def _decodes(sample: bytes, encoding: str) -> bool:
+def _decodes(sample: bytearray, encoding: str) -> bool:
     try:
         return bool(sample.decode(encoding))
     except UnicodeDecodeError:
         return False
-
-
-def _is_latin(sample: bytes, encoding: str) -> bool:
-    return _decodes(sample, encoding) and not ODD.search(sample.decode(encoding))
 
 
 def head_of(path: Path) -> bytes:

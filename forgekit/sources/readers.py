@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from forgekit.errors import SourceError
@@ -10,14 +11,15 @@ from forgekit.sources.columnar import read_arrow, read_parquet
 from forgekit.sources.documents import is_json_lines, loads, read_json, read_json_lines, read_yaml
 from forgekit.sources.files import head_of, open_text, why_no_prompts
 from forgekit.sources.rows import Reading, Row
-from forgekit.sources.tables import is_table, read_csv, read_tsv
+from forgekit.sources.tables import is_table, read_table
 from forgekit.sources.texts import is_infotext, read_infotexts, read_lines
 from forgekit.sources.workbooks import read_excel
 
 # Formats by name, and by the endings of files.
 READERS: dict[str, Callable[[Path, Reading], Iterator[Row]]] = {
-    "txt": read_lines, "csv": read_csv, "tsv": read_tsv, "excel": read_excel, "json": read_json,
-    "jsonl": read_json_lines, "infotext": read_infotexts, "yaml": read_yaml, "parquet": read_parquet, "arrow": read_arrow,
+    "txt": read_lines, "csv": partial(read_table, usual=","), "tsv": partial(read_table, usual="\t"), "excel": read_excel,
+    "json": read_json, "jsonl": read_json_lines, "infotext": read_infotexts, "yaml": read_yaml, "parquet": read_parquet,
+    "arrow": read_arrow,
 }  # fmt: skip
 TABLES = ("csv", "tsv", "excel")  # those with a header that may be missing
 SUFFIXES = {

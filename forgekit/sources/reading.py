@@ -30,7 +30,6 @@ from forgekit.sources.rows import (
     excerpt,
     is_missing,
     plain,
-    plain_parameters,
     why_unusable,
 )
 
@@ -284,10 +283,6 @@ def _parameters(cell: Any) -> tuple[dict[str, Any], str | None]:
     if not isinstance(cell, Mapping):
         return {}, "its parameters are no JSON object"
     try:
-        cell = plain_parameters(cell)
-        canonical_json(cell).encode()
-    except UnicodeEncodeError:
-        return {}, "its parameters have half a surrogate pair in them"
+        return plain(cell), None
     except (ValueError, RecursionError) as error:
         return {}, f"its parameters cannot be used: {error}"
-    return cell, None

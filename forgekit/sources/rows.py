@@ -102,7 +102,7 @@ def plain(value: Any) -> Any:
     What is missing within a mapping is left out of it.
 
     Raises:
-        ValueError: it is infinite, or of a kind that JSON has not.
+        ValueError: it is infinite, or of a kind that JSON has not; the message names what of a mapping is.
     """
     if value is None or type(value) in (bool, int):
         return value
@@ -111,7 +111,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, str):
         return str(value)
     if isinstance(value, Mapping):
-        told = {str(name): plain(inner) for name, inner in value.items()}
+        told = {str(name): _plain_in(name, inner) for name, inner in value.items()}
         return {name: inner for name, inner in told.items() if inner is not None}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(inner) for inner in value]
@@ -129,19 +129,11 @@ def plain(value: Any) -> Any:
     return float(value)
 
 
-def plain_parameters(said: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters as JSON has them, without those that have no value (None, NaN).
-
-    Raises:
-        ValueError: one is infinite or of a kind that JSON has not; the message names it.
-    """
-    told = {}
-    for name, value in said.items():
-        try:
-            told[str(name)] = plain(value)
-        except ValueError as error:
-            raise ValueError(f"{name} {error}") from error
-    return {name: value for name, value in told.items() if value is not None}
+def _plain_in(name: Any, value: Any) -> Any:
+    try:
+        return plain(value)
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from error
 
 
 def why_unusable(text: Any) -> str | None:

@@ -22,16 +22,6 @@ SEPARATOR = re.compile(r"sep=([,;\t|:^~])", re.IGNORECASE)  # Excel's first line
 RULE = re.compile(r":?-+:?")  # the line below the header of a Markdown table
 
 
-def read_csv(path: Path, reading: Reading) -> Iterator[Row]:
-    """Read a table, its columns separated by whatever its first lines tell; what is not the comma is noted."""
-    return _delimited(path, reading, ",")
-
-
-def read_tsv(path: Path, reading: Reading) -> Iterator[Row]:
-    """Read tab-separated values. Quotation marks are text where the rows only fit the header that way."""
-    return _delimited(path, reading, "\t")
-
-
 def is_table(path: Path, reading: Reading) -> bool:
     """Say whether a text file is a table: its first line has the names of columns, that of the texts among them."""
     with open_text(path, reading, newline="") as file:
@@ -47,8 +37,12 @@ def is_table(path: Path, reading: Reading) -> bool:
     return 2 * sum(len(row) == len(rows[0]) for row in rows) > len(rows)
 
 
-def _delimited(path: Path, reading: Reading, usual: str) -> Iterator[Row]:
-    """Read a table. A row's number is that of its first line; one with too few or too many cells is bad."""
+def read_table(path: Path, reading: Reading, *, usual: str) -> Iterator[Row]:
+    """Read a table, its columns separated by whatever its first lines tell; what is not `usual` is noted.
+
+    A row's number is that of its first line; one with too few or too many cells is bad. Between tabs or pipes quotation marks
+    are text where the rows only fit the header that way.
+    """
     with open_text(path, reading, newline="") as file:
         lines = _first_lines(file)
         delimiter = _delimiter(lines, usual)

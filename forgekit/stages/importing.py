@@ -13,7 +13,7 @@ from forgekit.models.naming import was_given, why_refused
 from forgekit.progress import StageReport, running
 from forgekit.scene.syntax.parameters import LARGEST_SEED, checked_parameters
 from forgekit.sources import BENCHMARK_NAMES, BadRow, Notes, Reading, expand_rows, read_chunks
-from forgekit.sources.rows import excerpt, plain_parameters
+from forgekit.sources.rows import excerpt, plain
 from forgekit.stages.calls import Call
 from forgekit.stages.intake import LISTED_BAD_ROWS, Intake, origin_of, place_of
 from forgekit.stages.reading_scenes import read_scenes
@@ -145,7 +145,7 @@ def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(parameters, Mapping):
         raise ParameterError(f"parameters is a {type(parameters).__name__}; give a mapping of names to values")
     try:
-        told = plain_parameters(parameters)
+        told = plain(parameters)
     except (ValueError, RecursionError) as error:
         raise ParameterError(f"parameters: {error}") from error
     for name, value in parameters.items():

@@ -16,7 +16,7 @@ from forgekit.progress import StageReport, running
 from forgekit.scene import split_prompt
 from forgekit.sources import BadRow, read_chunks
 from forgekit.sources.given_pictures import GivenPicture, UnusableError, given_picture
-from forgekit.sources.rows import excerpt, is_missing, plain_parameters
+from forgekit.sources.rows import excerpt, is_missing, plain
 from forgekit.stages.calls import Call
 from forgekit.stages.intake import LISTED_BAD_ROWS, Intake, origin_of, place_of
 from forgekit.stages.keeping import send_copies
@@ -153,7 +153,7 @@ def _given(
         source = row["source"] if isinstance(row.get("source"), dict) else {}
         asked = own.get("experiment")
         arm = source.get(asked) if asked else next((source[name] for name in ARMS if source.get(name)), None)
-        parameters = storable(plain_parameters({**picture.said.get("parameters", {}), **(row.get("parameters") or {})}))
+        parameters = storable(plain({**picture.said.get("parameters", {}), **(row.get("parameters") or {})}))
         if len(canonical_json(parameters)) > LONGEST_SETTINGS:
             raise UnusableError(f"its settings have more than {LONGEST_SETTINGS:,} characters")
         seed = parameters.pop("seed", split_prompt(row["text"]).parameters.get("seed"))

@@ -213,28 +213,23 @@ def _placement(clause: Clause, draft: Draft, phrase: NounPhrase, link: Link) -> 
     return close_link(clause, draft), phrase.after
 
 
-def _background(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
-    """Take "on a yellow background", "against a background of snowy mountains"."""
-    if phrase.head.noun not in ("background", "backdrop") and not phrase.name.endswith(" background"):
-        return None
-    words, after = [*phrase.values, *phrase.name.split()[:-1]], phrase.after
-    if draft.token(after).value == "of" and (inner := draft.phrase(after + 1)):
-        words, after = [*words, inner.words], inner.after
-    if words:
-        draft.background = " ".join(words)
-    return close_link(clause, draft), after
-
-
-def _style(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
-    """Take "in gothic style" and "in the style of Van Gogh"."""
-    if phrase.head.noun != "style":
+def _setting(clause: Clause, draft: Draft, phrase: NounPhrase) -> Read:
+    """Take "on a yellow background", "against a background of mountains", "in gothic style", "in the style of Van Gogh"."""
+    is_style = phrase.head.noun == "style"
+    if not is_style and phrase.head.noun not in ("background", "backdrop") and not phrase.name.endswith(" background"):
         return None
     words, after = [*phrase.values, *phrase.name.split()[:-1]], phrase.after
     if draft.token(after).value == "of":
-        inner = draft.phrase(after + 1)
-        words, after = ([inner.words], inner.after) if inner else ([], after + 1)
-    if words:
-        draft.styles.append(" ".join(words))
+        words = [] if is_style else words
+        if inner := draft.phrase(after + 1):
+            words, after = [*words, inner.words], inner.after
+        elif is_style:
+            after += 1
+    said = " ".join(words)
+    if said and is_style:
+        draft.styles.append(said)
+    elif said:
+        draft.background = said
     return close_link(clause, draft), after
 
 
@@ -281,5 +276,5 @@ def is_abstract(clause: Clause, draft: Draft, phrase: NounPhrase) -> bool:
     return noun.endswith(draft.lexicon.endings["abstract"]) and not lemmas_of(noun)  # "coziness"
 
 
-OF_THE_PICTURE = (_frame, _the_picture, _medium, _tag, _side, _background, _style, _view)
+OF_THE_PICTURE = (_frame, _the_picture, _medium, _tag, _side, _setting, _view)
 OF_SUBJECTS = (_onlooker, _placement, _material, _maker, _likeness, _coloring)

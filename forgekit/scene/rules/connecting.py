@@ -110,9 +110,8 @@ def on_preposition(clause: Clause, draft: Draft, index: int) -> Clause:
         makes = token.value in ("of", "from") and lexicon.hints(link.verb, "making")
         turned = lexicon.tables["turned"].get(f"{link.verb}-{token.word}", "")
         return clause._replace(link=link._replace(predicate=predicate, wording=token.word, makes=makes, turned=turned))
-    if (
-        link and previous.tag == "P" and link.predicate == "from" and predicate in lexicon.places
-    ):  # "peeking from behind"
+    # "peeking from behind"
+    if link and previous.tag == "P" and link.predicate == "from" and predicate in lexicon.places:
         return clause._replace(link=link._replace(predicate=predicate, wording=token.word))
     # "without gloves in a room": the room is there
     clause = clause._replace(negated=clause.negated and previous.tag == "R")
@@ -138,9 +137,10 @@ def _leads(draft: Draft, index: int) -> bool:
     return place is not None and draft.token(place.after).tag in ("D", "Q") and draft.phrase(place.after) is not None
 
 
-def on_adjective(clause: Clause, draft: Draft, token: Token) -> Clause:
+def on_adjective(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take an adjective without a noun: "a circle that is red", "the wall was round and blue"."""
-    link, value, kind = clause.link, token.value or token.word, token.entry.kind
+    token, link = draft.token(index), clause.link
+    value, kind = token.value or token.word, token.entry.kind
     if clause.negated or not kind:
         return clause._replace(negated=False)
     if link is None or (link.verb == "be" and not link.predicate):
@@ -156,7 +156,7 @@ def on_adjective(clause: Clause, draft: Draft, token: Token) -> Clause:
         clause = clause._replace(link=link._replace(told=True))
     elif link.predicate == "of":  # "stalks of red"
         draft.describe(link.subjects, [(kind, value)])
-    elif link.predicate == "on" and kind == "color" and draft.token_is_last(token):  # "isolated on white"
+    elif link.predicate == "on" and kind == "color" and draft.token(index + 1).tag == "X":  # "isolated on white"
         draft.background = draft.background or value
     return clause
 

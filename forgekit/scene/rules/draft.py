@@ -92,10 +92,6 @@ class Draft:
         """Return the index of the first token that begins at that place of the text or behind it."""
         return bisect_left(self._starts, place)
 
-    def token_is_last(self, token: Token) -> bool:
-        """Say whether a mark or the end stands behind the token."""
-        return self.token(self._at(token.end)).tag == "X"
-
     # what is added
 
     def add(self, phrase: NounPhrase) -> int:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from forgekit.scene.lexicon import Entry, Lexicon
 from forgekit.scene.rules.tokens import EDGE, ROMAN, Token
 
-STYLE, GONE = Entry("Y"), Entry("X")
+STYLE = Entry("Y")
 BREAKS = frozenset(",.;:!?|()[]{}")
 MANNER = ("in", "the", "style", "of")
 Segment = list[Token]

@@ -19,7 +19,7 @@ from forgekit.scene.rules.phrases import NounPhrase
 from forgekit.scene.rules.pronouns import on_pronoun
 from forgekit.scene.rules.relating import own, relate
 from forgekit.scene.rules.tagging import tag_words
-from forgekit.scene.rules.tokens import Token, cut
+from forgekit.scene.rules.tokens import cut
 from forgekit.scene.rules.understanding import TOO_LONG, TOO_MANY, not_understood
 from forgekit.scene.syntax.prompt import split_prompt
 from forgekit.scene.text import MOST_CHARACTERS
@@ -62,20 +62,8 @@ def _step(clause: Clause, draft: Draft, index: int) -> tuple[Clause, int]:
 def _on_word(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take a word that opens no noun phrase."""
     token = draft.tokens[index]
-    if token.tag in "VGEB":
-        return on_verb(clause, draft, index)
-    if token.tag == "P":
-        return on_preposition(clause, draft, index)
-    if token.tag == "J":
-        return on_adjective(clause, draft, token)
-    if token.tag == "O":
-        return on_pronoun(clause, draft, index)
-    if token.tag in "XC":
-        return on_break(clause, draft, index)
-    if token.tag == "K":
-        return _on_negation(clause, draft, token)
-    if token.tag == "R":
-        return _on_adverb(clause, draft, token.word)
+    if token.tag in BY_CLASS:
+        return BY_CLASS[token.tag](clause, draft, index)
     if token.tag == "I":
         return close_link(clause, draft)._replace(link=Link(clause.group[-1:], "with"))
     if token.tag == "T":
@@ -86,8 +74,9 @@ def _on_word(clause: Clause, draft: Draft, index: int) -> Clause:
     return clause
 
 
-def _on_negation(clause: Clause, draft: Draft, token: Token) -> Clause:
+def _on_negation(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take "no", "without", and "nobody", which names who must be absent."""
+    token = draft.tokens[index]
     name = draft.lexicon.tables["nobody"].get(token.word)
     if name is None:
         return clause._replace(negated=True)
@@ -95,8 +84,9 @@ def _on_negation(clause: Clause, draft: Draft, token: Token) -> Clause:
     return close_link(clause, draft)
 
 
-def _on_adverb(clause: Clause, draft: Draft, word: str) -> Clause:
+def _on_adverb(clause: Clause, draft: Draft, index: int) -> Clause:
     """Take "not", and what goes with a verb: "blowing out"."""
+    word = draft.tokens[index].word
     if word in ("not", "never"):
         return clause._replace(negated=True)
     if word == "where":  # "a stage where petals fall": nothing named before does it
@@ -106,6 +96,12 @@ def _on_adverb(clause: Clause, draft: Draft, word: str) -> Clause:
     if link and link.verb and not link.predicate and word in draft.lexicon.words["particle"]:
         return clause._replace(link=link._replace(particle=word))
     return clause
+
+
+BY_CLASS = {
+    "V": on_verb, "G": on_verb, "E": on_verb, "B": on_verb, "P": on_preposition, "J": on_adjective, "O": on_pronoun,
+    "X": on_break, "C": on_break, "K": _on_negation, "R": _on_adverb,
+}  # fmt: skip
 
 
 def _on_owned(clause: Clause, draft: Draft, owner: NounPhrase, owned: NounPhrase, depth: int) -> tuple[Clause, int]:

@@ -62,12 +62,10 @@ def _meant(clause: Clause, draft: Draft, before: int, word: str) -> int | None:
     joint = draft.before(draft.objects[before]["span"][0])
     if joint.tag == "X":
         return (first or spoken_of or fits)[0]
-    placed = [
-        r["subject"] for r in draft.relations if r["object"] == fits[-1] and r["predicate"] in draft.lexicon.places
-    ]
+    placed = draft.owner_of(fits[-1], tuple(draft.lexicon.places))
     beside = clause.link is not None and clause.link.predicate in ("next to", "behind", "in front of")
-    if joint.word in JOINTS and beside and placed and placed[0] in fits:  # "a cup on a table and a spoon next to it"
-        return placed[0]
+    if joint.word in JOINTS and beside and placed in fits:  # "a cup on a table and a spoon next to it"
+        return placed
     return (spoken_of or fits[-1:])[0]
 
 

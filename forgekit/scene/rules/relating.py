@@ -48,20 +48,18 @@ def _tie(clause: Clause, draft: Draft, link: Link, index: int) -> Clause:
     if link.wording == "by" and draft.is_any(index, "body"):
         return clause._replace(link=None)  # "hangs by one hand"
     if link.wording == "by" and not link.verb and clause.linked == "verb" and draft.is_living(index):
-        return clause._replace(
-            group=(index,), linked="prep", link=None
-        )  # "being fed a strawberry by a girl": who does it
+        # "being fed a strawberry by a girl": who does it
+        return clause._replace(group=(index,), linked="prep", link=None)
     if link.turned:
         for subject in link.subjects:
             draft.relate(index, link.turned, subject)
         return clause._replace(link=link._replace(told=True))
     predicate, figures = _predicate(draft, link, index), draft.lexicon.meanings.keys()
     for subject in _placed(clause, draft, link, index):
+        ends = {("figure", draft.objects[end]["name"]) for end in (subject, index)}
         if link.passive and link.wording == "by" and draft.is_living(index):  # "a bowl watched by a cat"
             draft.relate(index, link.verb, subject)
-        elif (
-            link.wording == "on top of" and {("figure", draft.objects[i]["name"]) for i in (subject, index)} <= figures
-        ):
+        elif link.wording == "on top of" and ends <= figures:
             draft.relate(subject, "above", index, link)  # figures lie in a plane: nothing can lie on another
         else:
             draft.relate(subject, predicate, index, link)
@@ -159,9 +157,6 @@ def said_of(clause: Clause, draft: Draft, token: Token, previous: Token) -> tupl
     if not clause.group or shared:  # "a cat in a box and a dog in a basket"
         group = draft.among(clause.group) if previous.tag == "N" else clause.group
         return tuple(index for index in group if not draft.is_told_of(index)) or group, ()
-    acts = clause.subjects and draft.is_living(clause.subjects[0]) and not draft.is_living(nearest[0])
-    if token.word == "perched on" and acts:  # "a bird with a fish in its beak perched on a reed"
-        return clause.subjects, ()
     held = draft.is_living(nearest[0]) or token.value in ("on", "inside")
     if clause.linked == "verb" and places and held and _is_doer(clause, draft, nearest[0]):
         return nearest, ()  # "lit by a lamp on his helmet"
@@ -190,11 +185,8 @@ def _moved(clause: Clause, draft: Draft) -> Objects:
     """Return what goes somewhere: the crates of "unloading crates from a ship onto a pier", else who goes."""
     places = draft.lexicon.places
     for relation in reversed(draft.relations):
-        if (
-            relation["subject"] in clause.subjects
-            and relation["object"] is not None
-            and relation["predicate"] not in places
-        ):
+        done = relation["object"] is not None and relation["predicate"] not in places
+        if done and relation["subject"] in clause.subjects:
             return clause.subjects if " " in relation["predicate"] else (relation["object"],)
     return clause.subjects
 
@@ -234,12 +226,8 @@ def _placed(clause: Clause, draft: Draft, link: Link, index: int) -> Objects:
         return link.near  # "a sailor with salt in his beard"
     if link.near and _lies_near(clause, draft, link, index):
         return link.near
-    if (
-        phrase
-        and phrase.determiner in ("his", "her")
-        and any(map(draft.is_living, clause.subjects))
-        and not draft.is_living(link.subjects[0])
-    ):
+    owned = phrase is not None and phrase.determiner in ("his", "her")
+    if owned and any(map(draft.is_living, clause.subjects)) and not draft.is_living(link.subjects[0]):
         return clause.subjects  # "riding past a truck on his bike"
     return link.subjects
 
@@ -273,15 +261,11 @@ def _lies_near(clause: Clause, draft: Draft, link: Link, index: int) -> bool:
         return False
     if link.predicate == "above":
         return True  # "holding a torch over the pipes"
-    if link.predicate == "on" and not draft.is_any(
-        index, "surface"
-    ):  # "spills wine on a shirt", "reads a book on a bench"
-        stands = (
-            draft.is_any(index, "ground", *AROUND)
-            or draft.objects[index]["name"] in draft.lexicon.siblings["furniture"]
-        )
-        done = clause.told_of and not (draft.is_owned(index) or acts(clause.told_of, "agent", "intransitive", "static"))
-        return bool(done) and not stands
-    if link.predicate == "on":
+    if link.predicate != "on":
+        return inside and draft.is_any(index, "container")
+    if draft.is_any(index, "surface"):
         return True
-    return inside and draft.is_any(index, "container")
+    if draft.is_any(index, "ground", *AROUND) or draft.objects[index]["name"] in draft.lexicon.siblings["furniture"]:
+        return False  # "reads a book on a bench"
+    by_itself = acts(clause.told_of, "agent", "intransitive", "static")  # else "spills wine on a shirt"
+    return clause.told_of != "" and not (draft.is_owned(index) or by_itself)

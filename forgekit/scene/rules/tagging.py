@@ -67,23 +67,16 @@ def _settle(place: Place) -> str:
         return "J"
     if token.word in place.lexicon.words["shade_noun"]:  # "a neon sign"
         return "N"
-    if len(tags) == 1:
-        return tags
     if token.word == "shot" and previous in "NJ" and (following.tag == "X" or following.word == "of"):
         return "N"  # "beauty shot"
     if place.lists_alone and (only := _alone(place)):
         return only
-    if (
-        place.ends_tag
-        and "N" in tags
-        and not (token.entry.kind == "color" or "E" in tags or place.lexicon.is_living(before.noun))
-    ):
+    may_be_noun = place.ends_tag and "N" in tags and "E" not in tags and token.entry.kind != "color"
+    if may_be_noun and not place.lexicon.is_living(before.noun):
         return "N"  # "crumpled cloth", "sports drink"
     if token.proper and previous == "N" and (before.proper or before.capital) and following.proper:  # "Ha Long Bay"
         return first("NJ", tags)
     place = place._replace(noun_follows=noun_follows(place))
-    if tags == "NQ":  # pair, dozen: a count before a noun, a noun before "of"
-        return "Q" if place.noun_follows else "N"
     return _by_what_stands_before(place, previous)
 
 
@@ -91,9 +84,8 @@ def _is_tag(place: Place) -> bool:
     """Say whether an -ing form behind a comma describes what follows: "…, glowing eyes, …", not "…, holding flowers"."""
     if place.before.word != "," or place.verb_seen or place.following.tag in ("D", "S", "Q"):
         return False
-    return not place.lexicon.hints(place.token.entry.verb, "agent") or place.lexicon.hints(
-        place.token.entry.verb, "intransitive"
-    )
+    hints, verb = place.lexicon.hints, place.token.entry.verb
+    return not hints(verb, "agent") or hints(verb, "intransitive")
 
 
 def _alone(place: Place) -> str:
@@ -234,8 +226,6 @@ def _verb_or_noun(place: Place) -> str:
         return "E"  # "a table set for four"
     if number == "single" and third and not plural and not place.noun_follows:
         return "V"  # "a kettle boils on …": "a" opens no plural
-    if is_verb and third and plural and after in "DSQ":
-        return "V"  # "a tiger who wears shoes holds a sock"
     if third and (not place.verb_seen or number == "joined") and _opens_object(place, number, plural):
         return "V"
     if number == "" and not place.verb_seen and third and not plural and place.following.word == ",":
@@ -258,8 +248,6 @@ def _follows_plural(place: Place) -> bool:
         return False
     if third_person(place):  # the subject stands further ahead: "a man with flowers carries …"
         return place.after in "DS" or ((is_verb or not place.verb_seen) and place.after in "QPR")
-    if token.word != token.entry.verb:
-        return False
     return (before.word.endswith("s") and place.after in "DSQPRO") or (is_verb and place.after in "XC")
 
 

@@ -21,7 +21,7 @@ SHOUTED = re.compile(  # text without quotation marks: "a sign reading OPEN", "t
 QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”|‘([^’]+)’|(?<!\w)\'((?:[^\']|(?<=\w)\'(?=\w))+)\'(?!\w)|「([^」]+)」')
 ROMAN = re.compile(r"[ivx]{2,4}")
 COUNTED = re.compile(r"(\d{1,2})([a-z]{3,})")  # tags like "2girls"
-AGE_SAID = re.compile(AGE.replace("(?:y", "(?:y", 1).replace(r"\d{1,3}", r"(\d{1,3})", 1))
+AGE_SAID = re.compile(AGE.replace(r"\d{1,3}", r"(\d{1,3})", 1))
 AGED = Entry("J", kind="other")
 PUNCTUATION, JOINT, POSSESSIVE, TEXT = Entry("X"), Entry("C"), Entry("I"), Entry("T")
 

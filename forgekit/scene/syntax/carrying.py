@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
-from forgekit.scene.syntax.directives import Directives
+from forgekit.scene.syntax.directives import Directives, written_of
 from forgekit.scene.syntax.prompt import PromptParts, split_prompt
 from forgekit.scene.text import normalise
 
@@ -65,8 +63,7 @@ def _lost(before: Directives, after: Directives) -> list[str]:
 
 def _written(directives: Directives) -> list[str]:
     kinds = ("weights", "edits", "networks", "separators", "tags")
-    entries: list[Any] = [entry for kind in kinds for entry in directives.get(kind, [])]
-    found = [entry["written"] if isinstance(entry, Mapping) else entry for entry in entries]
+    found = (written for kind in kinds for written in written_of(directives.get(kind, ())))
     return list(dict.fromkeys([*found, *directives.get("flags", {})]))
 
 

@@ -41,8 +41,7 @@ class SyntaxWords:
 @cache
 def syntax_words() -> SyntaxWords:
     """Return the shipped tables, loaded once."""
-    with WORDS.open("rb") as file:
-        tables = tomllib.load(file)
+    tables = tomllib.loads(WORDS.read_text("utf-8"))
     sets = {name: frozenset(words.split()) for name, words in tables["words"].items()}
     return SyntaxWords(
         quality=_between_semicolons(tables["tags"]["quality"]),
@@ -69,7 +68,7 @@ def note_mark(found: Directives, kind: str, words: str, written: str, weight: fl
 
 def not_applied(directives: Mapping[str, Any] | None, followed: Collection[str] = ()) -> dict[str, list[str]]:
     """Return, by kind and as they are written, the directives that are not `followed`: no generator here follows LoRAs, say."""
-    found = {kind: _written((directives or {}).get(kind, ())) for kind in TO_BE_KNOWN}
+    found = {kind: written_of((directives or {}).get(kind, ())) for kind in TO_BE_KNOWN}
     left = {kind: [each for each in written if each not in followed] for kind, written in found.items()}
     return {kind: written for kind, written in left.items() if written}
 
@@ -80,7 +79,8 @@ def from_data(directives: Mapping[str, Any] | None) -> dict[str, Any]:
     return {**found.get("parameters", {}), **found.get(FROM_DATA, {})}
 
 
-def _written(entries: Any) -> list[str]:
+def written_of(entries: Any) -> list[str]:
+    """Return the entries of one kind as they stand in the prompt, each once."""
     if isinstance(entries, Mapping):
         return [f"{name} {value}".strip() for name, value in entries.items()]
     return list(dict.fromkeys(entry["written"] if isinstance(entry, Mapping) else entry for entry in entries))

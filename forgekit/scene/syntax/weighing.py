@@ -9,11 +9,8 @@ from typing import NamedTuple
 from forgekit.scene.syntax.brackets import read_brackets
 from forgekit.scene.syntax.prompt import Shield, split_prompt
 
-BEGIN, BEHIND, END = (
-    "\ufdd0",
-    "\ufdd1",
-    "\ufdd2",
-)  # around a weight and after its words: no text may have these characters
+# Around a weight and after its words: no text may have these characters.
+BEGIN, BEHIND, END = "\ufdd0", "\ufdd1", "\ufdd2"
 MARK = re.compile(f"{BEGIN}([^{BEHIND}]*){BEHIND}|{END}")
 
 

@@ -9,15 +9,8 @@ from typing import Any
 from forgekit.sources.pictures.found import Found, UnfollowedError
 from forgekit.sources.pictures.graph import TABLE, Graph
 
-BEFORE = (
-    "latent_image",
-    "latent",
-    "samples",
-    "image",
-    "images",
-    "pixels",
-    "upscaled_image",
-)  # what a second pass goes on from
+# What a second pass goes on from.
+BEFORE = ("latent_image", "latent", "samples", "image", "images", "pixels", "upscaled_image")
 SAVING = ("save", "preview")
 LORA = re.compile(r"lora(?:_name)?(?:_(\d{1,2}))?(?:_name)?")
 MOST_PICTURES = 50  # of a graph that are looked at
@@ -91,15 +84,13 @@ def _goes_on(nodes: Graph, sampler: str) -> bool:
     inputs = nodes.inputs(sampler)
     share = nodes.sought(sampler, ["denoise"], ["sigmas"])
     start = nodes.scalar(inputs.get("start_at_step"))
+    noises = [nodes.nodes.get(link.node, {}).get("class_type") for _, link in nodes.links(sampler, ["noise"])]
     return (
         "image" in inputs
         or (isinstance(share, int | float) and share < 1)
         or (isinstance(start, int | float) and start > 0)
         or inputs.get("add_noise") in ("disable", False)
-        or any(
-            nodes.nodes.get(link.node, {}).get("class_type") == "DisableNoise"
-            for _, link in nodes.links(sampler, ["noise"])
-        )
+        or "DisableNoise" in noises
     )
 
 
@@ -156,10 +147,8 @@ def _strength(nodes: Graph, inputs: Mapping[str, Any], number: str) -> Any:
     """Return how strongly LoRA `number` of a node is laid on the model; the simple setting of a node that has two counts."""
     end = f"_{number}" if number else ""
     simple = [f"lora_wt{end}", f"lora{end}_strength"]
-    told = [
-        f"{name}{end}" for name in ("strength_model", "lora_model_strength", "model_weight", "model_str", "strength")
-    ]
-    told.append(f"lora{end}_model_strength")
+    named = ("strength_model", "lora_model_strength", "model_weight", "model_str", "strength")
+    told = [*(f"{name}{end}" for name in named), f"lora{end}_model_strength"]
     advanced = "advanced" in (inputs.get("input_mode"), inputs.get("mode"))
     names = [*told, *simple] if advanced else [*simple, *told]
     return next((weight for name in names if (weight := nodes.scalar(inputs.get(name))) is not None), None)

@@ -100,9 +100,8 @@ def _read_json(place: str, data: Any, texts: Mapping[str, str]) -> Found | None:
             graph = json.loads(graph)
         if isinstance(graph, dict) and _is_graph(graph):
             return read_comfyui(graph)
-    if place == "comment" and not (
-        texts.get("Software", "").startswith("NovelAI") or data.keys() & {"uc", "prompt", "Prompt"}
-    ):
+    drawn = texts.get("Software", "").startswith("NovelAI") or data.keys() & {"uc", "prompt", "Prompt"}
+    if place == "comment" and not drawn:
         return None
     if place == "comment" and not data.get("prompt"):  # NovelAI's first versions
         data = {**data, "prompt": texts.get("Description", "")}

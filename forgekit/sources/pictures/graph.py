@@ -21,6 +21,7 @@ HOLDING = ("value", "seed", "noise_seed", "int", "number", "float", "boolean")  
 SWITCH = {True: ("on_true", "tt_value"), False: ("on_false", "ff_value")}
 SWITCHED_BY = ("select", "index", "switch", "boolean", "input", "cond")
 PIPES = TABLE["positive"][-1]  # inputs that carry both sides and much else
+PRESETS = ("resolution", "aspect_ratio", "ratio")  # inputs that choose a size from a list
 PRESET = re.compile(r"\b(\d{2,5}) ?[x×*] ?(\d{2,5})\b")
 LONGEST = 100_000  # characters of a text; nodes that double it forty times over would fill the memory
 DEEPEST = 100  # links in a row
@@ -109,11 +110,7 @@ class Graph:
             inputs = self.inputs(at)
             if not inputs.keys() & {*names, f"{names[0]}_override"}:
                 continue
-            listed = [
-                v
-                for name, v in inputs.items()
-                if name in ("resolution", "aspect_ratio", "ratio") and isinstance(v, str)
-            ]
+            listed = [value for name, value in inputs.items() if name in PRESETS and isinstance(value, str)]
             if not listed or any("custom" in value.lower() or "自定义" in value for value in listed):
                 break
             if override := self.scalar(inputs.get(f"{names[0]}_override")):

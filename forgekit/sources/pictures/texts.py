@@ -8,8 +8,9 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unicodedata import category
 from xml.etree import ElementTree
+
+from forgekit.sources.files import wide_encoding
 
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif"})
@@ -24,8 +25,6 @@ USER_COMMENT = 0x9286
 CHARSETS = (b"UNICODE\0", b"ASCII\0\0\0", b"JIS\0\0\0\0\0", b"\0" * 8)  # what EXIF puts before a user's comment
 BYTE_ORDERS = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"\xef\xbb\xbf", "utf-8"))
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, struct.error)  # what Pillow raises
-NO_CHARACTERS = ("Cn", "Co", "Cs", "Cc")  # unassigned, private, halves of pairs, control
-RARE = re.compile("[\u3400-\u4dbf]")  # ideographs that hardly anybody writes
 XMP_FIELDS = {"UserComment", "description", "parameters"}
 
 
@@ -103,12 +102,8 @@ def decoded(raw: bytes) -> str:
 
 
 def _wide(body: bytes) -> str:
-    """Read UTF-16 in the order in which its upper bytes differ less, and more of it is characters that there are."""
     body = body[: len(body) & ~1]
-    orders = {"utf-16-be": body[::2], "utf-16-le": body[1::2]}
-    readings = [(len(set(upper)), body.decode(order, "replace").strip("\0")) for order, upper in orders.items()]
-    rare = {text: sum(category(s) in NO_CHARACTERS or bool(RARE.match(s)) for s in text) for _, text in readings}
-    return min(readings, key=lambda each: (each[0], rare[each[1]]))[1]
+    return body.decode(wide_encoding(body), "replace").strip("\0")
 
 
 def _latin_or_utf8(text: str) -> str:
