@@ -15,7 +15,7 @@ from forgekit.models.naming import plain_name
 from forgekit.models.next_word import Answerer, Question, distinct_answers
 from forgekit.models.roles import Judgement
 from forgekit.models.running import in_batches
-from forgekit.models.vqa import DESCRIBE, NUMBER_FORMS, WHOLE, YES_NO, Ask, Plan, Questioner, Words
+from forgekit.models.vqa import NUMBER_FORMS, YES_NO, Ask, Plan, Questioner, Words
 from forgekit.models.weights import load_weights, sees, settings_at, weights_of
 from forgekit.scene import Scene
 
@@ -52,14 +52,6 @@ class VQAJudge(Questioner):
     quantisation: str = ""  # "int8" or "float8": weights take a byte each, which changes verdicts a little
     batch_size: int = 4  # images at a time, each with all its questions
     frame: str = "{}"  # around all that is said, where a model has a form for it and no chat template
-    prompt: str = "{} Answer in one word."  # around a question about an element, as GenEval 2 puts it
-    whole: str = WHOLE
-    description: str = DESCRIBE  # the request for `model_output.description`; "" for none
-    description_tokens: int = 40
-    count_questions: bool = True  # ask "How many hearts are there?" instead of "Are there two hearts?"
-    least_mass: float = 0.3
-    unwanted_at: float = 0.6  # probability from which an absent thing counts as seen, or another number as the count
-    adhering_at: float = 0.5  # score from which on an image adheres, or an element is there; no reason is given above
 
     @classmethod
     def from_address(cls, address: str) -> VQAJudge | None:
