@@ -47,11 +47,7 @@ class ServedJudge(Server, Questioner):
 
     @property
     def judge_key(self) -> str:
-        """Hash of the address, templates, thresholds and the way of asking; the server does not tell its weights.
-
-        Raises:
-            ForgekitError: whether the server gives logprobs cannot be told, because it does not answer.
-        """
+        """Hash of the address, templates, thresholds and how answers are read; the server does not tell its weights."""
         by = self.answers_by()
         ways = {LOGPROBS: [self.top_logprobs], SAMPLES: [self.samples], TYPED: []}
         asking = [self.prompt, self.whole, self.description, self.description_tokens, self.count_questions]
