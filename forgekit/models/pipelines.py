@@ -48,7 +48,7 @@ def settable(signature: Signature, pipeline: type) -> set[str]:
 
 def broken(signature: Signature, pipeline: type) -> dict[str, str]:
     """Return which parameters of a class of pipelines fail with the libraries that are here, and why."""
-    one_encoder = "text_encoder_2" not in inspect.signature(pipeline.__init__).parameters
+    one_encoder = "text_encoder_2" not in inspect.signature(pipeline).parameters
     told = "diffusers' pipelines of one text encoder fail on it with transformers 5"
     return {"clip_skip": told} if one_encoder and "clip_skip" in signature else {}
 
