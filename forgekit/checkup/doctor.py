@@ -137,8 +137,6 @@ def _ask_all(tasks: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
         except Exception as error:  # handed to the caller, whose finding it is
             return error
 
-    def late(place: int, begun: float) -> Any:
-        return TimeoutError(f"no answer within {LIMIT_S:g} s")
-
-    groups = as_they_come(len(names), ask, late, in_flight=len(names), total_s=LIMIT_S)
+    late = TimeoutError(f"no answer within {LIMIT_S:g} s")
+    groups = as_they_come(len(names), ask, lambda *_: late, in_flight=len(names), total_s=LIMIT_S)
     return {names[place]: answer for place, answer in chain.from_iterable(groups)}
