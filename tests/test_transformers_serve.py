@@ -16,7 +16,7 @@ from tiny_models import WORDS
 
 from forgekit.models import load_model
 from forgekit.models.language import EndpointLanguageModel
-from forgekit.models.served_answers import Spelt
+from forgekit.models.served_answers import spelt
 from forgekit.models.served_calls import Exchange, listening
 from forgekit.models.served_judge import ServedJudge
 from forgekit.models.vqa import NUMBER_FORMS, YES_NO, Plan, Words
@@ -98,7 +98,7 @@ def test_a_judge_may_ask_for_the_probability_of_every_allowed_answer_at_once(tmp
     processor = AutoProcessor.from_pretrained(folder)
     model = AutoModelForImageTextToText.from_pretrained(folder)
     here = DecisionPipeline(model=model, tokenizer=processor.tokenizer, processor=processor)
-    [(_, asked)] = judge._turns(Plan(scene, judge, Words(YES_NO, NUMBER_FORMS, Spelt.of, True)), "systemone")
+    [(_, asked)] = judge._turns(Plan(scene, judge, Words(YES_NO, NUMBER_FORMS, spelt, True)), "systemone")
     answers = here({"state": "<the picture>", **asked, "assets": {"<the picture>": red}})
     kinds = {answer["type"]: answer for answer in answers.values()}
     assert sorted(kinds) == ["choice", "noul"]

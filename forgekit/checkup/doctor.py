@@ -16,7 +16,7 @@ from forgekit.checkup.work import IS_STORE, Work, expected
 from forgekit.errors import ForgekitError, ParameterError, first_line
 from forgekit.models.fetching import look_up
 from forgekit.models.naming import note_given
-from forgekit.models.served_calls import Late, as_they_come
+from forgekit.models.served_calls import as_they_come
 from forgekit.store import Store
 from forgekit.study.plan import Study, check_plan
 
@@ -137,6 +137,6 @@ def _ask_all(tasks: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
         except Exception as error:  # handed to the caller, whose finding it is
             return error
 
-    found = dict(chain.from_iterable(as_they_come(len(names), ask, in_flight=len(names), total_s=LIMIT_S)))
     late = TimeoutError(f"no answer within {LIMIT_S:g} s")
-    return {name: late if isinstance(found[place], Late) else found[place] for place, name in enumerate(names)}
+    groups = as_they_come(len(names), ask, lambda *_: late, in_flight=len(names), total_s=LIMIT_S)
+    return {names[place]: answer for place, answer in chain.from_iterable(groups)}

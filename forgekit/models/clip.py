@@ -8,7 +8,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from cachetools import LRUCache
 from scipy.special import expit, softmax
 
 from forgekit.errors import ItemError
@@ -16,9 +15,9 @@ from forgekit.ids import content_hash
 from forgekit.models.judgements import check_templates
 from forgekit.models.memory import placement, weights
 from forgekit.models.roles import Judgement
-from forgekit.models.running import distinct_images, remembered
+from forgekit.models.running import Remembered
 from forgekit.models.synonyms import meaning
-from forgekit.models.towers import HUB, LOCAL, TRANSFORMERS, Towers, encoded, load_towers, runs_here
+from forgekit.models.towers import HUB, KINDS, LOCAL, TRANSFORMERS, Towers, encoded, load_towers
 from forgekit.models.weights import hub_file, load_weights, settings_at, weights_of
 from forgekit.scene import Element, Scene, default_lexicon, list_elements
 from forgekit.scene.elements import NOTHING
@@ -53,6 +52,7 @@ class ContrastiveJudge:
     name: str
     model: str  # open_clip name, "local-dir:/path", "hf-hub:owner/name" or, of transformers, "transformers:path or id"
     pretrained: str | None = None  # open_clip tag, or a weights file
+    hub: str = ""  # the repository of that tag's weights; else open_clip says which
     device: str = "auto"
     dtype: str = "auto"
     batch_size: int = 64  # images, and texts, at a time
@@ -61,7 +61,6 @@ class ContrastiveJudge:
     artifacts: Mapping[str, str] = field(default_factory=dict)  # a flaw in words → the same picture without it
     unwanted_at: float = 0.6  # probability from which a contrast counts as seen instead of its phrase
     adhering_at: float = 0.5  # score from which on an image adheres, or an element is there; no reason is given above
-    remembered: int = 20_000  # texts whose features are kept
 
     def __post_init__(self) -> None:
         """Refuse a template that holds no place for the phrase."""
@@ -82,7 +81,8 @@ class ContrastiveJudge:
         hub = address.removeprefix(HUB)
         if address.startswith(HUB) or (hub.count("/") == 1 and not folder.exists() and _is_open_clip(hub)):
             return cls(hub.split("/")[-1], f"{HUB}{hub}")
-        return cls(folder.name, f"{TRANSFORMERS}{address}") if runs_here(settings_at(address, SETTINGS)) else None
+        two_towers = (settings_at(address, SETTINGS) or {}).get("model_type") in KINDS
+        return cls(folder.name, f"{TRANSFORMERS}{address}") if two_towers else None
 
     @property
     def _address(self) -> str:
@@ -105,17 +105,12 @@ class ContrastiveJudge:
         )
 
     def judge(self, images: Sequence[Image], scenes: Sequence[Scene]) -> list[Judgement | ItemError]:
-        """Judge `images[i]` against `scenes[i]`, in order. An image that cannot be read becomes an ItemError.
-
-        Raises:
-            UnknownModelError: the weights are not there.
-        """
-        pictures, places = distinct_images(images)
-        seen = encoded(self, pictures, self._towers.encode_images, "image")
+        """Judge `images[i]` against `scenes[i]`, as every `VisionModel`."""
+        seen = encoded(self, images, self._towers.encode_images, "image")
         plans = {id(scene): Plan.of(scene, self.artifacts) for scene in scenes}
         texts = [text for plan in plans.values() for text in plan.texts]
-        features = remembered(self._features, texts, self._encode_texts)
-        return [self._verdict(seen[place], plans[id(s)], features) for place, s in zip(places, scenes, strict=True)]
+        features = self._features.of(texts, self._encode_texts)
+        return [self._verdict(image, plans[id(s)], features) for image, s in zip(seen, scenes, strict=True)]
 
     def _encode_texts(self, texts: Sequence[str]) -> dict[str, Row]:
         written = [self.template.format(text) for text in texts]
@@ -158,9 +153,8 @@ class ContrastiveJudge:
         return load_weights(self, address, lambda: load_towers(self.model, self.pretrained, *placement(self)), advice)
 
     @cached_property
-    def _features(self) -> LRUCache[str, np.ndarray]:
-        """The features of the texts used last."""
-        return LRUCache(self.remembered)
+    def _features(self) -> Remembered:
+        return Remembered()
 
 
 def _is_open_clip(repo: str) -> bool:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from cachetools import LRUCache
 
 from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import content_hash
@@ -25,13 +24,14 @@ from forgekit.models.memory import placement, weights
 from forgekit.models.naming import plain_name
 from forgekit.models.roles import Judgement
 from forgekit.models.running import (
+    Remembered,
+    RunHere,
     as_rgb,
-    distinct_images,
+    distinct,
     in_batches,
     load_transformers,
     on_device,
     quiet,
-    remembered,
     words_behind,
 )
 from forgekit.models.weights import load_weights, settings_at, weights_of
@@ -46,12 +46,10 @@ GROUNDING = ("grounding-dino", "mm-grounding-dino")
 MARKS = ("owlvit", "owl-vit", "owlv2", "grounding-dino", "grounding_dino", "groundingdino")  # in names of repositories
 ENTRY = "config.json"  # a file that every repository of transformers has
 RULES = ("threshold", "count_threshold", "most", "overlap", "shrink", "unwanted_at")  # settings that verdicts depend on
-REMEMBERED = 20_000  # phrases whose features are kept
-AROUND = 3  # tokens besides a phrase in a text of Grounding DINO: its beginning, a stop, its end
 
 
 @dataclass(frozen=True)
-class DetectorJudge:
+class DetectorJudge(RunHere):
     """An open-vocabulary detector of transformers. Its fields are its settings; weights load on the first judgement.
 
     Judged are objects, counts, attributes of the kinds in `attributes`, the relations left of, right of, above and
@@ -72,11 +70,6 @@ class DetectorJudge:
 
     half: ClassVar[str] = "float16"  # boxes need more digits than bfloat16 has
 
-    name: str
-    repo: str  # Hugging Face id or local folder
-    revision: str | None = None
-    device: str = "auto"
-    dtype: str = "auto"
     batch_size: int = 8  # images at a time
     template: str = "{}"
     threshold: float = 0.3  # GenEval's, of a detection
@@ -120,11 +113,10 @@ class DetectorJudge:
         )
 
     def judge(self, images: Sequence[Image], scenes: Sequence[Scene]) -> list[Judgement | ItemError]:
-        """Judge `images[i]` against `scenes[i]`, in order. An image that cannot be read becomes an ItemError.
+        """Judge `images[i]` against `scenes[i]`, as every `VisionModel`.
 
         Raises:
-            UnknownModelError: the weights are not there.
-            ParameterError: the weights are of no architecture this family runs.
+            ParameterError: the architecture is none of OWL-ViT, OWLv2 and Grounding DINO.
         """
         detector = self._detector
         plans = {id(scene): Sought.of(scene, self.attributes, rivals=self.rivals) for scene in scenes}
@@ -172,11 +164,7 @@ class Detector:
     """A loaded detector with its processor."""
 
     def __init__(self, repo: str, revision: str | None, device: str, dtype: str, template: str) -> None:
-        """Load from a hub id or local folder. `template` holds {} where a phrase belongs.
-
-        Raises:
-            ParameterError: the architecture is none of OWL-ViT, OWLv2 and Grounding DINO.
-        """
+        """Load from a hub id or local folder. `template` holds {} where a phrase belongs."""
         auto = "AutoModelForZeroShotObjectDetection"
         self.model, self.processor = load_transformers(auto, repo, revision, device, dtype)
         kind = self.model.config.model_type
@@ -186,15 +174,13 @@ class Detector:
         self.tokenizer = self.processor.tokenizer
         text = self.model.config.text_config
         self.context = text.max_position_embeddings if kind in OWL else self.model.config.max_text_len
-        self._queries: LRUCache[str, Tensor] = LRUCache(REMEMBERED)
+        # Tokens that a phrase may have, without a text's beginning and end and, for Grounding DINO, a stop.
+        self.room = self.context - self.tokenizer.num_special_tokens_to_add() - (kind in GROUNDING)
+        self._queries = Remembered()
 
     def cut_off(self, phrase: str) -> str:
         """Return the words at the end of the phrase, in its template, that the text encoder does not read."""
-        if self.kind in OWL:
-            read = self.tokenizer
-            return words_behind(self._written(phrase), lambda words: len(read(words).input_ids) <= self.context)
-        limit = self.context - AROUND
-        return words_behind(self._written(phrase), lambda words: len(self._ids(words)) <= limit)
+        return words_behind(self._written(phrase), lambda words: len(self._ids(words)) <= self.room)
 
     def propose(self, images: Sequence[Image], phrases: Sequence[Sequence[str]]) -> list[Proposals]:
         """Return the boxes of each image with scores for each of its own phrases, in order.
@@ -216,8 +202,8 @@ class Detector:
         """Do it with OWL-ViT or OWLv2."""
         import torch
 
-        queries = remembered(self._queries, [p for asked in phrases for p in asked], self._encode_phrases)
-        pictures, places = distinct_images(images)
+        queries = self._queries.of([p for asked in phrases for p in asked], self._encode_phrases)
+        pictures, places = distinct(images)
         pixels = self._pixels(pictures)["pixel_values"]
         features, _ = self.model.image_embedder(pixel_values=pixels)
         tokens = features.flatten(1, 2)
@@ -265,7 +251,7 @@ class Detector:
         stop, end = self.tokenizer.convert_tokens_to_ids("."), self.tokenizer.sep_token_id
         texts: list[tuple[list[int], list[tuple[int, int]]]] = []
         for phrase in phrases:
-            words = self._ids(self._written(phrase))[: self.context - AROUND]
+            words = self._ids(self._written(phrase))[: self.room]
             if not texts or len(texts[-1][0]) + len(words) + 2 > self.context:  # its stop, and the end
                 texts.append(([self.tokenizer.cls_token_id], []))
             ids, spans = texts[-1]

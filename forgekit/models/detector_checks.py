@@ -85,8 +85,7 @@ class _Planner:
         for item in self.items:
             known = [a for a in item["attributes"] if a["kind"] in attributes]
             self.full.append(noun_phrase(described({**item, "attributes": known}), 1, self.lexicon))
-        names = [item["name"] for item in self.items]
-        self.shared = {name for name in names if names.count(name) > 1}
+        self.names = [item["name"] for item in self.items]
         self.rivals: dict[str, list[str]] = {}
         self.extras: list[str] = []
 
@@ -105,7 +104,7 @@ class _Planner:
             return Check(element, element.phrase, element.phrase)
         if element.kind == "count":
             number = sum(self.items[index]["count"] for index in element.objects)
-            phrase = self.full[first] if self.items[first]["name"] in self.shared else self.plain[first]
+            phrase = (self.full if self.names.count(self.names[first]) > 1 else self.plain)[first]
             return Check(element, phrase, self._several(phrase, number), number)
         if element.kind in self.attributes:
             phrase, count = self.single[element.key].phrase, self._least(first)
@@ -124,23 +123,24 @@ class _Planner:
         instead = dict.fromkeys(c for i in range(len(self.items)) for c in self.single[f"object:{i}"].contrasts)
         self.extras = [phrase for phrase in instead if not {phrase, self.meaning(phrase)} & asked]
         for phrase in (*self.plain, *self.extras):
-            self.rivals[phrase] = [p for p in (*self.plain, *self.extras) if self.meaning(p) != self.meaning(phrase)]
-        for i, item in enumerate(self.items):
-            elsewhere = [p for p in self.plain if self.meaning(p) != self.meaning(self.plain[i])]
-            alike = [p for p, other in zip(self.full, self.items, strict=True) if other["name"] == item["name"]]
+            self.rivals[phrase] = self._others((*self.plain, *self.extras), phrase)
+        for i, name in enumerate(self.names):
+            elsewhere = self._others(self.plain, self.plain[i])
+            alike = [phrase for phrase, other in zip(self.full, self.names, strict=True) if other == name]
             changed: list[str] = []
             for element in self.single.values():
                 if element.kind in self.attributes and element.objects == (i,):
                     contrasts = [c for c in element.contrasts if c != NOTHING]
                     changed += contrasts
-                    others = [p for p in alike if self.meaning(p) != self.meaning(element.phrase) and p != self.full[i]]
+                    others = [phrase for phrase in self._others(alike, element.phrase) if phrase != self.full[i]]
                     self.rivals[element.phrase] = [*contrasts, *others, *elsewhere]
-            others = [p for p in alike if self.meaning(p) != self.meaning(self.full[i])]
-            if self.full[i] not in self.rivals:
-                self.rivals[self.full[i]] = [*changed, *others, *elsewhere]
+            self.rivals.setdefault(self.full[i], [*changed, *self._others(alike, self.full[i]), *elsewhere])
         for element in self.elements:
             if element.kind == "negation":
                 self.rivals.setdefault(element.phrase, self._instead_of(element))
+
+    def _others(self, phrases: Sequence[str], phrase: str) -> list[str]:
+        return [other for other in phrases if self.meaning(other) != self.meaning(phrase)]
 
     def _instead_of(self, negation: Element) -> list[str]:
         """Return the asked objects that could be taken for the thing that should be absent.

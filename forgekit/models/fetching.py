@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from forgekit.errors import ForgekitError, UnknownModelError, first_line, without_secrets
-from forgekit.models.loading import KNOWN, find_model
+from forgekit.models.loading import find_model
 from forgekit.models.naming import note_given
 from forgekit.models.roles import PROTOCOLS
 from forgekit.models.towers import HUB, LOCAL, TRANSFORMERS
@@ -70,17 +69,13 @@ def repository_of(model: Any) -> Repository | None:
         return Repository(address.removeprefix(TRANSFORMERS), SINGLE)
     if address.startswith((LOCAL, HUB)):
         return Repository(address.removeprefix(LOCAL).removeprefix(HUB), TOWERS)
-    return Repository(_home_of(address, tag), TOWERS) if tag else None
-
-
-def _home_of(name: str, tag: str) -> str:
-    """Return the repository of open_clip's weights; for known models without importing it, which takes seconds."""
-    for entry in tomllib.loads(KNOWN.read_text("utf-8"))["vision_model"].values():
-        if entry["address"] == f"open_clip:{name}/{tag}" and "hub" in entry:
-            return entry["hub"]
+    if not tag:
+        return None
+    if hub := getattr(model, "hub", ""):  # of known models: open_clip takes seconds to be imported
+        return Repository(hub, TOWERS)
     from open_clip.pretrained import get_pretrained_cfg
 
-    return get_pretrained_cfg(name, tag).get("hf_hub", "").rstrip("/")
+    return Repository(get_pretrained_cfg(address, tag).get("hf_hub", "").rstrip("/"), TOWERS)
 
 
 def look_up(repository: Repository) -> Listing:
@@ -185,7 +180,7 @@ def _repository(name: str) -> Repository:
         UnknownModelError: nothing of that name has weights to be fetched.
     """
     model = next((found for role in PROTOCOLS if (found := find_model(role, name)) is not None), None)
-    repository = repository_of(model) if model is not None else None
+    repository = repository_of(model)
     if repository is None and re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         found = look_up(Repository(name, SINGLE)).sizes
         repository = Repository(name, next((entry for entry in (PIPELINE, TOWERS) if entry in found), SINGLE))

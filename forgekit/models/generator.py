@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -34,7 +33,7 @@ from forgekit.models.pipelines import (
 )
 from forgekit.models.prompt_weights import WEIGHTS, as_read, check_weights, compel_version, hindrance, weighed
 from forgekit.models.roles import Drawing, DrawRequest
-from forgekit.models.running import in_batches, quiet
+from forgekit.models.running import RunHere, alike, in_batches, quiet
 from forgekit.models.weights import hash_of_file, load_weights, only_variant, weights_of
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ OFFLOAD_VARIABLE = "FORGEKIT_OFFLOAD"  # "model" (or 1) or "sequential" where th
 
 
 @dataclass(frozen=True)
-class DiffusionGenerator:
+class DiffusionGenerator(RunHere):
     """A diffusers text-to-image pipeline. Its fields are what gets recorded; weights load on the first drawing.
 
     `defaults` are call arguments of the pipeline, used where a request names none. `dtype` "auto" is bfloat16 on an
@@ -53,12 +52,7 @@ class DiffusionGenerator:
     The environment variable FORGEKIT_OFFLOAD says so for all models. It changes no pixels, so it is in no draw key.
     """
 
-    name: str
-    repo: str  # Hugging Face id or local folder
-    revision: str | None = None
     variant: str | None = None  # such as "fp16", where the repository has weights under several names
-    dtype: str = "auto"
-    device: str = "auto"
     offload: Literal["", "model", "sequential"] = ""
     quantisation: str = ""  # "int8" or "float8": weights take a byte each, which changes pixels a little
     batch_size: int = 4
@@ -104,13 +98,10 @@ class DiffusionGenerator:
         batches of different sizes can differ in the last bit, which moves a channel by 1 of 255 at most on a CPU.
 
         Raises:
-            UnknownModelError: the weights are not there.
+            UnknownModelError: the weights are not there, or do not fit into memory.
         """
         results: dict[int, Drawing | ItemError] = {}
-        groups: dict[str, list[int]] = defaultdict(list)
-        for i, request in enumerate(requests):
-            groups[canonical_json({**self.defaults, **request.parameters})].append(i)
-        for places in groups.values():
+        for places in alike([canonical_json({**self.defaults, **request.parameters}) for request in requests]):
             try:
                 arguments = self.call_arguments(requests[places[0]].parameters)
                 draw = partial(self._draw_batch, arguments=arguments)
@@ -137,7 +128,7 @@ class DiffusionGenerator:
             if isinstance(value, float) and not math.isfinite(value):
                 raise ParameterError(f"{name}={value} of {self.name}: give a finite number")
             if name not in allowed:
-                told = f"{self.name} ({self._pipeline_class}) has no parameter {name!r}.{did_you_mean(name, allowed)}"
+                told = f"{self.name} ({type(self.pipeline).__name__}) has no parameter {name!r}.{did_you_mean(name, allowed)}"
                 raise ParameterError(f"{told} Known: {', '.join(sorted(allowed))}")
         for name, reason in broken(self._signature, type(self.pipeline)).items():
             if arguments.get(name):
@@ -210,7 +201,7 @@ class DiffusionGenerator:
         length = arguments.get("max_sequence_length", self._sequence_length)
         read, weighing = as_read(request.prompt, arguments)
         made = {
-            "pipeline": self._pipeline_class,
+            "pipeline": type(self.pipeline).__name__,
             "seed": request.seed,
             "parameters": arguments,
             "width": image.width,
@@ -222,11 +213,7 @@ class DiffusionGenerator:
 
     @weights
     def pipeline(self) -> Any:
-        """The diffusers pipeline, loaded on first use.
-
-        Raises:
-            UnknownModelError: the weights are not there, or do not fit into memory.
-        """
+        """The diffusers pipeline, loaded on first use."""
         return load_weights(self, self.repo, self._load)
 
     def _load(self) -> Any:
@@ -274,10 +261,6 @@ class DiffusionGenerator:
     @cached_property
     def _signature(self) -> Signature:
         return signature_of(type(self.pipeline))
-
-    @property
-    def _pipeline_class(self) -> str:
-        return type(self.pipeline).__name__
 
 
 def as_picture(pixels: Any) -> Image:

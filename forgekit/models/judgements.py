@@ -34,11 +34,7 @@ def check_judges(judges: Sequence[VisionModel]) -> None:
 
 
 def check_templates(judge: Any, *fields: str) -> None:
-    """Refuse templates of a judge that hold no place for the phrase or text that they ask about.
-
-    Raises:
-        ParameterError: one has no {}.
-    """
+    """Raise a ParameterError where a template of a judge has no place, {}, for the phrase or text that it asks about."""
     for field in fields:
         if "{}" not in (template := getattr(judge, field)):
             raise ParameterError(f"{field}={template!r} of {judge.name}: put {{}} where the text belongs")

@@ -12,7 +12,7 @@ from forgekit.errors import ItemError
 from forgekit.models.memory import placement, weights
 from forgekit.models.naming import plain_name
 from forgekit.models.roles import in_order
-from forgekit.models.running import in_batches, quiet
+from forgekit.models.running import RunHere, in_batches, quiet
 from forgekit.models.server import Line, Server, said
 from forgekit.models.weights import load_weights, settings_at
 from forgekit.scene.language.json_answers import fenced, spoken
@@ -34,14 +34,12 @@ QUOTES = ('""', "“”", "„“", "„”", "''", "‘’", "«»", "»«", "�
 
 
 @dataclass(frozen=True)
-class TransformersLanguageModel:
-    """An instruction-tuned causal language model, run here. Its fields are what gets recorded."""
+class TransformersLanguageModel(RunHere):
+    """An instruction-tuned causal language model, run here. Its fields are what gets recorded.
 
-    name: str
-    repo: str  # Hugging Face id or local folder
-    revision: str | None = None
-    dtype: str = "auto"  # the one that the weights are stored in
-    device: str = "auto"
+    `dtype` "auto" is the one that the weights are stored in.
+    """
+
     max_new_tokens: int = 1024  # what is thought aloud included
     thinking: bool = False  # whether a model that can is to think before it answers
     temperature: float = 0.0  # 0 takes the likeliest token: the same request has the same answer

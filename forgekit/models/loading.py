@@ -33,7 +33,7 @@ from forgekit.models.roles import PROTOCOLS
 from forgekit.models.weights import EMBEDDED, Stamp, hub_file, sees, settings_at, stamp
 
 KNOWN = Path(__file__).with_name("known.toml")
-FIXED = frozenset({"name", "repo", "model", "pretrained", "base_url"})  # what a model is, not how it runs
+FIXED = frozenset({"name", "repo", "model", "pretrained", "hub", "base_url"})  # what a model is, not how it runs
 CLASSES = {  # the families of a role, in the order in which they are asked; the last judge takes any of transformers
     "image_generator": ("served:ServedGenerator", "generator:DiffusionGenerator"),
     "language_model": ("language:EndpointLanguageModel", "language:TransformersLanguageModel"),
@@ -137,7 +137,6 @@ def _entries(role: str) -> list[tuple[list[str], str, Any]]:
     entries = []
     for name, settings in tomllib.loads(KNOWN.read_text("utf-8"))[role].items():
         names = [name, *settings.pop("aliases", ())]
-        settings.pop("hub", None)  # read by `fetching`
         address = settings.pop("address").replace("{weights}", str(EMBEDDED))
         if model := _at_address(role, address):  # embedded weights may not be trained yet
             entries.append((names, address, replace(model, name=name, **settings)))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import weakref
 from functools import cached_property
 from typing import Any
+from weakref import WeakValueDictionary
 
 log = logging.getLogger(__name__)
 
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 REFUSALS = (RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, OSError, AttributeError, AssertionError)
 HEADROOM = 1.2  # of the weights' size: activations, and what the loader holds twice for a while
 
-_loaded: list[weakref.ref[Any]] = []  # in the order of loading
+_loaded: WeakValueDictionary[int, Any] = WeakValueDictionary()  # models by their id, in the order of loading
 
 
 def placement(model: Any) -> tuple[str, str]:
@@ -39,14 +39,13 @@ class weights(cached_property):  # noqa: N801 (a decorator)
         if instance is None:
             return self
         found = super().__get__(instance, owner)
-        _loaded.append(weakref.ref(instance))
+        _loaded[id(instance)] = instance
         return found
 
 
 def loaded() -> list[Any]:
     """Return the models whose weights are in memory, in the order in which they were loaded."""
-    _loaded[:] = [reference for reference in _loaded if reference() is not None]
-    return [model for reference in _loaded if (model := reference()) is not None]
+    return list(_loaded.values())
 
 
 def let_go(model: Any) -> None:
@@ -54,7 +53,7 @@ def let_go(model: Any) -> None:
     for name, value in list(vars(type(model)).items()):
         if isinstance(value, weights) and (held := vars(model).pop(name, None)) and hasattr(held, "close"):
             held.close()  # workers elsewhere
-    _loaded[:] = [reference for reference in _loaded if reference() is not model]
+    _loaded.pop(id(model), None)
 
 
 def let_others_go(model: Any) -> bool:

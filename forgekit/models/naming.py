@@ -126,7 +126,9 @@ def why_refused(name: Any, *, within: Sequence[Path] = ()) -> str | None:
     path = name.removeprefix(PREFERENCE).removeprefix(LOCAL).removeprefix(HUB)
     if path.startswith(("/", "~", ".")) or ".." in Path(path).parts or Path(path).is_dir():
         return _why_no_folder(Path(path), name, within)
-    return _code(name) if ":" in path and not name.startswith(FAMILIES) else None
+    if ":" in path and not name.startswith(FAMILIES):
+        return f"its model {name!r} names code, which only you may give: {_remedy(name)}"
+    return None
 
 
 def strings_in(value: Any) -> Iterator[str]:
@@ -144,10 +146,6 @@ def _is_trusted(name: str) -> bool:
     path, folders = Path(name.removeprefix(LOCAL)), [Path(entry) for entry in trusted if Path(entry).is_absolute()]
     lies_within = path.is_absolute() and any(path.resolve().is_relative_to(folder.resolve()) for folder in folders)
     return name in trusted or lies_within
-
-
-def _code(name: str) -> str:
-    return f"its model {name!r} names code, which only you may give: {_remedy(name)}"
 
 
 def _remedy(name: str) -> str:

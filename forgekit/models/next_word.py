@@ -11,16 +11,13 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from cachetools import LRUCache
-
 from forgekit.errors import ParameterError
 from forgekit.models.memory import is_full
-from forgekit.models.running import as_rgb, load_transformers, on_device, quiet, remembered
+from forgekit.models.running import Remembered, alike, as_rgb, load_transformers, on_device, quiet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,7 +27,6 @@ log = logging.getLogger(__name__)
 
 MARKER = "Is it red?"  # a question that shows where in a prompt questions stand
 PROBE = "What is in the image?"  # and one that begins differently
-REMEMBERED = 20_000  # questions whose tokens are kept
 PREFIX_LMS = ("paligemma",)  # `model_type`s in which an image is looked at with the question in mind
 TOLERANCE = 0.02  # of a probability, between a shared pass and a whole one
 Question = str | tuple[str, tuple[int, ...]]  # alone, or with the first tokens of its answer
@@ -45,7 +41,7 @@ class Answerer:
             "AutoModelForImageTextToText", repo, revision, device, dtype, quantisation=quantisation
         )
         self.tokenizer = self.processor.tokenizer
-        self._read: LRUCache[str, list[int]] = LRUCache(REMEMBERED)
+        self._prompts = Remembered()
         self._chats = bool(getattr(self.processor, "chat_template", None))
         accepted = inspect.signature(type(self.model).forward).parameters
         self._cache = "cache" if "cache" in accepted else "past_key_values"  # the older name
@@ -119,14 +115,10 @@ class Answerer:
         return self._apart(image, [question])[0]
 
     def _apart(self, image: Image, questions: Sequence[Question]) -> Tensor:
-        """Do it with a pass over the whole prompt of each question; prompts of one length are passed together."""
-        import torch
-
+        """Do it with a pass over the whole prompt of each question."""
         prompts = [_continued(self._inputs(image, text), begun) for text, begun in map(_parts, questions)]
-        chances: dict[int, Tensor] = {}
-        for places in _alike([each["input_ids"].shape[1] for each in prompts]):
-            chances |= zip(places, self._passed([prompts[place] for place in places]), strict=True)
-        return torch.stack([chances[place] for place in range(len(prompts))])
+        lengths = [each["input_ids"].shape[1] for each in prompts]
+        return _together(lengths, lambda places: self._passed([prompts[place] for place in places]))
 
     def _passed(self, prompts: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
         """Return the next-token probabilities of prompts of one length; of fewer at a time where memory is full."""
@@ -168,34 +160,30 @@ class Answerer:
         return chances
 
     def _continue(self, cache: Any, rows: Sequence[tuple[int, list[int]]]) -> Tensor:
-        """Return the next-token probabilities of each row: (an image's place in `cache`, the tokens that follow).
-
-        Rows of one length are computed together.
-        """
+        """Return the next-token probabilities of each row: (an image's place in `cache`, the tokens that follow)."""
         import torch
 
-        chances: dict[int, Tensor] = {}
-        for numbers in _alike([len(ids) for _, ids in rows]):
+        def passed(numbers: list[int]) -> Sequence[Tensor]:
             chosen = copy.deepcopy(cache)  # which the pass makes longer
             chosen.batch_select_indices(torch.tensor([rows[n][0] for n in numbers], device=self.model.device))
             tokens = torch.tensor([rows[n][1] for n in numbers], device=self.model.device)
             output = self.model(**{"input_ids": tokens, self._cache: chosen}, use_cache=True, **self._last_only)
-            chances |= dict(zip(numbers, output.logits[:, -1].float().softmax(-1).cpu(), strict=True))
-        return torch.stack([chances[number] for number in range(len(rows))])
+            return list(output.logits[:, -1].float().softmax(-1).cpu())
+
+        return _together([len(ids) for _, ids in rows], passed)
 
     def _ids(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False).input_ids
+
+    def _read(self, texts: Sequence[str]) -> dict[str, list[int]]:
+        return {text: self._ids(self._in_chat(text, {"type": "image"}) if self._chats else text) for text in texts}
 
     def _parting(self, ids: list[int], questions: Sequence[str]) -> tuple[int, dict[str, list[int]]]:
         """Return where the prompt of the marker question, `ids`, ceases to be that of `questions`, and how each goes on.
 
         Tokenizers read a word by what stands before it, so prompts are compared as a whole, but for their images.
         """
-
-        def read(texts: Sequence[str]) -> dict[str, list[int]]:
-            return {text: self._ids(self._in_chat(text, {"type": "image"}) if self._chats else text) for text in texts}
-
-        prompts = remembered(self._read, [MARKER, PROBE, *questions], read)
+        prompts = self._prompts.of([MARKER, PROBE, *questions], self._read)
         columns = zip(*(prompt[:-1] for prompt in prompts.values()), strict=False)
         alike = sum(1 for _ in takewhile(lambda ids: len(set(ids)) == 1, columns))
         marker = prompts[MARKER][alike:]
@@ -206,12 +194,14 @@ class Answerer:
         raise ValueError("its tokenizer reads a question differently inside a prompt")
 
 
-def _alike(lengths: Sequence[int]) -> list[list[int]]:
-    """Return the places of equal lengths together."""
-    places: dict[int, list[int]] = defaultdict(list)
-    for place, length in enumerate(lengths):
-        places[length].append(place)
-    return list(places.values())
+def _together(lengths: Sequence[int], compute: Callable[[list[int]], Sequence[Tensor]]) -> Tensor:
+    """Return what `compute` gives for each place; those of one length are computed together."""
+    import torch
+
+    rows: dict[int, Tensor] = {}
+    for places in alike(lengths):
+        rows |= zip(places, compute(places), strict=True)
+    return torch.stack([rows[place] for place in range(len(lengths))])
 
 
 def _joined(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -89,11 +89,7 @@ def scheduled(pipeline: Any, name: str | None) -> Iterator[None]:
 
 
 def quantised_parts(address: str, kind: str) -> Any:
-    """Return how the large parts of a pipeline, its denoiser and its text encoders, are loaded with quantised weights.
-
-    Raises:
-        ImportError: torchao is not installed.
-    """
+    """Return how the large parts of a pipeline, its denoiser and its text encoders, are loaded `quantised`."""
     import diffusers
     import transformers
 

@@ -12,7 +12,6 @@ from forgekit.ids import content_hash
 from forgekit.models.memory import placement, weights
 from forgekit.models.naming import PREFERENCE
 from forgekit.models.roles import Judgement
-from forgekit.models.running import distinct_images
 from forgekit.models.towers import TRANSFORMERS, Towers, encoded, load_towers
 from forgekit.models.weights import hub_file, load_weights, weights_of
 from forgekit.scene import Scene
@@ -77,16 +76,11 @@ class PreferenceJudge:
         return content_hash({"family": "preference", "weights": identity, "settings": settings})
 
     def judge(self, images: Sequence[Image], scenes: Sequence[Scene]) -> list[Judgement | ItemError]:
-        """Measure `images[i]` against the text of `scenes[i]`, in order. An image that cannot be read becomes an ItemError.
-
-        Raises:
-            UnknownModelError: the weights are not there.
-        """
-        pictures, places = distinct_images(images)
-        seen = encoded(self, pictures, self._towers.encode_images, "image")
-        texts = list(dict.fromkeys(scene.text for scene in scenes))
-        read = dict(zip(texts, encoded(self, texts, self._towers.encode_texts, "text"), strict=True))
-        return [self._measured(seen[place], read[s.text], s.text) for place, s in zip(places, scenes, strict=True)]
+        """Measure `images[i]` against the text of `scenes[i]`, as every `VisionModel`."""
+        texts = [scene.text for scene in scenes]
+        seen = encoded(self, images, self._towers.encode_images, "image")
+        read = encoded(self, texts, self._towers.encode_texts, "text")
+        return [self._measured(*each) for each in zip(seen, read, texts, strict=True)]
 
     def _measured(self, image: np.ndarray | ItemError, row: np.ndarray | ItemError, text: str) -> Judgement | ItemError:
         if isinstance(image, ItemError):

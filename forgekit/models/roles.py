@@ -106,14 +106,6 @@ def may_steer(judge: VisionModel) -> bool:
     return getattr(judge, "scores_elements", True)  # most judges do, and do not say
 
 
-def not_applicable(
-    generator: ImageGenerator, parameters: Mapping[str, Any], optional: Iterable[str]
-) -> dict[str, str] | None:
-    """Return which of the optional parameters a generator leaves out, and why; None where that shows when it draws only."""
-    tell = getattr(generator, "not_applicable", None)  # only diffusers' pipelines know beforehand
-    return tell(parameters, frozenset(optional)) if tell else None
-
-
 def describe_request(generator: ImageGenerator, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return what besides its own description and the request's words determines the pixels: the hashes of LoRAs."""
     tell = getattr(generator, "describe_request", None)  # only diffusers' pipelines have any here
@@ -132,7 +124,13 @@ class VisionModel(Protocol):
         """Hash of everything that can change a verdict: weights, revision, templates, thresholds."""
 
     def judge(self, images: Sequence[Image], scenes: Sequence[Scene]) -> list[Judgement | ItemError]:
-        """Judge `images[i]` against `scenes[i]`, in order. Both are equally long."""
+        """Judge `images[i]` against `scenes[i]`, in order. Both are equally long.
+
+        An image that cannot be read becomes an ItemError.
+
+        Raises:
+            UnknownModelError: its weights are not there.
+        """
 
 
 @runtime_checkable

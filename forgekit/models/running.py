@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 import warnings
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from cachetools import LRUCache
 
 from forgekit.errors import ForgekitError, ItemError
 from forgekit.models.memory import is_full, let_others_go
@@ -17,8 +21,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+REMEMBERED = 20_000  # texts of which a model keeps what it made of them
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class RunHere:
+    """A model of a library that runs in this process: where its weights are, and on what and in which precision it runs."""
+
+    name: str
+    repo: str  # Hugging Face id or local folder
+    revision: str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
 
 
 def quantised(kind: str) -> Any:
@@ -93,16 +110,20 @@ def in_batches(
     return results
 
 
-def remembered(
-    cache: MutableMapping[str, Any], keys: Sequence[str], compute: Callable[[Sequence[str]], Mapping[str, Any]]
-) -> dict[str, Any]:
-    """Return the values of `keys`; those that `cache` does not hold are computed in one go and, but for failures, put into it."""
-    values = {key: cache[key] for key in keys if key in cache}
-    if missing := [key for key in dict.fromkeys(keys) if key not in values]:
-        fresh = compute(missing)
-        values |= fresh
-        cache.update({key: value for key, value in fresh.items() if not isinstance(value, ItemError)})
-    return values
+class Remembered(LRUCache[str, Any]):
+    """What was made of the texts that were asked for last."""
+
+    def __init__(self) -> None:
+        super().__init__(REMEMBERED)
+
+    def of(self, texts: Sequence[str], compute: Callable[[Sequence[str]], Mapping[str, Any]]) -> dict[str, Any]:
+        """Return the values of `texts`; those not remembered are computed in one go and, but for failures, remembered."""
+        values = {text: self[text] for text in texts if text in self}
+        if missing := [text for text in dict.fromkeys(texts) if text not in values]:
+            fresh = compute(missing)
+            values |= fresh
+            self.update({text: value for text, value in fresh.items() if not isinstance(value, ItemError)})
+        return values
 
 
 @contextmanager
@@ -130,11 +151,19 @@ def quiet() -> Iterator[None]:
                 library.enable_progress_bar()
 
 
-def distinct_images(images: Sequence[Image]) -> tuple[list[Image], list[int]]:
-    """Return each image object once, and for every entry of `images` which of them it is."""
-    distinct = list({id(image): image for image in images}.values())
-    order = {id(image): place for place, image in enumerate(distinct)}
-    return distinct, [order[id(image)] for image in images]
+def distinct(things: Sequence[Item]) -> tuple[list[Item], list[int]]:
+    """Return each object once, and for every entry of `things` which of them it is."""
+    found = {id(each): each for each in things}
+    order = {key: place for place, key in enumerate(found)}
+    return list(found.values()), [order[id(each)] for each in things]
+
+
+def alike(keys: Sequence[Hashable]) -> list[list[int]]:
+    """Return the places of equal keys together."""
+    places: dict[Hashable, list[int]] = defaultdict(list)
+    for place, key in enumerate(keys):
+        places[key].append(place)
+    return list(places.values())
 
 
 def as_rgb(image: Image) -> Image:

@@ -19,13 +19,9 @@ MARKS = " \t\n.,;:!?\"'`*()[]"
 Odds = Mapping[str, float]
 
 
-class Spelt(dict[str, tuple[str, ...]]):
-    """A benchmark's choices, each with the ways to write it."""
-
-    @classmethod
-    def of(cls, choices: Sequence[str]) -> Spelt:
-        """Return the choices with their spellings."""
-        return cls((choice, spellings(choice)) for choice in choices)
+def spelt(choices: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return a benchmark's choices, each with the ways to write it."""
+    return {choice: spellings(choice) for choice in choices}
 
 
 def token_odds(position: Any) -> tuple[str, dict[str, float]]:
@@ -50,7 +46,7 @@ def of_logprobs(ask: Ask, answers: Sequence[Any]) -> tuple[Odds, float]:
     """
     [positions] = answers
     first = positions[0][1]
-    if not isinstance(ask.options, Spelt):
+    if not ask.named:
         return {answer: sum(first[form] for form in forms) for answer, forms in ask.options.items()}, 0.0
     path = [token for token, _ in positions]
     choices = Choices.of(list(ask.options), lambda form: _tokens(form, positions))

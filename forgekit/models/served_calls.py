@@ -14,7 +14,6 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
-TOO_LONG = "it took longer than {:g} s with all its tries, and was given up (total_s)"
 
 
 @dataclass(frozen=True)
@@ -28,15 +27,6 @@ class Exchange:
     asked: Mapping[str, Any]
     answered: Mapping[str, Any]
     error: str | None
-    started_at: datetime
-    duration_ms: float
-
-
-@dataclass(frozen=True)
-class Late:
-    """What stands for the result of an item that took too long."""
-
-    reason: str
     started_at: datetime
     duration_ms: float
 
@@ -62,12 +52,13 @@ def tell(exchanges: Sequence[Exchange]) -> None:
 
 
 def as_they_come(
-    count: int, work: Callable[[int], Result], *, in_flight: int, total_s: float
-) -> Iterator[list[tuple[int, Result | Late]]]:
+    count: int, work: Callable[[int], Result], late: Callable[[int, float], Result], *, in_flight: int, total_s: float
+) -> Iterator[list[tuple[int, Result]]]:
     """Yield `work(place)` for each place below `count`, in groups of what has come since the last one.
 
-    `in_flight` run at a time, each in a thread. One that takes longer than `total_s` is `Late`, and left behind: whatever
-    it waits for holds nobody else, nor the end of the process. `work` is to raise nothing.
+    `in_flight` run at a time, each in a thread. One that takes longer than `total_s` is left behind: whatever it waits for
+    holds nobody else, nor the end of the process; `late(place, when it began)` stands for its result. `work` is to raise
+    nothing.
     """
     left, lock, come = iter(range(count)), threading.Lock(), SimpleQueue[tuple[int, Result]]()
     running: dict[int, float] = {}
@@ -93,17 +84,17 @@ def as_they_come(
     start(min(in_flight, count))
     try:
         while waiting:
-            group: list[tuple[int, Result | Late]] = []
+            group: list[tuple[int, Result]] = []
             with suppress(Empty):
                 group.append(come.get(timeout=min(1.0, total_s / 4)))
                 while True:
                     group.append(come.get_nowait())
             with lock:
-                late = {place: begun for place, begun in running.items() if time.monotonic() - begun > total_s}
-                for place in late:
+                given_up = {place: begun for place, begun in running.items() if time.monotonic() - begun > total_s}
+                for place in given_up:
                     del running[place]
-            start(len(late))
-            group += [(place, Late(TOO_LONG.format(total_s), *since(begun))) for place, begun in late.items()]
+            start(len(given_up))
+            group += [(place, late(place, begun)) for place, begun in given_up.items()]
             waiting -= len(group)
             if group:
                 yield group

@@ -1,8 +1,4 @@
-"""Question-answering judges behind OpenAI-compatible servers: the questions of a local one, the odds from the server's logprobs.
-
-Where a server gives no logprobs, its answers are sampled, and the odds are their shares: a verdict of another kind, with another
-key and `samples` among its metrics.
-"""
+"""Question-answering judges behind OpenAI-compatible servers: the questions of a local one, the odds from the server's answers."""
 
 from __future__ import annotations
 
@@ -17,9 +13,9 @@ from forgekit.errors import ForgekitError, ItemError
 from forgekit.ids import content_hash
 from forgekit.models.choices import NUMBERS
 from forgekit.models.roles import Judgement, in_order
-from forgekit.models.served_answers import Spelt, of_logprobs, of_samples, token_odds, typed_odds, typed_question
+from forgekit.models.served_answers import of_logprobs, of_samples, spelt, token_odds, typed_odds, typed_question
 from forgekit.models.server import Line, Server, said
-from forgekit.models.vqa import DESCRIBE, NUMBER_FORMS, WHOLE, YES_NO, Ask, Plan, Questioner, Words
+from forgekit.models.vqa import NUMBER_FORMS, YES_NO, Ask, Plan, Questioner, Words
 from forgekit.scene import Scene
 
 if TYPE_CHECKING:
@@ -38,19 +34,12 @@ class ServedJudge(Server, Questioner):
 
     It asks what `forgekit.models.vlm.VQAJudge` asks, and its scores mean the same: the odds of the next word are the server's
     `top_logprobs`. `ask_by` is "logprobs", "samples", or "auto": by logprobs where the server gives them, which one request
-    tells on first use. By samples, each question is asked `samples` times at temperature 1. By "systemone", `/v1/systemone` of
+    tells on first use. By samples, each question is asked `samples` times at temperature 1, and the odds are the shares of its
+    answers: a verdict of another kind, with another key and `samples` among its metrics. By "systemone", `/v1/systemone` of
     `transformers serve` is asked all of them at once, in its own words, and gives the odds among the allowed answers alone: so
     such a verdict has no answer mass, and none of the metrics that count other words as wrong.
     """
 
-    prompt: str = "{} Answer in one word."  # around a question about an element
-    whole: str = WHOLE
-    description: str = DESCRIBE  # the request for `model_output.description`; "" for none
-    description_tokens: int = 40
-    count_questions: bool = True  # ask "How many hearts are there?" instead of "Are there two hearts?"
-    least_mass: float = 0.3
-    unwanted_at: float = 0.6
-    adhering_at: float = 0.5
     ask_by: str = "auto"
     top_logprobs: int = 20  # as many as OpenAI and vLLM give
     samples: int = 8
@@ -58,11 +47,7 @@ class ServedJudge(Server, Questioner):
 
     @property
     def judge_key(self) -> str:
-        """Hash of the address, templates, thresholds and the way of asking; the server does not tell its weights.
-
-        Raises:
-            ForgekitError: whether the server gives logprobs cannot be told, because it does not answer.
-        """
+        """Hash of the address, templates, thresholds and how answers are read; the server does not tell its weights."""
         by = self.answers_by()
         ways = {LOGPROBS: [self.top_logprobs], SAMPLES: [self.samples], TYPED: []}
         asking = [self.prompt, self.whole, self.description, self.description_tokens, self.count_questions]
@@ -111,7 +96,7 @@ class ServedJudge(Server, Questioner):
         self, images: Sequence[Image], scenes: Sequence[Scene]
     ) -> Iterator[list[tuple[int, Judgement | ItemError]]]:
         """Yield (place, verdict) in groups as they come; what `judge` returns, before the last one is there."""
-        by, words = self.answers_by(), Words(YES_NO, NUMBER_FORMS, Spelt.of, self.count_questions)
+        by, words = self.answers_by(), Words(YES_NO, NUMBER_FORMS, spelt, self.count_questions)
         plans = {id(scene): Plan(scene, self, words) for scene in scenes}
         pictures = [_Picture(image, plans[id(scene)]) for image, scene in zip(images, scenes, strict=True)]
         turns = [(place, turn) for place, each in enumerate(pictures) for turn in self._turns(each.plan, by)]
@@ -149,7 +134,7 @@ class ServedJudge(Server, Questioner):
                 for seed in range(self.samples):
                     yield question, {**asked, "seed": seed} if self.send_seed else asked
             else:
-                most = self.answer_tokens if isinstance(ask.options, Spelt) else 1
+                most = self.answer_tokens if ask.named else 1
                 yield question, {"max_tokens": most, **self._with_odds}
         if self.description:
             yield self.description, {"max_tokens": self.description_tokens}

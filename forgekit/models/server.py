@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from forgekit.errors import ItemError, ParameterError, without_secrets
-from forgekit.models.served_calls import Exchange, Late, as_they_come, since, tell
+from forgekit.models.served_calls import Exchange, as_they_come, since, tell
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -96,19 +96,14 @@ class Server:
             except Exception as error:  # this item's failure: the others go on
                 return ItemError(self.why(error)), line.exchanges
 
-        for group in as_they_come(len(items), answer, in_flight=self.in_flight, total_s=self.total_s):
-            told: list[Exchange] = []
-            results: list[tuple[int, Result | ItemError]] = []
-            for number, outcome in group:
-                if isinstance(outcome, Late):
-                    reason = f"{self.name} at {self.base_url}: {outcome.reason}"
-                    told.append(Exchange(places[number], {}, {}, reason, outcome.started_at, outcome.duration_ms))
-                    results.append((number, ItemError(reason)))
-                else:
-                    told += outcome[1]
-                    results.append((number, outcome[0]))
-            tell(told)
-            yield results
+        def late(number: int, begun: float) -> tuple[Result | ItemError, list[Exchange]]:
+            told = f"it took longer than {self.total_s:g} s with all its tries, and was given up (total_s)"
+            reason = f"{self.name} at {self.base_url}: {told}"
+            return ItemError(reason), [Exchange(places[number], {}, {}, reason, *since(begun))]
+
+        for group in as_they_come(len(items), answer, late, in_flight=self.in_flight, total_s=self.total_s):
+            tell([exchange for _, (_, exchanges) in group for exchange in exchanges])
+            yield [(number, result) for number, (result, _) in group]
 
     def why(self, error: Exception) -> str:
         """Return what went wrong with a request, as a reason without secrets."""

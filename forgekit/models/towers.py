@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ItemError
-from forgekit.models.running import as_rgb, in_batches, load_transformers, on_device, quiet, words_behind
+from forgekit.models.running import as_rgb, distinct, in_batches, load_transformers, on_device, quiet, words_behind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LOCAL, HUB, TRANSFORMERS = "local-dir:", "hf-hub:", "transformers:"  # the first two are prefixes of open_clip itself
-KINDS = (  # `model_type`s of transformers that have both towers
-    *("clip", "siglip", "siglip2", "metaclip_2", "altclip", "chinese_clip", "align"),
-)
+# `model_type`s of transformers that have both towers
+KINDS = ("clip", "siglip", "siglip2", "metaclip_2", "altclip", "chinese_clip", "align")
 
 
 @dataclass(eq=False)
@@ -79,20 +78,20 @@ def load_towers(
     return _of_open_clip(model, pretrained, resize, device, dtype)
 
 
-def runs_here(settings: Mapping[str, Any] | None) -> bool:
-    """Say whether a config.json is that of two towers of transformers."""
-    return settings is not None and settings.get("model_type") in KINDS
-
-
 def encoded(
     judge: Any, items: Sequence[Any], encode: Callable[[Sequence[Any]], list[np.ndarray]], what: str
 ) -> list[np.ndarray | ItemError]:
-    """Return the vector of each of a judge's images or texts (`what`), in order; of one without numbers, why."""
+    """Return the vector of each of a judge's images or texts (`what`), in order; of one without numbers, why.
+
+    What comes several times is encoded once.
+    """
     import numpy as np
 
-    rows = in_batches(items, judge.batch_size, encode, judge)
+    once, places = distinct(items)
+    rows = in_batches(once, judge.batch_size, encode, judge)
     nothing = ItemError(f"{judge.name} gave no number (nan) for this {what}; another dtype may help: float32")
-    return [row if isinstance(row, ItemError) or (np.isfinite(row).all() and row.any()) else nothing for row in rows]
+    rows = [row if isinstance(row, ItemError) or (np.isfinite(row).all() and row.any()) else nothing for row in rows]
+    return [rows[place] for place in places]
 
 
 def _of_open_clip(model: str, pretrained: str | None, resize: str | None, device: str, dtype: str) -> Towers:

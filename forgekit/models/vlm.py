@@ -14,8 +14,8 @@ from forgekit.models.memory import placement, weights
 from forgekit.models.naming import plain_name
 from forgekit.models.next_word import Answerer, Question, distinct_answers
 from forgekit.models.roles import Judgement
-from forgekit.models.running import in_batches
-from forgekit.models.vqa import DESCRIBE, NUMBER_FORMS, WHOLE, YES_NO, Ask, Plan, Questioner, Words
+from forgekit.models.running import RunHere, in_batches
+from forgekit.models.vqa import NUMBER_FORMS, YES_NO, Ask, Plan, Questioner, Words
 from forgekit.models.weights import load_weights, sees, settings_at, weights_of
 from forgekit.scene import Scene
 
@@ -27,7 +27,7 @@ ENTRY = "config.json"  # a file that every repository of transformers has
 
 
 @dataclass(frozen=True)
-class VQAJudge(Questioner):
+class VQAJudge(RunHere, Questioner):
     """A vision-language model of transformers. Its fields are its settings; weights load on the first judgement.
 
     Answers are read off as probabilities of the next token; no text is generated and compared. A score is the
@@ -44,22 +44,9 @@ class VQAJudge(Questioner):
     probabilities of the elements' right answers (GenEval 2); and `answer_mass`, the least share that possible answers had.
     """
 
-    name: str
-    repo: str  # Hugging Face id or local folder
-    revision: str | None = None
-    device: str = "auto"
-    dtype: str = "auto"
     quantisation: str = ""  # "int8" or "float8": weights take a byte each, which changes verdicts a little
     batch_size: int = 4  # images at a time, each with all its questions
     frame: str = "{}"  # around all that is said, where a model has a form for it and no chat template
-    prompt: str = "{} Answer in one word."  # around a question about an element, as GenEval 2 puts it
-    whole: str = WHOLE
-    description: str = DESCRIBE  # the request for `model_output.description`; "" for none
-    description_tokens: int = 40
-    count_questions: bool = True  # ask "How many hearts are there?" instead of "Are there two hearts?"
-    least_mass: float = 0.3
-    unwanted_at: float = 0.6  # probability from which an absent thing counts as seen, or another number as the count
-    adhering_at: float = 0.5  # score from which on an image adheres, or an element is there; no reason is given above
 
     @classmethod
     def from_address(cls, address: str) -> VQAJudge | None:
@@ -86,13 +73,13 @@ class VQAJudge(Questioner):
         )
 
     def judge(self, images: Sequence[Image], scenes: Sequence[Scene]) -> list[Judgement | ItemError]:
-        """Judge `images[i]` against `scenes[i]`, in order. An image that cannot be read becomes an ItemError.
+        """Judge `images[i]` against `scenes[i]`, as every `VisionModel`.
 
         Raises:
-            UnknownModelError: the weights are not there.
             ParameterError: yes and no are not single, distinct tokens of this model.
         """
-        words = Words(*self._answers, self._choices, self.count_questions)  # refuses models that cannot answer
+        choices = partial(Choices.of, token_ids=self._answerer.token_ids)
+        words = Words(*self._answers, choices, self.count_questions)  # refuses models that cannot answer
         plans = {id(scene): _Plan(scene, self, words) for scene in scenes}
         items = [(image, plans[id(scene)]) for image, scene in zip(images, scenes, strict=True)]
         return in_batches(items, self.batch_size, self._judge_batch, self)
@@ -122,9 +109,6 @@ class VQAJudge(Questioner):
         """Token ids of yes and no, and of the numbers that are single tokens, by word."""
         single = {word: forms for word, forms in NUMBER_FORMS.items() if self._answerer.answer_ids(forms)}
         return distinct_answers(self._answerer, YES_NO), distinct_answers(self._answerer, single)
-
-    def _choices(self, choices: Sequence[str]) -> Choices:
-        return Choices.of(choices, self._answerer.token_ids)
 
 
 class _Plan(Plan):

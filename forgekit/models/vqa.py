@@ -42,6 +42,7 @@ class Ask:
     refused: str = ""
     others: Sequence[Any] = ()  # words that answer it, too, and are none of the choices: other numbers
     said: str = ""  # the question as it is put to the model
+    named: bool = False  # the possible answers are the benchmark's own choices
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,20 @@ class Heard:
 Read = Callable[[Ask], tuple[Mapping[str, float], float]]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Questioner:
     """What judges that ask questions share, whoever answers: how a question is put, and what the answers make."""
 
-    name: str
-    frame: str = "{}"  # around all that is said, where a model has a form for it and no chat template
-    prompt: str  # around a question about an element
-    whole: str  # the question about the scene's text
-    least_mass: float
-    unwanted_at: float  # probability from which an absent thing counts as seen, or another number as the count
-    adhering_at: float
+    frame = "{}"  # around all that is said, where a model has a form for it and no chat template
+
+    prompt: str = "{} Answer in one word."  # around a question about an element, as GenEval 2 puts it
+    whole: str = WHOLE
+    description: str = DESCRIBE  # the request for `model_output.description`; "" for none
+    description_tokens: int = 40
+    count_questions: bool = True  # ask "How many hearts are there?" instead of "Are there two hearts?"
+    least_mass: float = 0.3
+    unwanted_at: float = 0.6  # probability from which an absent thing counts as seen, or another number as the count
+    adhering_at: float = 0.5  # score from which on an image adheres, or an element is there; no reason is given above
 
     def __post_init__(self) -> None:
         """Refuse templates that hold no place for what they ask about."""
@@ -168,7 +173,7 @@ def _own(element: Element, words: Words) -> Ask:
         counted = all(choice.isdigit() for choice in element.choices)
         numbers = [i for ids in words.numbers.values() for i in ids] if counted else []
         try:
-            return Ask(question, words.choices(element.choices), right, others=numbers)
+            return Ask(question, words.choices(element.choices), right, others=numbers, named=True)
         except ParameterError as error:
             return Ask(question, {}, right, f"cannot be put to this model: {error}")
     if right in YES_OR_NO:

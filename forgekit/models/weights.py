@@ -48,21 +48,14 @@ def weights_of(model: Any, address: str, entry: str) -> tuple[str, str | None]:
     (`entry`, a file that every repository of the family has, is fetched for it), so that keys are the same before and
     after the weights are. Where it cannot be had, there are no weights either, and it is the revision asked for.
     """
-    found, folder = vars(model).get("_weights"), Path(address)
-    if found is None and folder.is_dir():
-        found = vars(model)["_weights"] = fingerprint(folder)
-    elif found is None:
-        revision = getattr(model, "revision", None)
-        file = hub_file(address, entry, revision, fetch=True)
-        if file is None:
-            found = revision
-        else:
-            found = vars(model)["_weights"] = file.parent.name
-    if (
-        EMBEDDED in folder.parents
-    ):  # its path differs between machines; the first there was has no name in its draw keys
+    kept, folder, revision = vars(model), Path(address), getattr(model, "revision", None)
+    if "_weights" not in kept and folder.is_dir():
+        kept["_weights"] = fingerprint(folder)
+    elif "_weights" not in kept and (file := hub_file(address, entry, revision, fetch=True)):
+        kept["_weights"] = file.parent.name
+    if EMBEDDED in folder.parents:  # its path differs between machines; the first one has no name in its draw keys
         address = "embedded" if folder.name == "generator" else f"embedded/{folder.name}"
-    return address, found
+    return address, kept.get("_weights", revision)
 
 
 def hub_file(address: str, entry: str, revision: str | None = None, *, fetch: bool = False) -> Path | None:

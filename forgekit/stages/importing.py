@@ -99,33 +99,30 @@ def import_prompts(
     expand = None if expand is None else whole("expand", expand, least=0)
     origin = origin_of(source) | ({"benchmark": format} if format in BENCHMARK_NAMES else {})
     intake = Intake(model, experiment, _given({} if parameters is None else parameters), origin)
-    bad: list[BadRow] = []
     notes = Notes()
     with running("import", total=0, unit="row") as (report, bar):
         for chunk in read_chunks(source, format=format, text_column=text_column, columns=columns, encoding=encoding):
             notes = chunk.notes
             frame, refused = chunk.frame, list[BadRow]()
             if "model" in frame:
-                frame, refused = _permitted(frame)
-                frame = _with_models(frame, model, notes)
+                frame, refused = _with_models(frame, model, notes)
             if expand is not None or wildcards is not None:
                 told = Reading(encoding=encoding, notes=notes)
                 frame = expand_rows(frame, n=expand or None, seed=seed, wildcards=wildcards, reading=told)
+            intake.bad += [*chunk.bad, *refused]
             intake.add(frame)
-            bad += [*chunk.bad, *refused, *intake.bad]
-            intake.bad.clear()
             bar.update(chunk.total)
         with store.transaction() as con:
             new, known, otherwise = intake.store(con, status="" if dry_run else "draft" if draft else "imported")
             if not dry_run:
-                insert_rows(con, "api_logs", [_log_row(intake, bad, new, notes)])
+                insert_rows(con, "api_logs", [_log_row(intake, new, notes)])
         report.done = 0 if dry_run else new
         if dry_run:
             report.stage = "import (dry run)"
             report.count("would be new", new)
             report.notes += [f"{row['model']}: {row['prompt_text']!r}" for row in intake.first(SHOWN_ROWS)]
         report.notes += notes.lines()
-        report.failures = {place_of(row): f"{row.reason}: {row.raw!r}" for row in bad}
+        report.failures = {place_of(row): f"{row.reason}: {row.raw!r}" for row in intake.bad}
         if reader is not None and not dry_run:
             read_scenes(store, intake.scene_hashes(), reader, report)
         report.count("duplicates in the source", intake.rows - new - known)
@@ -137,11 +134,7 @@ def import_prompts(
 
 
 def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the caller's parameters as they are stored.
-
-    Raises:
-        ParameterError: one is NaN, infinite, or of a kind that JSON has not.
-    """
+    """Return the caller's parameters as they are stored. Raises ParameterError: one is no value that JSON has."""
     if not isinstance(parameters, Mapping):
         raise ParameterError(f"parameters is a {type(parameters).__name__}; give a mapping of names to values")
     try:
@@ -154,20 +147,24 @@ def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return checked_parameters(told)
 
 
-def _with_models(frame: pd.DataFrame, model: str, notes: Notes) -> pd.DataFrame:
-    """Return the rows with models under their recorded names; the name of a checkpoint that is none goes to the source."""
-    told = cache(_is_checkpoint)
-    names = [name if isinstance(name, str) else None for name in frame["model"]]
-    sources = list(frame["source"]) if "source" in frame else [None] * len(frame)
-    for place, name in enumerate(names):
-        if name is None:
-            continue
-        if told(name):
+def _with_models(frame: pd.DataFrame, model: str, notes: Notes) -> tuple[pd.DataFrame, list[BadRow]]:
+    """Return the rows with models under their recorded names, and those whose model data may not name, with the reason.
+
+    The name of a checkpoint that is none here goes to the source.
+    """
+    why, is_checkpoint = cache(why_refused), cache(_is_checkpoint)  # asked once for each name
+    names, sources, refused = list[str | None](), list[Any](), list[BadRow | None]()
+    for row in frame.to_dict("records"):
+        name, source = row["model"], row.get("source")
+        reason = None if name is None else why(name) if isinstance(name, str) else why_refused(name)
+        refused.append(BadRow(row["row"], reason, excerpt(row["text"]), row.get("file") or "") if reason else None)
+        if name is not None and not reason and is_checkpoint(name):
             notes.add(f"models that are none here, kept in scenes.source ({model} draws)", repr(name))
-            names[place], sources[place] = None, {**(sources[place] or {}), "model": name}
-        else:
-            names[place] = recorded_name("image_generator", name)
-    return frame.assign(model=names, source=sources)
+            name, source = None, {**(source or {}), "model": name}
+        names.append(name if name is None or reason else recorded_name("image_generator", name))
+        sources.append(source)
+    frame = frame.assign(model=names, source=sources)
+    return frame[[bad is None for bad in refused]], [bad for bad in refused if bad]
 
 
 def _is_checkpoint(name: str) -> bool:
@@ -178,25 +175,10 @@ def _is_checkpoint(name: str) -> bool:
     return not address and not Path(name).is_dir()
 
 
-def _permitted(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[BadRow]]:
-    """Return the rows whose `model` data may name, and the others with the reason."""
-    told = cache(why_refused)  # asked once for each name
-    reasons = [
-        None if model is None else told(model) if isinstance(model, str) else why_refused(model)
-        for model in frame["model"]
-    ]
-    refused = [
-        BadRow(row["row"], reason, excerpt(row["text"]), row.get("file") or "")
-        for reason, row in zip(reasons, frame.to_dict("records"), strict=True)
-        if reason
-    ]
-    return frame[[reason is None for reason in reasons]], refused
-
-
-def _log_row(intake: Intake, bad: list[BadRow], new: int, notes: Notes) -> dict[str, Any]:
+def _log_row(intake: Intake, new: int, notes: Notes) -> dict[str, Any]:
     call = Call("import", intake.origin.get("file", "a DataFrame"), {"experiment": intake.experiment})
-    call.request["rows"] = intake.rows + len(bad)
+    call.request["rows"] = intake.rows + len(intake.bad)
     call.response = {"new_prompts": new, "notes": notes.lines()}
-    call.errors = [f"{place_of(row)}: {row.reason}" for row in bad[:LISTED_BAD_ROWS]]
+    call.errors = [f"{place_of(row)}: {row.reason}" for row in intake.bad[:LISTED_BAD_ROWS]]
     call.traceback = intake.traceback
     return call.row()

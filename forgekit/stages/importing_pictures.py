@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,7 +201,7 @@ def _store(worker: Worker, report: StageReport, intake: Intake, pictures: Sequen
         content = hashlib.sha256(each.picture.content).hexdigest()
         images[content_id("image", prompt=prompt_id, outside=content)] = (each, prompt_id)
     known = {row["id"] for row in store.rows(KNOWN, ids=list(images))}
-    counted = {row["id"]: row["n"] for row in store.rows(COUNTED, ids=ids)}
+    counted = Counter({row["id"]: row["n"] for row in store.rows(COUNTED, ids=ids)})
     busy = counted.keys() - set(worker.claim(IN_STORE, limit=len(ids), ids=ids))
     rows = []
     for image_id, (each, prompt_id) in images.items():
@@ -210,9 +210,8 @@ def _store(worker: Worker, report: StageReport, intake: Intake, pictures: Sequen
         if prompt_id in busy:
             report.failures[each.place] = "its prompt is in the hands of another stage; import it again after that"
             continue
-        index = counted.get(prompt_id, 0)
-        counted[prompt_id] = index + 1
-        rows.append(_image_row(store.folder, each, image_id, prompt_id, index))
+        rows.append(_image_row(store.folder, each, image_id, prompt_id, counted[prompt_id]))
+        counted[prompt_id] += 1
     with store.transaction() as con:
         new, *_ = intake.store(con, status="generated")
         insert_rows(con, "generated_images", rows)

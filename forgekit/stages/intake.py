@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgekit.errors import ForgekitError, ParameterError
-from forgekit.ids import canonical_json, content_id
+from forgekit.ids import canonical_json, content_id, storable
 from forgekit.scene import scene_hash, split_prompt
 from forgekit.scene.syntax.parameters import checked_parameters
 from forgekit.sources.rows import BadRow, excerpt, is_missing, why_unusable
@@ -124,11 +124,11 @@ class Intake:
             **named,
             "prompt_text": text,
             "asked": parts.asked if "drawn" in drawn else None,
-            "directives": _document(directives) if directives else None,
+            "directives": canonical_json(storable(directives)) if directives else None,
             "base_parameters": canonical_json(parameters),
-            "elements": None if elements is None else _document(elements),
-            "read_by": None if elements is None else _document(by),
-            "source": _document(besides | ours),
+            "elements": None if elements is None else canonical_json(storable(elements)),
+            "read_by": None if elements is None else canonical_json(by),
+            "source": canonical_json(storable(besides | ours)),
         }
 
     def first(self, n: int) -> list[dict[str, Any]]:
@@ -165,8 +165,3 @@ def origin_of(source: Any) -> dict[str, str]:
 def place_of(row: BadRow) -> str:
     """Return where a bad row stands, as reports say it."""
     return f"{row.file or 'row'} {row.row}"
-
-
-def _document(value: Any) -> str:
-    """Return `value` as JSON that can be stored: half a character is "?"."""
-    return canonical_json(value).encode("utf-8", "replace").decode()

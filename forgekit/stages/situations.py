@@ -55,15 +55,10 @@ seeded as (
 changes as (
     select t.id, steady_avg(child.soft_tifa_gm - parent.soft_tifa_gm) as change
     from steered t
-    join seeded child
-        on child.prompt_id = t.id
-        and child.vision_model = t.vision_model
-        and child.judge_key = t.judge_key
-    join seeded parent
-        on parent.prompt_id = t.parent_prompt_id
-        and parent.vision_model = t.vision_model
-        and parent.judge_key = t.judge_key
-        and parent.seed = child.seed
+    join seeded child using (vision_model, judge_key)
+    join seeded parent using (vision_model, judge_key, seed)
+    where child.prompt_id = t.id
+      and parent.prompt_id = t.parent_prompt_id
     group by all
 ),
 seen as (
@@ -75,11 +70,9 @@ seen as (
             as unwanted,
         steady_avg(cast(e.adherence_analysis ->> '$.style_deviation' as double)) as style_deviation
     from steered t
-    join image_evaluations e
-        on e.prompt_id = t.id
-        and e.vision_model = t.vision_model
-        and e.judge_key = t.judge_key
-    where e.error is null
+    join image_evaluations e using (vision_model, judge_key)
+    where e.prompt_id = t.id
+      and e.error is null
     group by all
 )
 select
@@ -171,11 +164,9 @@ select
     list(e.model_output -> '$.reasons' order by e.id) as reasons
 from steered t
 join prompts r using (scene_hash, experiment, model)
-join image_evaluations e
-    on e.prompt_id = r.id
-    and e.vision_model = t.vision_model
-    and e.judge_key = t.judge_key
-where e.error is null
+join image_evaluations e using (vision_model, judge_key)
+where e.prompt_id = r.id
+  and e.error is null
 group by all
 """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 OBJECTIVE, HELDOUT = "objective", "heldout"  # the judge that steers, and those that only watch
 DOCUMENTS = ("model_output", "adherence_analysis", "element_scores")  # what a verdict says
-_GROUPS = {"object": "objects", "count": "objects", "color": "colors", "relation": "spatial"}
+_GROUPS = {"objects": ("object", "count"), "colors": ("color",), "spatial": ("relation",)}  # of kinds of elements
 
 
 @dataclass(frozen=True)
@@ -62,12 +61,9 @@ class Picture:
 
 def read_pictures(folder: Path, rows: Sequence[Mapping[str, Any]], at_once: int) -> Iterator[list[Picture]]:
     """Read the images of `rows` (image_id, image_path, prompt_id, scene_hash, scene_text, elements), some at a time."""
-    scenes: dict[str, tuple[Scene, Sequence[Element], str] | ItemError] = {}
+    scenes = {key: _scene(row) for key, row in {row["scene_hash"]: row for row in rows}.items()}
     for start in range(0, len(rows), at_once):
-        some = rows[start : start + at_once]
-        new = {row["scene_hash"]: row for row in some if row["scene_hash"] not in scenes}
-        scenes |= {key: _scene(row) for key, row in new.items()}
-        yield [_picture(folder, row, scenes[row["scene_hash"]]) for row in some]
+        yield [_picture(folder, row, scenes[row["scene_hash"]]) for row in rows[start : start + at_once]]
 
 
 def _scene(row: Mapping[str, Any]) -> tuple[Scene, Sequence[Element], str] | ItemError:
@@ -174,12 +170,9 @@ def _documents(elements: Sequence[Element], verdict: Judgement, mark: float) -> 
 
 def _confidence(elements: Sequence[Element], scores: Mapping[str, float | None]) -> dict[str, float | None]:
     """Mean probability of the seed's three groups; null where the scene asks for nothing of the group."""
-    members = defaultdict(list)
-    for element in elements:
-        score = scores.get(element.key)
-        if element.kind in _GROUPS and score is not None:
-            members[_GROUPS[element.kind]].append(score)
-    return {name: sum(m) / len(m) if (m := members[name]) else None for name in ("objects", "colors", "spatial")}
+    found = [(element.kind, score) for element in elements if (score := scores.get(element.key)) is not None]
+    groups = {name: [score for kind, score in found if kind in kinds] for name, kinds in _GROUPS.items()}
+    return {name: sum(group) / len(group) if group else None for name, group in groups.items()}
 
 
 def _content(image: Image) -> str:

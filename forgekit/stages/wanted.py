@@ -14,7 +14,7 @@ from forgekit.errors import ItemError, ParameterError
 from forgekit.ids import canonical_json, content_hash, content_id
 from forgekit.models import Drawing, DrawRequest, ImageGenerator
 from forgekit.models.loras import refuse_strangers, with_trigger_words
-from forgekit.models.roles import describe_request, not_applicable
+from forgekit.models.roles import describe_request
 from forgekit.scene import from_data, split_prompt
 from forgekit.scene.syntax.parameters import checked_parameters
 from forgekit.store.arguments import whole
@@ -107,8 +107,9 @@ def wanted_images(
     own = prompt["base_parameters"]
     data = from_data(prompt["directives"])
     optional = frozenset(name for name in data.keys() & own.keys() - {"seed"} if own[name] == data[name])
-    left_out = not_applicable(model, own, optional) if optional else {}
-    if left_out is not None:  # it is settled; else the generator may leave out more when it draws
+    left_out: Mapping[str, str] = {}
+    if optional and (tell := getattr(model, "not_applicable", None)):  # only diffusers' pipelines know beforehand
+        left_out = tell(own, optional)
         own, optional = {name: value for name, value in own.items() if name not in left_out}, frozenset()
     parameters = {**model.default_parameters(), **own}
     seed, words = parameters.pop("seed", 0), split_prompt(prompt["prompt_text"]).words
@@ -117,7 +118,7 @@ def wanted_images(
     words, wanted = with_trigger_words(words, parameters), []
     for index, exact in enumerate(seeds.of_prompt(prompt, seed)):
         request = DrawRequest(words, exact, parameters, optional)
-        wanted.append(Wanted(prompt, index, request, draw_key(model, request), left_out or {}))
+        wanted.append(Wanted(prompt, index, request, draw_key(model, request), left_out))
     return wanted
 
 
