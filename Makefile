@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 STORE  ?= data/forge.duckdb
 PROMPTS ?= data/prompts/starter.csv
 READY  := $(VENV)/.ready
-PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 LAB_SETTINGS = $(VENV)/share/jupyter/lab/settings/overrides.json
 MLFLOW_DB = $(abspath $(dir $(STORE)))/mlflow.db
 
