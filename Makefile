@@ -64,7 +64,8 @@ $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "forgekit needs Python 3.11, 3.12 or 3.13, and none of them is on PATH:" \
 		"install one, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[lab,test,ray]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[lab,test,ray]'
+	-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib  # pip does it on one core; some packages hold files that do not compile
 	mkdir -p $(dir $(LAB_SETTINGS))
 	echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' > $(LAB_SETTINGS)
 	touch $@

@@ -27,14 +27,19 @@ from forgekit.models import Drawing, DrawRequest, Judgement, naming
 from forgekit.scene import Scene, list_elements
 from forgekit.store import Store, remote
 
-SLOW_FILES = ("test_notebooks.py", "test_stages_as_processes.py", "test_soak.py", "test_ray_pool.py")
+# What takes minutes starts first, the longest of them first, so that no worker is left with one at the end.
+SLOW_FILES = (
+    *("test_notebooks_at_work.py", "test_notebooks.py", "test_stages_as_processes.py", "test_soak.py", "test_batch.py"),
+    *("test_docs_run.py", "test_ray_pool.py", "test_workers_together.py"),
+)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts background jobs; some tests interrupt
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the files that take minutes, so that no worker is left with one of them at the end."""
-    items.sort(key=lambda item: item.path.name not in SLOW_FILES)
+    """Start with the files that take minutes: a worker takes whole files, in this order."""
+    places = {name: place for place, name in enumerate(SLOW_FILES)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture(autouse=True)

@@ -92,6 +92,17 @@ def test_importing_forgekit_loads_no_heavy_library():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
+def test_whether_a_prompt_fits_a_generator_is_told_without_torch():
+    """Completing and refining ask it of every prompt, and neither computes anything: torch and diffusers take ten seconds."""
+    code = (
+        "import sys; from forgekit.models import load_model; mini = load_model('image_generator', 'mini');"
+        "print(mini.fits('a red circle'), mini.fits('a red circle, ' * 40));"
+        "print([name for name in ('torch', 'diffusers', 'torchvision', 'scipy.stats') if name in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.splitlines() == ["True False", "[]"]
+
+
 def test_plots_know_no_store():
     for path in (PACKAGE / "show").glob("plot*.py"):
         assert not [

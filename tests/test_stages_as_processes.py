@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+import warm
 
 import forgekit as fk
 
@@ -73,48 +74,47 @@ def test_the_stages_run_alone_each_in_its_own_process(undisturbed):
     assert fk.check(store).findings == []
 
 
-def kill_when(process: subprocess.Popen, ready) -> None:
+def kill_when(process: BaseProcess, ready) -> None:
     """SIGKILL the process as soon as `ready()` holds (or let it end first)."""
-    while process.poll() is None and not ready():
+    while process.is_alive() and not ready():
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
 
 
 def test_killing_stages_and_running_them_again_ends_in_the_same_rows(completed, undisturbed, tmp_path):
     path = Path(shutil.copy(completed, tmp_path))
     store = fk.open_store(path)
     for stage, table in ((GENERATE, "generated_images"), (EVALUATE, "image_evaluations")):
-        process = subprocess.Popen(
-            command(path, *stage), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        kill_when(process, lambda table=table: store.rows(f"select count(*) as n from {table}")[0]["n"] > 0)
-        run(path, *stage)
-    process = subprocess.Popen(
-        command(path, "refine"), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    kill_when(process, lambda: store.rows("select count(*) as n from claims")[0]["n"] > 0)
-    run(path, "refine")
+        words, rows = (*stage, "--store", str(path)), f"select count(*) as n from {table}"
+        kill_when(warm.start(*words), lambda rows=rows: store.rows(rows)[0]["n"] > 0)
+        warm.run(*words, told=tmp_path / "told")
+    words = ("refine", "--store", str(path))
+    kill_when(warm.start(*words), lambda: store.rows("select count(*) as n from claims")[0]["n"] > 0)
+    warm.run(*words, told=tmp_path / "told")
     assert record(path) == record(undisturbed)
     assert store.rows("select count(*) as n from claims") == [{"n": 0}]
 
 
+def wait_for(words: str, told: Path, process: BaseProcess) -> None:
+    """Wait until the process has printed the words; it must not end before."""
+    while words not in (told.read_text() if told.exists() else ""):
+        assert process.is_alive(), told.read_text()
+        time.sleep(0.05)
+
+
 def test_a_watching_stage_takes_up_new_work_and_ends_when_asked(completed, tmp_path):
     path = Path(shutil.copy(completed, tmp_path))
-    watcher = subprocess.Popen(
-        command(path, *GENERATE, "--watch"),
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert "4 done" in watcher.stdout.readline()
+    told = tmp_path / "told"
+    watcher = warm.start(*GENERATE, "--watch", "--store", str(path), told=told)
+    wait_for("4 done", told, watcher)
     (tmp_path / "more.csv").write_text("text\na pink heart\n")
     run(path, "import", str(tmp_path / "more.csv"))
     run(path, "complete")
-    assert "1 done" in watcher.stdout.readline()
-    watcher.send_signal(signal.SIGTERM)
-    assert watcher.wait(timeout=60) == 0
+    wait_for("1 done", told, watcher)
+    watcher.terminate()
+    watcher.join(timeout=60)
+    assert watcher.exitcode == 0
 
 
 def test_bad_input_is_a_clear_message_and_exit_status_2(tmp_path):

@@ -268,6 +268,6 @@ class Detector:
         return self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
 
     def _pixels(self, images: Sequence[Image]) -> dict[str, Tensor]:
-        with quiet():
+        with quiet("transformers"):
             inputs = self.processor.image_processor([as_rgb(image) for image in images], return_tensors="pt")
         return on_device(inputs, self.model)

@@ -15,7 +15,7 @@ from forgekit.errors import ItemError, ParameterError, did_you_mean
 from forgekit.ids import canonical_json
 from forgekit.models.loras import LORAS, laid_over, read_loras
 from forgekit.models.memory import REFUSALS, placement, weights
-from forgekit.models.naming import plain_name
+from forgekit.models.naming import LIBRARIES, plain_name
 from forgekit.models.pipelines import (
     ENTRY,
     Reader,
@@ -27,6 +27,7 @@ from forgekit.models.pipelines import (
     pipeline_class,
     quantised_parts,
     scheduled,
+    sequence_length,
     settable,
     signature_of,
     truncated,
@@ -166,7 +167,7 @@ class DiffusionGenerator(RunHere):
         """Whether the text encoders read the prompt to its end; True where the tokenizers are not at hand."""
         if self._readers is None:  # what is cut off is recorded when the prompt is drawn
             return True
-        length = self.defaults.get("max_sequence_length", self._sequence_length)
+        length = self._length(self.defaults)
         # The encoder that reads most counts: FLUX's CLIP cuts what its T5 reads.
         return not truncated([max(self._readers, key=lambda each: (each.limit(length), each.name))], prompt, length)
 
@@ -180,9 +181,9 @@ class DiffusionGenerator(RunHere):
         if "output_type" in self._signature:
             call["output_type"] = "np"  # an image of whole numbers hides that they were none: nan turns black
         started = time.perf_counter()
-        with quiet(), scheduled(pipeline, call.pop("scheduler", None)):  # truncation is recorded, not printed
+        with quiet(*LIBRARIES), scheduled(pipeline, call.pop("scheduler", None)):  # truncation is recorded, not printed
             if call.pop(WEIGHTS, False):
-                call = weighed(pipeline, call, call.get("max_sequence_length", self._sequence_length))
+                call = weighed(pipeline, call, self._length(call))
             output = pipeline(generator=[torch.Generator("cpu").manual_seed(request.seed) for request in batch], **call)
         seconds = round((time.perf_counter() - started) / len(batch), 4)
         measured = {"duration_s": seconds, "batch": len(batch)}
@@ -198,7 +199,7 @@ class DiffusionGenerator(RunHere):
             image = as_picture(pixels)
         except ValueError as error:
             return ItemError(f"{self.name}: {error}")
-        length = arguments.get("max_sequence_length", self._sequence_length)
+        length = self._length(arguments)
         read, weighing = as_read(request.prompt, arguments)
         made = {
             "pipeline": type(self.pipeline).__name__,
@@ -222,7 +223,7 @@ class DiffusionGenerator(RunHere):
 
         device, dtype = placement(self)
         found = {"revision": self.revision, "variant": self.variant, "dtype": getattr(torch, dtype)}
-        with quiet():
+        with quiet(*LIBRARIES):
             from diffusers import AutoPipelineForText2Image, DiffusionPipeline
 
             if self.quantisation:
@@ -246,17 +247,19 @@ class DiffusionGenerator(RunHere):
     def _readers(self) -> list[Reader] | None:
         """The tokenizers, which need no room; None, remembered, where they are not at hand: each look-up takes half a minute."""
         try:
-            with quiet():
+            with quiet("transformers"):
                 return load_readers(self.repo, self.revision)
         except (*REFUSALS, ImportError):
             return None
 
+    def _length(self, arguments: Mapping[str, Any]) -> int | None:
+        if "max_sequence_length" in arguments:  # else diffusers is imported, for seconds
+            return arguments["max_sequence_length"]
+        return self._sequence_length
+
     @cached_property
     def _sequence_length(self) -> int | None:
-        """The `max_sequence_length` of the pipeline where a call names none; None where it has none."""
-        pipeline = pipeline_class(self.repo)
-        length = signature_of(pipeline).get("max_sequence_length") if pipeline else None
-        return length.default if length else None
+        return sequence_length(self.repo, self._readers)
 
     @cached_property
     def _signature(self) -> Signature:

@@ -69,7 +69,7 @@ class TransformersLanguageModel(RunHere):
         from transformers import pipeline
 
         how = {"revision": self.revision, "dtype": self.dtype, "device": placement(self)[0], "trust_remote_code": False}
-        with quiet():
+        with quiet("transformers"):
             return pipeline("text-generation", model=self.repo, **how)
 
     def _answer(self, pipeline: Any, request: str) -> str:
@@ -83,7 +83,7 @@ class TransformersLanguageModel(RunHere):
         if pipeline.tokenizer.chat_template:
             asked = [{"role": "user", "content": request}]
             sampling["tokenizer_encode_kwargs"] = {"enable_thinking": self.thinking}  # read by the template, if at all
-        with quiet():
+        with quiet("transformers"):
             (answer,) = pipeline(asked, max_new_tokens=self.max_new_tokens, return_full_text=False, **sampling)
         return answer["generated_text"].strip()
 

@@ -79,7 +79,7 @@ class Answerer:
 
         texts: list[str] = []
         for inputs in self._batches(images, question):
-            with torch.inference_mode(), quiet():
+            with torch.inference_mode(), quiet("transformers"):
                 out = self.model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False, use_cache=True)
             texts += self.tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         return [text.strip() for text in texts]
@@ -96,7 +96,7 @@ class Answerer:
 
         A chat template is filled in and read in one step: some write the first token themselves, and it must not come twice.
         """
-        with quiet():
+        with quiet("transformers"):
             if self._chats:
                 tensors = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}
                 inputs = self._in_chat(question, {"type": "image", "image": as_rgb(image)}, **tensors)

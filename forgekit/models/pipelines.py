@@ -34,6 +34,15 @@ def pipeline_class(address: str) -> type | None:
     return getattr(diffusers, str(index.get("_class_name")), None)
 
 
+def sequence_length(address: str, readers: Sequence[Reader] | None) -> int | None:
+    """Return the `max_sequence_length` of the pipeline at an address where a call names none; None where nothing asks for it."""
+    if readers and all(reader.is_clip for reader in readers):
+        return None
+    pipeline = pipeline_class(address)
+    length = signature_of(pipeline).get("max_sequence_length") if pipeline else None
+    return length.default if length else None
+
+
 def signature_of(pipeline: type) -> Signature:
     """Return the call arguments of a class of pipelines."""
     return inspect.signature(pipeline.__call__).parameters
@@ -110,18 +119,23 @@ class Reader:
     encoder: str  # class of the text encoder: "CLIPTextModel", "T5EncoderModel" …
     pipeline: str = ""  # class of the pipeline
 
+    @property
+    def is_clip(self) -> bool:
+        """Whether it stops where its tokenizer says; others stop where the call says."""
+        return "CLIP" in self.encoder
+
     def limit(self, max_sequence_length: int | None) -> int:
         """Return how many tokens of a prompt are read, special and chat-template tokens already taken off."""
         total = self.tokenizer.model_max_length
-        if "CLIP" not in self.encoder and max_sequence_length is not None:
-            total = max_sequence_length  # CLIP encoders stop where their tokenizer says; the others where the call says
+        if max_sequence_length is not None and not self.is_clip:
+            total = max_sequence_length
         return total - self._overhead()
 
     def _overhead(self) -> int:
         """Return how many tokens are not the prompt's: special tokens, or all of the chat template."""
         if self.pipeline.startswith("Sana"):
             return 2  # what it tells its encoder first is cut off again, and two tokens of the prompt's with it
-        if "CLIP" in self.encoder or "T5" in self.encoder or not getattr(self.tokenizer, "chat_template", None):
+        if self.is_clip or "T5" in self.encoder or not getattr(self.tokenizer, "chat_template", None):
             return self.tokenizer.num_special_tokens_to_add()
         messages = [{"role": "user", "content": ""}]
         if "Mistral" in self.encoder:  # Flux2Pipeline alone speaks to its encoder first
@@ -137,20 +151,29 @@ def load_readers(repo: str, revision: str | None) -> list[Reader]:
     Raises:
         OSError: nothing to load at `repo`.
     """
-    from diffusers import DiffusionPipeline
-    from transformers import AutoTokenizer
-
-    index = DiffusionPipeline.load_config(repo, revision=revision)
+    index = settings_at(repo, ENTRY, revision, fetch=True)
+    if index is None:
+        raise OSError(f"no {ENTRY} at {repo}")
     return [
         Reader(
             name,
-            AutoTokenizer.from_pretrained(repo, subfolder=name, revision=revision, trust_remote_code=False),
+            _tokenizer_class(part).from_pretrained(repo, subfolder=name, revision=revision),
             index.get(name.replace("tokenizer", "text_encoder"), [None, ""])[1],
             str(index.get("_class_name")),
         )
         for name, part in sorted(index.items())
         if name.startswith("tokenizer") and part[0]
     ]
+
+
+def _tokenizer_class(part: Sequence[str]) -> Any:
+    """Return the class that the pipeline itself loads this tokenizer with, which needs no torch; `AutoTokenizer`, which does,
+    where it names a processor, or one that cannot say where in a text a token stands."""
+    import transformers
+
+    named = getattr(transformers, part[1], None) if part[0] == "transformers" and "Tokenizer" in part[1] else None
+    fast = isinstance(named, type) and issubclass(named, transformers.PreTrainedTokenizerFast)
+    return named if fast else transformers.AutoTokenizer
 
 
 def truncated(readers: Sequence[Reader], prompt: str, max_sequence_length: int | None) -> dict[str, str]:

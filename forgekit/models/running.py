@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cachetools import LRUCache
@@ -63,7 +64,7 @@ def load_transformers(
     import transformers
 
     own = {"revision": revision, "trust_remote_code": False}
-    with quiet():
+    with quiet("transformers"):
         others = {**own, "revision": None} if processor_repo else own
         processor = transformers.AutoProcessor.from_pretrained(processor_repo or repo, **others)
         own |= {"quantization_config": transformers.TorchAoConfig(quantised(quantisation))} if quantisation else {}
@@ -127,15 +128,13 @@ class Remembered(LRUCache[str, Any]):
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Silence diffusers' and transformers' progress bars and warnings for a while, then restore what was set.
+def quiet(*names: str) -> Iterator[None]:
+    """Silence the progress bars and warnings of libraries ("diffusers", "transformers") for a while, then restore what was set.
 
-    Their own files use what torch calls deprecated, and say so on import: that is between them.
+    Name those that are at work: to import diffusers takes ten seconds. Their own files use what torch calls deprecated,
+    and say so on import: that is between them.
     """
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    libraries = (diffusers_logging, transformers_logging)
+    libraries = [import_module(f"{name}.utils.logging") for name in names]
     before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
     for library in libraries:
         library.set_verbosity_error()

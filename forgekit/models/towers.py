@@ -99,7 +99,7 @@ def _of_open_clip(model: str, pretrained: str | None, resize: str | None, device
     import torch
 
     precision = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}[dtype]
-    with quiet():
+    with quiet("transformers"):
         towers, preprocess = open_clip.create_model_from_pretrained(
             model, pretrained, precision=precision, device=device, image_resize_mode=resize
         )

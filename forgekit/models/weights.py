@@ -82,10 +82,10 @@ def hub_file(address: str, entry: str, revision: str | None = None, *, fetch: bo
     return None
 
 
-def settings_at(address: str, entry: str, *, fetch: bool = False) -> dict[str, Any] | None:
+def settings_at(address: str, entry: str, revision: str | None = None, *, fetch: bool = False) -> dict[str, Any] | None:
     """Return the JSON settings in the file `entry` of a folder or hub repository; None where there are none to be read."""
     folder = Path(address)
-    file = folder / entry if folder.is_dir() else hub_file(address, entry, fetch=fetch)
+    file = folder / entry if folder.is_dir() else hub_file(address, entry, revision, fetch=fetch)
     try:
         settings = json.loads(file.read_text("utf-8")) if file and file.is_file() else None
     except (OSError, ValueError, RecursionError):
