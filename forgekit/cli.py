@@ -138,8 +138,10 @@ def _command(function: Callable[..., Any], name: str) -> Callable[..., int]:
 def _in_pools(workers: int, address: str) -> Iterator[None]:
     """Have each model that is loaded in this block run in a pool."""
     from forgekit.models.naming import POOL_VARIABLE
+    from forgekit.store.arguments import whole
 
-    before, here = os.environ.get(POOL_VARIABLE, ""), f"workers={workers or 1}" + f"&address={address}" * bool(address)
+    before, share = os.environ.get(POOL_VARIABLE, ""), f"workers={whole('workers', workers or 1)}"
+    here = share + f"&address={address}" * bool(address)
     os.environ[POOL_VARIABLE] = here
     try:
         yield

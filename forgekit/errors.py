@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+LONGEST_SHOWN = 60  # characters of a name
 SECRETS = re.compile(
     r"""(?P<scheme>\b[a-zA-Z][\w+.-]*://)(?:[^\s#"'<>]*@|[^\s/"'<>]*@)?(?P<rest>[^\s?#"'<>]*)(?:\?[^\s#"'<>]*)?"""
 )  # what stands before an "@" may be a password, however it is written
@@ -51,6 +52,13 @@ class ItemError:
     """
 
     reason: str
+
+
+def listed(names: Iterable[str], most: int = 30) -> str:
+    """Return names that data gave, for a message: the first ones, cut short, and how many more there are."""
+    names = list(names)
+    shown = ", ".join(name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…" for name in names[:most])
+    return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
 
 
 def without_secrets(text: str) -> str:

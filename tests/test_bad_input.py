@@ -158,6 +158,16 @@ def test_a_pipe_is_read_whole(store, form):
     os.close(reading)
 
 
+def test_a_column_of_texts_alone_is_read_from_a_pipe_as_from_a_file(store):
+    reading, writing = os.pipe()
+    os.write(writing, b'prompt\n"a red circle, and a ""blue"" star"\ntwo blue squares\n')
+    os.close(writing)
+    fk.import_prompts(store, f"/dev/fd/{reading}")
+    os.close(reading)
+    texts = {row["scene_text"] for row in store.rows("select scene_text from scenes")}
+    assert texts == {'a red circle, and a "blue" star', "two blue squares"}
+
+
 @pytest.mark.parametrize(
     "said", [{"num_inference_steps": 10**9}, {"width": 10**5, "height": 10**5}, {"negative_prompt": ["a", "b"]}, {"sigmas": [1.0] * 2000}]
 )  # fmt: skip

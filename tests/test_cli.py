@@ -69,6 +69,7 @@ def test_the_list_of_commands_says_what_each_does_and_loads_nothing_heavy():
         (["import", "p.csv", "--columns", "id"], "forgekit import: 'id' is not of the form NAME=VALUE,NAME=VALUE"),
         (["import", "p.csv", "--no-draft"], "forgekit import: Unknown option: --no-draft"),
         (["import", "none.csv"], "forgekit import: "),
+        (["generate", "--workers", "-1"], "forgekit generate: workers=-1: it must be 1 or more"),
         (["refine", "--target", "2"], "forgekit refine: target is 2.0, it must lie in [0, 1]"),
     ],
 )

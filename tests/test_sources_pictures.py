@@ -267,6 +267,7 @@ def test_midjourney_ends_its_description_with_a_job(tmp_path):
     [
         ({}, "it carries no prompt (metadata: none)"),
         ({"Title": "x"}, "it carries no prompt (metadata: Title)"),
+        ({f"k{n:03}{'x' * 70}": "y" for n in range(100)}, f"k029{'x' * 56}… and 70 more)"),
         ({"parameters": '{"sui_image_params": {"prompt": "a cat", "neg'}, "'parameters' metadata cannot be read"),
         ({"prompt": "{broken"}, "'prompt' metadata cannot be read"),
         ({"parameters": f"Negative prompt: x\n{SETTINGS}"}, "and no prompt"),

@@ -188,29 +188,30 @@ class DiffusionGenerator(RunHere):
         seconds = round((time.perf_counter() - started) / len(batch), 4)
         measured = {"duration_s": seconds, "batch": len(batch)}
         withheld = getattr(output, "nsfw_content_detected", None) or [False] * len(batch)
-        drawn = [self._drawing(r, arguments, pixels, measured) for r, pixels in zip(batch, output.images, strict=True)]
+        said = {prompt: self._said(prompt, arguments) | measured for prompt in {request.prompt for request in batch}}
+        drawn = [self._drawing(r, pixels, said[r.prompt]) for r, pixels in zip(batch, output.images, strict=True)]
         refused = ItemError(f"{self.name}: the pipeline's safety checker withheld the picture")
         return [refused if hidden else each for each, hidden in zip(drawn, withheld, strict=True)]
 
-    def _drawing(
-        self, request: DrawRequest, arguments: Mapping[str, Any], pixels: Any, measured: dict[str, Any]
-    ) -> Drawing | ItemError:
+    def _drawing(self, request: DrawRequest, pixels: Any, said: Mapping[str, Any]) -> Drawing | ItemError:
         try:
             image = as_picture(pixels)
         except ValueError as error:
             return ItemError(f"{self.name}: {error}")
+        return Drawing(image, {**said, "seed": request.seed, "width": image.width, "height": image.height})
+
+    def _said(self, prompt: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is known of all pictures of a prompt."""
         length = self._length(arguments)
-        read, weighing = as_read(request.prompt, arguments)
-        made = {
+        read, weighing = as_read(prompt, arguments)
+        return {
+            **self.describe(),
+            **self.describe_request(arguments),
             "pipeline": type(self.pipeline).__name__,
-            "seed": request.seed,
             "parameters": arguments,
-            "width": image.width,
-            "height": image.height,
             "truncated": truncated(self._readers or [], read, length) or None,
             **weighing,
         }
-        return Drawing(image, {**self.describe(), **self.describe_request(arguments), **made, **measured})
 
     @weights
     def pipeline(self) -> Any:

@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from forgekit.errors import SourceError
+from forgekit.errors import SourceError, listed
 from forgekit.sources import ground_truth, questions
 from forgekit.sources.files import files_below
 from forgekit.sources.readers import READERS, SUFFIXES
@@ -161,7 +161,7 @@ def _text_column(name: str, file: Path, record: Record) -> str:
     wanted = BENCHMARKS[name].text
     found = next((column for column in (wanted, wanted.replace("_en", "_zh")) if column in record), None)
     if found is None:
-        raise SourceError(f"{file} is not {name} as we know it: no column {wanted!r}, only {', '.join(record)}")
+        raise SourceError(f"{file} is not {name} as we know it: no column {wanted!r}, only {listed(record)}")
     return found
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from statistics import median
 from typing import Any
 
-from forgekit.errors import SourceError, did_you_mean
+from forgekit.errors import SourceError, did_you_mean, listed
 from forgekit.scene.syntax.parameters import key, known_as
 from forgekit.sources.parameters import TABLE
 from forgekit.sources.rows import BadRow, Notes, Row, is_missing
@@ -56,7 +56,7 @@ def text_column(
         column = str(wanted)
         if column not in names:
             hint = did_you_mean(column, names)
-            raise SourceError(f"{source} has no column {column!r}.{hint} It has: {', '.join(names)}")
+            raise SourceError(f"{source} has no column {column!r}.{hint} It has: {listed(names)}")
         return column
     by_key = {key(name): name for name in reversed(names)}
     known = [by_key[name] for name in TEXT_KEYS if name in by_key]
@@ -89,7 +89,7 @@ def _likely_column(source: Any, names: Sequence[str], rows: Sequence[Row], notes
         if likely:
             raise _ambiguous(source, likely, notes)
         raise SourceError(
-            f"no column of {source} is known to hold the texts; it has: {', '.join(names[:30])}{_separated(notes)}. Give text_column=…"
+            f"no column of {source} is known to hold the texts; it has: {listed(names)}{_separated(notes)}. Give text_column=…"
             " (a number, from 0, where there is no header)"
         )
     [found] = named if len(named) == 1 else likely

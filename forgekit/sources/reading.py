@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from forgekit.errors import ForgekitError, ParameterError, SourceError, did_you_mean
+from forgekit.errors import ForgekitError, ParameterError, SourceError, did_you_mean, listed
 from forgekit.ids import canonical_json
 from forgekit.scene.syntax.parameters import known_as
 from forgekit.sources import benchmarks
@@ -126,7 +126,7 @@ def _chunks(
     text = columns_of.text_column(named, names, chunk, text_column, reading.notes)
     for name in mapping.values():
         if name not in names:
-            raise SourceError(f"no column is called {name!r}.{did_you_mean(name, names)} There are: {', '.join(names)}")
+            raise SourceError(f"no column is called {name!r}.{did_you_mean(name, names)} There are: {listed(names)}")
     lone = text is None  # a single column under no known name: a list of texts, in a table perhaps without header
     text, mapping = (names[0], {}) if text is None else (text, mapping)
     if format in TABLES and text_column is None:

@@ -19,13 +19,19 @@ SNIFFED_LINES, SNIFFED = 200, 1 << 16  # characters
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}
 NONE = "\x1f"  # stands in no text: the delimiter of a table of one column
 SEPARATOR = re.compile(r"sep=([,;\t|:^~])", re.IGNORECASE)  # Excel's first line
+CELL = re.compile(r'"(?:[^"]|"")*"')  # a quoted one
 RULE = re.compile(r":?-+:?")  # the line below the header of a Markdown table
 
 
 def is_table(path: Path, reading: Reading) -> bool:
-    """Say whether a text file is a table: its first line has the names of columns, that of the texts among them."""
+    """Say whether a text file is a table: its first line has the names of columns, that of the texts among them.
+
+    What has no ending, from a pipe, may also be a column of texts alone: those with a comma, and no others, stand in quotes.
+    """
     with open_text(path, reading, newline="") as file:
         lines = _first_lines(file)
+    if not path.suffix and all(("," in line) == bool(CELL.fullmatch(line.strip())) for line in lines):
+        return any("," in line for line in lines)
     delimiter = _delimiter(lines, "\t")
     rows = list(csv.reader(lines, delimiter=delimiter))
     if not reading.header:  # a column was asked for by its number

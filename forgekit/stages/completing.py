@@ -130,10 +130,10 @@ def complete_prompts(
     attempted: list[str] = []
     due = len(store.df(DUE, experiment=experiment, attempted=attempted))
     with working(store) as worker, running("complete", total=due, unit="prompt") as (report, bar):
-        while ids := worker.claim(DUE, limit=at_once, experiment=experiment, attempted=attempted):
-            attempted += ids
-            _complete_batch(worker, report, store.rows(IN_HAND, ids=ids), way, turns)
-            bar.update(len(ids))
+        while prompts := worker.claim_rows(DUE, IN_HAND, limit=at_once, experiment=experiment, attempted=attempted):
+            attempted += [prompt["id"] for prompt in prompts]
+            _complete_batch(worker, report, prompts, way, turns)
+            bar.update(len(prompts))
     for reason in NOT_UNDERSTOOD:
         if n := report.details.get(UNREAD.format(reason)):
             scenes = "1 scene" if n == 1 else f"{n} scenes"
@@ -145,6 +145,7 @@ def _complete_batch(
     worker: Worker, report: StageReport, prompts: Sequence[dict[str, Any]], way: Way, turns: Turns
 ) -> None:
     completed, incomplete, calls = [], [], []
+    ids = [prompt["id"] for prompt in prompts]
     unread = [prompt for prompt in prompts if prompt["elements"] is None]
 
     def complete(prompt: dict[str, Any]) -> tuple[dict[str, Any] | ItemError, list[dict[str, Any]]]:
@@ -152,7 +153,7 @@ def _complete_batch(
         conversation = Conversation(turns, call)
         return conversation.attempt(_completed, prompt, way, conversation, report), conversation.rows
 
-    for prompt, (row, rows) in zip(prompts, turns.each(complete, prompts), strict=True):
+    for prompt, (row, rows) in zip(prompts, turns.each(complete, prompts, ids), strict=True):
         calls += rows
         if isinstance(row, ItemError):
             report.failures[prompt["id"]] = row.reason

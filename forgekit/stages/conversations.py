@@ -26,20 +26,15 @@ Result = TypeVar("Result")
 # An answer that a killed worker left behind: since then the prompt has not moved. An attempt that came to an end, also
 # to a bad one, moves it, and what was answered in that attempt is not used again.
 LEFT_BEHIND = """
-select l.id, l.response ->> '$.text' as text
+select l.id, l.prompt_id, l.stage, l.endpoint, l.request ->> '$.text' as request, l.response ->> '$.text' as text
 from api_logs l
 join prompts p on p.id = l.prompt_id
-where l.prompt_id = $prompt_id::uuid
-  and l.stage = $stage
-  and l.endpoint = $endpoint
-  and l.request ->> '$.text' = $request
+where l.prompt_id in (select unnest($ids::uuid[]))
   and l.ok
   and l.learning_id is null
   and l.response is not null
   and l.created_at >= p.last_updated
-  and l.id not in (select unnest($used::uuid[]))
 order by l.created_at, l.id
-limit 1
 """
 
 
@@ -50,6 +45,9 @@ class Turns:
     store: Store
     at_once: int = 1  # conversations
     rows: deque[dict[str, Any]] = field(default_factory=deque)  # filled by all, emptied by who has the turn
+    left: dict[tuple[str, ...], list[Mapping[str, Any]]] = field(
+        default_factory=dict
+    )  # of LEFT_BEHIND, by what was asked
     _work: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
@@ -61,8 +59,17 @@ class Turns:
         """Return how many prompts to take in hand at a time: one, or enough for a slow answer to hold up few."""
         return WAVES * self.at_once if self.at_once > 1 else 1
 
-    def each(self, work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-        """Yield `work(item)` of each item, in order. While the caller works on one, it has the turn."""
+    def each(
+        self, work: Callable[[Item], Result], items: Sequence[Item], prompt_ids: Sequence[str]
+    ) -> Iterator[Result]:
+        """Yield `work(item)` of each item, in order. While the caller works on one, it has the turn.
+
+        `prompt_ids` are those of all of them: answers that were left behind about these are used.
+        """
+        self.left = {}
+        for row in self.store.rows(LEFT_BEHIND, ids=prompt_ids):
+            asked = row["stage"], row["endpoint"], row["prompt_id"], row["request"]
+            self.left.setdefault(asked, []).append(row)
 
         def in_turn(item: Item) -> Result:
             with self._work:
@@ -91,8 +98,9 @@ class Turns:
             self._work.acquire()
             rows = [self.rows.popleft() for _ in range(len(self.rows))]
             try:
-                with self.store.transaction() as con:
-                    insert_rows(con, "api_logs", rows)
+                if rows:  # else they are stored with those of somebody before
+                    with self.store.transaction() as con:
+                        insert_rows(con, "api_logs", rows)
             except BaseException:  # for the next one to try
                 self.rows.extend(rows)
                 raise
@@ -139,10 +147,10 @@ class Conversation:
         A model that can is told the JSON Schema of the answer.
         """
         call = Call(self.call.stage, model.name, request, self.call.prompt_id)
-        same = {"stage": call.stage, "endpoint": call.endpoint, "request": request, "prompt_id": call.prompt_id}
-        if left := self.store.rows(LEFT_BEHIND, used=self.asked, **same):
-            self.asked.append(left[0]["id"])
-            return left[0]["text"]
+        for left in self.turns.left.get((call.stage, call.endpoint, str(call.prompt_id), request), ()):
+            if left["id"] not in self.asked:
+                self.asked.append(left["id"])
+                return left["text"]
         self.asked.append(call.id)
         try:
             with self.turns.waiting():

@@ -51,11 +51,11 @@ from (
 order by created_at, id
 """
 
-STORED = "select id from generated_images where id in (select unnest($ids::uuid[]))"
-
+# The pictures that exist already, whichever prompt they are of, and all images that each of them is.
 DRAWN = """
 select
     generation_metadata ->> '$.draw_key' as draw_key,
+    list(id::varchar) as ids,
     arg_min(image_path, id) as image_path,
     json_merge_patch(arg_min(generation_metadata, id), '{"directives_not_applied": null}') as metadata
 from generated_images
@@ -108,22 +108,22 @@ def generate_images(
     attempted: list[str] = []
     due = len(store.df(DUE, attempted=attempted, **filters))
     with working(store) as worker, running("generate", total=due, unit="prompt") as (report, bar):
-        while ids := worker.claim(
+        while prompts := worker.claim_rows(
             DUE,
+            IN_HAND,
             to="generating",
             limit=prompts_per_batch * max(map(at_once, models.values()), default=1),
             attempted=attempted,
             **filters,
         ):
-            attempted += ids
-            prompts = store.rows(IN_HAND, ids=ids)
+            attempted += [prompt["id"] for prompt in prompts]
             for name in sorted({prompt["model"] for prompt in prompts}):
                 with recorded_calls(store, "generate") as calls:
                     own = [prompt for prompt in prompts if prompt["model"] == name]
                     rows, failures = _drawn(worker, calls, models, own, chosen)
                     _commit(worker, report, calls, [prompt["id"] for prompt in own], rows, failures)
             send_copies(store, report)
-            bar.update(len(ids))
+            bar.update(len(prompts))
         send_copies(store, report)  # of earlier calls
     report.notes += copies_not_asked(store)
     return report
@@ -159,9 +159,9 @@ def _drawn(
             failures[prompt["id"]] = plan.reason
         else:
             wanted += plan
-    stored = {row["id"] for row in store.rows(STORED, ids=[image.image_id for image in wanted])}
-    missing = [image for image in wanted if image.image_id not in stored]
-    pictures = _pictures(worker, calls, models[name], missing)
+    there = {row["draw_key"]: row for row in store.rows(DRAWN, keys=[image.draw_key for image in wanted])}
+    missing = [image for image in wanted if image.image_id not in there.get(image.draw_key, {}).get("ids", ())]
+    pictures = _pictures(worker, calls, models[name], missing, there)
     for image in missing:
         made: Any = pictures[image.draw_key]
         if isinstance(made, Drawn):
@@ -175,15 +175,18 @@ def _drawn(
 
 
 def _pictures(
-    worker: Worker, calls: Calls, model: ImageGenerator, missing: Sequence[Wanted]
+    worker: Worker,
+    calls: Calls,
+    model: ImageGenerator,
+    missing: Sequence[Wanted],
+    there: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Drawn | ItemError]:
-    """Return the pictures by draw key: those that some prompt has already, the others drawn."""
-    store = worker.store
+    """Return the pictures by draw key: those that are `there` (rows of DRAWN), the others drawn."""
     pictures: dict[str, Drawn | ItemError] = {}
-    for row in store.rows(DRAWN, keys=[image.draw_key for image in missing]):
-        file = fetched_file(store.folder, row["image_path"])
+    for key in there.keys() & {image.draw_key for image in missing}:
+        file = fetched_file(worker.store.folder, there[key]["image_path"])
         if isinstance(file, Path):
-            pictures[row["draw_key"]] = Drawn(file.read_bytes(), row["metadata"], row["image_path"])
+            pictures[key] = Drawn(file.read_bytes(), there[key]["metadata"], there[key]["image_path"])
     to_draw = list({image.draw_key: image for image in missing if image.draw_key not in pictures}.values())
     if to_draw:
         drawn = calls.ask(
@@ -251,7 +254,8 @@ def _commit(
         kept = [row for row in rows if row["prompt_id"] in held]
         insert_rows(con, "generated_images", kept)
         insert_rows(con, "api_logs", calls.rows)
-        done = worker.settle(con, [key for key in prompt_ids if key not in failures], "generated")
+        done = [key for key in prompt_ids if key in held and key not in failures]
+        worker.store.move_prompts(con, done, "generated")
         worker.release(con, prompt_ids)
     calls.rows.clear()
     report.done += len(done)

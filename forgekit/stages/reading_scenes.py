@@ -43,7 +43,8 @@ def read_scenes(store: Store, hashes: Sequence[str], model: LanguageModel | None
     silent: list[tuple[Row, Reading]] = []  # whose reading waits for a sign of life
     with running("read", total=len(scenes), unit="scene") as (_, bar):
         turns = Turns.of(store, model)
-        readings = turns.each(lambda scene: _read(turns, scene, model), scenes)
+        first = [scene["first_prompt_id"] for scene in scenes]
+        readings = turns.each(lambda scene: _read(turns, scene, model), scenes, first)
         for place, (scene, (reading, failure)) in enumerate(zip(scenes, readings, strict=True), 1):
             silent.append((scene, reading))
             if not failure:

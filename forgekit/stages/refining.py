@@ -137,7 +137,7 @@ def _refine_batch(worker: Worker, report: StageReport, ids: Sequence[str], how: 
         conversation = Conversation(turns, Call("refine", how.policy.name, None, prompt_id))
         return conversation.attempt(_decide, in_hand[prompt_id], how, conversation), conversation.rows
 
-    for prompt_id, (outcome, rows) in zip(ids, turns.each(refine, ids), strict=True):
+    for prompt_id, (outcome, rows) in zip(ids, turns.each(refine, ids, ids), strict=True):
         if isinstance(outcome, ItemError):
             report.failures[prompt_id] = outcome.reason
             calls += rows

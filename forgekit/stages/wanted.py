@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class Wanted:
         """The decision of the refiner that caused it, if any."""
         return self.prompt["learning_id"]
 
-    @property
+    @cached_property
     def image_id(self) -> str:
         """The id that this image gets in whatever process draws it."""
         return content_id("image", prompt=self.prompt_id, seed=self.request.seed, draw_key=self.draw_key)

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from forgekit.errors import ForgekitError
 from forgekit.store import Store
+from forgekit.store.rows import fetch_dicts
 from forgekit.store.salvage import not_allowed
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ order by prompt_id
 """
 FORGET = "delete from claims where worker = $worker"
 RELEASE = "delete from claims where worker = $me and prompt_id in (select unnest($ids::uuid[]))"
+TAKEN = "select unnest($ids::uuid[]) as id"
 TAKE = "insert into claims (prompt_id, worker) select unnest($ids::uuid[]), $me"
 
 
@@ -40,10 +42,16 @@ class Worker:
     id: str
 
     def claim(self, due: str, *, limit: int, to: str | None = None, **values: Any) -> list[str]:
-        """Take prompts in hand: up to `limit` of the ids that the query `due` selects, in its order.
+        """Take prompts in hand: as `claim_rows`, but return their ids alone."""
+        return [row["id"] for row in self.claim_rows(due, TAKEN, limit=limit, to=to, **values)]
 
-        What another live worker has in hand is passed over; what a dead one had is taken up. With `to` they are also
-        set to that status.
+    def claim_rows(
+        self, due: str, in_hand: str, *, limit: int, to: str | None = None, **values: Any
+    ) -> list[dict[str, Any]]:
+        """Take prompts in hand, and return what the query `in_hand` says of them, given as `$ids`.
+
+        They are up to `limit` of the ids that the query `due` selects, in its order. What another live worker has in hand
+        is passed over; what a dead one had is taken up. With `to` they are also set to that status.
 
         Raises:
             StatusError: a due prompt cannot become `to`.
@@ -56,10 +64,11 @@ class Worker:
             ids = [str(row[0]) for row in found]
             if ids and to:
                 self.store.move_prompts(con, ids, to)
-            if ids:  # four statements less for a stage that has nothing to do
-                con.execute(RELEASE, {"ids": ids, "me": self.id})
-                con.execute(TAKE, {"ids": ids, "me": self.id})
-        return ids
+            if not ids:
+                return []
+            con.execute(RELEASE, {"ids": ids, "me": self.id})
+            con.execute(TAKE, {"ids": ids, "me": self.id})
+            return fetch_dicts(con.execute(in_hand, {"ids": ids}))
 
     def settle(self, con: duckdb.DuckDBPyConnection, ids: Sequence[str], to: str) -> list[str]:
         """Set those of `ids` that this worker still holds to status `to`, release them, and return them.
@@ -67,7 +76,9 @@ class Worker:
         A prompt that was taken from it (its lock file was deleted by hand, say) belongs to another worker now, and is
         left to that one.
         """
-        held = self.held(con, ids)
+        held = self.held(con, ids) if ids else []
+        if not held:
+            return []
         self.store.move_prompts(con, held, to)
         self.release(con, held)
         return held

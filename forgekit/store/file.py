@@ -38,6 +38,7 @@ limit 1
 MOVE = """
 update prompts set status = $to, last_updated = now() at time zone 'utc'
 where id in (select unnest($ids::uuid[]))
+  and (status = $to or exists (from status_transitions t where t.from_status = status and t.to_status = $to))
 """
 DISK = re.compile(r"Could not write|No space left|File too large|Read-only file system")
 STATUSES = "select status, count(*) from prompts group by status order by status"
@@ -99,14 +100,13 @@ class Store:
             StatusError: the table `status_transitions` does not allow the change for one of them.
         """
         values = {"ids": list(ids), "to": to}
-        refused = con.execute(REFUSED, values).fetchone()
-        if refused:
+        [(moved,)] = con.execute(MOVE, values).fetchall()
+        if moved < len(set(ids)) and (refused := con.execute(REFUSED, values).fetchone()):
             prompt_id, status, allowed = refused
             raise StatusError(
                 f"prompt {prompt_id} is {status!r} and cannot become {to!r}. "
                 f"From {status!r} it can become: {allowed or 'nothing'}"
             )
-        con.execute(MOVE, values)
 
     def __repr__(self) -> str:
         counts = self._counts()

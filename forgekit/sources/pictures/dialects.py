@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from forgekit.errors import listed
 from forgekit.scene.syntax.parameters import key
 from forgekit.sources.pictures.comfyui import read_comfyui
 from forgekit.sources.pictures.found import Found, UnfollowedError
@@ -56,7 +57,7 @@ def read_texts(texts: Mapping[str, str]) -> Found:
             reasons.append(f"its {name!r} metadata has settings or a negative prompt, and no prompt")
     if reasons:
         raise UnfollowedError("; ".join(dict.fromkeys(reasons)))
-    raise UnfollowedError(f"it carries no prompt (metadata: {', '.join(sorted(texts)) or 'none'})")
+    raise UnfollowedError(f"it carries no prompt (metadata: {listed(sorted(texts)) or 'none'})")
 
 
 def _in_order(texts: Mapping[str, str], placed: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
