@@ -252,6 +252,7 @@ def test_a_paper_gets_whole_captions_names_beside_no_axes_and_room_for_the_curve
         assert all(page.x0 <= caption.x0 and caption.x1 <= page.x1 for caption in captions)
         assert not any(one.overlaps(other) for one in captions for other in captions if one is not other)
         assert sum(axes.get_window_extent().width for axes in panels[:2]) > 0.6 * page.width
+        assert {label.get_fontsize() for axes in panels for label in axes.get_xticklabels()} == {7.0}
         looks = [legend.get_texts() for legend in figure.legends or [axes.get_legend() for axes in panels] if legend]
         assert len(looks[0]) == (judges if arms == 1 else arms)
         save(*given, **options)
@@ -259,6 +260,24 @@ def test_a_paper_gets_whole_captions_names_beside_no_axes_and_room_for_the_curve
     figure.savefig = look
     plots.save(figure, tmp_path / "figure.pdf", width=width)
     assert (figure.axes[0].get_legend(), figure.legends) == (before, [])
+
+
+def test_names_of_judges_leave_the_curves_their_room_and_late_ticks_are_as_small_as_the_others(tmp_path) -> None:
+    rows = [
+        {"said": x, "so": x, "so_low": x / 2, "so_high": 1, "n": 99, "judge": j} for j in LONG.values() for x in (0, 1)
+    ]
+    ax = plots.reliability(pd.DataFrame(rows))
+    ax.figure.draw_without_rendering()
+    assert ax.get_window_extent().width > 0.4 * ax.figure.bbox.width
+    sizes, save = set(), ax.figure.savefig
+
+    def look(*given, **options) -> None:
+        save(*given, **options)
+        sizes.update(label.get_fontsize() for label in ax.get_xticklabels())
+
+    ax.figure.savefig = look
+    plots.save(ax, tmp_path / "figure.pdf")
+    assert sizes == {7.0}
 
 
 def test_titles_of_heat_maps_lie_beside_each_other(tmp_path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from posixpath import commonpath
 from textwrap import fill
@@ -35,6 +36,7 @@ LINES = (*ARM, JUDGE)
 WHOLE = (-0.02, 1.02)  # limits for [0, 1] that do not cut markers in half
 WIDTHS = {"column": 3.25, "text": 6.75}  # inches, of a two-column page
 FONT = 7.0 / 10.0  # of a paper's figure, against a screen's
+NAME = 32  # letters a line of a legend beside axes
 CAPTION = 42  # letters a line, which a column of a page holds in that type
 
 
@@ -127,8 +129,10 @@ def finish(ax: Axes, caption: str = "", *, legend: bool = True) -> Axes:
     ax.grid(alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_xlabel("\n".join(filter(None, (ax.get_xlabel(), fill(caption, CAPTION)))), loc="left")
-    if legend and ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
+    handles, names = ax.get_legend_handles_labels()
+    if legend and handles:
+        names = [fill(name, NAME) for name in names]
+        ax.legend(handles, names, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
     return ax
 
 
@@ -150,6 +154,8 @@ def save(drawn: Figure | Axes, file: str | Path, *, width: Literal["column", "te
     size = figure.get_size_inches().copy()
     sizes: list[tuple[Any, float]] = [(text.set_fontsize, text.get_fontsize()) for text in figure.findobj(plt.Text)]
     sizes += [(line.set_markersize, line.get_markersize()) for line in figure.findobj(plt.Line2D)]
+    # Of all ticks: in another size there may be more of them.
+    sizes += [(partial(_size_ticks, ax), float(plt.rcParams["font.size"])) for ax in figure.axes]
     legends = [ax.get_legend() for ax in figure.axes if ax.get_legend() and inches < WIDTHS["text"]]
     height = size[1] * max(inches / size[0], 0.5)
     try:
@@ -173,6 +179,10 @@ def save(drawn: Figure | Axes, file: str | Path, *, width: Literal["column", "te
         for set_size, points in sizes:
             set_size(points)
     return Path(file)
+
+
+def _size_ticks(ax: Axes, points: float) -> None:
+    ax.tick_params(labelsize=points)
 
 
 def place_thumbnail(

@@ -79,7 +79,7 @@ def reliability(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
         if not curves:
             raise ParameterError("nobody has rated images of the store: `forgekit import-ratings` first")
         table = pd.concat(curves)
-    ax = ax or new_axes(width=6, height=6)
+    ax = ax or new_axes(width=8, height=5)
     ax.plot([0, 1], [0, 1], color="gray", linewidth=0.8, linestyle="--")
     curves = table.groupby("judge") if "judge" in table else [("judge", table)]
     for number, (name, curve) in enumerate(curves):
