@@ -222,7 +222,8 @@ def _heat_map(ax: Axes, panel: pd.DataFrame, label: str, name: str, most: int) -
         if not np.isnan(score):
             ax.text(column, row, f"{score:.2f}", ha="center", va="center", color="white" if score < 0.5 else "black")
     lines = (f"{name}, n = {counted(panel['scenes'], 'scene')}", f"mean score by {label}, {hardest}")
-    letters = max(12, int(ax.get_window_extent().width / ax.get_figure(root=True).dpi * 16))
+    figure: Any = ax.get_figure(root=True)
+    letters = max(12, int(ax.get_window_extent().width / figure.dpi * 16))
     ax.set_title("\n".join(fill(line, letters) for line in lines), fontsize=10)
     ax.set_xlabel("round of drawing")
 
