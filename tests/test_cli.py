@@ -167,6 +167,7 @@ def test_every_option_says_what_it_does_and_an_example_ends_the_help(command, ca
         if not re.sub(r"^\W*(--?\S+ |[A-Z_|=,…]+ |STR |INT |FLOAT |PATH )+|\[.*?\]", "", line).strip()
     ]
     assert bare == []
+    assert "None" not in told  # which nobody can type
     assert EXAMPLES[command] in told
 
 

@@ -45,7 +45,7 @@ def test_the_trend_names_who_steers_and_who_is_held_out(store: Store) -> None:
     ax = plots.adherence(trends.adherence(store))
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels == ["mini-clip (steers)", "mini-fuyu (held out)"]
-    assert ax.get_xlabel() == "round of drawing\nn = 4 scenes; bands: 95 % intervals over scenes"
+    assert " ".join(ax.get_xlabel().split()) == "round of drawing n = 4 scenes; bands: 95 % intervals over scenes"
     assert [line.get_linestyle() for line in ax.get_lines()] == ["-", "--"]
 
 
@@ -58,7 +58,7 @@ def test_the_score_on_fresh_seeds_stands_right_of_the_curve_with_its_interval(tm
     marker = ax.containers[0].lines[0]
     assert marker.get_xdata()[0] > table["round"].max()
     assert marker.get_ydata()[0] == pytest.approx(0.9)
-    assert "n = 12 scenes; bands: 95 % intervals over scenes; open: fresh seeds" in ax.get_xlabel()
+    assert "n = 12 scenes; bands: 95 % intervals over scenes; open: fresh seeds" in " ".join(ax.get_xlabel().split())
     assert len(plots.adherence(table).containers) == 0
 
 
@@ -232,6 +232,80 @@ def test_of_many_words_the_heat_map_has_the_hardest_and_says_so() -> None:
     ax = plots.elements(table.rename(columns={"kind": "term"}), most=10)
     assert [text.get_text() for text in ax.get_yticklabels()] == [f"word {n:02}" for n in range(10)]
     assert "10 of 40" in ax.get_title()
+
+
+LONG = {"judge-1": "Qwen/Qwen3-VL-8B-Instruct", "judge-2": "http://localhost:8000/v1#InternVL3-8B"}
+
+
+@pytest.mark.filterwarnings("error")  # "layout not applied"
+@pytest.mark.parametrize(("arms", "judges", "width"), [(8, 1, "column"), (1, 4, "column"), (8, 4, "text")])
+def test_a_paper_gets_whole_captions_names_beside_no_axes_and_room_for_the_curves(
+    tmp_path, arms, judges, width
+) -> None:
+    figure = plots.adherence(many(arms, judges).replace({"vision_model": LONG})).get_figure(root=True)
+    before, save = figure.axes[0].get_legend(), figure.savefig
+
+    def look(*given, **options) -> None:
+        figure.draw_without_rendering()
+        page, panels = figure.bbox, [axes for axes in figure.axes if axes.get_lines()]
+        captions = [axes.xaxis.label.get_window_extent() for axes in panels]
+        assert all(page.x0 <= caption.x0 and caption.x1 <= page.x1 for caption in captions)
+        assert not any(one.overlaps(other) for one in captions for other in captions if one is not other)
+        assert sum(axes.get_window_extent().width for axes in panels[:2]) > 0.6 * page.width
+        assert {label.get_fontsize() for axes in panels for label in axes.get_xticklabels()} == {7.0}
+        looks = [legend.get_texts() for legend in figure.legends or [axes.get_legend() for axes in panels] if legend]
+        assert len(looks[0]) == (judges if arms == 1 else arms)
+        save(*given, **options)
+
+    figure.savefig = look
+    plots.save(figure, tmp_path / "figure.pdf", width=width)
+    assert (figure.axes[0].get_legend(), figure.legends) == (before, [])
+
+
+def test_names_of_judges_leave_the_curves_their_room_and_late_ticks_are_as_small_as_the_others(tmp_path) -> None:
+    rows = [
+        {"said": x, "so": x, "so_low": x / 2, "so_high": 1, "n": 99, "judge": j} for j in LONG.values() for x in (0, 1)
+    ]
+    ax = plots.reliability(pd.DataFrame(rows))
+    ax.figure.draw_without_rendering()
+    assert ax.get_window_extent().width > 0.4 * ax.figure.bbox.width
+    sizes, save = set(), ax.figure.savefig
+
+    def look(*given, **options) -> None:
+        save(*given, **options)
+        sizes.update(label.get_fontsize() for label in ax.get_xticklabels())
+
+    ax.figure.savefig = look
+    plots.save(ax, tmp_path / "figure.pdf")
+    assert sizes == {7.0}
+
+
+def test_titles_of_heat_maps_lie_beside_each_other(tmp_path) -> None:
+    table = pd.DataFrame(
+        [judged(name, 0.1, round=number) for name in (*LONG.values(), "mini-owl") for number in range(3)]
+    )
+    figure = plots.elements(table).figure
+    figure.draw_without_rendering()
+    titles = [axes.title.get_window_extent() for axes in figure.axes]
+    assert not any(one.overlaps(other) for one in titles for other in titles if one is not other)
+
+
+def test_of_a_scene_in_several_arms_no_thumbnail_hides_another_and_a_store_is_asked_for_the_best_arm(tmp_path) -> None:
+    store = fair_world.World(scenes=3, rounds=3, names={"rewrite": "words/a", "redraw": "words/b"}).fill(
+        open_store(tmp_path / "forge.duckdb")
+    )
+    best = trends.scenes(store).iloc[0]
+    table = trends.lineage(store, best["scene_hash"])
+    both = plots.lineage(table, folder=str(store.folder))
+    assert list(both.artists) == []
+    assert [text.get_text() for text in both.get_legend().get_texts()] == ["a", "b"]
+    one = plots.lineage(store)
+    assert len(one.artists) == len(table[table["experiment"] == best["experiment"]])
+
+
+def test_small_differences_can_be_seen() -> None:
+    low, high = plots.adherence(many(2, 1)).get_ylim()
+    assert 0.3 < low < 0.4 < 0.6 < high < 0.7  # bands from 0.4 to 0.6
 
 
 @pytest.mark.parametrize(("width", "inches"), [("column", 3.25), ("text", 6.75), (5.0, 5.0)])

@@ -46,6 +46,8 @@ def test_a_round_has_the_figures_of_the_store_by_each_judge(tracked):
         )
     for row in fk.trends.by_element_kind(tracked).itertuples():
         assert told[row.vision_model, row.round][f"failed/{row.kind}"] == pytest.approx(row.failure_rate, abs=1e-4)
+        said = f"{row.kind} {row.failure_rate:.0%} of {row.scenes}"  # a rate alone would not say of how few
+        assert any(said in run.data.tags["mlflow.note.content"] for run in rounds)
     for row in fk.trends.distributions(tracked).itertuples():
         metrics = told[row.vision_model, row.round]
         assert (metrics["score/q50"], metrics["n/images"]) == (pytest.approx(row.q50, abs=1e-4), row.images)

@@ -50,7 +50,7 @@ def run_batch(
     Args:
         file: the plan, a TOML file; see `forgekit.batches.plan`.
         jobs: how many run at the same time, all on this store.
-        out: the folder for notebooks, `index.html` and `summary.csv`; None for one of the plan's name beside it.
+        out: the folder for notebooks, `index.html` and `summary.csv`; where not given, one of the plan's name beside it.
         untracked: leave MLflow alone.
 
     Raises:

@@ -36,8 +36,8 @@ def doctor(
     Nothing is loaded, written or asked of the hub unless that is asked for.
 
     Args:
-        targets: models of any role by name or address, or the TOML files of batches and studies. None: the models of the
-            prompts that are due in the store.
+        targets: models of any role by name or address, or the TOML files of batches and studies; where not given, the
+            models of the prompts that are due in the store.
         online: ask the hub for download sizes, licences and gates; HF_HUB_OFFLINE is honoured.
         dry_run: have each model that is there draw one picture in one step, judge one, or answer once.
         memory_gib: look whether models fit into an accelerator of so many GiB, instead of this machine.

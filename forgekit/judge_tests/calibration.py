@@ -123,8 +123,8 @@ def calibrate(
         precision: how often an image that is called adhering is to be so.
         graphs: how many error graphs to draw where these are the truth; a quarter of their pictures is correct.
         rated_at: take human ratings for the truth: an image adheres from this mean rating on, 0 the lowest and 1 the
-            highest of its scale. Of an image that was rated element by element only, each must reach it. None takes error
-            graphs.
+            highest of its scale. Of an image that was rated element by element only, each must reach it. Where not given,
+            error graphs are.
         seed: another one draws other graphs; `judge-test` draws those of 0.
 
     Returns:

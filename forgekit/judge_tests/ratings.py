@@ -103,7 +103,7 @@ def import_ratings(
         source: a table with a row per rating: `image_path` or `image_id`, `rating`, `scale`, and perhaps `rater`,
             `element`, `other_image_id` or `other_image_path`.
         scale: the scale of rows that do not name theirs, such as 1-5.
-        name: the name under which the ratings are kept; the file's name where None.
+        name: the name under which the ratings are kept; the file's name where not given.
 
     Raises:
         SourceError: the source cannot be read, or has no column of images or ratings.

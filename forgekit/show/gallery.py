@@ -159,7 +159,7 @@ def write_gallery(
     Args:
         output: the folder; open `index.html` in it.
         experiment: this experiment, or all arms of this study, only.
-        vision_model: the judge to begin with; None for the one that steers.
+        vision_model: the judge to begin with; where not given, the one that steers.
 
     Raises:
         ParameterError: there is no such experiment or judge, nothing is judged yet, or another page is in the folder.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from posixpath import commonpath
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib.pyplot as plt
@@ -34,6 +36,8 @@ LINES = (*ARM, JUDGE)
 WHOLE = (-0.02, 1.02)  # limits for [0, 1] that do not cut markers in half
 WIDTHS = {"column": 3.25, "text": 6.75}  # inches, of a two-column page
 FONT = 7.0 / 10.0  # of a paper's figure, against a screen's
+NAME = 32  # letters a line of a legend beside axes
+CAPTION = 42  # letters a line, which a column of a page holds in that type
 
 
 def as_table(data: pd.DataFrame | Store, question: str) -> pd.DataFrame:
@@ -117,13 +121,18 @@ def new_axes(*, width: float = 8.0, height: float = 4.0) -> Axes:
 
 
 def finish(ax: Axes, caption: str = "", *, legend: bool = True) -> Axes:
-    """Add grid, caption and legend (beside the axes, where there is something to name), and return the axes."""
+    """Add grid, caption and legend (beside the axes, where there is something to name), and return the axes.
+
+    A caption begins below the left end of the axes, in short lines: layout makes room for its height alone, and a column
+    of a page must hold it.
+    """
     ax.grid(alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
-    if caption:
-        ax.set_xlabel(f"{ax.get_xlabel()}\n{caption}" if ax.get_xlabel() else caption)
-    if legend and ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
+    ax.set_xlabel("\n".join(filter(None, (ax.get_xlabel(), fill(caption, CAPTION)))), loc="left")
+    handles, names = ax.get_legend_handles_labels()
+    if legend and handles:
+        names = [fill(name, NAME) for name in names]
+        ax.legend(handles, names, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
     return ax
 
 
@@ -143,18 +152,37 @@ def save(drawn: Figure | Axes, file: str | Path, *, width: Literal["column", "te
         raise ParameterError(f"width={width!r}: give {' or '.join(map(repr, WIDTHS))}, or inches")
     figure: Any = drawn if hasattr(drawn, "savefig") else drawn.get_figure(root=True)
     size = figure.get_size_inches().copy()
-    texts = {text: text.get_fontsize() for text in figure.findobj(plt.Text)}
+    sizes: list[tuple[Any, float]] = [(text.set_fontsize, text.get_fontsize()) for text in figure.findobj(plt.Text)]
+    sizes += [(line.set_markersize, line.get_markersize()) for line in figure.findobj(plt.Line2D)]
+    # Of all ticks: in another size there may be more of them.
+    sizes += [(partial(_size_ticks, ax), float(plt.rcParams["font.size"])) for ax in figure.axes]
+    legends = [ax.get_legend() for ax in figure.axes if ax.get_legend() and inches < WIDTHS["text"]]
+    height = size[1] * max(inches / size[0], 0.5)
     try:
-        figure.set_size_inches(inches, size[1] * max(inches / size[0], 0.5))
-        for text, points in texts.items():
-            text.set_fontsize(points * FONT)
+        for set_size, points in sizes:
+            set_size(points * FONT)
+        for legend in legends:  # beside the axes it would leave them no room
+            legend.set_visible(False)
+            handles, names = legend.axes.get_legend_handles_labels()
+            columns = 1 if max(map(len, names)) > CAPTION // 2 else 2
+            look = {"ncols": columns, "frameon": False, "fontsize": 10 * FONT}
+            figure.legend(handles, names, loc="outside lower left", **look)
+            height += 0.16 * -(-len(names) // columns)
+        figure.set_size_inches(inches, height)
         with plt.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
             figure.savefig(file, dpi=300)
     finally:
         figure.set_size_inches(size)
-        for text, points in texts.items():
-            text.set_fontsize(points)
+        figure.legends.clear()
+        for legend in legends:
+            legend.set_visible(True)
+        for set_size, points in sizes:
+            set_size(points)
     return Path(file)
+
+
+def _size_ticks(ax: Axes, points: float) -> None:
+    ax.tick_params(labelsize=points)
 
 
 def place_thumbnail(

@@ -8,7 +8,7 @@ each judge has a panel. `save` writes a figure for a paper. Contact sheets are p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from textwrap import shorten
+from textwrap import fill, shorten
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
@@ -22,7 +22,6 @@ from forgekit.show.plot_parts import (
     JUDGE,
     LINES,
     MARKERS,
-    WHOLE,
     as_table,
     counted,
     error_bars,
@@ -50,7 +49,7 @@ __all__ = [
 ]  # fmt: skip
 
 OVER_SCENES = "95 % intervals over scenes"
-PARENTS = "\nagainst parents that luck helped to choose: where nothing helps, the change is below 0"
+PARENTS = "; parents were chosen with luck: no effect lies below 0"
 FEW = 3  # arms that can lie over each other and still be told apart
 MOST_TERMS = 25  # rows of a heat map
 
@@ -75,7 +74,7 @@ def adherence(data: pd.DataFrame | Store, *, confirmed: pd.DataFrame | None = No
             if confirmed is not None and len(confirmed):
                 _mark_confirmed(place, confirmed, line, style)
         place.xaxis.set_major_locator(MaxNLocator(integer=True))
-        place.set(xlabel="round of drawing", ylabel="adherence", ylim=WHOLE)
+        place.set(xlabel="round of drawing", ylabel="adherence")
         place.set_title(f"{judge} ({_role(rows)})" if judge else "Adherence by round, cross-fitted")
         caption = f"n = {counted(rows['scenes'], 'scene')}; bands: {OVER_SCENES}"
         marks = "; open: fresh seeds" * bool(place.containers)
@@ -109,13 +108,13 @@ def gains(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     """
     data = as_table(data, "gain")
     arms = list(dict.fromkeys(zip(data["experiment"], data["model"], strict=True)))
-    ax = ax or new_axes(height=1.6 + 0.4 * len(arms))
-    prefix, several = shared_prefix(name for name, _ in arms), len({model for _, model in arms}) > 1
     judges = in_order(data)
+    ax = ax or new_axes(height=1.6 + max(0.4, 0.16 * len(judges)) * len(arms))
+    prefix, several = shared_prefix(name for name, _ in arms), len({model for _, model in arms}) > 1
     for number, judge in enumerate(judges):
         rows = data[data[JUDGE] == judge]
         y = [
-            arms.index(arm) + 0.5 * (number + 1) / (len(judges) + 1) - 0.25
+            arms.index(arm) + 0.8 * (number + 1) / (len(judges) + 1) - 0.4
             for arm in zip(rows["experiment"], rows["model"], strict=True)
         ]
         errors = error_bars(rows["gain"], rows["low"], rows["high"])
@@ -147,9 +146,9 @@ def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
             here = (point["images"], point["adherence"])
             ax.annotate(f"{point['round']:.0f}", here, (4, 4), textcoords="offset points")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set(xlabel="images drawn", ylabel="adherence, cross-fitted", ylim=WHOLE, title="What the images bought")
-    n = counted(steering["scenes"], "scene")
-    return finish(ax, f"n = {n}; by {', '.join(in_order(steering))}; numbers: round; grey: Pareto front")
+    ax.set(xlabel="images drawn", ylabel="adherence, cross-fitted", title="What the images bought")
+    n, numbers = counted(steering["scenes"], "scene"), "numbers: round; " * bool(ax.texts)
+    return finish(ax, f"n = {n}; by {', '.join(in_order(steering))}; {numbers}grey: Pareto front")
 
 
 def distribution(data: pd.DataFrame | Store, *, vision_model: str | None = None, ax: Axes | None = None) -> Axes:
@@ -222,8 +221,11 @@ def _heat_map(ax: Axes, panel: pd.DataFrame, label: str, name: str, most: int) -
     for (row, column), score in np.ndenumerate(grid.to_numpy()):
         if not np.isnan(score):
             ax.text(column, row, f"{score:.2f}", ha="center", va="center", color="white" if score < 0.5 else "black")
-    n = " to ".join(map(str, sorted({panel["scenes"].min(), panel["scenes"].max()})))
-    ax.set(xlabel="round of drawing", title=f"{name}, n = {n} scenes\nmean score by {label}, {hardest}")
+    lines = (f"{name}, n = {counted(panel['scenes'], 'scene')}", f"mean score by {label}, {hardest}")
+    figure: Any = ax.get_figure(root=True)
+    letters = max(12, int(ax.get_window_extent().width / figure.dpi * 16))
+    ax.set_title("\n".join(fill(line, letters) for line in lines), fontsize=10)
+    ax.set_xlabel("round of drawing")
 
 
 def deltas(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
@@ -242,22 +244,24 @@ def deltas(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
         place.set_xticks(ticks)
         if ticks:
             place.set_xlim(ticks[0] - 0.5, ticks[-1] + 0.5)
-        place.set(xlabel="round that drew it first", ylabel="change in score, same seeds")
+        place.set(xlabel="round that drew it first", ylabel="change in score")
         place.set_title(judge or "What a new version changed")
         n = counted(rows["scenes"], "scene")
-        finish(place, f"n = {n}; bars: {OVER_SCENES}{PARENTS}", legend=place is _last(panels))
+        finish(place, f"n = {n}, same seeds; bars: {OVER_SCENES}{PARENTS}", legend=place is _last(panels))
     return panels[0][0]
 
 
 def lineage(
     data: pd.DataFrame | Store, scene: str | None = None, *, folder: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw the life of a scene as a tree (`trends.lineage`): versions to the right, score upwards, what was done at the
-    arrows.
+    """Draw the life of a scene as a tree (`trends.lineage`): versions to the right, score upwards.
+
+    What was done stands at the arrows, and thumbnails on the versions, where there is one arm: of several they would
+    hide each other.
 
     Args:
         data: the table, or a store.
-        scene: the `scene_hash` to ask a store about; None for the scene with the largest cross-fitted gain.
+        scene: the `scene_hash` to ask a store about; None for the scene with the largest cross-fitted gain, in that arm.
         folder: the store's folder, that image paths are relative to; without it there are no thumbnails.
     """
     table: Any = data
@@ -265,25 +269,30 @@ def lineage(
         scenes = trends.scenes(data)
         if scene is None and scenes.empty:
             raise ParameterError("no scene of the store is judged yet: run `forgekit evaluate` first")
-        table, folder = trends.lineage(data, scene or scenes["scene_hash"].iloc[0]), folder or str(data.folder)
+        best = scenes.iloc[0]
+        table, folder = trends.lineage(data, scene or best["scene_hash"]), folder or str(data.folder)
+        table = table if scene else table[table["experiment"] == best["experiment"]]
     ax = ax or new_axes(width=max(8.0, 1.0 + 1.9 * table["iteration"].nunique()), height=4.5)
     places = {row["prompt_id"]: (row["iteration"], row["current_score"]) for _, row in table.iterrows()}
-    gap = 27 if folder else 5  # points between an arrow and the middle of the thumbnail or dot
     colors = {experiment: COLORS[i % len(COLORS)] for i, experiment in enumerate(table["experiment"].unique())}
+    prefix, alone = shared_prefix(colors), len(colors) < 2
+    gap = 27 if folder and alone else 5  # points between an arrow and the middle of the thumbnail or dot
     for _, row in table[table["current_score"].notna()].iterrows():
         here, parent = places[row["prompt_id"]], places.get(row["parent_prompt_id"])
         color = colors[row["experiment"]]
         if parent is not None and not np.isnan(parent[1]):
             arrow = {"arrowstyle": "-|>", "color": color, "shrinkA": gap, "shrinkB": gap}
             ax.annotate("", here, parent, arrowprops=arrow, zorder=1)
-            done = row["action"] if isinstance(row["action"], str) else ""
+            done = row["action"] if alone and isinstance(row["action"], str) else ""
             # At the arrow's head: half-way another version may lie on it.
             ax.annotate(done, here, (-gap - 4, 4), textcoords="offset points", ha="right", va="bottom", fontsize=8)
-        ax.plot(*here, marker="o", color=color, label=row["experiment"] if parent is None else None)
-        if folder and isinstance(row["best_image"], str):
+        ax.plot(
+            *here, marker="o", color=color, label=row["experiment"].removeprefix(prefix) if parent is None else None
+        )
+        if folder and alone and isinstance(row["best_image"], str):
             place_thumbnail(ax, folder, row["best_image"], here)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.margins(0.15)
     ax.set_title(shorten(table["scene_text"].iloc[0], 90, placeholder="…") if len(table) else "")
     ax.set(xlabel="version", ylabel="score of the version, by its own images")
-    return finish(ax, f"n = {counted([table['images'].sum()], 'image')}", legend=len(colors) > 1)
+    return finish(ax, f"n = {counted([table['images'].sum()], 'image')}", legend=not alone)

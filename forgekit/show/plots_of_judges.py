@@ -45,7 +45,8 @@ def judges(
     shown = most.head(thumbnails if folder else 0).sort_values("y")  # so that the lines to them do not cross
     ax = ax or new_axes(width=7 if len(shown) else 6, height=6)
     ax.plot([0, 1], [0, 1], color="gray", linewidth=0.8)
-    ax.scatter(table["x"], table["y"], s=14, color=COLORS[0], alpha=0.4, linewidth=0)
+    dense = min(0.4, 400 / max(1, len(table)) ** 0.8)  # thousands of points would be a blot
+    ax.scatter(table["x"], table["y"], s=14, color=COLORS[0], alpha=dense, linewidth=0)
     column = 0.165 * (min(6, max(1, len(shown))) - 1)  # six fill the height of the axes
     lowest = np.clip((shown["y"].mean() if len(shown) else 0.5) - column / 2, 0.09, 0.915 - column)
     for number, (_, row) in enumerate(shown.iterrows()):  # beside the axes: inside they would hide the points they show
@@ -78,7 +79,7 @@ def reliability(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
         if not curves:
             raise ParameterError("nobody has rated images of the store: `forgekit import-ratings` first")
         table = pd.concat(curves)
-    ax = ax or new_axes(width=6, height=6)
+    ax = ax or new_axes(width=8, height=5)
     ax.plot([0, 1], [0, 1], color="gray", linewidth=0.8, linestyle="--")
     curves = table.groupby("judge") if "judge" in table else [("judge", table)]
     for number, (name, curve) in enumerate(curves):

@@ -33,9 +33,9 @@ def write_report(
 
     Args:
         file: the page, such as report.html.
-        experiment: an experiment, or a study whose arms are `experiment`/…; None for everything in the store.
+        experiment: an experiment, or a study whose arms are `experiment`/…; everything where not given.
         scenes: how many scenes of each experiment are shown before and after, the ones that gained most first.
-        notebook: another one that takes the parameters of 03_trends; None for 03_trends, which lies in `notebooks/` of
+        notebook: another one that takes the parameters of 03_trends; where not given 03_trends, which lies in `notebooks/` of
             the clone that forgekit runs from, or else of the working folder.
 
     Raises:

@@ -103,10 +103,10 @@ def complete_prompts(
     prompt after it, so a killed worker loses at most the answers in flight.
 
     Args:
-        language_model: who completes; None completes by rules, or by `template`.
+        language_model: who completes; rules, or `template`, where not given.
         template: a text with "{scene}" in it.
         keep: leave every prompt as it was imported, to the last character, as a benchmark's prompts are to be drawn.
-        experiment: only the prompts of this one; None for all.
+        experiment: only the prompts of this one; all where not given.
         seed: for `base_parameters`, which the seeds of the images are made from, and for what the rules choose to add.
         attempts: how often a prompt is tried before its own text stands.
         prompts_per_batch: how many are completed between two commits by rules or a template.

@@ -126,7 +126,7 @@ def evaluate_images(
 
     Args:
         vision_models: names or objects; the first one steers the loop, the others are held out.
-        experiment: only the prompts of this one; None for all.
+        experiment: only the prompts of this one; all where not given.
         prompts_per_batch: how many are judged before their statuses are set.
         backfill: judge the images of prompts that are past evaluation too; their scores and statuses stay.
 

@@ -89,8 +89,8 @@ def generate_images(
         images_per_prompt: how many there are to be of each version, those that are stored among them; 4 where not given,
             or one for each of `seeds`.
         seeds: the exact seeds to draw with, such as 1,2,3.
-        image_generator: draws only the prompts whose `model` is its name or address; None draws each with its own model.
-        experiment: only the prompts of this one; None for all.
+        image_generator: draws only the prompts whose `model` is its name or address; where not given, all, each with its own.
+        experiment: only the prompts of this one; all where not given.
         images_per_batch: how many are drawn between two commits; what a killed process loses at most. With a pool,
             times its workers.
 

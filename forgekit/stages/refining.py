@@ -97,7 +97,7 @@ def refine_prompts(
         target: mean adherence, in [0, 1], from which a prompt is accepted.
         policy: "refine", "refine-without-memory", "paraphrase", "resample", "llm:MODEL", its control
             "llm-paraphrase:MODEL", or an object.
-        experiment: only the prompts of this one; None for all.
+        experiment: only the prompts of this one; all where not given.
         max_iterations: rounds of rewriting or redrawing after the first drawing.
         max_images: images of a scene, all its versions together, that stop further drawing.
         max_minutes: time since a scene was imported that stops further drawing.

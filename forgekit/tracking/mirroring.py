@@ -64,7 +64,7 @@ def track(
     where to look.
 
     Args:
-        tracking_uri: a server or database; None for `mlflow.db` beside the store, with its artifacts in `mlartifacts`.
+        tracking_uri: a server or database; where not given, `mlflow.db` beside the store, with its artifacts in `mlartifacts`.
         experiment: mirror this experiment only; a study's name stands for all its arms.
         skip_registry: leave the prompt versions out of MLflow's prompt registry.
         rebuild: delete all runs of this store first, and a database beside it that is damaged.

@@ -92,14 +92,13 @@ def _round(
     gain: dict[str, Any] = next(iter(told["round_gains"].to_dict("records")), {})
     spread: dict[str, Any] = next(iter(told["distributions"].to_dict("records")), {})
     failed = told["by_element_kind"].sort_values("failure_rate", ascending=False)
-    rates = dict(zip(failed["kind"], failed["failure_rate"], strict=True))
     metrics = measured(
         {
             "adherence/mean": row["adherence"],
             **{f"adherence/{name}": row[name] for name in ("low", "high", "selected")},
             "gain/mean": gain.get("gain"),
             **{f"gain/{name}": gain.get(name) for name in ("low", "high", "scenes")},
-            **{f"failed/{kind}": rate for kind, rate in rates.items()},
+            **{f"failed/{kind.kind}": kind.failure_rate for kind in failed.itertuples()},
             **{f"score/{name}": spread.get(name) for name in ("mean", "std", "q05", "q25", "q50", "q75", "q95")},
             "n/scenes": row["scenes"],
             "n/images": spread.get("images"),
@@ -111,7 +110,7 @@ def _round(
         **SOURCE,
     }
     parts = [f"round {number}", study.judge(judge), tags["role"], *study.label(experiment, generator)]
-    note = _note(row, gain, rates, study.judge(judge), tags["role"])
+    note = _note(row, gain, failed, study.judge(judge), tags["role"])
     identity = content_id("mlflow round", experiment=experiment, model=generator, round=number, vision_model=judge)
     bars = [[b.vision_model, *map(int, b.histogram)] for b in others.itertuples()]
     content = content_hash([FORMAT, tags, metrics, note, bars])
@@ -135,13 +134,13 @@ def verdict(gain: Mapping[str, Any]) -> str:
     return f"{helped}, {gain['gain']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}], {gain['scenes']:.0f} scenes"
 
 
-def _note(row: Mapping[str, Any], gain: Mapping[str, Any], rates: Mapping[str, float], judge: str, role: str) -> str:
+def _note(row: Mapping[str, Any], gain: Mapping[str, Any], failed: pd.DataFrame, judge: str, role: str) -> str:
     known = row["adherence"] == row["adherence"]
     mean = f"{row['adherence']:.4f} [{row['low']:.4f}, {row['high']:.4f}], cross-fitted" if known else "not known"
     lines = [f"**{judge} ({role})**: adherence {mean}, {row['scenes']} scenes."]
     if gain:
         lines.append(f"**Against round {row['round'] - 1}**: {verdict(gain)}.")
-    if rates:
-        told = ", ".join(f"{kind} {rate:.0%}" for kind, rate in rates.items())
-        lines.append(f"**Elements below the pass mark**: {told}.")
+    if len(failed):
+        told = ", ".join(f"{kind.kind} {kind.failure_rate:.0%} of {kind.scenes}" for kind in failed.itertuples())
+        lines.append(f"**Elements below the pass mark**, by scenes that ask for them: {told}.")
     return "\n\n".join([*lines, f"![]({FIGURE})"])

@@ -187,7 +187,7 @@ def status(store: Store, *, experiment: str | None = None) -> Status:
     """Count what is due in each stage, and tell the next command.
 
     Args:
-        experiment: an experiment, or a study whose arms are `experiment`/…; None for everything in the store.
+        experiment: an experiment, or a study whose arms are `experiment`/…; everything where not given.
 
     Raises:
         ParameterError: there is no such experiment.
