@@ -7,7 +7,9 @@ import json
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from forgekit import trends
 from forgekit.batches.plan import Plan
@@ -16,9 +18,6 @@ from forgekit.show import pages
 from forgekit.show.sheets import contact_sheet
 from forgekit.store import Store
 from forgekit.store.images import write_whole
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 BY = " by "  # before the name of a judge that only watched
 
@@ -31,8 +30,6 @@ def summary(store: Store, plan: Plan, folder: Path) -> pd.DataFrame:
     watched the same, in columns such as `gain by mini-fuyu`. An execution that drew with several generators has a row for
     each (`generator`).
     """
-    import pandas as pd
-
     figures, rows = _figures(store), []
     for execution in plan.executions:
         state = read_state(folder, execution)

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from forgekit.errors import ItemError
 from forgekit.judge_tests.graph_scores import said
@@ -20,9 +21,6 @@ from forgekit.models import VisionModel, load_model
 from forgekit.scene import Scene, parse, split_prompt
 from forgekit.store import Store
 from forgekit.store.images import open_image
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 WHOLE_TEXT = " (whole text)"
 UNCALIBRATED = 0.5  # the pass mark of a judge without one of its own, as in the view `judge_marks`
@@ -38,8 +36,6 @@ def agreement(table: pd.DataFrame, *, pass_marks: Mapping[str, float] | None = N
     `same_verdict` (share of pictures that both pass or both fail, each by its own of `pass_marks`, 0.5 where it
     has none), `mean_difference`.
     """
-    import pandas as pd
-
     opinions = _opinions(table)
     marks = {name: (pass_marks or {}).get(name.removesuffix(WHOLE_TEXT), UNCALIBRATED) for name in opinions.columns}
     rows = []
@@ -87,8 +83,6 @@ def judge_rated(judges: Sequence[VisionModel | str], ratings: pd.DataFrame, fold
     `ratings` is what `read_ratings` returns, with `text` and `image` as paths relative to `folder`. A picture that
     cannot be read or judged has a null score and a `reason`.
     """
-    import pandas as pd
-
     mean = ratings.assign(rating=(ratings["rating"] - ratings["low"]) / (ratings["high"] - ratings["low"]))
     mean = mean.groupby(["image", "text"], sort=False)["rating"].mean().reset_index()
     pictures = [open_image(Path(folder) / image, image) for image in mean["image"]]
@@ -113,7 +107,6 @@ def correlate(table: pd.DataFrame, *, level: float = 0.95, resamples: int = RESA
     not independent. Values are null with fewer than three images or where all have one score or rating, intervals
     also with one scene only.
     """
-    import pandas as pd
     from scipy.stats import pearsonr, spearmanr
 
     rows = []
@@ -149,8 +142,6 @@ def _measured(measure: Callable[[np.ndarray, np.ndarray], Any], x: np.ndarray, y
 
 def _opinions(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row per picture and one column per judge and kind of score."""
-    import pandas as pd
-
     texts = table.assign(judge=table["judge"] + WHOLE_TEXT, score=table["text_score"])
     both = pd.concat([table, texts])[["image_path", "judge", "score"]]
     return both.astype({"score": float}).pivot(index="image_path", columns="judge", values="score")

@@ -7,7 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from forgekit.errors import ParameterError, SourceError, did_you_mean
 from forgekit.ids import content_id
@@ -19,9 +21,6 @@ from forgekit.sources.rows import is_missing
 from forgekit.store import Store
 from forgekit.store.arguments import text
 from forgekit.store.rows import fetch_dicts, insert_rows
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # The names of columns, by what they hold; the first one found counts.
 NAMES = {
@@ -66,8 +65,6 @@ def read_ratings(source: str | Path | pd.DataFrame, *, scale: str | None = None)
         SourceError: the source cannot be read, or has no column of images or ratings.
         ParameterError: `scale` is not of the form "1-5".
     """
-    import pandas as pd
-
     limits = scale and _limits(scale)
     if scale and not limits:
         raise ParameterError(f"scale={scale!r}: write the lowest and the highest rating, such as 1-5")

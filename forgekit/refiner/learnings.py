@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from forgekit.refiner.actions import Candidate
+from forgekit.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy import ndarray
-
-    from forgekit.store import Store
 
 # The model behind the draws: the mean change of a candidate is the sum of a prior and of one random effect per level.
 # What one candidate teaches therefore counts in part for every other one that shares a level with it.
@@ -94,10 +94,8 @@ class Memory:
 
     evidence: tuple[Evidence, ...] = ()
 
-    def foresee(self, candidates: Sequence[Candidate]) -> tuple[ndarray, ndarray]:
+    def foresee(self, candidates: Sequence[Candidate]) -> tuple[np.ndarray, np.ndarray]:
         """Return mean (n,) and covariance (n, n) of the changes to expect of `candidates`."""
-        import numpy as np
-
         asked = _keys((c.kind, c.action, c.detail) for c in candidates)
         mean, covariance = np.array([_prior(c.action) for c in candidates]), _kernel(asked, asked)
         if not self.evidence:
@@ -108,24 +106,19 @@ class Memory:
 
     def draw(self, candidates: Sequence[Candidate], rng: random.Random) -> list[float]:
         """Draw the change to expect of each candidate from the joint posterior (Thompson sampling)."""
-        import numpy as np
-
         mean, covariance = self.foresee(candidates)
         root = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(mean)))
         return list(map(float, mean + root @ [rng.gauss(0.0, 1.0) for _ in candidates]))
 
     def chances(self, candidates: Sequence[Candidate]) -> list[float]:
         """Return for each candidate the probability, in [0, 1], that it makes the prompt better."""
-        import numpy as np
         from scipy.special import ndtr
 
         mean, covariance = self.foresee(candidates)
         return ndtr(mean / np.sqrt(np.maximum(covariance.diagonal(), 1e-12))).tolist()
 
     @cached_property
-    def _learnt(self) -> tuple[list[tuple[Any, ...]], ndarray, ndarray]:
-        import numpy as np
-
+    def _learnt(self) -> tuple[list[tuple[Any, ...]], np.ndarray, np.ndarray]:
         known = _keys((e.kind, e.action, e.detail) for e in self.evidence)
         noise = np.diag([CHANGE_STD**2 / e.tried for e in self.evidence])
         surprise = np.array([e.total_change / e.tried - _prior(e.action) for e in self.evidence])
@@ -144,9 +137,7 @@ def _keys(triples: Iterable[tuple[str, str, str]]) -> list[tuple[Any, ...]]:
     ]
 
 
-def _kernel(one: Sequence[tuple[Any, ...]], other: Sequence[tuple[Any, ...]]) -> ndarray:
-    import numpy as np
-
+def _kernel(one: Sequence[tuple[Any, ...]], other: Sequence[tuple[Any, ...]]) -> np.ndarray:
     total = np.zeros((len(one), len(other)))
     for level, std in enumerate(LEVELS.values()):
         numbers: dict[Any, int] = {}

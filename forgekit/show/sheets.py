@@ -7,16 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import matplotlib
+import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from forgekit.errors import ParameterError
 from forgekit.store.images import here
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CELL = 256  # pixels along each side of an image on the sheet: four times what the mini generator draws
 MARGIN = 12
@@ -195,4 +192,6 @@ def _shrunk(file: str, written: int) -> Image.Image:
 
 @cache
 def _font() -> ImageFont.FreeTypeFont:
+    import matplotlib  # for its font alone
+
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", TEXT)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from forgekit.errors import ItemError, ParameterError, did_you_mean
 from forgekit.store import Store
 from forgekit.store.images import stored_file
 from forgekit.trends.elements import scene_phrases
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # Spearman's correlation is Pearson's of the ranks, equals sharing their mean rank.
 AGREEMENT = """
@@ -162,8 +161,6 @@ def disagreements(
     Raises:
         ParameterError: one of the judges has scored nothing there, or both are the same.
     """
-    import pandas as pd
-
     known = [row["vision_model"] for row in store.rows(JUDGES, experiment=experiment)]
     for name in (judge, other):
         if name not in known:

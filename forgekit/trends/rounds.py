@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from forgekit.errors import ParameterError
 from forgekit.metrics import mean_interval
 from forgekit.store import Store
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # `figures` are the values that an interval is taken over, one per scene.
 ADHERENCE = """
