@@ -31,41 +31,23 @@ CHANGE_STD = 0.2  # how far the change of one version (4 images or so) lies from
 
 TOLD_FROM = 3  # trials: what happened once or twice is no lesson
 
-# Only finished comparisons by the steering judge count.
-TRIALS = """
-select model, kind, action, detail, scene_hash, change
-from learning_effects
-where is_objective
-  and action is not null
-  and change is not null
-  and ($experiment is null or experiment = $experiment)
-"""
-
-# The order makes runs repeatable.
-EVIDENCE = f"""
-select kind, action, detail, count(*) as tried, round(sum(change), 12) as total_change
-from ({TRIALS})
+# Only finished comparisons by the steering judge count. The order makes runs repeatable.
+EVIDENCE = """
+select kind, action, detail, tried, round(list_sum(changes), 12) as total_change
+from evidence_in($experiment)
 where model = $model
-group by all
+  and tried > 0
+  and detail is not null
 order by all
 """
 
-# With the single changes behind each row, and their scenes, for its interval.
-COUNTED = f"""
-with trials as (
-    select model, kind, action, detail, list(change) as changes, list(scene_hash) as their_scenes
-    from ({TRIALS})
-    group by grouping sets ((model, kind, action, detail), (model, kind, action))
-)
-select e.*, t.changes, t.their_scenes
-from evidence_in($experiment) e
-join trials t
-    on (t.model, t.kind, t.action) = (e.model, e.kind, e.action)
-    and t.detail is not distinct from e.detail
-where e.tried >= $min_tried
-  and ($model is null or e.model = $model)
-  and (e.detail is not null or $summed)
-order by e.objective_change desc, e.tried desc, e.model, e.kind, e.action, e.detail
+COUNTED = """
+select *
+from evidence_in($experiment)
+where tried >= greatest($min_tried, 1)
+  and ($model is null or model = $model)
+  and (detail is not null or $summed)
+order by objective_change desc, tried desc, model, kind, action, detail
 """
 
 
