@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from forgekit.errors import ItemError
 from forgekit.store import Store
-from forgekit.store.images import stored_file
+from forgekit.store.images import shown_file
 from forgekit.trends.elements import missing_phrases, scene_phrases
 from forgekit.trends.scenes import scenes
 
@@ -79,8 +78,7 @@ def pictures(
         missing_phrases(json.loads(scores) if isinstance(scores, str) else None, mark, phrases.get(scene, {}))
         for scene, scores, mark in said
     ]
-    found = [stored_file(store.folder, path) for path in images.pop("image_path")]
-    files = [None if isinstance(file, ItemError) else str(file) for file in found]
+    files = [shown_file(store.folder, path) for path in images.pop("image_path")]
     return images.assign(failed=pd.Series(failed, index=images.index, dtype=object), file=files)
 
 
