@@ -119,8 +119,9 @@ def correlation(x: ArrayLike, y: ArrayLike, *, of_ranks: bool = False) -> float:
     """Return Pearson's correlation, or of the ranks Spearman's; nan where one of the two is the same throughout."""
     from scipy.stats import rankdata
 
-    # Equal means of equal numbers differ in the last digits.
-    one, other = (rankdata(np.round(each, 9)) if of_ranks else np.asarray(each, dtype=float) for each in (x, y))
+    one, other = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if of_ranks:  # equal means of equal numbers differ in the last digits
+        one, other = rankdata(one.round(9)), rankdata(other.round(9))
     varies = len(one) > 1 and np.ptp(one) > 0 and np.ptp(other) > 0
     return float(np.corrcoef(one, other)[0, 1]) if varies else float("nan")
 
@@ -134,7 +135,7 @@ def likeness(x: ArrayLike, y: ArrayLike, same: ArrayLike) -> dict[str, float]:
             "images": len(x),
             "pearson": correlation(x, y),
             "spearman": correlation(x, y, of_ranks=True),
-            "same_verdict": float(np.mean(same)),
+            "same_verdict": float(np.mean(np.asarray(same, dtype=float))),
             "mean_difference": float(np.mean(x - y)),
         }
 

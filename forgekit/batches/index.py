@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from datetime import UTC, datetime
 from html import escape
@@ -15,7 +14,7 @@ from forgekit import trends
 from forgekit.batches.plan import Plan
 from forgekit.batches.state import read_state
 from forgekit.show import pages
-from forgekit.show.sheets import contact_sheet
+from forgekit.show.sheets import contact_sheet, encoded
 from forgekit.store import Store
 from forgekit.store.images import write_whole
 
@@ -101,9 +100,7 @@ def write_pictures(store: Store, experiment: str, file: Path) -> None:
     if len(pictures):
         shown = pictures[pictures["scene_hash"] == pictures["scene_hash"].min()]
         sheet = contact_sheet(shown.groupby("moment", sort=False).head(1), row="scene_hash", block="moment")
-        buffer = io.BytesIO()
-        sheet.save(buffer, format="png")
-        write_whole(file, buffer.getvalue())
+        write_whole(file, encoded(sheet, "png"))
 
 
 def _plain(value: Any) -> Any:

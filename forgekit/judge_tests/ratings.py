@@ -215,12 +215,11 @@ def _columns(names: Sequence[str], source: str) -> dict[str, str | None]:
 
 def _rating(row: Mapping[str, Any], limits: tuple[float, float] | None) -> tuple[float, tuple[float, float]] | str:
     """Return the rating and its scale, or why they cannot be used."""
-    said = row["scale"]
-    named = said is not None and said == said and str(said).strip()
-    limits = _limits(str(said)) if named else limits
+    said = _said(row["scale"])
+    limits = _limits(said) if said else limits
     if limits is None:
-        return f"the scale is {said!r}, not of the form 1-5" if named else "no scale is told: give one, such as 1-5"
-    if row["image"] is None or row["image"] != row["image"] or not str(row["image"]).strip():
+        return f"the scale is {said!r}, not of the form 1-5" if said else "no scale is told: give one, such as 1-5"
+    if _said(row["image"]) is None:
         return "no image is named"
     try:
         rating = float(row["rating"])
