@@ -27,7 +27,7 @@ select
     new.experiment, new.model, new.scene_hash, new.prompt_id, new.baseline_id, new.vision_model, new.judge_key, new.steers,
     min(new.round) as round,
     count(*) as pairs,
-    steady_avg(new.score - old.score) as change
+    avg(new.score - old.score) as change
 from children new
 join images old
     on old.prompt_id = new.baseline_id
@@ -37,7 +37,8 @@ join images old
 group by all;
 
 create or replace view version_changes as
-select * rename (baseline_id as parent_prompt_id) from version_changes_in(null, null, 'parent');
+select * replace (round(change, 12) as change) rename (baseline_id as parent_prompt_id)
+from version_changes_in(null, null, 'parent');
 
 -- What the refiner decided for each prompt version, and for a rewrite what became of it by each vision model.
 create or replace view learning_effects as
