@@ -1,4 +1,4 @@
-"""Statistics over scenes: bootstrap intervals, paired differences, signed ranks, Holm, transfer. Arrays in, numbers out."""
+"""Statistics over scenes: bootstrap intervals, paired differences, signed ranks, Holm, correlation. Arrays in, numbers out."""
 
 from __future__ import annotations
 
@@ -113,6 +113,31 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
     return adjusted
+
+
+def correlation(x: ArrayLike, y: ArrayLike, *, of_ranks: bool = False) -> float:
+    """Return Pearson's correlation, or of the ranks Spearman's; nan where one of the two is the same throughout."""
+    from scipy.stats import rankdata
+
+    one, other = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if of_ranks:  # equal means of equal numbers differ in the last digits
+        one, other = rankdata(one.round(9)), rankdata(other.round(9))
+    varies = len(one) > 1 and np.ptp(one) > 0 and np.ptp(other) > 0
+    return float(np.corrcoef(one, other)[0, 1]) if varies else float("nan")
+
+
+def likeness(x: ArrayLike, y: ArrayLike, same: ArrayLike) -> dict[str, float]:
+    """Compare two judges' scores of the same images, in the same order; `same` is where their verdicts are, or how often."""
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of no images there is no mean: nan
+        return {
+            "images": len(x),
+            "pearson": correlation(x, y),
+            "spearman": correlation(x, y, of_ranks=True),
+            "same_verdict": float(np.mean(np.asarray(same, dtype=float))),
+            "mean_difference": float(np.mean(x - y)),
+        }
 
 
 def transfer_ratio(objective: Difference, heldout: Difference) -> float | None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import json
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from forgekit import trends
 from forgekit.batches.plan import Plan
 from forgekit.batches.state import read_state
 from forgekit.show import pages
-from forgekit.show.sheets import contact_sheet
+from forgekit.show.sheets import contact_sheet, encoded
 from forgekit.store import Store
 from forgekit.store.images import write_whole
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 BY = " by "  # before the name of a judge that only watched
 
@@ -31,8 +29,6 @@ def summary(store: Store, plan: Plan, folder: Path) -> pd.DataFrame:
     watched the same, in columns such as `gain by mini-fuyu`. An execution that drew with several generators has a row for
     each (`generator`).
     """
-    import pandas as pd
-
     figures, rows = _figures(store), []
     for execution in plan.executions:
         state = read_state(folder, execution)
@@ -104,9 +100,7 @@ def write_pictures(store: Store, experiment: str, file: Path) -> None:
     if len(pictures):
         shown = pictures[pictures["scene_hash"] == pictures["scene_hash"].min()]
         sheet = contact_sheet(shown.groupby("moment", sort=False).head(1), row="scene_hash", block="moment")
-        buffer = io.BytesIO()
-        sheet.save(buffer, format="png")
-        write_whole(file, buffer.getvalue())
+        write_whole(file, encoded(sheet, "png"))
 
 
 def _plain(value: Any) -> Any:

@@ -9,20 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from forgekit.errors import ItemError
 from forgekit.judge_tests.graph_scores import said
-from forgekit.metrics import RESAMPLES, resampled_interval
+from forgekit.metrics import RESAMPLES, correlation, likeness, resampled_interval
 from forgekit.models import VisionModel, load_model
 from forgekit.scene import Scene, parse, split_prompt
 from forgekit.store import Store
 from forgekit.store.images import open_image
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 WHOLE_TEXT = " (whole text)"
 UNCALIBRATED = 0.5  # the pass mark of a judge without one of its own, as in the view `judge_marks`
@@ -38,25 +35,13 @@ def agreement(table: pd.DataFrame, *, pass_marks: Mapping[str, float] | None = N
     `same_verdict` (share of pictures that both pass or both fail, each by its own of `pass_marks`, 0.5 where it
     has none), `mean_difference`.
     """
-    import pandas as pd
-
     opinions = _opinions(table)
     marks = {name: (pass_marks or {}).get(name.removesuffix(WHOLE_TEXT), UNCALIBRATED) for name in opinions.columns}
     rows = []
     for judge, other in combinations(opinions.columns, 2):
         both = opinions[[judge, other]].dropna()
-        ranks = both.round(9).rank()  # equal means of equal numbers differ in the last digits
-        rows.append(
-            {
-                "judge": judge,
-                "other": other,
-                "images": len(both),
-                "pearson": both[judge].corr(both[other]),
-                "spearman": ranks[judge].corr(ranks[other]),
-                "same_verdict": ((both[judge] >= marks[judge]) == (both[other] >= marks[other])).mean(),
-                "mean_difference": (both[judge] - both[other]).mean(),
-            }
-        )
+        same = (both[judge] >= marks[judge]) == (both[other] >= marks[other])
+        rows.append({"judge": judge, "other": other, **likeness(both[judge], both[other], same)})
     return pd.DataFrame(rows)
 
 
@@ -87,8 +72,6 @@ def judge_rated(judges: Sequence[VisionModel | str], ratings: pd.DataFrame, fold
     `ratings` is what `read_ratings` returns, with `text` and `image` as paths relative to `folder`. A picture that
     cannot be read or judged has a null score and a `reason`.
     """
-    import pandas as pd
-
     mean = ratings.assign(rating=(ratings["rating"] - ratings["low"]) / (ratings["high"] - ratings["low"]))
     mean = mean.groupby(["image", "text"], sort=False)["rating"].mean().reset_index()
     pictures = [open_image(Path(folder) / image, image) for image in mean["image"]]
@@ -113,44 +96,31 @@ def correlate(table: pd.DataFrame, *, level: float = 0.95, resamples: int = RESA
     not independent. Values are null with fewer than three images or where all have one score or rating, intervals
     also with one scene only.
     """
-    import pandas as pd
-    from scipy.stats import pearsonr, spearmanr
-
     rows = []
     for judge, group in table.dropna(subset=["score", "rating"]).groupby("judge", sort=False):
         scores, ratings = (group[column].to_numpy(dtype=float) for column in ("score", "rating"))
         scenes = [np.flatnonzero(group["scene"].to_numpy() == scene) for scene in group["scene"].unique()]
         row = {"judge": judge, "images": len(group), "scenes": len(scenes)}
-        for name, measure in (("spearman", spearmanr), ("pearson", pearsonr)):
-            row[name] = _measured(measure, scores, ratings)
-            of_scenes = partial(_of_scenes, measure=measure, scenes=scenes, scores=scores, ratings=ratings)
+        for name in ("spearman", "pearson"):
+            of_images = partial(_correlation, scores, ratings, of_ranks=name == "spearman")
+            of_scenes = partial(_of_scenes, of_images, scenes)
             ends = resampled_interval(len(scenes), of_scenes, level=level, resamples=resamples, seed=seed)
-            row[f"{name}_low"], row[f"{name}_high"] = ends
+            row |= {name: of_images(np.arange(len(group))), f"{name}_low": ends[0], f"{name}_high": ends[1]}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _of_scenes(
-    picks: np.ndarray,
-    measure: Callable[[np.ndarray, np.ndarray], Any],
-    scenes: Sequence[np.ndarray],
-    scores: np.ndarray,
-    ratings: np.ndarray,
-) -> float:
+def _correlation(scores: np.ndarray, ratings: np.ndarray, images: np.ndarray, *, of_ranks: bool) -> float:
+    return correlation(scores[images], ratings[images], of_ranks=of_ranks) if len(images) > 2 else float("nan")
+
+
+def _of_scenes(of_images: Callable[[np.ndarray], float], scenes: Sequence[np.ndarray], picks: np.ndarray) -> float:
     """Measure the images of the scenes that a resample picked."""
-    images = np.concatenate([scenes[i] for i in picks])
-    return _measured(measure, scores[images], ratings[images])
-
-
-def _measured(measure: Callable[[np.ndarray, np.ndarray], Any], x: np.ndarray, y: np.ndarray) -> float:
-    """Return a correlation; nan where there is none to speak of."""
-    return float(measure(x, y).statistic) if len(x) > 2 and np.ptp(x) > 0 and np.ptp(y) > 0 else float("nan")
+    return of_images(np.concatenate([scenes[i] for i in picks]))
 
 
 def _opinions(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row per picture and one column per judge and kind of score."""
-    import pandas as pd
-
     texts = table.assign(judge=table["judge"] + WHOLE_TEXT, score=table["text_score"])
     both = pd.concat([table, texts])[["image_path", "judge", "score"]]
     return both.astype({"score": float}).pivot(index="image_path", columns="judge", values="score")

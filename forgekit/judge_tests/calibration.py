@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from forgekit.errors import ParameterError
@@ -17,9 +18,6 @@ from forgekit.models import VisionModel, load_model
 from forgekit.store import Store
 from forgekit.store.pass_marks import keep_pass_mark
 from forgekit.store.rows import insert_rows
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 GRAPHS, RATINGS = "error graphs", "human ratings"
 BINS = 10
@@ -90,7 +88,6 @@ def reliability(scores: ArrayLike, truths: ArrayLike, *, bins: int = BINS) -> pd
     Columns: `low` and `high` (the bin's edges), `said` (mean score), `so` (share that is true), `so_low` and `so_high`
     (its 90 % Wilson interval), `n`. A calibrated judge has `said` = `so`.
     """
-    import pandas as pd
     from scipy.stats import binomtest
 
     scores, truths = _pairs(scores, truths)
@@ -135,8 +132,6 @@ def calibrate(
         UnknownModelError: a judge that nobody knows or whose weights are not there.
         ParameterError: `precision` or `rated_at` outside its range, or no image has both a rating and a score.
     """
-    import pandas as pd
-
     _check_precision(precision)
     if rated_at is not None and not 0 < rated_at <= 1:
         raise ParameterError(f"rated_at={rated_at} must lie above 0, up to 1 (the highest rating of the scale)")

@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from forgekit.errors import ForgekitError, ItemError
 from forgekit.models import VisionModel
 from forgekit.models.judgements import checked_judgement
@@ -16,7 +18,6 @@ from forgekit.progress import progress_bar
 from forgekit.scene import Scene, list_elements
 
 if TYPE_CHECKING:
-    import pandas as pd
     from PIL.Image import Image
 
     from forgekit.mini.error_graphs import ErrorGraph
@@ -60,8 +61,6 @@ def score_graphs(
         mean of the elements), `text_score` (the whole text), `element_scores`, `truths`, `reason` (why there is no
         score). And the judges that could not judge at all, by name, with the reason; they have no rows.
     """
-    import pandas as pd
-
     rows: list[dict[str, Any]] = []
     failures: dict[str, str] = {}
     starts = range(0, len(graphs), GRAPHS_AT_ONCE)
@@ -85,8 +84,6 @@ def score_graphs(
 
 def element_scores(table: pd.DataFrame) -> pd.DataFrame:
     """Return a row per (judge, picture, scored element): `judge`, `kind`, `element`, `score`, `truth` (is it shown)."""
-    import pandas as pd
-
     rows = [
         {"judge": row.judge, "kind": key.split(":")[0], "element": key, "score": score, "truth": row.truths[key]}
         for row in table.itertuples()
@@ -99,8 +96,6 @@ def element_scores(table: pd.DataFrame) -> pd.DataFrame:
 
 def write_pictures(graphs: Sequence[ErrorGraph], folder: str | Path, *, seed: int = 0) -> pd.DataFrame:
     """Write the pictures as PNG files; return one row each, with `file` and labels for `sheets.contact_sheet`."""
-    import pandas as pd
-
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rows = []

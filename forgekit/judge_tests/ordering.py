@@ -6,18 +6,16 @@ import json as json_format
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from forgekit.errors import ParameterError, UnknownModelError
 from forgekit.judge_tests.graph_scores import score_graphs
 from forgekit.models import VisionModel, load_model
 from forgekit.progress import as_text
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EMBEDDED = ("mini-clip", "mini-owl")
 DIGITS = 4
@@ -39,8 +37,6 @@ class JudgeTest:
 
     def frame(self) -> pd.DataFrame:
         """Return one row per (judge, kind of error) with ordering and separation; kind "all" is the whole."""
-        import pandas as pd
-
         rows = []
         for judge, figures in self.figures.items():
             parts = {"all": figures, "whole text": figures.get("whole_text", {}), **figures.get("by_error", {})}

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from forgekit.judge_tests.agreement import correlate, rated_scores
 from forgekit.metrics import SAME, clustered_interval, resampled_interval
 from forgekit.store import Store
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def people(store: Store, *, source: str | None = None) -> pd.DataFrame:
@@ -31,8 +29,6 @@ def people(store: Store, *, source: str | None = None) -> pd.DataFrame:
         store: whose ratings.
         source: the import, or "fk.rate" for what was rated by hand; None for all.
     """
-    import pandas as pd
-
     correlated = correlate(rated_scores(store, source=source))
     rows = [
         ("image", row.judge, "spearman", row.images, row.scenes, row.spearman, row.spearman_low, row.spearman_high)
@@ -56,7 +52,6 @@ def win_rates(store: Store, *, source: str | None = None) -> pd.DataFrame:
     Columns: `answers`, `pairs`, `scenes`, `wins`, `ties`; `win_rate` among the scenes that are no tie, with its exact 95 %
     interval (Clopper-Pearson), and the two-sided `p` of the sign test against one half.
     """
-    import pandas as pd
     from scipy.stats import binomtest
 
     rows, preferred = [], store.df("select * from arm_preferences_in($source) order by all", source=source)

@@ -7,7 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from forgekit.errors import ParameterError, SourceError, did_you_mean
 from forgekit.ids import content_id
@@ -19,9 +21,6 @@ from forgekit.sources.rows import is_missing
 from forgekit.store import Store
 from forgekit.store.arguments import text
 from forgekit.store.rows import fetch_dicts, insert_rows
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # The names of columns, by what they hold; the first one found counts.
 NAMES = {
@@ -66,8 +65,6 @@ def read_ratings(source: str | Path | pd.DataFrame, *, scale: str | None = None)
         SourceError: the source cannot be read, or has no column of images or ratings.
         ParameterError: `scale` is not of the form "1-5".
     """
-    import pandas as pd
-
     limits = scale and _limits(scale)
     if scale and not limits:
         raise ParameterError(f"scale={scale!r}: write the lowest and the highest rating, such as 1-5")
@@ -218,12 +215,11 @@ def _columns(names: Sequence[str], source: str) -> dict[str, str | None]:
 
 def _rating(row: Mapping[str, Any], limits: tuple[float, float] | None) -> tuple[float, tuple[float, float]] | str:
     """Return the rating and its scale, or why they cannot be used."""
-    said = row["scale"]
-    named = said is not None and said == said and str(said).strip()
-    limits = _limits(str(said)) if named else limits
+    said = _said(row["scale"])
+    limits = _limits(said) if said else limits
     if limits is None:
-        return f"the scale is {said!r}, not of the form 1-5" if named else "no scale is told: give one, such as 1-5"
-    if row["image"] is None or row["image"] != row["image"] or not str(row["image"]).strip():
+        return f"the scale is {said!r}, not of the form 1-5" if said else "no scale is told: give one, such as 1-5"
+    if _said(row["image"]) is None:
         return "no image is named"
     try:
         rating = float(row["rating"])

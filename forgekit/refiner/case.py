@@ -6,17 +6,15 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from forgekit.errors import ItemError
 from forgekit.ids import canonical_json
+from forgekit.models import LanguageModel
 from forgekit.models.loras import with_trigger_words
 from forgekit.refiner.actions import Candidate, Draft
 from forgekit.refiner.learnings import Memory
 from forgekit.scene import Element, Lexicon, carry, default_lexicon, list_elements, split_prompt, why_refused
-
-if TYPE_CHECKING:
-    from forgekit.models import LanguageModel
 
 Refusal = tuple[str, Sequence[str]]  # a text that a language model proposed, and why it was not taken
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from forgekit.refiner.actions import Candidate
+from forgekit.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy import ndarray
-
-    from forgekit.store import Store
 
 # The model behind the draws: the mean change of a candidate is the sum of a prior and of one random effect per level.
 # What one candidate teaches therefore counts in part for every other one that shares a level with it.
@@ -31,41 +31,23 @@ CHANGE_STD = 0.2  # how far the change of one version (4 images or so) lies from
 
 TOLD_FROM = 3  # trials: what happened once or twice is no lesson
 
-# Only finished comparisons by the steering judge count.
-TRIALS = """
-select model, kind, action, detail, scene_hash, change
-from learning_effects
-where is_objective
-  and action is not null
-  and change is not null
-  and ($experiment is null or experiment = $experiment)
-"""
-
-# The order makes runs repeatable.
-EVIDENCE = f"""
-select kind, action, detail, count(*) as tried, round(sum(change), 12) as total_change
-from ({TRIALS})
+# Only finished comparisons by the steering judge count. The order makes runs repeatable.
+EVIDENCE = """
+select kind, action, detail, tried, round(list_sum(changes), 12) as total_change
+from evidence_in($experiment)
 where model = $model
-group by all
+  and tried > 0
+  and detail is not null
 order by all
 """
 
-# With the single changes behind each row, and their scenes, for its interval.
-COUNTED = f"""
-with trials as (
-    select model, kind, action, detail, list(change) as changes, list(scene_hash) as their_scenes
-    from ({TRIALS})
-    group by grouping sets ((model, kind, action, detail), (model, kind, action))
-)
-select e.*, t.changes, t.their_scenes
-from evidence_in($experiment) e
-join trials t
-    on (t.model, t.kind, t.action) = (e.model, e.kind, e.action)
-    and t.detail is not distinct from e.detail
-where e.tried >= $min_tried
-  and ($model is null or e.model = $model)
-  and (e.detail is not null or $summed)
-order by e.objective_change desc, e.tried desc, e.model, e.kind, e.action, e.detail
+COUNTED = """
+select *
+from evidence_in($experiment)
+where tried >= greatest($min_tried, 1)
+  and ($model is null or model = $model)
+  and (detail is not null or $summed)
+order by objective_change desc, tried desc, model, kind, action, detail
 """
 
 
@@ -94,10 +76,8 @@ class Memory:
 
     evidence: tuple[Evidence, ...] = ()
 
-    def foresee(self, candidates: Sequence[Candidate]) -> tuple[ndarray, ndarray]:
+    def foresee(self, candidates: Sequence[Candidate]) -> tuple[np.ndarray, np.ndarray]:
         """Return mean (n,) and covariance (n, n) of the changes to expect of `candidates`."""
-        import numpy as np
-
         asked = _keys((c.kind, c.action, c.detail) for c in candidates)
         mean, covariance = np.array([_prior(c.action) for c in candidates]), _kernel(asked, asked)
         if not self.evidence:
@@ -108,24 +88,19 @@ class Memory:
 
     def draw(self, candidates: Sequence[Candidate], rng: random.Random) -> list[float]:
         """Draw the change to expect of each candidate from the joint posterior (Thompson sampling)."""
-        import numpy as np
-
         mean, covariance = self.foresee(candidates)
         root = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(mean)))
         return list(map(float, mean + root @ [rng.gauss(0.0, 1.0) for _ in candidates]))
 
     def chances(self, candidates: Sequence[Candidate]) -> list[float]:
         """Return for each candidate the probability, in [0, 1], that it makes the prompt better."""
-        import numpy as np
         from scipy.special import ndtr
 
         mean, covariance = self.foresee(candidates)
         return ndtr(mean / np.sqrt(np.maximum(covariance.diagonal(), 1e-12))).tolist()
 
     @cached_property
-    def _learnt(self) -> tuple[list[tuple[Any, ...]], ndarray, ndarray]:
-        import numpy as np
-
+    def _learnt(self) -> tuple[list[tuple[Any, ...]], np.ndarray, np.ndarray]:
         known = _keys((e.kind, e.action, e.detail) for e in self.evidence)
         noise = np.diag([CHANGE_STD**2 / e.tried for e in self.evidence])
         surprise = np.array([e.total_change / e.tried - _prior(e.action) for e in self.evidence])
@@ -144,9 +119,7 @@ def _keys(triples: Iterable[tuple[str, str, str]]) -> list[tuple[Any, ...]]:
     ]
 
 
-def _kernel(one: Sequence[tuple[Any, ...]], other: Sequence[tuple[Any, ...]]) -> ndarray:
-    import numpy as np
-
+def _kernel(one: Sequence[tuple[Any, ...]], other: Sequence[tuple[Any, ...]]) -> np.ndarray:
     total = np.zeros((len(one), len(other)))
     for level, std in enumerate(LEVELS.values()):
         numbers: dict[Any, int] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from forgekit import trends
 from forgekit.errors import ForgekitError, ItemError, ParameterError
 from forgekit.progress import StageReport, running
 from forgekit.show.selection import Selection
-from forgekit.show.sheets import thumbnail
+from forgekit.show.sheets import encoded, thumbnail
 from forgekit.sources.pictures import ENDINGS
 from forgekit.store import Store
 from forgekit.store.images import fetched_file, link_or_copy, write_whole
@@ -121,9 +120,7 @@ class Answers:
 
 def small(file: Path | None) -> bytes:
     """Return an image with its longer side at 256 pixels as JPEG."""
-    buffer = io.BytesIO()
-    thumbnail(file).save(buffer, format="jpeg", quality=85)
-    return buffer.getvalue()
+    return encoded(thumbnail(file), "jpeg")
 
 
 def widget(store: Store, start: dict[str, Any]) -> Any:

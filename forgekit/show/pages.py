@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import difflib
-import io
 import re
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from forgekit.show.sheets import BAD, GOOD, thumbnail
+from forgekit.show.sheets import BAD, GOOD, encoded, thumbnail
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -97,9 +96,7 @@ def picture_file(file: str | Path | None, *, alt: str = "", width: int | None = 
     if path and path.suffix == ".png" and path.exists() and path.stat().st_size <= SMALL_FILE:
         data = path.read_bytes()
     else:
-        buffer = io.BytesIO()
-        thumbnail(path).save(buffer, format="png")
-        data = buffer.getvalue()
+        data = encoded(thumbnail(path), "png")
     shown = f' width="{width}"' if width else ""
     return f'<img{shown} alt="{escape(alt)}" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
 

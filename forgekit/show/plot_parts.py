@@ -17,7 +17,7 @@ from PIL import Image
 from forgekit import trends
 from forgekit.errors import ParameterError
 from forgekit.show.sheets import thumbnail
-from forgekit.store.images import stored_file
+from forgekit.store.images import shown_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,8 +192,7 @@ def place_thumbnail(
 
     A path that leads out of the store's images is a grey field.
     """
-    file = stored_file(Path(folder), image_path)
-    image = thumbnail(file if isinstance(file, Path) else None).resize((100, 100), Image.Resampling.BICUBIC)
+    image = thumbnail(shown_file(Path(folder), image_path)).resize((100, 100), Image.Resampling.BICUBIC)
     picture = OffsetImage(np.asarray(image), zoom=0.5)
     beside: dict[str, Any] = {
         "xybox": place,

@@ -6,7 +6,6 @@ shown when all is answered, not while it goes on: a figure that moves with each 
 
 from __future__ import annotations
 
-import io
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,7 +19,7 @@ from forgekit.judge_tests.rating_plan import Item, rating_plan
 from forgekit.judge_tests.ratings import SOURCE, keep_rating, ratings_by
 from forgekit.progress import in_notebook_server
 from forgekit.show import pages
-from forgekit.show.sheets import EMPTY
+from forgekit.show.sheets import EMPTY, encoded
 from forgekit.store import Store
 from forgekit.store.images import read_image
 
@@ -123,10 +122,9 @@ def pixels(store: Store, image_path: str) -> bytes:
     read = read_image(store.folder, image_path)
     shown = Image.new("RGB", (SIDE, SIDE), EMPTY) if isinstance(read, ItemError) else read
     shown = ImageOps.contain(shown, (SIDE, SIDE))
-    clean, buffer = Image.new("RGB", shown.size), io.BytesIO()
+    clean = Image.new("RGB", shown.size)
     clean.paste(shown)
-    clean.save(buffer, format="PNG")
-    return buffer.getvalue()
+    return encoded(clean, "png")
 
 
 def build(rating: Rating) -> Any:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import matplotlib
+import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from forgekit.errors import ParameterError
 from forgekit.store.images import here
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CELL = 256  # pixels along each side of an image on the sheet: four times what the mini generator draws
 MARGIN = 12
@@ -27,6 +25,8 @@ OPINION_LINES = 6  # of two judges, below an image they disagree about
 STEP = CELL + LINE * LABEL_LINES + MARGIN  # from one line of images to the next
 LABELS = ("seed", "score", "failed")
 INK, GOOD, BAD, PAPER, EMPTY = "#222222", "#0072B2", "#D55E00", "#FFFFFF", "#E8E8E8"
+
+ENCODED: Mapping[str, Mapping[str, int]] = {"png": {}, "jpeg": {"quality": 85}, "webp": {"method": 0}}  # quickly
 
 
 def contact_sheet(pictures: pd.DataFrame, *, row: str = "prompt_id", block: str | None = None) -> Image.Image:
@@ -193,6 +193,15 @@ def _shrunk(file: str, written: int) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
+def encoded(image: Image.Image, kind: str) -> bytes:
+    """Return the bytes of an image's file; `kind` is "png", "jpeg" or "webp"."""
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind, **ENCODED[kind])
+    return buffer.getvalue()
+
+
 @cache
 def _font() -> ImageFont.FreeTypeFont:
+    import matplotlib  # for its font alone
+
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", TEXT)

@@ -6,18 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
+import duckdb
 from filelock import FileLock, Timeout
 
 from forgekit.errors import ForgekitError
 from forgekit.store import Store
 from forgekit.store.rows import fetch_dicts
 from forgekit.store.salvage import not_allowed
-
-if TYPE_CHECKING:
-    import duckdb
 
 OTHERS = "select distinct worker from claims where worker <> $me order by worker"
 FREE = "select id from ({due}) as due where id not in (select prompt_id from claims where worker <> $me) limit $limit"

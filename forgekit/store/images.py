@@ -12,7 +12,7 @@ import re
 import shutil
 import stat
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -113,35 +113,35 @@ def stored_file(folder: Path, image_path: str) -> Path | ItemError:
     parts = image_path.split("/")
     if path.is_absolute() or parts[0] != IMAGES or len(parts) < 2 or {"", ".", ".."} & set(parts):
         return ItemError(f"the image path {image_path!r} leads out of {IMAGES}/; only files in there are read")
-    if reason := _why_outside(folder, path.parent) or _why_no_file(folder / path):
+    if reason := _why_outside(folder, path.parent) or _why_not(folder / path, "it", "regular file", stat.S_ISREG):
         return ItemError(f"the image file {image_path} is not read: {reason}")
     return folder / path
 
 
+def shown_file(folder: Path, image_path: str) -> str | None:
+    """Return where a stored image lies; None where its path may not be followed."""
+    file = stored_file(folder, image_path)
+    return None if isinstance(file, ItemError) else str(file)
+
+
 def _why_outside(folder: Path, below: PurePosixPath) -> str | None:
     """Return why the folders of `below` may not be followed from `folder` on: a link may lead anywhere."""
-    place = folder
-    for part in below.parts:
-        place = place / part
-        try:
-            mode = place.lstat().st_mode
-        except OSError:  # nothing there yet, or a name that no file system takes
-            return None
-        if stat.S_ISLNK(mode):
-            return f"{place.relative_to(folder)} is a link; put the folder itself in its place"
-        if not stat.S_ISDIR(mode):
-            return f"{place.relative_to(folder)} is no folder"
+    for depth in range(1, len(below.parts) + 1):
+        part = Path(*below.parts[:depth])
+        if reason := _why_not(folder / part, f"{part}", "folder", stat.S_ISDIR):
+            return reason
     return None
 
 
-def _why_no_file(file: Path) -> str | None:
+def _why_not(place: Path, name: str, what: str, is_one: Callable[[int], bool]) -> str | None:
+    """Return why what stands at a place is no `what`; None, too, where nothing does: whoever opens it says so."""
     try:
-        mode = file.lstat().st_mode
-    except OSError:  # whoever opens it says so
+        mode = place.lstat().st_mode
+    except OSError:  # nothing there yet, or a name that no file system takes
         return None
     if stat.S_ISLNK(mode):
-        return "it is a link; put the file itself in its place"
-    return None if stat.S_ISREG(mode) else "it is no regular file"
+        return f"{name} is a link; put the {what} itself in its place"
+    return None if is_one(mode) else f"{name} is no {what}"
 
 
 def named_after(path: Path, content: bytes) -> bool:

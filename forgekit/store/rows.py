@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import duckdb
 
 from forgekit.ids import canonical_json
-
-if TYPE_CHECKING:
-    import duckdb
-
 
 # Which decision or verdict is the last one is told by its time: where the clock was set back, a store's goes on.
 NOW = "greatest(now() at time zone 'utc', (select max(created_at) from {table}) + interval 1 microsecond)"

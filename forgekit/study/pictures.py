@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from forgekit.show.plot_parts import COLORS, counted, finish
+
 Result = Mapping[str, Any]
 # Each plot by its name: its title, the rows of the result that it shows, what they are drawn along, how.
 PLOTS: Mapping[str, tuple[str, str, str, Mapping[str, Any]]] = {
@@ -39,11 +44,6 @@ PLOTS: Mapping[str, tuple[str, str, str, Mapping[str, Any]]] = {
 
 def draw(name: str, result: Result, path: Path) -> None:
     """Draw one of `PLOTS`, a panel per judge, into a file."""
-    import matplotlib.pyplot as plt
-    import pandas as pd
-
-    from forgekit.show.plot_parts import COLORS, counted, finish
-
     arms, judges = result["study"]["arms"], result["study"]["vision_models"]
     title, rows, along, how = PLOTS[name]
     table = pd.DataFrame(result[rows], columns=["arm", "vision_model", along, "scenes", "score"])

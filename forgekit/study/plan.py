@@ -6,8 +6,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any, get_type_hints
 
+import pandas as pd
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
@@ -18,9 +19,6 @@ from forgekit.models.roles import may_steer
 from forgekit.refiner.policies import load_policy
 from forgekit.sources import read_chunks
 from forgekit.store.names import check_name, inside, read_text
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CONTROLS = ("resample", "paraphrase", "llm-paraphrase")  # the arms that look at no verdict; a model's name may follow
 PARTS = ("all", "second half")  # of the scenes, in the order in which they are taken up
@@ -136,8 +134,6 @@ def read_scenes(plan: Study) -> pd.DataFrame:
         SourceError: the file of scenes cannot be read.
         ParameterError: it has fewer scenes than the study wants.
     """
-    import pandas as pd
-
     frame = pd.concat([chunk.frame for chunk in read_chunks(plan.prompts)], ignore_index=True)
     if plan.scenes is not None and plan.scenes > len(frame):
         raise ParameterError(f"{plan.prompts} has {len(frame)} scenes, fewer than scenes={plan.scenes}")

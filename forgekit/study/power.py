@@ -8,14 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import permutations, product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from forgekit.errors import ParameterError
+from forgekit.store import Store
 from forgekit.study.plan import Comparison, Study, check_plan
 from forgekit.study.results import LEVEL, confirmed, parts_of
-
-if TYPE_CHECKING:
-    from forgekit.store import Store
 
 EFFECT, POWER = 0.05, 0.8  # the gain that a study should be able to show, and how surely
 SPREADS = (0.1, 0.15, 0.2, 0.3)  # told where none is known

@@ -6,15 +6,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from forgekit.refiner.learnings import lessons
+from forgekit.store import Store
 from forgekit.study.pictures import PLOTS, draw
 from forgekit.study.plan import Study
 from forgekit.study.results import is_shown
-
-if TYPE_CHECKING:
-    from forgekit.store import Store
 
 LESSONS = 15  # that are told, of the best and of the worst
 MEMORY = ("refine", "refine-without-memory", "second half")  # what memory is worth, once it had something to learn from

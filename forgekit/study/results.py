@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import combinations, product
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from numpy.typing import ArrayLike
 
 from forgekit.metrics import Difference, holm, paired_difference, transfer_ratio
 from forgekit.models import known_models
 from forgekit.models.roles import world_of
 from forgekit.scene import default_lexicon, why_refused
+from forgekit.store import Store
 from forgekit.study import queries
 from forgekit.study.plan import Comparison, Study
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import ArrayLike
-
-    from forgekit.store import Store
 
 LEVEL = 0.05
 # What is told besides the differences. None of it was named before the study ran, so none of it is "shown".
@@ -87,8 +85,6 @@ def confirmed(store: Store, study: Study, scenes: pd.DataFrame | None = None) ->
 
     A scene that an arm has not finished, or whose confirming images a judge has not all scored, is NaN there.
     """
-    import pandas as pd
-
     scenes = store.df(queries.SCENES, prefix=study.prefix) if scenes is None else scenes
     table = store.df(queries.CONFIRMED, prefix=study.prefix, images=study.images_per_prompt)
     columns = pd.MultiIndex.from_product([study.arms, study.vision_models], names=["arm", "vision_model"])

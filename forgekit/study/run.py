@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
 
 from forgekit.errors import ParameterError
 from forgekit.progress import progress_bar
@@ -13,13 +16,8 @@ from forgekit.stages.evaluating import evaluate_images
 from forgekit.stages.generating import generate_images
 from forgekit.stages.importing import import_prompts
 from forgekit.stages.refining import refine_prompts
+from forgekit.store import Store
 from forgekit.study.plan import Study, check_plan, load_plan, read_scenes
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from tqdm import tqdm
-
-    from forgekit.store import Store
 
 log = logging.getLogger(__name__)
 

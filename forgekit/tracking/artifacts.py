@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -14,7 +13,7 @@ from PIL.Image import DecompressionBombError
 
 from forgekit.errors import ItemError
 from forgekit.show.score_figures import scores_figure
-from forgekit.show.sheets import shrunk
+from forgekit.show.sheets import encoded, shrunk
 from forgekit.store.images import link_or_copy, stored_file
 from forgekit.tracking.run import DIGITS, Run
 from forgekit.tracking.run_contents import SCORES_FILE, STRIP_FILE, TABLES
@@ -101,7 +100,7 @@ def _padded(file: Path, side: int, shown: int) -> bytes:
     Cells are JPEGs: encoding one takes a quarter of the time. The judges of a version share it. Tiny images are enlarged:
     MLflow shows them in the middle of a large field as they are.
     """
-    image, buffer = shrunk(file), io.BytesIO()
+    image = shrunk(file)
     scale = shown / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     image = image.resize(size, Image.Resampling.BICUBIC) if size != image.size else image
@@ -110,8 +109,4 @@ def _padded(file: Path, side: int, shown: int) -> bytes:
         square = Image.new("RGB", (side, side), "white") if cell else Image.new("RGBA", (side, side))
         square.paste(image, ((side - size[0]) // 2, (shown - size[1]) // 2))
         image = square
-    if cell:
-        image.save(buffer, format="JPEG", quality=85)
-    else:
-        image.save(buffer, format="WEBP", method=0)
-    return buffer.getvalue()
+    return encoded(image, "jpeg" if cell else "webp")

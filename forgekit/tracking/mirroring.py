@@ -75,13 +75,15 @@ def track(
     if rebuild and experiment:
         raise ParameterError("rebuild makes the whole mirror again. Leave experiment out, or leave rebuild out")
     wanted = set(arms(store, experiment))
-    with _only_one(store) as alone:
-        all_due = due_runs(store) if alone else []
+    try:  # two processes would write every run twice
+        held = FileLock(store.path.with_suffix(".track"), blocking=False).acquire()
+    except Timeout:
+        return StageReport("track", details={"left to another process that is mirroring this store": 1})
+    with held:
+        all_due = due_runs(store)
         due = [run for run in all_due if run.experiment in wanted]
         with running("track", total=len(due), unit="run") as (report, bar), little_patience():
-            if not alone:
-                report.count("left to another process that is mirroring this store")
-            elif due or rebuild:
+            if due or rebuild:
                 own = tracking_uri in (None, default_uri(store))
                 job = _Job(store, report, bar, all_due, own, link_prompts=not skip_registry)
                 job.do(tracking_uri or default_uri(store), due, rebuild=rebuild)
@@ -194,18 +196,3 @@ class _Job:
             if error.error_code != REFUSED:
                 raise
             self.report.failures[item] = f"MLflow refuses it: {error.message}"
-
-
-@contextlib.contextmanager
-def _only_one(store: Store) -> Iterator[bool]:
-    """Yield whether this process is the one that mirrors the store now. Two would write every run twice."""
-    lock = FileLock(store.path.with_suffix(".track"), timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from forgekit import trends
 from forgekit.ids import content_hash, content_id
@@ -12,9 +14,6 @@ from forgekit.show.score_figures import distribution_figure
 from forgekit.store import Store
 from forgekit.tracking.run import SOURCE, Run, Study, measured, role
 from forgekit.tracking.run_contents import FORMAT
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TABLES = (
     *("adherence", "gain", "round_gains", "confirmed", "distributions"),
@@ -40,8 +39,6 @@ group by all
 
 def read_tables(store: Store, study: Study) -> dict[str, pd.DataFrame]:
     """Return what `trends` tells about a study, all arms in each table."""
-    import pandas as pd
-
     return {
         name: pd.concat(
             [getattr(trends, name)(store, experiment=arm).assign(experiment=arm) for arm in study.experiments],

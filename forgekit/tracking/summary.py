@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from forgekit import trends
 from forgekit.ids import content_hash, content_id
@@ -28,9 +30,6 @@ from forgekit.tracking.run import (
     slug,
 )
 from forgekit.tracking.run_contents import FORMAT, Due
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SHEETS = 60  # scenes with a contact sheet of their own in each arm, the ones that gained most first
 DISAGREEMENTS, PER_SCENE, NAMED = 48, 2, 2  # pictures on a sheet; of each scene; scenes in the summary's note
@@ -74,8 +73,6 @@ def read_summary(store: Store, due: Sequence[Due], tables: Mapping[str, pd.DataF
 
 def _disagreements(store: Store, study: Study) -> dict[tuple[str, str], pd.DataFrame]:
     """Return the pictures that each two judges are furthest apart on, in all arms."""
-    import pandas as pd
-
     found = {}
     for pair in combinations(study.vision_models, 2):
         arms = [

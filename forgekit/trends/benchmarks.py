@@ -6,18 +6,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from forgekit.metrics import clustered_interval, resampled_interval
 from forgekit.scene import list_elements
 from forgekit.scene.annotation import own_questions
 from forgekit.store import Store
 from forgekit.trends.benchmark_rules import ANNOTATED, RULES, said_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # First versions, as first drawn: later ones were chosen, and hard scenes are drawn more often. Every image is there for every
 # judge of its experiment, whether or not it gave a verdict.
@@ -83,8 +81,6 @@ def benchmark(store: Store, *, experiment: str | None = None, vision_model: str 
         experiment: only this one.
         vision_model: only this judge.
     """
-    import pandas as pd
-
     known = {"benchmarks": list(RULES), "annotated": list(ANNOTATED)}
     verdicts = store.rows(VERDICTS, experiment=experiment, vision_model=vision_model, **known)
     scenes = store.rows(ASKED, scenes=sorted({verdict["scene_hash"] for verdict in verdicts}))
@@ -127,8 +123,6 @@ def _rows(
 
 def _means_of_categories(values: Values, by: str) -> Iterator[dict[str, Any]]:
     """Yield the overall score of each measure: the mean over its categories, and its interval over scenes."""
-    import pandas as pd
-
     for measure in sorted({measure for measure, its_by, _ in values if its_by == by}):
         scored = [(c, *pair) for (m, b, c), pairs in values.items() if (m, b) == (measure, by) for pair in pairs]
         table = pd.DataFrame(scored, columns=["category", "scene", "score"]).groupby(["scene", "category"])["score"]

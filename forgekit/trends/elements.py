@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import pandas as pd
 
 from forgekit.errors import ParameterError
 from forgekit.scene import list_elements, parse
 from forgekit.store import Store
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TEXTS = "select scene_hash, elements from scenes where elements is not null order by scene_hash"
 ASKED = """

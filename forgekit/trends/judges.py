@@ -3,45 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from forgekit.errors import ItemError, ParameterError, did_you_mean
+import pandas as pd
+
+from forgekit.errors import ParameterError, did_you_mean
+from forgekit.metrics import likeness
 from forgekit.store import Store
-from forgekit.store.images import stored_file
+from forgekit.store.images import shown_file
 from forgekit.trends.elements import scene_phrases
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-# Spearman's correlation is Pearson's of the ranks, equals sharing their mean rank.
+AGREED = ["judge", "other", "images", "pearson", "spearman", "same_verdict", "mean_difference"]
 AGREEMENT = """
-with pairs as (
-    select
-        a.vision_model as judge,
-        b.vision_model as other,
-        a.score as x,
-        b.score as y,
-        cast((a.score >= a.pass_mark) = (b.score >= b.pass_mark) as integer) as same_verdict
-    from scores_in($experiment, null) a
-    join scores_in($experiment, null) b using (image_id)
-    where b.vision_model > a.vision_model
-),
-ranked as (
-    select
-        *,
-        rank() over by_x + (count(*) over (partition by judge, other, x) - 1) / 2 as rank_x,
-        rank() over by_y + (count(*) over (partition by judge, other, y) - 1) / 2 as rank_y
-    from pairs
-    window by_x as (partition by judge, other order by x), by_y as (partition by judge, other order by y)
-)
 select
-    judge, other,
-    count(*) as images,
-    corr(x, y) as pearson,
-    corr(rank_x, rank_y) as spearman,
-    avg(same_verdict) as same_verdict,
-    avg(x - y) as mean_difference
-from ranked
+    a.vision_model as judge,
+    b.vision_model as other,
+    list(a.score) as x,
+    list(b.score) as y,
+    avg(cast((a.score >= a.pass_mark) = (b.score >= b.pass_mark) as integer)) as same_verdict
+from scores_in($experiment, null) a
+join scores_in($experiment, null) b using (image_id)
+where b.vision_model > a.vision_model
 group by all
 order by all
 """
@@ -131,7 +113,9 @@ def judge_agreement(store: Store, *, experiment: str | None = None) -> pd.DataFr
     Columns: `images`, `pearson` and `spearman` (null where a judge gives all images one score), `same_verdict` (share
     of images that both pass or both fail, each by its own pass mark), `mean_difference` (`judge` minus `other`).
     """
-    return store.df(AGREEMENT, experiment=experiment)
+    pairs = store.df(AGREEMENT, experiment=experiment)
+    rows = [{"judge": p.judge, "other": p.other, **likeness(p.x, p.y, p.same_verdict)} for p in pairs.itertuples()]
+    return pd.DataFrame(rows, columns=AGREED)
 
 
 def judge_pairs(store: Store, judge: str, other: str, *, experiment: str | None = None) -> pd.DataFrame:
@@ -162,8 +146,6 @@ def disagreements(
     Raises:
         ParameterError: one of the judges has scored nothing there, or both are the same.
     """
-    import pandas as pd
-
     known = [row["vision_model"] for row in store.rows(JUDGES, experiment=experiment)]
     for name in (judge, other):
         if name not in known:
@@ -177,8 +159,7 @@ def disagreements(
     rows = store.rows(DISAGREEMENTS, judge=judge, other=other, **about)
     phrases = scene_phrases(store, {row["scene_hash"] for row in rows})
     for row in rows:
-        file = stored_file(store.folder, row["image_path"])
-        row["file"] = None if isinstance(file, ItemError) else str(file)
+        row["file"] = shown_file(store.folder, row["image_path"])
         row["differ"] = _differing(row, phrases.get(row["scene_hash"], {}))
     return pd.DataFrame(rows, columns=DISAGREEMENT)
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from forgekit.errors import ParameterError
 from forgekit.store import Store
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FOUND = "select cast(id as varchar) as id from prompt_learnings where cast(id as varchar) = lower($learning_id)"
 

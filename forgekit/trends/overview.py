@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from forgekit.errors import ParameterError, did_you_mean
 from forgekit.progress import as_text
 from forgekit.store import Store
 from forgekit.trends.rounds import adherence, confirmed, gain
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NOTE = """adherence is cross-fitted: no image judges a version that it helped to choose (docs/trends.md). selected and
 best_image are of the best version so far, by the images that chose it: they would rise by luck alone."""

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from forgekit.errors import ItemError
+import pandas as pd
+
 from forgekit.store import Store
-from forgekit.store.images import stored_file
+from forgekit.store.images import shown_file
 from forgekit.trends.elements import missing_phrases, scene_phrases
 from forgekit.trends.scenes import scenes
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 BEFORE, SELECTED = "before", "best so far, selected"
 
@@ -73,8 +70,6 @@ def pictures(
     store's images), and what `vision_model` (None: the one that steers) says: `score`, `element_scores` (JSON), and
     `failed`, the phrases of the elements below its `pass_mark`; null where it gave no verdict.
     """
-    import pandas as pd
-
     ids = None if prompt_ids is None else list(prompt_ids)
     images = store.df(PICTURES, experiment=experiment, vision_model=vision_model, ids=ids)
     phrases = scene_phrases(store, images["scene_hash"].unique())
@@ -83,8 +78,7 @@ def pictures(
         missing_phrases(json.loads(scores) if isinstance(scores, str) else None, mark, phrases.get(scene, {}))
         for scene, scores, mark in said
     ]
-    found = [stored_file(store.folder, path) for path in images.pop("image_path")]
-    files = [None if isinstance(file, ItemError) else str(file) for file in found]
+    files = [shown_file(store.folder, path) for path in images.pop("image_path")]
     return images.assign(failed=pd.Series(failed, index=images.index, dtype=object), file=files)
 
 
@@ -95,8 +89,6 @@ def before_after(store: Store, *, experiment: str | None = None, vision_model: s
     `gain` is the scene's, cross-fitted, by `vision_model` (None: the one that steers), as `scenes` has it. In each
     experiment the scenes that gained most come first. A scene whose first version is its best one has it under both.
     """
-    import pandas as pd
-
     ends = store.df(ENDS, experiment=experiment)
     first, best = (set(ends["prompt_id"][ends[column]]) for column in ("is_first", "is_best"))
     images = pictures(store, experiment=experiment, vision_model=vision_model, prompt_ids=sorted(first | best))

@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from forgekit.errors import ParameterError
 from forgekit.metrics import mean_interval
 from forgekit.store import Store
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # `figures` are the values that an interval is taken over, one per scene.
 ADHERENCE = """
@@ -111,51 +109,17 @@ group by all
 order by experiment, model, steers desc, vision_model
 """
 
-# The versions of a scene share their seeds: image against image of the same seed. A version stands at the round that
-# drew it first.
 DELTAS = """
-with versions as (
-    select
-        id as prompt_id,
-        case $against when 'parent' then parent_prompt_id else first_value(id) over (
-            partition by experiment, model, scene_hash
-            order by generation_iteration, created_at, id
-        ) end as baseline_id
-    from prompts
-),
-images as (
-    select s.*, c.round, c.seed
-    from scores_in($experiment, $vision_model) s
-    join competing_images c using (image_id)
-),
-children as materialized ( -- or the planner may join all images of a seed with each other first
-    select i.*, v.baseline_id
-    from versions v
-    join images i using (prompt_id)
-    where v.baseline_id <> v.prompt_id
-),
-by_scene as (
-    select
-        new.experiment, new.model, new.vision_model,
-        min(new.round) as round,
-        new.prompt_id, any_value(new.steers) as steers,
-        count(*) as pairs,
-        avg(new.score - old.score) as delta
-    from children new
-    join images old
-        on old.prompt_id = new.baseline_id
-        and old.vision_model = new.vision_model
-        and old.seed = new.seed
-    group by all
-)
 select
     experiment, model, vision_model, any_value(steers) as steers, round,
     count(*) as scenes,
     cast(sum(pairs) as bigint) as pairs,
-    steady_avg(delta) as delta,
-    list(delta) as figures,
-    avg(cast(delta > 0 as integer)) as improved
-from by_scene s
+    steady_avg(change) as delta,
+    list(change) as figures,
+    avg(cast(change > 0 as integer)) as improved
+from version_changes_in($experiment, $vision_model, $against)
+where round is not null
+  and prompt_id not in (from confirming_versions)
 group by all
 order by experiment, model, vision_model, round
 """

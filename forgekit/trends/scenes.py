@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from forgekit.store import Store
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # A scene has one version, and one drawing of it, at round 0: there `selected` is its plain mean.
 SCENES = """
