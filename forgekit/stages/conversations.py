@@ -45,9 +45,7 @@ class Turns:
     store: Store
     at_once: int = 1  # conversations
     rows: deque[dict[str, Any]] = field(default_factory=deque)  # filled by all, emptied by who has the turn
-    left: dict[tuple[str, ...], list[Mapping[str, Any]]] = field(
-        default_factory=dict
-    )  # of LEFT_BEHIND, by what was asked
+    left: dict[tuple[str, ...], list[Mapping[str, Any]]] = field(default_factory=dict)  # LEFT_BEHIND by what was asked
     _work: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
