@@ -88,6 +88,8 @@ class Memory:
 
     def draw(self, candidates: Sequence[Candidate], rng: random.Random) -> list[float]:
         """Draw the change to expect of each candidate from the joint posterior (Thompson sampling)."""
+        if not candidates:  # as of most actions for most elements
+            return []
         mean, covariance = self.foresee(candidates)
         root = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(mean)))
         return list(map(float, mean + root @ [rng.gauss(0.0, 1.0) for _ in candidates]))

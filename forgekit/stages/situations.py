@@ -246,13 +246,14 @@ class InHand:
 
 def gather(store: Store, ids: Sequence[str], *, said: bool = False) -> dict[str, InHand]:
     """Read what decisions about these prompts need, by their ids; with `said`, what the judge said of the pictures."""
-    found = {row["id"]: InHand(row) for row in store.rows(IN_HAND, ids=list(ids))}
-    for row in store.rows(VERSIONS, ids=list(ids)):
-        found[row["hand_id"]].versions.append(row)
-    for row in store.rows(LEARNT, ids=list(ids)):
-        found[row["hand_id"]].learnings.append(row)
-    for row in store.rows(SAID, ids=list(ids)) if said else ():
-        found[row["hand_id"]].said[row["id"]] = row
+    with store.held_still():  # what is known of them at one moment, by one opening of the file
+        found = {row["id"]: InHand(row) for row in store.rows(IN_HAND, ids=list(ids))}
+        for row in store.rows(VERSIONS, ids=list(ids)):
+            found[row["hand_id"]].versions.append(row)
+        for row in store.rows(LEARNT, ids=list(ids)):
+            found[row["hand_id"]].learnings.append(row)
+        for row in store.rows(SAID, ids=list(ids)) if said else ():
+            found[row["hand_id"]].said[row["id"]] = row
     return found
 
 

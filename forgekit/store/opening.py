@@ -18,6 +18,8 @@ from forgekit.store.salvage import damaged, is_damage, not_allowed, refuse_forei
 
 # A store may come from a stranger: its views must reach no other file, and no extension is fetched for them.
 ALONE = {"autoload_known_extensions": "false", "autoinstall_known_extensions": "false"}
+# A misspelt table name must be an error, not whatever Python variable has that name.
+NAMES = {"python_enable_replacements": "false"}
 OWN_FILES = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 DENIED = re.compile(r"Permission denied\W*$")
 HELD_HERE = re.compile(
@@ -65,8 +67,6 @@ class Engine:
                 self._duckdb.execute(f"attach if not exists '{place}' as forge (type duckdb, {mode})")
                 con = self._duckdb.cursor()
                 con.execute("use forge")
-                # A misspelt table name must be an error, not whatever Python variable has that name.
-                con.execute("set python_enable_replacements = false")
             except BaseException as error:
                 if not self._users and not _holder(error):
                     self._duckdb = None
@@ -87,7 +87,7 @@ class Engine:
             self._duckdb = None
 
     def _started(self) -> duckdb.DuckDBPyConnection:
-        started = duckdb.connect(":memory:", config={**ALONE, "temp_directory": f"{self._path}.tmp"})
+        started = duckdb.connect(":memory:", config={**ALONE, **NAMES, "temp_directory": f"{self._path}.tmp"})
         started.execute("set allowed_paths = $files", {"files": [f"{self._path}{ending}" for ending in OWN_FILES]})
         started.execute("set enable_external_access = false")
         return started
