@@ -9,6 +9,7 @@ PROMPTS ?= data/prompts/starter.csv
 READY  := $(VENV)/.ready
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 LAB_SETTINGS = $(VENV)/share/jupyter/lab/settings/overrides.json
+KERNEL_SETTINGS = $(VENV)/etc/ipython/ipython_kernel_config.json
 MLFLOW_DB = $(abspath $(dir $(STORE)))/mlflow.db
 
 # Nothing calls home.
@@ -66,7 +67,8 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[lab,test,ray]'
 	-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib  # pip does it on one core; some packages hold files that do not compile
-	mkdir -p $(dir $(LAB_SETTINGS))
+	mkdir -p $(dir $(LAB_SETTINGS) $(KERNEL_SETTINGS))
+	echo '{"IPKernelApp": {"log_level": 40}}' > $(KERNEL_SETTINGS)  # each kernel would warn that it speaks plainly to this machine
 	echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' > $(LAB_SETTINGS)
 	touch $@
 

@@ -84,11 +84,11 @@ def write_index(store: Store, plan: Plan, folder: Path) -> None:
         f"As of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, store {escape(str(store.path))}.</p>",
         pages.table(shown, html=["execution", "as", "status", "pictures"]).to_html(),
         "<p class=quiet>Adherence by the judge that steered, cross-fitted: no image judges a version that it helped to "
-        "choose. Gain is paired within scenes, low to high its 95 % interval over them; *gain by* a judge is of one that only "
+        "choose. Gain is paired within scenes, low to high its 95 % interval over them; <em>gain by</em> a judge is of one that only "
         "watched. Pictures: one scene, drawn by lot and the same for all, its first image before and in the best version so far.</p>",
         f"<p>{_link(folder / 'summary.csv', 'summary.csv')}</p>",
     ]
-    write_whole(folder / "index.html", pages.page(f"Batch {plan.name}", body).encode())
+    write_whole(folder / "index.html", pages.page(f"Batch {plan.name}", body, wide=True).encode())
 
 
 def write_pictures(store: Store, experiment: str, file: Path) -> None:
@@ -115,7 +115,7 @@ def _link(file: Path, text: str) -> str:
 def _intervals(table: pd.DataFrame, by: str) -> list[str | None]:
     """Return the gains of a table with their intervals, in one column; None where there is none."""
     gains = table[[f"gain{by}", f"low{by}", f"high{by}"]].astype(float).itertuples(index=False)
-    return [None if gain != gain else f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]" for gain, low, high in gains]
+    return [None if gain != gain else f"{gain:+z.2f} [{low:+z.2f}, {high:+z.2f}]" for gain, low, high in gains]
 
 
 def _picture(file: Path) -> str:

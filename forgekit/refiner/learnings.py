@@ -168,11 +168,11 @@ def lessons(
 def _in_words(row: Mapping[str, Any]) -> str:
     verb, times = ("helped", row["helped"]) if row["objective_change"] >= 0 else ("hurt", row["hurt"])
     said = f"{verb} {times:.0f} of {row['tried']:.0f} times" if times else f"changed little in {row['tried']:.0f} tries"
-    interval = f" [{row['low']:+.2f}, {row['high']:+.2f}]" if row["low"] == row["low"] else ""
-    heldout = f", held-out judges {row['heldout_change']:+.2f}" if row["heldout_tried"] else ""
+    interval = f" [{row['low']:+z.2f}, {row['high']:+z.2f}]" if row["low"] == row["low"] else ""
+    heldout = f", held-out judges {row['heldout_change']:+z.2f}" if row["heldout_tried"] else ""
     return (
         f"{row['model']}: {_what(row)} {said}, "
-        f"{row['objective_change']:+.2f}{interval} on {row['scenes']:.0f} scenes{heldout}"
+        f"{row['objective_change']:+z.2f}{interval} on {row['scenes']:.0f} scenes{heldout}"
     )
 
 

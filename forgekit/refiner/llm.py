@@ -144,7 +144,7 @@ def _lessons(memory: Memory) -> str:
             total[row.kind, change] += row.total_change
     known = sorted((key for key in tried if tried[key] >= TOLD_FROM), key=lambda key: -total[key] / tried[key])
     told = [
-        f"{change} (for a failing {kind}): {100 * total[kind, change] / tried[kind, change]:+.0f} "
+        f"{change} (for a failing {kind}): {100 * total[kind, change] / tried[kind, change]:+z.0f} "
         f"on average, in {tried[kind, change]} rewrites"
         for kind, change in dict.fromkeys([*known[:SHOWN], *known[-SHOWN:]])
     ]

@@ -57,7 +57,7 @@ def offered(chosen: Selection) -> dict[str, Any]:
 
 def _scene_label(row: Any) -> str:
     text = row.scene_text if len(row.scene_text) <= LABEL else row.scene_text[: LABEL - 1] + "…"
-    return f"{row.gain:+.2f}  {text}" if row.gain == row.gain else text
+    return f"{row.gain:+z.2f}  {text}" if row.gain == row.gain else text
 
 
 class Answers:

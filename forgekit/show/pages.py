@@ -39,17 +39,17 @@ h2 {{ margin-top: 2.2em }}
 .failed {{ color: {BAD} }}
 .quiet {{ color: #666 }}
 """
-
+WIDE = "body { max-width: none }\np { max-width: 68rem }\n"
 
 # The same within a notebook, which has styles of its own: nested, so that nothing else on the page changes.
 NESTED = f".forgekit {{ line-height: 1.5; p {{ margin: .5em 0 }} {TABLES}{MARKS} }}"
 
 
-def page(title: str, body: Iterable[str]) -> str:
-    """Return a whole HTML document; `title` is escaped, `body` is HTML."""
+def page(title: str, body: Iterable[str], *, wide: bool = False) -> str:
+    """Return a whole HTML document, with `wide` as wide as the window; `title` is escaped, `body` is HTML."""
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
-        f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
+        f"<style>{STYLE}{WIDE * wide}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
         + "\n".join(body)
         + "\n</body>\n</html>\n"
     )
@@ -127,5 +127,5 @@ def _cell(value: object) -> str:
     if pd.isna(value) is True:
         return ""
     if isinstance(value, float):
-        return f"{value:.2f}"
+        return f"{value:z.2f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else escape(str(value))

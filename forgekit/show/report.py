@@ -73,11 +73,20 @@ def execute(notebook: Path, done: Path, parameters: Mapping[str, Any]) -> str | 
     What is executed is saved as `done` either way, with the error where there is one.
     """
     import papermill
+    import zmq
     from nbclient.exceptions import DeadKernelError
+    from traitlets.config import Config
 
+    secret = {"transport_encryption": "auto" if zmq.has("curve") else "disabled"}  # else kernels warn of who may listen
     try:
         papermill.execute_notebook(
-            notebook, done, parameters=dict(parameters), kernel_name="python3", cwd=Path.cwd(), progress_bar=False
+            notebook,
+            done,
+            parameters=dict(parameters),
+            kernel_name="python3",
+            cwd=Path.cwd(),
+            progress_bar=False,
+            config=Config({"KernelManager": secret}),
         )
     except papermill.PapermillExecutionError as failure:
         return f"{failure.ename}: {failure.evalue} (cell {failure.exec_count})"

@@ -57,7 +57,7 @@ class Expectation:
             f"study {self.study.name}, {scenes} scenes: at most {arms * scenes * (chosen + confirming)} images",
             f"  {arms * scenes * chosen} to choose by: {arms} arms × {scenes} scenes × {chosen}",
             f"  {arms * scenes * confirming} to confirm: {arms} arms × {scenes} scenes × {confirming}",
-            f"scenes to show {EFFECT:+.2f} with {POWER:.0%} power, p < {LEVEL} by Holm among {len(self.spreads)} primary "
+            f"scenes to show {EFFECT:+z.2f} with {POWER:.0%} power, p < {LEVEL} by Holm among {len(self.spreads)} primary "
             "comparisons:",
         ]
         for claim, spread in self.spreads.items():

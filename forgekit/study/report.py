@@ -84,7 +84,7 @@ def _figures(row: Mapping[str, Any]) -> str:
     left_out = f" ({row['left_out']} left out, unfinished)" if row.get("left_out") else ""
     if row["mean"] is None or row["low"] is None:
         return f"no figures, n = {row['n']}{left_out}"
-    return f"{row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}], p = {row['p']:.2g}{corrected}, n = {row['n']}{left_out}"
+    return f"{row['mean']:+z.3f} [{row['low']:+z.3f}, {row['high']:+z.3f}], p = {row['p']:.2g}{corrected}, n = {row['n']}{left_out}"
 
 
 def _readme(study: Study, result: Result, said: Sequence[str], learnt: Sequence[str], open_prompts: int) -> str:

@@ -128,7 +128,7 @@ def write_round(run: Run, folder: Path) -> list[str]:
 def verdict(gain: Mapping[str, Any]) -> str:
     """Return in words what a round gained on the round before, and whether its interval leaves that open."""
     helped = "it helped" if gain["low"] > 0 else "it hurt" if gain["high"] < 0 else "not shown that it helped"
-    return f"{helped}, {gain['gain']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}], {gain['scenes']:.0f} scenes"
+    return f"{helped}, {gain['gain']:+z.4f} [{gain['low']:+z.4f}, {gain['high']:+z.4f}], {gain['scenes']:.0f} scenes"
 
 
 def _note(row: Mapping[str, Any], gain: Mapping[str, Any], failed: pd.DataFrame, judge: str, role: str) -> str:

@@ -112,7 +112,7 @@ def _harsher(study: Study, pairs: pd.DataFrame) -> str | None:
         return None
     harsh = max(compared, key=lambda judge: sum(compared[judge].values()) / len(compared[judge]))
     ranked = sorted(compared[harsh].items(), key=lambda item: item[1])
-    said = ", ".join(f"{study.judge(judge)} scores {difference:+.4f}" for judge, difference in ranked)
+    said = ", ".join(f"{study.judge(judge)} scores {difference:+z.4f}" for judge, difference in ranked)
     return f"**Harsher judge: {study.judge(harsh)}.** On the same {pairs['images'].sum()} images {said}."
 
 
@@ -145,7 +145,7 @@ def _scenes(scenes: pd.DataFrame) -> str:
     links = [
         f"{runs_link(as_text(row['scene_text'], 60), about_is('scene_hash', row['scene_hash']))}{gain}"
         for row in scenes.drop_duplicates("scene_hash").head(12).to_dict("records")
-        for gain in [f" {row['gain']:+.4f}" if row["gain"] == row["gain"] else ""]
+        for gain in [f" {row['gain']:+z.4f}" if row["gain"] == row["gain"] else ""]
     ]
     return f"**Versions of the scenes that gained most**: {' · '.join(links)}"
 
