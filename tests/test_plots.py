@@ -374,11 +374,15 @@ def test_the_pareto_front_is_the_best_that_so_many_images_have_bought() -> None:
             "scenes": [2, 2, 2],
             "images": [4, 12, 8],
             "adherence": [0.5, 0.6, 0.8],
+            "low": [0.2, 0.3, 0.5],
+            "high": [0.8, 0.9, 0.95],
         }
     )
-    front = plots.pareto(table).get_lines()[0]
+    ax = plots.pareto(table)
+    front = ax.get_lines()[0]
     assert front.get_xdata().tolist() == [4, 8, 12]
     assert front.get_ydata().tolist() == [0.5, 0.8, 0.8]
+    assert len(ax.collections) == 2  # each arm's interval: a rise without one is no evidence
 
 
 def test_six_images_are_two_lines_of_three_rather_than_five_and_one(store: Store) -> None:

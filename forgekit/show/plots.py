@@ -129,7 +129,7 @@ def gains(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
 
 
 def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
-    """Draw cross-fitted adherence against the images it took, an arm per line, for the steering judge
+    """Draw cross-fitted adherence against the images it took, with its 95 % band, an arm per line, for the steering judge
     (`trends.adherence`).
 
     The grey steps are the Pareto front: the best adherence that so many images have bought in any arm.
@@ -141,6 +141,7 @@ def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     ax.step(front["images"], front["adherence"].cummax(), where="post", color="gray", linewidth=5, alpha=0.25)
     for name, line, style in split_lines(steering, among=data):
         ax.plot(line["images"], line["adherence"], label=name, **style)
+        ax.fill_between(line["images"], line["low"], line["high"], color=style["color"], alpha=0.12, linewidth=0)
         numbered = line.dropna(subset="adherence") if steering.groupby(list(LINES)).ngroups <= FEW else line.head(0)
         for _, point in numbered.iterrows():
             here = (point["images"], point["adherence"])
@@ -148,7 +149,8 @@ def pareto(data: pd.DataFrame | Store, *, ax: Axes | None = None) -> Axes:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="images drawn", ylabel="adherence, cross-fitted", title="What the images bought")
     n, numbers = counted(steering["scenes"], "scene"), "numbers: round; " * bool(ax.texts)
-    return finish(ax, f"n = {n}; by {', '.join(in_order(steering))}; {numbers}grey: Pareto front")
+    caption = f"n = {n}; by {', '.join(in_order(steering))}; bands: {OVER_SCENES}"
+    return finish(ax, f"{caption}; {numbers}grey: Pareto front")
 
 
 def distribution(data: pd.DataFrame | Store, *, vision_model: str | None = None, ax: Axes | None = None) -> Axes:
