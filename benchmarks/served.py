@@ -67,7 +67,7 @@ def main() -> None:
     import forgekit as fk
     from forgekit.models import DrawRequest
     from forgekit.models.language import EndpointLanguageModel
-    from forgekit.models.served import ServedGenerator
+    from forgekit.models.served_generator import ServedGenerator
     from forgekit.models.served_judge import ServedJudge
     from forgekit.scene import Scene, parse
 

@@ -10,7 +10,7 @@ from tiny_models import build_generator
 import forgekit as fk
 from forgekit.models import DrawRequest, load_model
 from forgekit.models.generator import DiffusionGenerator
-from forgekit.models.served import ServedGenerator
+from forgekit.models.served_generator import ServedGenerator
 from forgekit.stages.wanted import Seeds, wanted_images
 
 SMALL = {"height": 32, "width": 32, "num_inference_steps": 2}

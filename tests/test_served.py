@@ -16,7 +16,7 @@ from served_models import answered, drawing_server, picture, serving
 import forgekit as fk
 from forgekit.errors import ItemError, ParameterError, UnknownModelError
 from forgekit.models import Drawing, DrawRequest, load_model, load_stored_model
-from forgekit.models.served import ServedGenerator
+from forgekit.models.served_generator import ServedGenerator
 
 FEW = {"num_inference_steps": 2}
 PROMPTS = ("a red circle", "a blue square", "a green star")

@@ -15,7 +15,7 @@ from served_models import answered, chat, serving
 from forgekit.errors import ItemError
 from forgekit.models import DrawRequest
 from forgekit.models.language import EndpointLanguageModel
-from forgekit.models.served import ServedGenerator
+from forgekit.models.served_generator import ServedGenerator
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 

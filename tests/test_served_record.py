@@ -16,7 +16,7 @@ import forgekit as fk
 from forgekit.errors import ParameterError, UnknownModelError
 from forgekit.models import DrawRequest, Judgement, load_model, load_stored_model
 from forgekit.models.language import EndpointLanguageModel
-from forgekit.models.served import ServedGenerator
+from forgekit.models.served_generator import ServedGenerator
 from forgekit.models.server import Server
 from forgekit.scene import list_elements
 

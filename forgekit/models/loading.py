@@ -35,7 +35,7 @@ from forgekit.models.weights import EMBEDDED, Stamp, hub_file, sees, settings_at
 KNOWN = Path(__file__).with_name("known.toml")
 FIXED = frozenset({"name", "repo", "model", "pretrained", "hub", "base_url"})  # what a model is, not how it runs
 CLASSES = {  # the families of a role, in the order in which they are asked; the last judge takes any of transformers
-    "image_generator": ("served:ServedGenerator", "generator:DiffusionGenerator"),
+    "image_generator": ("served_generator:ServedGenerator", "generator:DiffusionGenerator"),
     "language_model": ("language:EndpointLanguageModel", "language:TransformersLanguageModel"),
     "vision_model": (
         *("served_judge:ServedJudge", "preference:PreferenceJudge", "clip:ContrastiveJudge"),
