@@ -8,11 +8,12 @@ import struct
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SCENES, FakeGenerator, FakeJudge
+from conftest import SCENES, FakeGenerator, FakeJudge, copied
 from scipy.stats import binom, binomtest
 
 import forgekit as fk
@@ -53,13 +54,19 @@ def arm(store: Store, name: str, guidance: float, texts: list[str] = SCENES) -> 
     fk.generate_images(store, images_per_prompt=2, image_generator=FakeGenerator())
 
 
-@pytest.fixture
-def two_arms(store: Store) -> Store:
+@pytest.fixture(scope="module")
+def two_arms_once(tmp_path_factory) -> Path:
     """Three scenes in two arms, two images each; another guidance paints another colour."""
+    store = fk.open_store(tmp_path_factory.mktemp("arms") / "forge.duckdb")
     arm(store, "study/refine", 2.0)
     arm(store, "study/resample", 5.0)
     fk.evaluate_images(store, vision_models=[Bright()])
-    return store
+    return store.folder
+
+
+@pytest.fixture
+def two_arms(two_arms_once: Path, tmp_path: Path) -> Store:
+    return copied(two_arms_once, tmp_path)
 
 
 def said_by(store: Store, rater: str, kind: str, say, **about) -> None:
