@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 import pytest
-from conftest import FakeJudge
+from conftest import FakeGenerator, FakeJudge, copied
 from test_completing import ScriptedModel
 from test_refining import round_of
 
@@ -28,12 +28,18 @@ class AsksTwice(LanguageModelPolicy):
         return first if isinstance(first, ItemError) else super().next_candidate(case)
 
 
-@pytest.fixture
-def one(store, fake_generator):
-    """A store with one completed prompt."""
-    fk.import_prompts(store, pd.DataFrame({"text": ["a red circle"]}), model=fake_generator.name)
+@pytest.fixture(scope="module")
+def one_once(tmp_path_factory):
+    store = fk.open_store(tmp_path_factory.mktemp("one") / "forge.duckdb")
+    fk.import_prompts(store, pd.DataFrame({"text": ["a red circle"]}), model=FakeGenerator().name)
     fk.complete_prompts(store)
-    return store
+    return store.folder
+
+
+@pytest.fixture
+def one(one_once, tmp_path):
+    """A store with one completed prompt."""
+    return copied(one_once, tmp_path)
 
 
 def test_every_decision_by_rule_has_its_row_with_what_it_looked_at_and_what_it_led_to(completed):
