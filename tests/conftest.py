@@ -173,6 +173,22 @@ def generated(tmp_path, generated_once) -> Store:
 
 
 @pytest.fixture(scope="session")
+def one_once(tmp_path_factory, empty_store) -> Path:
+    import pandas as pd
+
+    store = copied(empty_store.parent, tmp_path_factory.mktemp("one"))
+    fk.import_prompts(store, pd.DataFrame({"text": SCENES[:1]}), model=FakeGenerator().name)
+    fk.complete_prompts(store)
+    return store.folder
+
+
+@pytest.fixture
+def one(tmp_path, one_once) -> Store:
+    """A store with one completed prompt, of a red circle."""
+    return copied(one_once, tmp_path)
+
+
+@pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory) -> str:
     """A folder with a random Qwen3 of a few thousand parameters and a word-level tokenizer."""
     import torch

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import pandas as pd
 import pytest
-from conftest import FakeGenerator, FakeJudge, copied
+from conftest import FakeJudge
 from test_completing import ScriptedModel
 from test_refining import round_of
 
@@ -26,20 +25,6 @@ class AsksTwice(LanguageModelPolicy):
     def next_candidate(self, case):
         first = super().next_candidate(case)
         return first if isinstance(first, ItemError) else super().next_candidate(case)
-
-
-@pytest.fixture(scope="module")
-def one_once(tmp_path_factory):
-    store = fk.open_store(tmp_path_factory.mktemp("one") / "forge.duckdb")
-    fk.import_prompts(store, pd.DataFrame({"text": ["a red circle"]}), model=FakeGenerator().name)
-    fk.complete_prompts(store)
-    return store.folder
-
-
-@pytest.fixture
-def one(one_once, tmp_path):
-    """A store with one completed prompt."""
-    return copied(one_once, tmp_path)
 
 
 def test_every_decision_by_rule_has_its_row_with_what_it_looked_at_and_what_it_led_to(completed):
