@@ -48,13 +48,17 @@ def lead_out(folder: Path, secret: Path, way: str) -> str:
     if way == "absolute":
         return str(secret)
     if way == "dots":
-        return "../secret.png" if secret.parent != folder else "./secret.png"
+        return f"../{folder.name}/secret.png"
     if way == "dots inside":
         return "images/../secret.png"
     if way == "dots at the end":
         return "images/ab/.."
     if way == "no folder of images":
         return "secret.png"
+    if way == "a folder of others":
+        (folder / "other").mkdir()
+        shutil.copy(secret, folder / "other")
+        return "other/secret.png"
     if way == "a link":
         (images / "link.png").symlink_to(secret)
         return "images/link.png"
@@ -83,7 +87,7 @@ def lead_out(folder: Path, secret: Path, way: str) -> str:
 WAYS = [
     *("absolute", "dots", "dots inside", "dots at the end", "no folder of images", "a link", "a link among the images"),
     *("a folder that is a link", "a link far up", "a pipe", "a device", "a folder", "two slashes", "empty", "nothing"),
-    *("a dot", "a nul"),
+    *("a dot", "a nul", "a folder of others"),
 ]
 IMAGES = "select id, image_path, prompt_id from generated_images order by id"
 
@@ -108,7 +112,7 @@ def test_no_image_path_leads_out_of_the_images(completed, fake_generator, secret
     for way, image in zip(WAYS, wrong, strict=True):
         assert ["image path is refused" in finding for finding in findings if image in finding] == [True], way
     report = export_store(store, tmp_path / "out", format="imagefolder")
-    assert (report.done, report.failed) == (len(right), len(WAYS)) == (4, 17)
+    assert (report.done, report.failed) == (len(right), len(WAYS)) == (3, 18)
     exported = {path.stem for path in (tmp_path / "out" / "images").iterdir() if path.suffix == ".png"}
     assert exported == {row["id"] for row in right}
     judge = FakeJudge()
