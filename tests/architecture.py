@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -31,10 +32,15 @@ FLOORS = (
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 
 
-def imports(path: Path, *, at_top: bool = False) -> set[str]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def imports(source: ast.Module, *, at_top: bool = False) -> set[str]:
     """The modules that a file imports, or names by an address ("forgekit.show.report:write_report"); or only at its top."""
-    tree = ast.parse(path.read_text())
-    nodes = tree.body if at_top else ast.walk(tree)
+    nodes = source.body if at_top else ast.walk(source)
     found: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -51,16 +57,20 @@ def within(module: str, package: str) -> bool:
     return module == package or module.startswith(package + ".")
 
 
-def graph(package: Path) -> dict[str, set[str]]:
-    """Each module of the package with those of its modules that it imports anywhere in its source."""
-    modules = {
-        ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__"): path
-        for path in package.rglob("*.py")
+def modules() -> dict[str, ast.Module]:
+    """Each module of the package by its name."""
+    return {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): parsed(path)
+        for path in PACKAGE.rglob("*.py")
     }
+
+
+def graph(sources: dict[str, ast.Module]) -> dict[str, set[str]]:
+    """Each module with those of the others that it imports anywhere in its source."""
     # A module and the packages that it lies in are left out: `from forgekit import x` names forgekit as well.
     return {
-        module: {name for name in imports(path) & set(modules) if not within(module, name)}
-        for module, path in modules.items()
+        module: {name for name in imports(source) & set(sources) if not within(module, name)}
+        for module, source in sources.items()
     }
 
 
@@ -123,4 +133,4 @@ def drawing(imported: dict[str, set[str]]) -> str:
 
 if __name__ == "__main__":
     page = PAGE.read_text()
-    PAGE.write_text(DRAWING.sub(lambda _: drawing(graph(PACKAGE)), page))
+    PAGE.write_text(DRAWING.sub(lambda _: drawing(graph(modules())), page))

@@ -127,25 +127,65 @@ def fake_judge() -> FakeJudge:
 SCENES = ["a red circle", "two green triangles", "a blue star above a purple ring"]
 
 
-@pytest.fixture
-def imported(store, fake_generator) -> Store:
-    """A store with three imported scenes whose prompts a fake generator draws."""
+def copied(folder: Path, to: Path) -> Store:
+    """Copy a store that a fixture made once with its pictures; tests may do with it what they like."""
+    naming.note_given(FakeGenerator().name)  # as whoever made it did
+    return fk.open_store(shutil.copytree(folder, to, dirs_exist_ok=True) / "forge.duckdb")
+
+
+@pytest.fixture(scope="session")
+def imported_once(tmp_path_factory, empty_store) -> Path:
     import pandas as pd
 
-    fk.import_prompts(store, pd.DataFrame({"text": SCENES}), model=fake_generator.name)
-    return store
+    store = copied(empty_store.parent, tmp_path_factory.mktemp("imported"))
+    fk.import_prompts(store, pd.DataFrame({"text": SCENES}), model=FakeGenerator().name)
+    return store.folder
+
+
+@pytest.fixture(scope="session")
+def completed_once(tmp_path_factory, imported_once) -> Path:
+    store = copied(imported_once, tmp_path_factory.mktemp("completed"))
+    fk.complete_prompts(store)
+    return store.folder
+
+
+@pytest.fixture(scope="session")
+def generated_once(tmp_path_factory, completed_once) -> Path:
+    store = copied(completed_once, tmp_path_factory.mktemp("generated"))
+    fk.generate_images(store, images_per_prompt=2, image_generator=FakeGenerator())
+    return store.folder
 
 
 @pytest.fixture
-def completed(imported) -> Store:
-    fk.complete_prompts(imported)
-    return imported
+def imported(tmp_path, imported_once) -> Store:
+    """A store with three imported scenes whose prompts a fake generator draws."""
+    return copied(imported_once, tmp_path)
 
 
 @pytest.fixture
-def generated(completed, fake_generator) -> Store:
-    fk.generate_images(completed, images_per_prompt=2, image_generator=fake_generator)
-    return completed
+def completed(tmp_path, completed_once) -> Store:
+    return copied(completed_once, tmp_path)
+
+
+@pytest.fixture
+def generated(tmp_path, generated_once) -> Store:
+    return copied(generated_once, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def one_once(tmp_path_factory, empty_store) -> Path:
+    import pandas as pd
+
+    store = copied(empty_store.parent, tmp_path_factory.mktemp("one"))
+    fk.import_prompts(store, pd.DataFrame({"text": SCENES[:1]}), model=FakeGenerator().name)
+    fk.complete_prompts(store)
+    return store.folder
+
+
+@pytest.fixture
+def one(tmp_path, one_once) -> Store:
+    """A store with one completed prompt, of a red circle."""
+    return copied(one_once, tmp_path)
 
 
 @pytest.fixture(scope="session")

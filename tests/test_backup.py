@@ -15,6 +15,7 @@ from test_checking import in_files
 from whole_store import judges
 
 import forgekit as fk
+from forgekit.cli import main
 from forgekit.errors import StoreError
 from forgekit.store import Store
 from forgekit.store.claims import alone
@@ -183,10 +184,10 @@ def test_what_was_in_hand_is_in_nobodys_hand_in_the_backup(whole, tmp_path):
     assert fk.check(fk.open_store(tmp_path / "new" / "forge.duckdb")).findings == []
 
 
-def test_the_command_line_backs_up_and_restores(whole, tmp_path):
+def test_the_command_line_backs_up_and_restores(whole, tmp_path, capsys):
     def forgekit(*arguments) -> str:
-        command = [sys.executable, "-m", "forgekit.cli", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT).stdout
+        assert main(list(map(str, arguments))) == 0
+        return capsys.readouterr().out
 
     assert "backup: 40 done, 0 skipped, 0 failed" in forgekit("backup", tmp_path / "copy", "--store", whole.path)
     assert "restore: 40 done" in forgekit("restore", tmp_path / "copy", tmp_path / "new" / "forge.duckdb")

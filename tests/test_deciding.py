@@ -21,14 +21,6 @@ where p.generation_iteration = $iteration
 """
 
 
-@pytest.fixture
-def one(store, fake_generator):
-    """A store with one completed prompt."""
-    fk.import_prompts(store, pd.DataFrame({"text": [SCENE]}), model=fake_generator.name)
-    fk.complete_prompts(store)
-    return store
-
-
 @pytest.mark.parametrize(
     ("text", "decision"),
     [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import pandas as pd
 import pytest
 from conftest import FakeJudge
 from test_completing import ScriptedModel
@@ -26,14 +25,6 @@ class AsksTwice(LanguageModelPolicy):
     def next_candidate(self, case):
         first = super().next_candidate(case)
         return first if isinstance(first, ItemError) else super().next_candidate(case)
-
-
-@pytest.fixture
-def one(store, fake_generator):
-    """A store with one completed prompt."""
-    fk.import_prompts(store, pd.DataFrame({"text": ["a red circle"]}), model=fake_generator.name)
-    fk.complete_prompts(store)
-    return store
 
 
 def test_every_decision_by_rule_has_its_row_with_what_it_looked_at_and_what_it_led_to(completed):

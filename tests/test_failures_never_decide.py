@@ -66,39 +66,41 @@ UNUSABLE = {
     "null": told(None),
     "no mapping": lambda verdicts: [replace(v, element_scores=[0.5]) for v in verdicts],
     "other elements": lambda verdicts: [replace(v, element_scores={"dog:0": 0.9}) for v in verdicts],
-    "no elements": lambda verdicts: [replace(v, element_scores={}) for v in verdicts],
 }
 
 
-@pytest.mark.parametrize("answer", UNUSABLE.values(), ids=UNUSABLE)
-def test_without_a_usable_score_by_the_steering_judge_prompts_stay_generated_and_the_next_run_finishes(
-    generated, answer
-):
-    watcher = FakeJudge("watcher")
-    report = fk.evaluate_images(generated, vision_models=[failing(answer), watcher])
-    assert report.done == 0
-    assert sorted(report.failures) == [row["id"] for row in generated.rows(PROMPTS)]
-    assert generated.rows("select distinct status, current_score, best_image_id from prompts") == [
-        {"status": "generated", "current_score": None, "best_image_id": None}
-    ]
-    assert watcher.judged == 6  # the others go on
-    judge = FakeJudge(score=0.8, judge_key="key-1" if answer is not UNUSABLE["no elements"] else "key-2")
+def test_without_a_usable_score_by_the_steering_judge_prompts_stay_generated_and_the_next_run_finishes(generated):
+    watcher, prompts = FakeJudge("watcher"), [row["id"] for row in generated.rows(PROMPTS)]
+    for way, answer in UNUSABLE.items():
+        report = fk.evaluate_images(generated, vision_models=[failing(answer), watcher])
+        assert (report.done, sorted(report.failures)) == (0, prompts), way
+        assert generated.rows("select distinct status, current_score, best_image_id from prompts") == [
+            {"status": "generated", "current_score": None, "best_image_id": None}
+        ], way
+        assert watcher.judged == 6  # the others go on
+    judge = FakeJudge(score=0.8)
     assert fk.evaluate_images(generated, vision_models=[judge, watcher]).done == 3
     assert generated.rows(STATUSES) == [{"status": "evaluated"}]
     assert generated.rows("select count(*) as n from image_evaluations where error is not null") == [{"n": 0}]
-    assert watcher.judged == 6
+    assert (judge.judged, watcher.judged) == (6, 6)
+
+
+def test_a_verdict_without_elements_stands_and_scores_nothing(generated):
+    answer = lambda verdicts: [replace(v, element_scores={}) for v in verdicts]  # noqa: E731
+    assert fk.evaluate_images(generated, vision_models=[failing(answer)]).done == 0
+    assert generated.rows(STATUSES) == [{"status": "generated"}]
+    assert fk.evaluate_images(generated, vision_models=[FakeJudge(score=0.8)]).done == 0
+    assert fk.evaluate_images(generated, vision_models=[FakeJudge(score=0.8, judge_key="key-2")]).done == 3
 
 
 def test_numbers_of_numpy_and_torch_are_numbers(generated):
     import torch
 
-    for number in (np.float32(0.5), np.float64(0.5), torch.tensor(0.5), np.array(0.5), 1, np.int64(1)):
-        judge = failing(told(number), judge_key=f"key {number!r}")
-        with generated.transaction() as con:
-            con.execute("update prompts set status = 'generated'")
-        assert fk.evaluate_images(generated, vision_models=[judge]).failures == {}
-        scores = "select element_scores as s from image_evaluations where judge_key = $key limit 1"
-        assert generated.rows(scores, key=judge.judge_key)[0]["s"]["object:0"] == float(number)
+    numbers = (np.float32(0.5), np.float64(0.5), torch.tensor(0.5), np.array(0.5), 1, np.int64(1))  # an image each
+    judge = failing(lambda verdicts: [told(n)([v])[0] for n, v in zip(numbers, verdicts, strict=True)])
+    assert fk.evaluate_images(generated, vision_models=[judge]).failures == {}
+    rows = generated.rows("select element_scores as s from image_evaluations")
+    assert sorted(row["s"]["object:0"] for row in rows) == [0.5] * 4 + [1.0] * 2
 
 
 def test_what_stands_beside_the_scores_is_null_with_a_reason_where_it_is_no_number(generated):

@@ -6,8 +6,6 @@ import hashlib
 import json
 import random
 import re
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import pandas as pd
 import pytest
 
 import forgekit as fk
+from forgekit.cli import main
 from forgekit.errors import ForgekitError, ParameterError, SourceError
 from forgekit.ids import content_id
 from forgekit.scene import normalise, scene_hash
@@ -256,9 +255,12 @@ def fuzzed(rng: random.Random) -> dict[str, bytes]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", sorted(fuzzed(random.Random(5))))
+FUZZED = fuzzed(random.Random(5))
+
+
+@pytest.mark.parametrize("name", sorted(FUZZED))
 def test_a_broken_file_is_a_clear_error_or_its_good_rows_and_never_half_an_import(store, tmp_path, name):
-    content = fuzzed(random.Random(5))[name]
+    content = FUZZED[name]
     (tmp_path / name).write_bytes(content)
     try:
         report = fk.import_prompts(store, tmp_path / name)
@@ -273,13 +275,13 @@ def test_a_broken_file_is_a_clear_error_or_its_good_rows_and_never_half_an_impor
 
 
 def test_a_formula_counts_as_text_and_a_spreadsheet_error_is_a_bad_row(store, tmp_path):
-    (tmp_path / "f.csv").write_bytes(fuzzed(random.Random(5))["formula.csv"])
+    (tmp_path / "f.csv").write_bytes(FUZZED["formula.csv"])
     report = fk.import_prompts(store, tmp_path / "f.csv")
     assert list(report.failures) == ["row 3"] and report.done == 2
 
 
 def test_a_million_columns_are_refused_by_name(store, tmp_path):
-    (tmp_path / "wide.csv").write_bytes(fuzzed(random.Random(5))["wide.csv"])
+    (tmp_path / "wide.csv").write_bytes(FUZZED["wide.csv"])
     with pytest.raises(SourceError, match=r"1,000,000 columns"):
         fk.import_prompts(store, tmp_path / "wide.csv")
 
@@ -292,20 +294,19 @@ def test_bad_options_are_refused_before_anything_is_read(store, options, words):
         fk.import_prompts(store, "no-such-file.csv", **options)
 
 
-def test_the_command_line_takes_columns_benchmarks_templates_and_a_dry_run(tmp_path):
-    def forgekit(*arguments: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "forgekit.cli", "import", *arguments, "--store", str(tmp_path / "s.duckdb")]
-        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+def test_the_command_line_takes_columns_benchmarks_templates_and_a_dry_run(tmp_path, capsys):
+    def forgekit(*arguments: str) -> tuple[int, str, str]:
+        return main(["import", *arguments, "--store", str(tmp_path / "s.duckdb")]), *capsys.readouterr()
 
     (tmp_path / "wild").mkdir()
     (tmp_path / "wild" / "colors.txt").write_text("red\nblue\n")
     (tmp_path / "p.csv").write_text("key,words,kind\n1,a __colors__ cat,pet\n")
     common = [str(tmp_path / "p.csv"), "--text-column", "words", "--columns", "id=key,category=kind"]
-    dry = forgekit(*common, "--wildcards", str(tmp_path / "wild"), "--dry-run")
-    assert dry.returncode == 0 and "2 would be new" in dry.stdout and "a red cat" in dry.stdout
-    done = forgekit(*common, "--wildcards", str(tmp_path / "wild"), "--expand", "1", "--seed", "3")
-    assert "import: 1 done" in done.stdout, done.stderr
+    status, told, _ = forgekit(*common, "--wildcards", str(tmp_path / "wild"), "--dry-run")
+    assert status == 0 and "2 would be new" in told and "a red cat" in told
+    status, told, _ = forgekit(*common, "--wildcards", str(tmp_path / "wild"), "--expand", "1", "--seed", "3")
+    assert status == 0 and "import: 1 done" in told
     [scene] = fk.open_store(tmp_path / "s.duckdb").rows("select source from scenes")
     assert (scene["source"]["id"], scene["source"]["category"]) == ("1", "pet")
-    wrong = forgekit(*common[:3], "--columns", "id")
-    assert wrong.returncode == 2 and "NAME=VALUE" in wrong.stderr
+    status, _, refused = forgekit(*common[:3], "--columns", "id")
+    assert status == 2 and "NAME=VALUE" in refused

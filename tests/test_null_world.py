@@ -92,7 +92,7 @@ def test_slopes_and_gains_of_nothing_own_up_to_0(told):
 def test_a_gain_of_a_tenth_is_found_and_its_intervals_hold_it(tmp_path):
     store = open_store(tmp_path / "forge.duckdb")
     found = nw.claims_of(
-        store, nw.write_studies(store, nw.World(images=3, rounds=3, effect=0.1, spread=0.1), 15, seed=1)
+        store, nw.write_studies(store, nw.World(images=3, rounds=3, effect=0.1, spread=0.1), 10, seed=1)
     )
     assert ((found["low"] <= 0.1) & (found["high"] >= 0.1)).mean() >= 0.85
     assert found["mean"].mean() == pytest.approx(0.1, abs=0.02)

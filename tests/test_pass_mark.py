@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field, replace
 
-import pandas as pd
 import pytest
 from conftest import FakeJudge
 from test_refining import learnings, round_of
@@ -36,14 +35,6 @@ class ByImage:
             Judgement({e.key: color if e.kind == "color" else 0.9 for e in list_elements(scene.elements)}, None)
             for color, scene in zip(self.colors, scenes, strict=True)
         ]
-
-
-@pytest.fixture
-def one(store, fake_generator):
-    """A store with one completed prompt."""
-    fk.import_prompts(store, pd.DataFrame({"text": [SCENE]}), model=fake_generator.name)
-    fk.complete_prompts(store)
-    return store
 
 
 def judged(store, judge, images=4):

@@ -48,19 +48,23 @@ def lead_out(folder: Path, secret: Path, way: str) -> str:
     if way == "absolute":
         return str(secret)
     if way == "dots":
-        return "../secret.png" if secret.parent != folder else "secret.png"
+        return f"../{folder.name}/secret.png"
     if way == "dots inside":
         return "images/../secret.png"
     if way == "dots at the end":
         return "images/ab/.."
     if way == "no folder of images":
         return "secret.png"
+    if way == "a folder of others":
+        (folder / "other").mkdir()
+        shutil.copy(secret, folder / "other")
+        return "other/secret.png"
     if way == "a link":
         (images / "link.png").symlink_to(secret)
         return "images/link.png"
     if way == "a link among the images":
-        (images / "link.png").symlink_to(next(images.glob("*/*.png")))
-        return "images/link.png"
+        (images / "inner.png").symlink_to(next(images.glob("*/*.png")))
+        return "images/inner.png"
     if way == "a folder that is a link":
         (images / "xy").symlink_to(secret.parent)
         return f"images/xy/{secret.name}"
@@ -83,86 +87,87 @@ def lead_out(folder: Path, secret: Path, way: str) -> str:
 WAYS = [
     *("absolute", "dots", "dots inside", "dots at the end", "no folder of images", "a link", "a link among the images"),
     *("a folder that is a link", "a link far up", "a pipe", "a device", "a folder", "two slashes", "empty", "nothing"),
-    *("a dot", "a nul"),
+    *("a dot", "a nul", "a folder of others"),
 ]
+IMAGES = "select id, image_path, prompt_id from generated_images order by id"
 
 
-def replaced(store, path: str) -> str:
-    """Give the first image of the store another path; return the image's id."""
+def replaced(store, paths: dict[str, str]) -> None:
+    """Give images of the store, by their ids, other paths."""
     with store.transaction() as con:
-        first = con.execute("select min(id)::varchar from generated_images").fetchone()[0]
-        con.execute("update generated_images set image_path = $path where id = $id", {"path": path, "id": first})
-    return first
+        for image, path in paths.items():
+            con.execute("update generated_images set image_path = $path where id = $id", {"path": path, "id": image})
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_no_image_path_leads_out_of_the_images(generated, secret, way, tmp_path):
-    path = lead_out(generated.folder, secret, way)
-    assert isinstance(stored_file(generated.folder, path), ItemError)
-    assert isinstance(read_image(generated.folder, path), ItemError)
-    image = replaced(generated, path)
-    found = [finding for finding in check(generated).findings if image in finding]
-    assert len(found) == 1
-    assert "image path is refused" in found[0]
-    report = export_store(generated, tmp_path / "out", format="imagefolder")
-    assert (report.done, report.failed) == (5, 1)
-    assert sorted(p.name for p in (tmp_path / "out" / "images").iterdir() if p.stem == image) == []
+def test_no_image_path_leads_out_of_the_images(completed, fake_generator, secret, tmp_path):
+    store = completed
+    fk.generate_images(store, images_per_prompt=7, image_generator=fake_generator)
+    wrong, right = {}, store.rows(IMAGES)[len(WAYS) :]
+    for way, row in zip(WAYS, store.rows(IMAGES), strict=False):
+        wrong[row["id"]] = lead_out(store.folder, secret, way)
+        assert isinstance(stored_file(store.folder, wrong[row["id"]]), ItemError), way
+        assert isinstance(read_image(store.folder, wrong[row["id"]]), ItemError), way
+    replaced(store, wrong)
+    findings = check(store).findings
+    for way, image in zip(WAYS, wrong, strict=True):
+        assert ["image path is refused" in finding for finding in findings if image in finding] == [True], way
+    report = export_store(store, tmp_path / "out", format="imagefolder")
+    assert (report.done, report.failed) == (len(right), len(WAYS)) == (3, 18)
+    exported = {path.stem for path in (tmp_path / "out" / "images").iterdir() if path.suffix == ".png"}
+    assert exported == {row["id"] for row in right}
     judge = FakeJudge()
-    report = fk.evaluate_images(generated, vision_models=[judge])
-    assert judge.judged == 5
-    assert len(report.failures) == 1
-    [row] = generated.rows("select error, element_scores from image_evaluations where image_id = $id", id=image)
-    assert row["error"]
-    assert row["element_scores"] is None
+    report = fk.evaluate_images(store, vision_models=[judge])
+    assert judge.judged == len(right)
+    assert set(report.failures) == {row["prompt_id"] for row in store.rows(IMAGES) if row["id"] in wrong}
+    for row in store.rows("select image_id, error, element_scores from image_evaluations"):
+        assert bool(row["error"]) == (row["element_scores"] is None) == (row["image_id"] in wrong)
 
 
-def gallery_of(store, image: str, folder: Path) -> list[bytes]:
-    """All that the gallery shows of an image: in JupyterLab, and written as a folder."""
+def shown_in_gallery(store, images: list[str], folder: Path) -> list[bytes]:
+    """All that the gallery shows of images: in JupyterLab, and written as a folder."""
     answers, chosen = Answers(store), fk.explore(store, interactive=False).selection
     page = answers.page({"experiment": chosen.experiment, "vision_model": chosen.vision_model}, 0, 60)
-    assert image in {card["id"] for card in page["cards"]}
+    assert set(images) <= {card["id"] for card in page["cards"]}
     write_gallery(store, output=str(folder))
-    written = [file.read_bytes() for file in folder.rglob(f"{image}.*")]
-    assert len(written) == 1  # no full size
-    return [*answers.thumbnails([image]), *answers.picture(image), *written]
+    written = [[file.read_bytes() for file in folder.rglob(f"{image}.*")] for image in images]
+    assert [len(files) for files in written] == [1] * len(images)  # no full size
+    pictures = [each for image in images for each in answers.picture(image)]
+    return [*answers.thumbnails(images), *pictures, *(file for [file] in written)]
 
 
-@pytest.mark.parametrize("way", ["another path", "a link", "a folder that is a link", "a pipe"])
-def test_nothing_that_shows_pictures_shows_one_from_elsewhere(generated, secret, way, tmp_path):
-    judges = [FakeJudge(), FakeJudge("other", 0.7, judge_key="key-2")]
-    if way == "another path":
-        image = replaced(generated, str(secret))
-        fk.evaluate_images(generated, vision_models=judges)
-    else:
-        fk.evaluate_images(generated, vision_models=judges)
-        [first] = generated.rows("select id, image_path from generated_images order by id limit 1")
-        image, file = first["id"], generated.folder / first["image_path"]
-        file.unlink()
-        if way == "a folder that is a link":
-            file.parent.rename(tmp_path / "elsewhere")
-            file.parent.symlink_to(tmp_path / "elsewhere")
-            shutil.copy(secret, tmp_path / "elsewhere" / file.name)
-        elif way == "a link":
-            file.symlink_to(secret)
-        else:
-            os.mkfifo(file)
+def test_nothing_that_shows_pictures_shows_one_from_elsewhere(generated, secret, tmp_path):
+    other, link, folder, pipe, *_ = images = [row["id"] for row in generated.rows(IMAGES)]
+    wrong = images[:4]
+    replaced(generated, {other: str(secret)})
+    fk.evaluate_images(generated, vision_models=[FakeJudge(), FakeJudge("other", 0.7, judge_key="key-2")])
+    files = {row["id"]: generated.folder / row["image_path"] for row in generated.rows(IMAGES)}
+    assert len({file.parent for file in files.values()}) == len(files)
+    for image in (link, folder, pipe):
+        files[image].unlink()
+    files[link].symlink_to(secret)
+    os.mkfifo(files[pipe])
+    files[folder].parent.rename(tmp_path / "elsewhere")
+    files[folder].parent.symlink_to(tmp_path / "elsewhere")
+    shutil.copy(secret, tmp_path / "elsewhere" / files[folder].name)
+
     pictures = trends.pictures(generated)
-    assert pictures[pictures["image_id"] == image]["file"].isna().all()
-    assert way == "a folder that is a link" or pictures["file"].notna().sum() == 5
+    assert set(pictures["image_id"][pictures["file"].isna()]) == set(wrong)
     sheet = contact_sheet(pictures)
     assert SECRET not in {color for _, color in sheet.getcolors(1 << 24)}
-    picture_file(pictures[pictures["image_id"] == image]["file"].iloc[0])
-    plots.judges(trends.judge_pairs(generated, "fake-judge", "other"), folder=str(generated.folder))
+    for file in pictures["file"]:
+        picture_file(file)
+    pairs = trends.judge_pairs(generated, "fake-judge", "other")
+    for image in (link, folder, pipe):
+        plots.judges(pairs[pairs["image_id"] == image], folder=str(generated.folder))
     html = fk.explore(generated, interactive=False).html()
-    shown = gallery_of(generated, image, tmp_path / "gallery")
+    shown = shown_in_gallery(generated, wrong, tmp_path / "gallery")
     assert secret.read_bytes() not in shown
     assert {Image.open(io.BytesIO(each)).getpixel((200, 200)) for each in shown} == {(232, 232, 232)}  # grey fields
-    if way == "another path":  # the report shows pictures by what is asked here for itself, so once is enough
-        write_report(generated, tmp_path / "report.html")
-        html += (tmp_path / "report.html").read_text()
+    write_report(generated, tmp_path / "report.html")
+    html += (tmp_path / "report.html").read_text()
     assert base64.b64encode(secret.read_bytes()).decode() not in html
     assert fk.track(generated).failed == 0
-    mirrored = [p for p in (generated.folder / "mlartifacts").rglob("*") if image in p.name]
+    mirrored = [p for p in (generated.folder / "mlartifacts").rglob("*") if any(image in p.name for image in wrong)]
     assert mirrored == []
 
 

@@ -8,11 +8,12 @@ import struct
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SCENES, FakeGenerator, FakeJudge
+from conftest import SCENES, FakeGenerator, FakeJudge, copied
 from scipy.stats import binom, binomtest
 
 import forgekit as fk
@@ -53,13 +54,19 @@ def arm(store: Store, name: str, guidance: float, texts: list[str] = SCENES) -> 
     fk.generate_images(store, images_per_prompt=2, image_generator=FakeGenerator())
 
 
-@pytest.fixture
-def two_arms(store: Store) -> Store:
+@pytest.fixture(scope="module")
+def two_arms_once(tmp_path_factory) -> Path:
     """Three scenes in two arms, two images each; another guidance paints another colour."""
+    store = fk.open_store(tmp_path_factory.mktemp("arms") / "forge.duckdb")
     arm(store, "study/refine", 2.0)
     arm(store, "study/resample", 5.0)
     fk.evaluate_images(store, vision_models=[Bright()])
-    return store
+    return store.folder
+
+
+@pytest.fixture
+def two_arms(two_arms_once: Path, tmp_path: Path) -> Store:
+    return copied(two_arms_once, tmp_path)
 
 
 def said_by(store: Store, rater: str, kind: str, say, **about) -> None:
@@ -358,14 +365,13 @@ def test_an_arm_wins_the_scenes_in_which_people_prefer_it_more_often_whatever_th
 
 def test_of_elements_it_is_told_whether_a_judge_passes_what_people_see(two_arms: Store) -> None:
     score = green(two_arms)
-    said_by(two_arms, "ann", "element", lambda item: float(score[item.images[0]] >= 0.5))
+    said_by(two_arms, "ann", "element", lambda item: float(score[item.images[0]] >= 0.5), n=12)
     found = judging.people(two_arms).set_index("measure")
     assert found.loc["same answer", "value"] == 1
     assert found.loc["same answer", "high"] == 1
     assert found.loc["same answer", "low"] == pytest.approx(0.025 ** (1 / 3))  # three scenes are three tries, not more
-    said_by(
-        two_arms, "bob", "element", lambda item: float(score[item.images[0]] < 0.5)
-    )  # evenly split: nothing decided
+    # Evenly split: nothing decided.
+    said_by(two_arms, "bob", "element", lambda item: float(score[item.images[0]] < 0.5), n=12)
     assert "same answer" not in set(judging.people(two_arms)["measure"])
 
 
@@ -413,8 +419,10 @@ def test_what_the_page_shows_at_the_end_has_the_judges_and_the_button(two_arms: 
 
 def power(share: float, scenes: int) -> float:
     """The chance that the exact sign test over so many scenes has p < 0.05 where the win rate is `share`."""
-    wins = range(scenes + 1)
-    return sum(binom.pmf(k, scenes, share) for k in wins if binomtest(k, scenes).pvalue < 0.05)
+    wins = np.arange(scenes + 1)
+    p = 2 * binom.cdf(np.minimum(wins, scenes - wins), scenes, 0.5)  # both tails are alike
+    assert p[scenes // 3] == pytest.approx(binomtest(scenes // 3, scenes).pvalue)
+    return binom.pmf(wins, scenes, share)[p < 0.05].sum()
 
 
 @pytest.mark.parametrize(("share", "scenes"), [(0.6, 210), (0.7, 54), (0.75, 35)])
@@ -424,7 +432,7 @@ def test_a_claim_takes_as_many_scenes_as_the_page_about_judges_says(share: float
 
 def test_two_raters_of_246_things_know_their_alpha_to_a_tenth() -> None:
     rng, widths = np.random.default_rng(0), []
-    for _ in range(20):
+    for _ in range(10):
         truth = rng.random(246) < 0.5
         # Each says what is so with a chance of 0.6 ** 0.5, else flips a coin: alpha is 0.6.
         told = [np.where(rng.random(246) < 0.6**0.5, truth, rng.random(246) < 0.5) for _ in range(2)]

@@ -73,14 +73,14 @@ def test_the_command_line_takes_seeds(tmp_path, capsys, monkeypatch):
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """A store with nine pictures by mini, drawn together."""
+    """A store with six pictures by mini, drawn together."""
     store = fk.open_store(tmp_path_factory.mktemp("drawn") / "forge.duckdb")
     texts = ["a red star", "two blue rings", "a heart"]
     fk.import_prompts(
         store, pd.DataFrame({"text": texts}), parameters={"num_inference_steps": 4, "height": 32, "width": 32}
     )
     fk.complete_prompts(store)
-    fk.generate_images(store, images_per_prompt=3)
+    fk.generate_images(store, images_per_prompt=2)
     return store
 
 
@@ -92,7 +92,7 @@ def image(drawn) -> dict:
 def test_every_picture_of_the_store_is_drawn_again_to_the_last_byte_though_a_batch_rounds_otherwise(drawn, tmp_path):
     before = drawn.path.read_bytes(), sorted(drawn.folder.rglob("images/*/*"))
     images = drawn.rows("select id, image_path, generation_metadata ->> '$.batch' as batch from generated_images")
-    assert {row["batch"] for row in images} == {"9"}
+    assert {row["batch"] for row in images} == {"6"}
     for row in images:
         told = fk.redraw(row["id"], out=tmp_path / f"{row['id']}.png", store=drawn)
         assert (told.same, told.reasons, told.failed) == (True, [], 0)

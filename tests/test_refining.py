@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 import pytest
-from conftest import FakeJudge
+from conftest import FakeJudge, copied
 
 import forgekit as fk
 from forgekit.errors import ItemError, ParameterError
@@ -21,6 +21,19 @@ def round_of(store, judge, **options):
     return fk.refine_prompts(store, **options)
 
 
+@pytest.fixture(scope="module")
+def rewritten_once(completed_once, tmp_path_factory):
+    store = copied(completed_once, tmp_path_factory.mktemp("rewritten"))
+    round_of(store, FakeJudge(score=0.3))
+    return store.folder
+
+
+@pytest.fixture
+def rewritten(rewritten_once, tmp_path):
+    """A store with three prompts that failed and their rewrites, which are to be drawn."""
+    return copied(rewritten_once, tmp_path)
+
+
 def learnings(store):
     return store.rows("select l.actions, l.status from prompt_learnings l order by created_at, id")
 
@@ -33,9 +46,8 @@ def test_a_prompt_that_reached_the_target_is_accepted_and_left_alone(completed):
     assert [row["current_score"] for row in rows] == pytest.approx([0.95] * 3)
 
 
-def test_a_rewrite_is_a_new_version_that_asks_for_the_same_elements(completed):
-    round_of(completed, FakeJudge(score=0.3))
-    versions = completed.rows(
+def test_a_rewrite_is_a_new_version_that_asks_for_the_same_elements(rewritten):
+    versions = rewritten.rows(
         "select c.*, p.prompt_text as parent_text, p.base_parameters as parent_parameters, p.status as parent_status, "
         "s.elements from prompts c join prompts p on p.id = c.parent_prompt_id "
         "join scenes s on s.scene_hash = c.scene_hash"
@@ -48,24 +60,22 @@ def test_a_rewrite_is_a_new_version_that_asks_for_the_same_elements(completed):
         assert fk.scene.compare(row["elements"], fk.scene.parse(row["prompt_text"]), lexicon=mini) == []
 
 
-def test_a_worse_rewrite_is_dropped_and_the_next_starts_from_the_parent(completed):
-    round_of(completed, FakeJudge(score=0.4))
-    round_of(completed, FakeJudge(score=0.2))
-    grandchildren = completed.rows(
+def test_a_worse_rewrite_is_dropped_and_the_next_starts_from_the_parent(rewritten):
+    round_of(rewritten, FakeJudge(score=0.2))
+    grandchildren = rewritten.rows(
         "select g.parent_prompt_id = first.id as from_first from prompts g "
         "join prompts first on first.scene_hash = g.scene_hash and first.generation_iteration = 0 "
         "where g.generation_iteration = 2"
     )
     assert grandchildren == [{"from_first": True}] * 3
-    assert [row["status"] for row in learnings(completed)].count("superseded") == 3
+    assert [row["status"] for row in learnings(rewritten)].count("superseded") == 3
 
 
-def test_a_better_rewrite_replaces_its_parent(completed):
-    round_of(completed, FakeJudge(score=0.3))
-    round_of(completed, FakeJudge(score=0.45))
-    kept = [row["actions"]["kept"] for row in learnings(completed)]
+def test_a_better_rewrite_replaces_its_parent(rewritten):
+    round_of(rewritten, FakeJudge(score=0.45))
+    kept = [row["actions"]["kept"] for row in learnings(rewritten)]
     assert kept.count(True) == 3
-    parents = completed.rows(
+    parents = rewritten.rows(
         "select p.generation_iteration as n from prompts g join prompts p on p.id = g.parent_prompt_id "
         "where g.generation_iteration = 2"
     )
@@ -81,10 +91,10 @@ def test_a_rewrite_that_gains_overall_but_loses_a_passing_element_is_dropped(com
     assert all(actions["change"] > 0 and actions["kept"] is False for actions in changes)
 
 
-def test_the_learnings_of_a_scene_are_a_chain(completed):
-    for _ in range(3):
-        round_of(completed, FakeJudge(score=0.3))
-    chains = completed.rows(
+def test_the_learnings_of_a_scene_are_a_chain(rewritten):
+    for _ in range(2):
+        round_of(rewritten, FakeJudge(score=0.3))
+    chains = rewritten.rows(
         "with recursive chain as (select id, 1 as length from prompt_learnings where parent_learning_id is null "
         "union all select l.id, c.length + 1 from prompt_learnings l join chain c on c.id = l.parent_learning_id) "
         "select max(length) as length, count(*) as n from chain"
@@ -93,13 +103,13 @@ def test_the_learnings_of_a_scene_are_a_chain(completed):
 
 
 def test_refinement_stops_at_the_image_budget_and_says_so(completed):
-    for _ in range(5):
-        round_of(completed, FakeJudge(score=0.3), max_images=6)
+    for _ in range(3):
+        round_of(completed, FakeJudge(score=0.3), max_images=4)
     assert completed.rows("select distinct status from prompts") == [{"status": "archived"}]
     images = completed.rows("select count(*) as n from generated_images")
-    assert images == [{"n": 18}]
+    assert images == [{"n": 12}]
     reasons = {row["actions"]["reason"] for row in learnings(completed) if row["actions"]["decision"] == "stop"}
-    assert reasons == {"6 of 6 images are drawn"}
+    assert reasons == {"4 of 4 images are drawn"}
 
 
 def test_refinement_stops_when_the_time_is_over(completed):
@@ -108,11 +118,11 @@ def test_refinement_stops_when_the_time_is_over(completed):
 
 
 def test_resample_keeps_the_text_and_draws_new_seeds(completed):
-    for _ in range(3):
-        round_of(completed, FakeJudge(score=0.3), policy="resample", max_images=6)
+    for _ in range(2):
+        round_of(completed, FakeJudge(score=0.3), policy="resample", max_images=4)
     assert completed.rows("select count(*) as n from prompts") == [{"n": 3}]
     seeds = completed.rows("select count(distinct generation_metadata ->> '$.seed') as n from generated_images")
-    assert seeds == [{"n": 18}]
+    assert seeds == [{"n": 12}]
 
 
 def test_the_chosen_prompt_is_confirmed_on_seeds_that_had_no_part_in_choosing_it(completed):
@@ -130,15 +140,13 @@ def test_the_chosen_prompt_is_confirmed_on_seeds_that_had_no_part_in_choosing_it
     assert all(row["same_text"] and row["seed"] not in chosen for row in fresh)
 
 
-def test_refining_twice_decides_once(completed):
-    round_of(completed, FakeJudge(score=0.3))
-    assert fk.refine_prompts(completed).done == 0
-    assert completed.rows("select count(*) as n from prompt_learnings") == [{"n": 3}]
+def test_refining_twice_decides_once(rewritten):
+    assert fk.refine_prompts(rewritten).done == 0
+    assert rewritten.rows("select count(*) as n from prompt_learnings") == [{"n": 3}]
 
 
-def test_the_error_patterns_have_the_fields_of_the_seed(completed):
-    round_of(completed, FakeJudge(score=0.3))
-    patterns = completed.rows("select error_patterns from prompt_learnings limit 1")[0]["error_patterns"][
+def test_the_error_patterns_have_the_fields_of_the_seed(rewritten):
+    patterns = rewritten.rows("select error_patterns from prompt_learnings limit 1")[0]["error_patterns"][
         "error_patterns"
     ]
     assert set(patterns) == {"failed_terms", "common_artifacts", "style_violations", "score_distribution"}
@@ -146,14 +154,13 @@ def test_the_error_patterns_have_the_fields_of_the_seed(completed):
     assert set(patterns["score_distribution"]) == {"min", "max", "avg"}
 
 
-def test_what_worked_on_one_scene_is_in_the_evidence_for_the_next(completed):
-    round_of(completed, FakeJudge(score=0.3))
-    fk.generate_images(completed, images_per_prompt=2)
-    fk.evaluate_images(completed, vision_models=[FakeJudge(score=0.6), FakeJudge("watcher", score=0.6)])
-    evidence = fk.learnings.evidence(completed)
+def test_what_worked_on_one_scene_is_in_the_evidence_for_the_next(rewritten):
+    fk.generate_images(rewritten, images_per_prompt=2)
+    fk.evaluate_images(rewritten, vision_models=[FakeJudge(score=0.6), FakeJudge("watcher", score=0.6)])
+    evidence = fk.learnings.evidence(rewritten)
     assert evidence["tried"].sum() == 3
     assert evidence["objective_change"].tolist() == pytest.approx([0.3] * len(evidence))
-    assert all("+0.30" in lesson for lesson in fk.learnings.lessons(completed, min_tried=1))
+    assert all("+0.30" in lesson for lesson in fk.learnings.lessons(rewritten, min_tried=1))
 
 
 @dataclass
@@ -216,8 +223,8 @@ def test_bad_arguments_are_refused(completed, options, message):
         fk.refine_prompts(completed, **options)
 
 
-def test_a_learning_says_what_its_rewrite_loosened(store):
-    fk.import_prompts(store, pd.DataFrame({"text": ["a crimson circle"]}))
+def test_a_learning_says_what_its_rewrite_loosened(store, fake_generator):
+    fk.import_prompts(store, pd.DataFrame({"text": ["a crimson circle"]}), model=fake_generator.name)
     fk.complete_prompts(store)
     only = [name for name in ACTIONS if name != "use_plain_word"]
     round_of(store, FakeJudge(score=0.3), without_actions=only)

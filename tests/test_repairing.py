@@ -45,7 +45,6 @@ def test_what_follows_from_other_rows_is_put_right(whole, names):
     before = record(whole)
     for name in names:
         planted(whole, name)
-    assert len(fk.check(whole).findings) >= len(names)
     report = fk.check(whole, repair=True)
     assert report.findings == [] and len(report.mended) >= len(names)
     assert record(whole) == before

@@ -27,7 +27,7 @@ PLAN = Study(
     model="study_models:Generator",
     vision_models=("study_models:Steering", "study_models:Watching"),
     images_per_prompt=2,
-    images_per_scene=8,
+    images_per_scene=6,
     scenes_per_block=4,
     without_actions=tuple(name for name in ACTIONS if name != "use_plain_word"),  # the one that helps here
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 import pytest
 from benchmark_files import DSG, GENEVAL, TIFA, write_dsg, write_lines, write_tifa
+from conftest import FakeGenerator
 
 import forgekit as fk
 from forgekit.models import Judgement
@@ -70,10 +71,11 @@ def figures(table, measure, by):
     return dict(zip(rows["category"], rows["score"].round(6), strict=True))
 
 
-@pytest.fixture
-def table(store, fake_generator, tmp_path):
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
     """Eleven rows of DSG-1k, TIFA and GenEval, judged by a script."""
-    drawn(store, fake_generator, tmp_path, *FILES)
+    folder = tmp_path_factory.mktemp("benchmarks")
+    store = drawn(fk.open_store(folder / "forge.duckdb"), FakeGenerator(), folder, *FILES)
     fk.evaluate_images(store, vision_models=[Scripted(SAID)])
     return fk.trends.benchmark(store)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from importlib.resources.abc import Traversable
 
@@ -98,15 +98,22 @@ class Schema:
 
     def differences(self, con: duckdb.DuckDBPyConnection) -> list[str]:
         """Return the tables, columns, constraints, views and allowed status changes that are not as this schema makes them."""
+        made, wanted = _made(con), self.made
+        names = {name for _, name, _ in wanted}  # what a user added beside stays
+        return sorted(
+            {f"{kind} {name}" for kind, name, _ in (wanted - made) | {r for r in made - wanted if r[1] in names}}
+        )
+
+    @cached_property
+    def made(self) -> set[tuple[str, str, str]]:
+        """What a new store has of it."""
         with duckdb.connect(":memory:") as fresh:
             self.apply(fresh, ":memory:")
-            made, wanted = (
-                {row for sql in MADE for row in each.execute(sql).fetchall()} for each in (con, fresh)
-            )  # what a user added beside stays
-        names = {name for _, name, *_ in wanted}
-        return sorted(
-            {f"{kind} {name}" for kind, name, *_ in (wanted - made) | {r for r in made - wanted if r[1] in names}}
-        )
+            return _made(fresh)
+
+
+def _made(con: duckdb.DuckDBPyConnection) -> set[tuple[str, str, str]]:
+    return {row for sql in MADE for row in con.execute(sql).fetchall()}
 
 
 @cache

@@ -158,15 +158,17 @@ def _transfer(study: Study, scores: pd.DataFrame) -> list[dict[str, Any]]:
     """How much of the last arm's gain on the steering judge the held-out ones see; null, and why, without a gain."""
     (*others, best), (steering, *watching) = study.arms, study.vision_models
     rows = []
-    for other, judge in product(others, watching):
-        heldout = _compare(scores, Comparison(best, other, judge))
-        ratio, warning = transfer_ratio(_compare(scores, Comparison(best, other, steering)), heldout), None
-        if ratio is None:
-            warning = f"no ratio: the interval of the gain on {steering}, which steers, is not above 0"
-        elif not heldout.low > 0:
-            warning = "the held-out judge does not confirm the gain: its interval is not above 0"
-        told = {"arm": best, "against": other, "heldout": judge, "n": heldout.n}
-        rows.append(told | {"ratio": ratio, "warning": warning})
+    for other in others:
+        objective = _compare(scores, Comparison(best, other, steering))
+        for judge in watching:
+            heldout = _compare(scores, Comparison(best, other, judge))
+            ratio, warning = transfer_ratio(objective, heldout), None
+            if ratio is None:
+                warning = f"no ratio: the interval of the gain on {steering}, which steers, is not above 0"
+            elif not heldout.low > 0:
+                warning = "the held-out judge does not confirm the gain: its interval is not above 0"
+            told = {"arm": best, "against": other, "heldout": judge, "n": heldout.n}
+            rows.append(told | {"ratio": ratio, "warning": warning})
     return rows
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
@@ -96,15 +96,26 @@ def mend(store: Store, rules: Sequence[Rule], found: Mapping[str, Mapping[str, s
         "link": _link_mirror,
     }
     notes: list[str] = []
-    for rule in rules:
-        # An earlier repair may have mended it, or may have brought it about.
-        ids = list(found[rule.name] if rule.of_files else rule.findings(store)) if rule.mend else []
-        if ids and rule.mend in ways:
-            notes += ways[rule.mend](store, ids) or []
-        elif ids:
+    left = iter([rule for rule in rules if rule.mend])
+    while broken := _next_broken(store, left, found):
+        mend, ids = broken
+        if mend in ways:
+            notes += ways[mend](store, ids) or []
+        else:
             with store.transaction() as con:
-                con.execute(ASK_AGAIN if rule.mend == "ask again" else rule.mend, {"ids": ids})
+                con.execute(ASK_AGAIN if mend == "ask again" else mend, {"ids": ids})
     return notes
+
+
+def _next_broken(
+    store: Store, rules: Iterator[Rule], found: Mapping[str, Mapping[str, str]]
+) -> tuple[str, list[str]] | None:
+    """Return how the next broken rule is mended, and whose ids; what was mended before may have mended it, or brought it about."""
+    with store.held_still():
+        for rule in rules:
+            if ids := list(found[rule.name] if rule.of_files else rule.findings(store)):
+                return rule.mend, ids
+    return None
 
 
 def _remake(store: Store, ids: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import resources
 
 from forgekit.store import Store
@@ -33,7 +33,8 @@ class Rule:
         return {key: f"{self.means}: {key}{f' ({told})' if told else ''}" for key, told in self.find(store)}
 
 
-def load_rules() -> list[Rule]:
+@cache
+def load_rules() -> tuple[Rule, ...]:
     """Return all rules, those first whose repair the others build on."""
     asked = [
         Rule(name, entry["means"], partial(_asked, entry["sql"]), entry.get("mend", ""))
@@ -48,7 +49,7 @@ def load_rules() -> list[Rule]:
         Rule(f"{kind}-id", f"the id of a {told} is not that of its content", contents.ids(kind, sql))
         for kind, (told, sql) in contents.BY_CONTENT.items()
     ]
-    return [
+    return (
         Rule("schema", "the schema is not that of forgekit", _schema, "remake"),
         *documents,
         Rule("scene-hash", "the hash of a scene is not that of its text", contents.scene_hashes),
@@ -65,7 +66,7 @@ def load_rules() -> list[Rule]:
         Rule("dead-worker", "a worker died and left its lock or its claims", files.dead_locks, "forget", True),
         Rule("mirror-place", MOVED, files.moved_mirror, "", True),
         Rule("mirror", "the mirror shows another picture", files.mirrored, "link", True),
-    ]
+    )
 
 
 def _asked(sql: str, store: Store) -> Iterator[tuple[str, str]]:
