@@ -221,7 +221,7 @@ def killed(rng: random.Random, folder: Path, kills: int, kinds: Sequence[str], *
     """Kill the kinds at random, finish, and compare with a store that nobody disturbed."""
     import forgekit as fk
 
-    texts = scenes(rng, min(144, 12 + kills // 2))
+    texts = scenes(rng, min(144, 4 + kills // 2))
     files = [texts[i : i + 6] for i in range(0, len(texts), 6)]
     with servers() as (urls, asked):
         disturbed, tried, times = new_store(folder / "disturbed"), Counter[str](), 0

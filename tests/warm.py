@@ -31,10 +31,9 @@ TESTS = Path(__file__).parent
 LIBRARIES = (
     *("diffusers.pipelines.flux.pipeline_flux", "diffusers.pipelines.auto_pipeline", "diffusers.guiders", "open_clip"),
     *("transformers.models.owlvit.modeling_owlvit", "transformers.models.fuyu.modeling_fuyu", "mlflow.tracking"),
-    *("mlflow.store.tracking.sqlalchemy_store", "alembic.command", "ipykernel.kernelapp", "matplotlib.pyplot"),
-    *("matplotlib_inline.backend_inline", "duckdb", "pandas", "cyclopts", "dynamicprompts", "lemminflect"),
-    *("forgekit.stages", "forgekit.trends"),
-)
+    *("mlflow.store.tracking.sqlalchemy_store", "alembic.command", "ipykernel.kernelapp", "duckdb", "pandas"),
+    *("cyclopts", "dynamicprompts", "lemminflect", "forgekit.stages", "forgekit.trends"),
+)  # not matplotlib: when it is imported it asks whether it is in a notebook
 
 
 class Popen(subprocess.Popen):
