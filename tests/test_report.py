@@ -76,7 +76,7 @@ def test_a_report_is_one_file_that_loads_nothing(page: str) -> None:
 
 
 def test_a_report_shows_no_warnings(page: str) -> None:
-    assert "jupyter.stderr" not in page
+    assert "output_stderr" not in page
 
 
 def test_every_picture_of_a_report_says_what_it_shows(page: str) -> None:
