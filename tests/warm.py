@@ -14,6 +14,7 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -46,7 +47,8 @@ class Popen(subprocess.Popen):
         told = {"words": words, "cwd": str(cwd or Path.cwd()), "env": dict(os.environ if env is None else env)}
         self._asked = socket.socket(socket.AF_UNIX)
         self._asked.connect(_server())
-        streams = [given if given != -1 else own for given, own in zip(pipes[::3] + pipes[5:], (0, 1, 2), strict=True)]
+        theirs = enumerate((pipes[0], pipes[3], pipes[5]))  # the ends that are the command's; -1: it has ours
+        streams = [own if given == -1 else given for own, given in theirs]
         socket.send_fds(self._asked, [b"."], streams)
         self._asked.sendall(json.dumps(told).encode() + b"\n")
         self.pid = int.from_bytes(self._asked.recv(4, socket.MSG_WAITALL))
@@ -110,7 +112,7 @@ def _asked_for(listener: socket.socket) -> list[str]:
     """Fork for each who asks. Only the forks return: with the words of the command that they are to be."""
     while True:
         if sys.stdin in select.select([listener, sys.stdin], [], [])[0]:
-            Path(listener.getsockname()).unlink(missing_ok=True)
+            shutil.rmtree(Path(listener.getsockname()).parent, ignore_errors=True)
             os.killpg(0, signal.SIGKILL)  # those that wait for the forks as well; kernels end with them
         asked = listener.accept()[0]
         streams = socket.recv_fds(asked, 1, 3)[1]
