@@ -23,7 +23,6 @@ import re
 import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -32,6 +31,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE, Popen, TimeoutExpired
 from typing import Any
 from zlib import crc32
 
@@ -135,15 +135,13 @@ def read(store: Any, fk: Any) -> None:
         time.sleep(0.2)
 
 
-def start(kind: str, path: Path, urls: tuple[str, str], texts: list[str] = []) -> subprocess.Popen:  # noqa: B006
+def start(kind: str, path: Path, urls: tuple[str, str], texts: list[str] = []) -> Popen:  # noqa: B006
     """Start a process of one kind on a store."""
     command = [sys.executable, __file__, "--worker", kind, str(path), *urls, *texts]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     env = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
     env["FORGEKIT_TRUSTED_MODELS"] = ",".join(urls)
-    return subprocess.Popen(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    return Popen(command, env=env, stdout=PIPE, stderr=PIPE, text=True, start_new_session=True)
 
 
 @contextmanager
@@ -175,13 +173,13 @@ def servers() -> Iterator[tuple[tuple[str, str], Counter[str]]]:
 # --- kills ---
 
 
-def kill(rng: random.Random, process: subprocess.Popen, most_s: float) -> bool:
+def kill(rng: random.Random, process: Popen, most_s: float) -> bool:
     """End the process at a random moment of its work; return whether it was still at work."""
     assert process.stdout is not None
     process.stdout.readline()  # "ready", or "" where it could not even begin
     try:
         process.wait(rng.uniform(0, most_s))
-    except subprocess.TimeoutExpired:
+    except TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         return True
@@ -223,7 +221,7 @@ def killed(rng: random.Random, folder: Path, kills: int, kinds: Sequence[str], *
     """Kill the kinds at random, finish, and compare with a store that nobody disturbed."""
     import forgekit as fk
 
-    texts = scenes(rng, min(144, 12 + kills // 2))
+    texts = scenes(rng, min(144, 4 + kills // 2))
     files = [texts[i : i + 6] for i in range(0, len(texts), 6)]
     with servers() as (urls, asked):
         disturbed, tried, times = new_store(folder / "disturbed"), Counter[str](), 0

@@ -29,8 +29,8 @@ from forgekit.store import Store, remote
 
 # What takes minutes starts first, the longest of them first, so that no worker is left with one at the end.
 SLOW_FILES = (
-    *("test_notebooks_at_work.py", "test_notebooks.py", "test_stages_as_processes.py", "test_soak.py", "test_batch.py"),
-    *("test_docs_run.py", "test_ray_pool.py", "test_workers_together.py"),
+    *("test_notebooks_started.py", "test_notebooks.py", "test_docs_run.py", "test_ray_pool.py", "test_batch.py"),
+    *("test_soak.py", "test_stages_as_processes.py", "test_workers_together.py"),
 )
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts background jobs; some tests interrupt
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
+import warm
 from conftest import FakeJudge
 
 import forgekit as fk
@@ -97,9 +100,6 @@ def test_an_answer_that_does_not_say_whether_it_is_right_is_left_out(imported, f
 
 def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path):
     """In a process of its own, whose files may not grow."""
-    import subprocess
-    import sys
-
     code = """
 import resource, signal, sys
 import pandas as pd, forgekit as fk
@@ -118,5 +118,4 @@ else:
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 assert fk.import_prompts(store, rows(9)).done == 4
 """
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "s.duckdb")], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    warm.run([sys.executable, "-c", code, str(tmp_path / "s.duckdb")], check=True)

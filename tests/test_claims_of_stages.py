@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import warm
 from conftest import FakeGenerator, FakeJudge
 from slow_writer import Writer, asked
 
@@ -45,7 +46,6 @@ def log(tmp_path, monkeypatch) -> Path:
     """Where the language model notes what it is asked."""
     monkeypatch.setenv("WRITER_LOG", str(tmp_path / "asked.jsonl"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent) + os.pathsep + os.environ.get("PYTHONPATH", ""))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv(TRUST_VARIABLE, FakeGenerator().name)  # the store names it, and other processes read the store
     return tmp_path / "asked.jsonl"
 
@@ -53,7 +53,7 @@ def log(tmp_path, monkeypatch) -> Path:
 def start(store, stage, **environment) -> subprocess.Popen:
     command = [sys.executable, "-m", "forgekit.cli", stage, *STAGES[stage], "--store", str(store.path)]
     env = {**os.environ, **environment}
-    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return warm.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def again(store, stage):

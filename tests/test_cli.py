@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pydantic  # noqa: F401  cyclopts checks more where it is loaded, as it is in `forgekit batch` and `study`
 import pytest
+import warm
 
 import forgekit as fk
 from forgekit.cli import COMMANDS, EXAMPLES, GROUPS, MAKES_STORE, WATCHABLE, command_line, main, summary
@@ -181,7 +182,7 @@ def test_something_that_failed_is_status_1(store: Store, capsys):
 
 def test_a_stage_that_watches_takes_up_what_comes_and_ends_in_peace_when_it_is_asked_to(store: Store):
     command = [sys.executable, "-m", "forgekit.cli", "complete", "--watch", "--store", str(store.path)]
-    watcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    watcher = warm.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     fk.import_prompts(store, pd.DataFrame({"text": ["a red cube"]}))
     deadline = time.monotonic() + 120
     while store.rows("select status::varchar as s from prompts") != [{"s": "completed"}]:

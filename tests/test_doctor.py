@@ -198,11 +198,13 @@ def test_weights_take_what_their_numbers_take_in_the_dtype_and_what_would_fit_is
 def test_too_little_memory_on_this_machine_is_a_fault_found_in_seconds(tiny):
     code = (
         "import sys; from forgekit.checkup import models; models.room = lambda device: 40 << 20\n"
-        "from forgekit.cli import main; sys.exit(main())"
+        "from forgekit.cli import main; status = main(); print('diffusers' in sys.modules); sys.exit(status)"
     )
     told, status, seconds = elapsed([sys.executable, "-c", code, "doctor", str(tiny)])
-    _, _, bare = elapsed([sys.executable, "-c", "from diffusers import FluxPipeline"])  # 5 s where nothing else runs
-    assert (status, seconds < max(5, 2 * bare)) == (1, True), (seconds, bare)
+    assert status == 1
+    assert told.endswith("False\n")  # which takes longest to import
+    if seconds >= 5:  # others work on this machine: as they slow this, they slow the import of torch
+        assert seconds < 2.5 * elapsed([sys.executable, "-c", "import torch"])[2]
     assert "where 40.0 MiB are free" in told
     assert "none of its settings fits" in told
     assert "would fit: mini-clip?" in "".join(t for _, t in found(_with_room(6 << 20, "mini-clip"), "memory"))

@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom and once more, by papermill, some by nbval too, on small parameters."""
+"""Every notebook runs from top to bottom and once more, most of them by papermill in a forked kernel, on small parameters."""
 
 from __future__ import annotations
 
@@ -8,17 +8,25 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import papermill
 import pytest
 import study
+import warm
+from jupyter_client.provisioning import local_provisioner
 
 import forgekit as fk
 
+pytest_plugins = ["mirror_fixtures"]
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-AT_WORK = ("00_tour", "02_loop", "05_study", "06_batches")  # run by test_notebooks_at_work.py
+STARTED = (
+    "02_loop",
+    "03_trends",
+    "06_batches",
+)  # in kernels that start as Jupyter has them, by test_notebooks_started.py
 SMALL = {
     "00_tour": {"images_per_prompt": 1, "rounds": 1},
     "01_prompts": {"prompts": "small.csv"},
@@ -40,8 +48,6 @@ notebook = "loop.ipynb"
 prompts = "{}"
 iterations = 1
 images_per_prompt = 1
-control = ""
-confirm = false
 [grid]
 policy = ["resample"]
 """
@@ -70,6 +76,12 @@ for name in ("connect", "connect_ex"):
 
 
 @pytest.fixture
+def forked(sent, monkeypatch) -> None:
+    """Kernels that are started from here are forked, and sealed: to start a cold one takes a quarter of a minute."""
+    monkeypatch.setattr(local_provisioner, "launch_kernel", partial(warm.kernel, first=SEALED))
+
+
+@pytest.fixture
 def sent(tmp_path, monkeypatch) -> Path:
     """What kernels started from here tried to send anywhere but to this machine: a file, if they did."""
     (tmp_path / "sealed").mkdir()
@@ -86,18 +98,31 @@ def test_what_is_sent_elsewhere_is_refused_and_written_down(sent):
     assert sent.read_text() == "getaddrinfo example.org\n"
 
 
-def prepared(notebook: Path, folder: Path) -> dict:
-    """Lay into a folder what the notebook works on, and return its parameters."""
-    if notebook.stem in ("03_trends", "07_mlflow"):  # they look at what is there
-        study.fill(fk.open_store(folder / "store.duckdb"))
-    (folder / "small.csv").write_text("text\na red circle\na cobalt sphere\n")
-    shutil.copy(ROOT / "notebooks/02_loop.ipynb", folder / "loop.ipynb")
-    (folder / "batch.toml").write_text(BATCH.format(folder / "small.csv"))
-    (folder / "small.toml").write_text(PLAN.format(folder / "small.csv"))
-    parameters = {"store": str(folder / "store.duckdb"), **SMALL.get(notebook.stem, {})}
-    return parameters | {
-        name: str(folder / parameters[name]) for name in ("prompts", "out", "plan") if name in parameters
-    }
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory) -> Path:
+    """The folder of a store with something to look at."""
+    folder = tmp_path_factory.mktemp("studied")
+    study.fill(fk.open_store(folder / "store.duckdb"))
+    return folder
+
+
+@pytest.fixture
+def prepared(request, tmp_path):
+    """Lay into a folder what a notebook works on, and return its parameters."""
+
+    def prepare(notebook: Path) -> dict:
+        if notebook.stem in ("03_trends", "07_mlflow"):  # they look at what is there
+            shutil.copytree(request.getfixturevalue("studied"), tmp_path, dirs_exist_ok=True)
+        (tmp_path / "small.csv").write_text("text\na red circle\na cobalt sphere\n")
+        shutil.copy(ROOT / "notebooks/02_loop.ipynb", tmp_path / "loop.ipynb")
+        (tmp_path / "batch.toml").write_text(BATCH.format(tmp_path / "small.csv"))
+        (tmp_path / "small.toml").write_text(PLAN.format(tmp_path / "small.csv"))
+        parameters = {"store": str(tmp_path / "store.duckdb"), **SMALL.get(notebook.stem, {})}
+        return parameters | {
+            name: str(tmp_path / parameters[name]) for name in ("prompts", "out", "plan") if name in parameters
+        }
+
+    return prepare
 
 
 def twice(notebook: Path, folder: Path) -> Path:
@@ -109,9 +134,9 @@ def twice(notebook: Path, folder: Path) -> Path:
     return folder / "twice.ipynb"
 
 
-def by_papermill(notebook: Path, folder: Path, sent: Path) -> None:
+def by_papermill(notebook: Path, parameters: dict, folder: Path, sent: Path) -> None:
     """Run a notebook, and once more in the same kernel; nothing is heard of warnings, and nothing leaves this machine."""
-    done, parameters = folder / notebook.name, prepared(notebook, folder)
+    done = folder / notebook.name
     papermill.execute_notebook(
         twice(notebook, folder), done, parameters=parameters, kernel_name="python3", cwd=ROOT, progress_bar=False
     )
@@ -119,27 +144,10 @@ def by_papermill(notebook: Path, folder: Path, sent: Path) -> None:
     assert not sent.exists(), sent.read_text()
 
 
-def by_nbval(notebook: Path, folder: Path, sent: Path) -> None:
-    """Have nbval run a notebook that papermill gave its parameters."""
-    done, parameters = folder / notebook.name, prepared(notebook, folder)
-    papermill.execute_notebook(
-        notebook, done, parameters=parameters, kernel_name="python3", progress_bar=False, prepare_only=True
-    )
-    words = ["--nbval-lax", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), str(done)]
-    ended = subprocess.run(
-        [sys.executable, "-m", "pytest", *words], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 0, ended.stdout[-3000:]
-    assert not sent.exists(), sent.read_text()
-
-
-@pytest.mark.parametrize("notebook", [n for n in NOTEBOOKS if n.stem not in AT_WORK], ids=lambda path: path.stem)
-def test_the_notebook_runs_from_top_to_bottom_and_once_more(notebook, tmp_path, sent):
-    by_papermill(notebook, tmp_path, sent)
-
-
-def test_nbval_runs_a_notebook_that_looks(tmp_path, sent):
-    by_nbval(ROOT / "notebooks/03_trends.ipynb", tmp_path, sent)
+@pytest.mark.parametrize("notebook", [n for n in NOTEBOOKS if n.stem not in STARTED], ids=lambda path: path.stem)
+def test_the_notebook_runs_from_top_to_bottom_and_once_more(notebook, prepared, tmp_path, sent, forked, empty_database):
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    by_papermill(notebook, prepared(notebook), tmp_path, sent)
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

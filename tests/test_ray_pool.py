@@ -145,7 +145,7 @@ def test_a_pool_makes_the_rows_that_one_model_makes_whatever_dies(cluster, local
         made(
             here / "store",
             "ray:mini?workers=2&cpus=0.4&gpus=0&batch_size=2",
-            "ray:mini-clip?workers=2&cpus=0.4&gpus=0&batch_size=4",
+            "ray:mini-clip?workers=1&cpus=0.4&gpus=0&batch_size=4",
         )
     )
     killer.join(60)

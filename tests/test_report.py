@@ -9,6 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 import study
+import warm
+from jupyter_client.provisioning import local_provisioner
 
 from forgekit import trends
 from forgekit.errors import ForgekitError, ParameterError
@@ -58,6 +60,7 @@ def page(store: Store, tmp_path_factory: pytest.TempPathFactory) -> str:
     file = tmp_path_factory.mktemp("report") / "report.html"
     patch = pytest.MonkeyPatch()
     with patch.context() as context:
+        context.setattr(local_provisioner, "launch_kernel", warm.kernel)
         context.chdir(file.parent)  # it is found from anywhere
         context.setenv("JPY_SESSION_NAME", "as in JupyterLab")
         assert write_report(store, file, experiment="colours").done == 1
@@ -70,6 +73,10 @@ def test_a_report_is_one_file_that_loads_nothing(page: str) -> None:
     assert all(source.startswith("data:image/") for source in found.loaded)
     assert not found.tags & {"script", "iframe", "link", "object", "embed", "svg"}
     assert not re.search(r"url\(|@import", page)
+
+
+def test_a_report_shows_no_warnings(page: str) -> None:
+    assert "output_stderr" not in page
 
 
 def test_every_picture_of_a_report_says_what_it_shows(page: str) -> None:

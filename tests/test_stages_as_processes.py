@@ -1,13 +1,14 @@
-"""Five stages as five processes on one file; a killed stage is taken up and ends in the same rows."""
+"""Five stages as five processes on one file; a killed stage is taken up and ends in the same rows.
+
+The processes are forked; each stage as a cold one is run by tests/test_docs_run.py, as the README has them.
+"""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 import time
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,6 @@ RECORD = {
     "image_evaluations": "select * exclude (created_at) from image_evaluations order by id",
     "prompt_learnings": "select * exclude (created_at) from prompt_learnings order by id",
 }
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
 
 
 def command(store: Path, stage: str, *options: str) -> list[str]:
@@ -30,9 +30,13 @@ def command(store: Path, stage: str, *options: str) -> list[str]:
 
 
 def run(store: Path, stage: str, *options: str) -> str:
-    done = subprocess.run(command(store, stage, *options), capture_output=True, text=True, env=ENVIRONMENT, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return warm.run(command(store, stage, *options), check=True).stdout
+
+
+def start(store: Path, stage: str, *options: str, **how) -> subprocess.Popen:
+    return warm.Popen(
+        command(store, stage, *options), **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **how}
+    )
 
 
 def record(path: Path) -> dict:
@@ -74,47 +78,43 @@ def test_the_stages_run_alone_each_in_its_own_process(undisturbed):
     assert fk.check(store).findings == []
 
 
-def kill_when(process: BaseProcess, ready) -> None:
+def kill_when(process: subprocess.Popen, ready) -> None:
     """SIGKILL the process as soon as `ready()` holds (or let it end first)."""
-    while process.is_alive() and not ready():
+    while process.poll() is None and not ready():
         time.sleep(0.02)
     process.kill()
-    process.join()
+    process.wait()
 
 
 def test_killing_stages_and_running_them_again_ends_in_the_same_rows(completed, undisturbed, tmp_path):
     path = Path(shutil.copy(completed, tmp_path))
     store = fk.open_store(path)
     for stage, table in ((GENERATE, "generated_images"), (EVALUATE, "image_evaluations")):
-        words, rows = (*stage, "--store", str(path)), f"select count(*) as n from {table}"
-        kill_when(warm.start(*words), lambda rows=rows: store.rows(rows)[0]["n"] > 0)
-        warm.run(*words, told=tmp_path / "told")
-    words = ("refine", "--store", str(path))
-    kill_when(warm.start(*words), lambda: store.rows("select count(*) as n from claims")[0]["n"] > 0)
-    warm.run(*words, told=tmp_path / "told")
+        rows = f"select count(*) as n from {table}"
+        kill_when(start(path, *stage), lambda rows=rows: store.rows(rows)[0]["n"] > 0)
+        run(path, *stage)
+    kill_when(start(path, "refine"), lambda: store.rows("select count(*) as n from claims")[0]["n"] > 0)
+    run(path, "refine")
     assert record(path) == record(undisturbed)
     assert store.rows("select count(*) as n from claims") == [{"n": 0}]
 
 
-def wait_for(words: str, told: Path, process: BaseProcess) -> None:
+def wait_for(words: str, process: subprocess.Popen) -> None:
     """Wait until the process has printed the words; it must not end before."""
-    while words not in (told.read_text() if told.exists() else ""):
-        assert process.is_alive(), told.read_text()
-        time.sleep(0.05)
+    while words not in (line := process.stdout.readline()):
+        assert line, "it ended"
 
 
 def test_a_watching_stage_takes_up_new_work_and_ends_when_asked(completed, tmp_path):
     path = Path(shutil.copy(completed, tmp_path))
-    told = tmp_path / "told"
-    watcher = warm.start(*GENERATE, "--watch", "--store", str(path), told=told)
-    wait_for("4 done", told, watcher)
+    watcher = start(path, *GENERATE, "--watch", stdout=subprocess.PIPE, text=True)
+    wait_for("4 done", watcher)
     (tmp_path / "more.csv").write_text("text\na pink heart\n")
     run(path, "import", str(tmp_path / "more.csv"))
     run(path, "complete")
-    wait_for("1 done", told, watcher)
+    wait_for("1 done", watcher)
     watcher.terminate()
-    watcher.join(timeout=60)
-    assert watcher.exitcode == 0
+    assert watcher.wait(timeout=60) == 0
 
 
 def test_bad_input_is_a_clear_message_and_exit_status_2(tmp_path):
@@ -125,7 +125,7 @@ def test_bad_input_is_a_clear_message_and_exit_status_2(tmp_path):
         (("evaluate", "--vision-models", "mini-clap"), "Did you mean 'mini-clip'?"),
         (("refine", "--policy", "refin"), "Did you mean 'refine'?"),
     ):
-        done = subprocess.run(command(path, *arguments), capture_output=True, text=True, env=ENVIRONMENT, check=False)
+        done = warm.run(command(path, *arguments))
         assert done.returncode == 2, done.stderr
         assert message in done.stderr
         assert "Traceback" not in done.stderr

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import study_models
+import warm
 from test_study import PLAN, SCENES
 
 import forgekit as fk
@@ -43,7 +44,7 @@ scenes_per_block = 2
     command = [sys.executable, "-m", "forgekit.cli", "study", "--store", f"{tmp_path}/forge.duckdb"]
     command += ["--out", f"{tmp_path}/experiments", str(plan)]
     environment = {**os.environ, "PYTHONPATH": f"{TESTS}:{TESTS.parent}", TRUST_VARIABLE: TRUSTED}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = warm.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     store = fk.open_store(tmp_path / "forge.duckdb")
     deadline = time.monotonic() + 300
     while store.rows("select count(*) as n from prompt_learnings")[0]["n"] < 4:
@@ -53,8 +54,7 @@ scenes_per_block = 2
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert store.rows("select count(*) as n from prompts where status <> 'archived'")[0]["n"] > 0
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    warm.run(command, env=environment, check=True)
     [folder] = (tmp_path / "experiments").iterdir()
     result = json.loads((folder / "result.json").read_text())
     assert [(arm["images"], arm["confirming_images"]) for arm in result["arms"]] == [(16, 8), (16, 8)]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import warm
 
 import forgekit as fk
 
@@ -50,7 +51,6 @@ print(globals()[sys.argv[3]]())
 """
 ENVIRONMENT = {
     **os.environ,
-    "OMP_NUM_THREADS": "1",
     "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)]),
 }
 DONE = {"generate": ("generated", "generated_images"), "evaluate": ("evaluated", "image_evaluations")}
@@ -73,7 +73,7 @@ def due(stage, store, fake_generator):
 
 def start(store, stage) -> subprocess.Popen:
     arguments = [sys.executable, "-c", MODELS, str(store.path), str(store.folder / "notes"), stage]
-    return subprocess.Popen(arguments, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return warm.Popen(arguments, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def asked(store) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import warm
 from conftest import FakeGenerator
 
 import forgekit as fk
@@ -77,7 +78,6 @@ print(done)
 """
 ENVIRONMENT = {
     **os.environ,
-    "OMP_NUM_THREADS": "1",
     "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)]),
     "TQDM_DISABLE": "1",
     "FORGEKIT_TRUSTED_MODELS": FakeGenerator().name,
@@ -92,7 +92,7 @@ def due(store):
 
 def start(store, stage) -> subprocess.Popen:
     command = [sys.executable, "-c", WORKER, str(store.path), stage]
-    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return warm.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def watch(store, workers, seconds=240.0) -> list[tuple[str, str, str]]:
