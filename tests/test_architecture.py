@@ -121,6 +121,13 @@ def test_plots_know_no_store():
         ], path
 
 
+def test_a_signed_number_that_rounds_to_nothing_has_no_minus():
+    """Of -0.001 the format ":+.2f" makes -0.00, which reads as a loss."""
+    found = [f"{path}: {line}" for path in MODULES for line in path.read_text().splitlines() if ":+." in line]
+    assert found == []
+    assert f"{-0.001:+z.2f}" == "+0.00"
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_every_module_says_in_its_first_line_which_subject_it_has(path):
     assert ast.get_docstring(parsed(path))

@@ -41,6 +41,7 @@ if policy == "fail" and not pathlib.Path(folder, "repaired").exists():
     raise ValueError("x is cursed")
 if policy == "die" and not pathlib.Path(folder, "repaired").exists():
     os._exit(9)
+assert get_ipython().kernel.parent.curve_secretkey  # what is said between the batch and its kernels is encrypted
 print(experiment, store)
 """
 
@@ -145,7 +146,10 @@ def test_a_failed_execution_stops_no_other_and_only_it_is_run_again(notebook: Pa
     assert "cursed" not in (folder / "plan" / "summary.csv").read_text()
 
 
-def test_an_edited_notebook_is_not_done_and_one_that_was_only_run_is(notebook: Path, store: Store) -> None:
+def test_an_edited_notebook_is_not_done_and_one_that_was_only_run_is(
+    notebook: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And executions have the environment that the batch has then, not that of the first batch of this process."""
     plan = write_plan(notebook, f'[parameters]\nfolder = "{notebook.parent}"\n[grid]\nx = [1]\n')
     assert run_batch(store, plan, untracked=True).done == 1
     content = nbformat.read(notebook, as_version=4)
@@ -153,11 +157,12 @@ def test_an_edited_notebook_is_not_done_and_one_that_was_only_run_is(notebook: P
     content.cells[1].execution_count = 7
     nbformat.write(content, notebook)
     assert run_batch(store, plan, untracked=True).skipped == 1
-    content.cells[1].source += "\nprint('edited')"
+    content.cells[1].source += "\nprint('edited', os.environ['SET_SINCE'])"
+    monkeypatch.setenv("SET_SINCE", "and set since")
     nbformat.write(content, notebook)
     assert run_batch(store, plan, untracked=True).done == 1
     assert starts(notebook.parent) == {1: 2}
-    assert "edited" in next((notebook.parent / "plan").glob("x-1-*.html")).read_text()
+    assert "edited and set since" in next((notebook.parent / "plan").glob("x-1-*.html")).read_text()
 
 
 def test_of_six_killed_half_way_and_started_again_none_that_was_finished_runs_twice(

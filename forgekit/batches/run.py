@@ -111,7 +111,9 @@ def _execute(
     """Run the executions that are due and yield each when it has come to an end, with what became of it."""
     context = multiprocessing.get_context("forkserver")  # papermill is imported once, not once per execution
     context.set_forkserver_preload(["papermill", "nbconvert"])
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    # As it is now: the server that forks them has that of the first batch of this process.
+    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs)), **os.environ}
+    environment.pop("JPY_SESSION_NAME", None)  # nobody looks on: no bars, and the explorer as plain HTML
     waiting = list(due)
     at_work: dict[Any, tuple[ForkServerProcess, Execution]] = {}
     try:
@@ -121,7 +123,7 @@ def _execute(
                 state_file(folder, execution.name).unlink(missing_ok=True)  # of a failure, which is tried again
                 given = {"store": str(store.path), "experiment": plan.experiment(execution)}
                 done = folder.resolve() / f"{execution.name}.ipynb"
-                told = (plan.notebook, done, execution.parameters | given, Path.cwd(), threads)
+                told = (plan.notebook, done, execution.parameters | given, Path.cwd(), environment)
                 process = context.Process(target=_run, args=told, daemon=True)
                 process.start()
                 at_work[process.sentinel] = (process, execution)
@@ -139,11 +141,11 @@ def _execute(
             process.terminate()
 
 
-def _run(notebook: Path, done: Path, parameters: dict[str, Any], cwd: Path, threads: int) -> None:
+def _run(notebook: Path, done: Path, parameters: dict[str, Any], cwd: Path, environment: dict[str, str]) -> None:
     """Execute one notebook in this process and write down what became of it."""
     threading.Thread(target=_die_with_the_batch, daemon=True).start()
-    os.environ.pop("JPY_SESSION_NAME", None)  # nobody looks on: no bars, and the explorer as plain HTML
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    os.environ.clear()
+    os.environ.update(environment)
     os.chdir(cwd)
     started_at, started, notebook_hash = datetime.now(UTC), time.monotonic(), _notebook_hash(notebook)
     error = execute(notebook, done, parameters)
