@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -33,10 +34,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return study.make(tmp_path_factory.mktemp("study"))
 
 
+@pytest.fixture(scope="module")
+def smaller(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return study.make(tmp_path_factory.mktemp("smaller"), scenes=2)
+
+
 @pytest.fixture
-def own(tmp_path: Path) -> Store:
+def own(smaller: Store, tmp_path: Path) -> Store:
     """A store to write into."""
-    return study.make(tmp_path / "own", scenes=2)
+    return open_store(shutil.copytree(smaller.folder, tmp_path / "own") / smaller.path.name)
 
 
 class Page:
