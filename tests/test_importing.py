@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -238,10 +237,8 @@ def test_a_benchmarks_annotation_is_the_scenes_elements(store, tmp_path):
     assert (scene["source"]["benchmark"], scene["source"]["category"]) == ("geneval", "counting")
 
 
-@cache
-def fuzzed() -> dict[str, bytes]:
+def fuzzed(rng: random.Random) -> dict[str, bytes]:
     """Files broken on purpose, name → content."""
-    rng = random.Random(5)
     csv = "id,prompt\n" + "".join(f"{i},a cat number {i}\n" for i in range(50))
     jsonl = "".join(json.dumps({"prompt": f"a dog {i}"}) + "\n" for i in range(50))
     noise = bytes(rng.randrange(256) for _ in range(4000))
@@ -259,9 +256,9 @@ def fuzzed() -> dict[str, bytes]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", sorted(fuzzed()))
+@pytest.mark.parametrize("name", sorted(fuzzed(random.Random(5))))
 def test_a_broken_file_is_a_clear_error_or_its_good_rows_and_never_half_an_import(store, tmp_path, name):
-    content = fuzzed()[name]
+    content = fuzzed(random.Random(5))[name]
     (tmp_path / name).write_bytes(content)
     try:
         report = fk.import_prompts(store, tmp_path / name)
@@ -276,13 +273,13 @@ def test_a_broken_file_is_a_clear_error_or_its_good_rows_and_never_half_an_impor
 
 
 def test_a_formula_counts_as_text_and_a_spreadsheet_error_is_a_bad_row(store, tmp_path):
-    (tmp_path / "f.csv").write_bytes(fuzzed()["formula.csv"])
+    (tmp_path / "f.csv").write_bytes(fuzzed(random.Random(5))["formula.csv"])
     report = fk.import_prompts(store, tmp_path / "f.csv")
     assert list(report.failures) == ["row 3"] and report.done == 2
 
 
 def test_a_million_columns_are_refused_by_name(store, tmp_path):
-    (tmp_path / "wide.csv").write_bytes(fuzzed()["wide.csv"])
+    (tmp_path / "wide.csv").write_bytes(fuzzed(random.Random(5))["wide.csv"])
     with pytest.raises(SourceError, match=r"1,000,000 columns"):
         fk.import_prompts(store, tmp_path / "wide.csv")
 
