@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from urllib.parse import parse_qs, unquote, urlparse
 
 import numpy as np
 import pytest
+import study
 from mirrored import about, artifacts, client_of, geometric_means, runs_of, version_runs
+from mlflow import MlflowClient
 from PIL import Image
 
 import forgekit as fk
@@ -63,11 +66,11 @@ def test_a_kind_of_element_has_the_mean_over_its_elements_in_all_images(tracked)
             assert run.data.metrics[f"element/{kind}"] == pytest.approx(np.mean(scores), abs=1e-4)
 
 
-def test_images_have_the_names_that_log_image_gives(tracked):
+def test_images_have_the_names_that_log_image_gives(tracked, tmp_path, empty_database):
     run = version_runs(tracked)[0]
     ours = [name for name in artifacts(tracked, run) if name.startswith("images/")]
-    client = client_of(tracked)
-    other = client.create_run(client.create_experiment("by hand"))
+    client = MlflowClient(tracking_uri=f"sqlite:///{shutil.copy(empty_database, tmp_path / 'by-hand.db')}")
+    other = client.create_run(client.create_experiment("by hand", artifact_location=tmp_path.as_uri()))
     client.log_image(other.info.run_id, Image.new("RGB", (4, 4)), key="image", step=3, synchronous=True)
     theirs = [file.path for file in client.list_artifacts(other.info.run_id, "images")]
     assert len(ours) == 2 * 2 and len(theirs) == 2  # each image and its preview
@@ -99,20 +102,25 @@ def test_the_table_has_an_image_and_a_score_per_seed(tracked):
     assert all(Image.open(files[row["image"]["compressed_filepath"]]).size == (256, 256) for row in named)
 
 
-@pytest.mark.parametrize("size", [(40, 120), (120, 40), (64, 64)])
-def test_a_picture_of_any_shape_is_whole_in_the_part_of_a_cell_that_mlflow_shows(studied, size):
-    for file in (studied.folder / "images").rglob("*.png"):
-        Image.new("RGB", size, "red").save(file)
+def test_a_picture_of_any_shape_is_whole_in_the_part_of_a_cell_that_mlflow_shows(studied):
+    shapes = [(40, 120), (120, 40), (64, 64)]
+    for number, file in enumerate(sorted((studied.folder / "images").rglob("*.png"))):
+        Image.new("RGB", shapes[number % 3], "red").save(file)
     fk.track(studied)
-    run = version_runs(studied)[0]
-    files = artifacts(studied, run)
-    (_, cell, *_), *_ = json.loads(files["images.json"].read_text())["data"]
-    square = Image.open(files[cell["compressed_filepath"]]).convert("RGB")
-    assert square.width == square.height
-    beside_paper = square.getchannel("G").point(lambda green: 255 * (green < 128))  # red on white
-    left, top, right, bottom = beside_paper.getbbox()
-    assert bottom <= square.height / 2  # the UI shows the upper half of the square
-    assert (right - left, bottom - top) == pytest.approx([side / max(size) * square.height / 2 for side in size], abs=3)
+    seen = set()
+    for run in version_runs(studied):
+        files = artifacts(studied, run)
+        for _, cell, *_ in json.loads(files["images.json"].read_text())["data"]:
+            square = Image.open(files[cell["compressed_filepath"]]).convert("RGB")
+            size = Image.open(files[cell["filepath"]]).size
+            assert square.width == square.height
+            beside_paper = square.getchannel("G").point(lambda green: 255 * (green < 128))  # red on white
+            left, top, right, bottom = beside_paper.getbbox()
+            assert bottom <= square.height / 2  # the UI shows the upper half of the square
+            whole = [side / max(size) * square.height / 2 for side in size]
+            assert (right - left, bottom - top) == pytest.approx(whole, abs=3)
+            seen.add(size)
+    assert seen == set(shapes)
 
 
 def test_a_version_links_to_the_runs_of_its_parent(tracked):
@@ -139,16 +147,26 @@ def test_the_registry_has_each_version_once_linked_to_its_runs(tracked):
     assert len(client.search_prompts(f"experiment_id = '{experiment_id}'")) == 2  # one per scene
 
 
-def test_a_description_shows_the_pictures_of_its_own_run_and_no_others(studied):
-    with studied.transaction() as con:
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory, empty_database):
+    """A mirrored store whose prompts are Markdown, HTML and, the rewritten one, a template."""
+    folder = tmp_path_factory.mktemp("hostile")
+    shutil.copy(empty_database, folder / "mlflow.db")
+    store = study.make(folder, scenes=2, iterations=2, seeds=2)
+    with store.transaction() as con:
+        con.execute("update prompts set prompt_text = 'a {{red}} circle {% if %}' where generation_iteration = 1")
         con.execute("update prompts set prompt_text = prompt_text || ' ![](http://elsewhere/x.png) <img src=y>'")
-    fk.track(studied)
-    for run in runs_of(studied):
+    assert fk.track(store).failed == 0
+    return store
+
+
+def test_a_description_shows_the_pictures_of_its_own_run_and_no_others(hostile):
+    for run in runs_of(hostile):
         pictures = re.findall(r"(?<!\\)!\[\]\((.*?)\)", run.data.tags["mlflow.note.content"])
         for address in map(urlparse, pictures):
             assert not address.netloc
             named = {name: value[0] for name, value in parse_qs(address.query).items()}
-            assert named["run_uuid"] == run.info.run_id and named["path"] in artifacts(studied, run)
+            assert named["run_uuid"] == run.info.run_id and named["path"] in artifacts(hostile, run)
         assert pictures and "<img" not in run.data.tags["mlflow.note.content"]
 
 
@@ -190,19 +208,13 @@ def test_the_summary_tells_what_is_cross_fitted_from_what_is_selected_and_has_th
     assert {"gain.csv", "confirmed.csv"} <= set(artifacts(tracked, summary))
 
 
-def test_nothing_is_left_in_the_folder_where_it_is_called(studied, tmp_path_factory, monkeypatch):
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    monkeypatch.chdir(elsewhere)
-    fk.track(studied)
-    assert list(elsewhere.iterdir()) == []
+def test_nothing_is_left_in_the_folder_where_it_is_called(tracked, called_from):
+    assert list(called_from.iterdir()) == []
 
 
-def test_doubled_braces_are_text_and_not_a_template(studied):
-    with studied.transaction() as con:
-        con.execute("update prompts set prompt_text = 'a {{red}} circle {% if %}' where generation_iteration = 1")
-    assert fk.track(studied).failed == 0
-    client = client_of(studied)
+def test_doubled_braces_are_text_and_not_a_template(hostile):
+    client = client_of(hostile)
     versions = [version for p in client.search_prompts() for version in client.search_prompt_versions(p.name)]
     (braced,) = [version for version in versions if "red" in version.template and "if" in version.template]
     assert not braced.variables
-    assert braced.format() == "a { {red}} circle { % if %}"
+    assert braced.format() == "a { {red}} circle { % if %} ![](http://elsewhere/x.png) <img src=y>"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import zlib
 
 import pytest
 import study
-from mirrored import artifacts, client_of, runs_of
+from mirrored import artifacts, client_of, runs_of, version_runs
 from PIL import Image
 
 import forgekit as fk
+from forgekit.errors import ParameterError
 from forgekit.tracking.run import Run
 from forgekit.tracking.views import VIEW, saved_views
 
@@ -116,30 +118,48 @@ def test_no_view_asks_for_more_runs_than_the_ui_loads(size, shown):
     assert len(found) == shown < 100
 
 
-def test_arms_are_told_apart_where_there_are_several(studied):
+@pytest.fixture(scope="module")
+def arms(tmp_path_factory, empty_database):
+    """A store with two arms of a study, mirrored, and another experiment, not mirrored."""
+    folder = tmp_path_factory.mktemp("arms")
+    shutil.copy(empty_database, folder / "mlflow.db")
+    store = study.make(folder, scenes=1, iterations=1, seeds=1)
     for arm in ("refine", "resample"):
-        study.fill(studied, experiment=f"colours/{arm}", scenes=2, iterations=2, seeds=2, seed=3)
-    fk.track(studied, experiment="colours")
-    rounds = runs_of(studied, "tags.kind = 'round'", "colours")
+        study.fill(store, experiment=f"colours/{arm}", scenes=2, iterations=2, seeds=2, seed=3)
+    assert fk.track(store, experiment="colours").done == 12
+    return store
+
+
+def test_arms_are_told_apart_where_there_are_several(arms):
+    rounds = runs_of(arms, "tags.kind = 'round'", "colours")
     assert {run.info.run_name for run in rounds} >= {
         "round 1 · clip · objective · refine",
         "round 1 · fuyu · held-out · resample",
     }
     assert {run.data.tags["experiment"] for run in rounds} == {"colours/refine", "colours/resample"}
-    assert "tags.`experiment`" in views_of(studied, "colours")["rounds"]["selectedColumns"]
+    assert "tags.`experiment`" in views_of(arms, "colours")["rounds"]["selectedColumns"]
 
 
-def test_a_round_that_is_missing_is_written_by_the_next_call_and_one_that_has_not_changed_is_not(studied):
-    fk.track(studied)
-    before = {run.info.run_name: run.info.run_id for run in runs_of(studied, "tags.kind = 'round'")}
-    client_of(studied).delete_run(before["round 1 · clip · objective"])
-    assert fk.track(studied).done == 0
-    after = {run.info.run_name: run.info.run_id for run in runs_of(studied, "tags.kind = 'round'")}
+def test_the_arms_of_a_study_lie_in_one_mlflow_experiment(arms):
+    assert {run.data.tags["experiment"] for run in version_runs(arms, "colours")} == {
+        "colours/refine",
+        "colours/resample",
+    }
+    assert client_of(arms).get_experiment_by_name("main") is None
+    with pytest.raises(ParameterError, match=r"no experiment is called 'colors/refine'.*Did you mean 'colours/refine'"):
+        fk.track(arms, experiment="colors/refine")
+
+
+def test_a_round_that_is_missing_is_written_by_the_next_call_and_one_that_has_not_changed_is_not(mirrored):
+    before = {run.info.run_name: run.info.run_id for run in runs_of(mirrored, "tags.kind = 'round'")}
+    client_of(mirrored).delete_run(before["round 1 · clip · objective"])
+    assert fk.track(mirrored).done == 0
+    after = {run.info.run_name: run.info.run_id for run in runs_of(mirrored, "tags.kind = 'round'")}
     assert {name for name in after if after[name] != before[name]} == {"round 1 · clip · objective"}
 
 
-def test_the_report_says_where_the_ui_opens_on_the_rounds(studied, monkeypatch):
+def test_the_report_says_where_the_ui_opens_on_the_rounds(mirrored, monkeypatch):
     monkeypatch.setenv("MLFLOW_PORT", "5123")
-    experiment_id = fk.track(studied) and client_of(studied).get_experiment_by_name("main").experiment_id
+    experiment_id = client_of(mirrored).get_experiment_by_name("main").experiment_id
     link = f"http://127.0.0.1:5123/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey=forgekit"
-    assert f"main: {link}" in fk.track(studied).notes
+    assert f"main: {link}" in fk.track(mirrored).notes
