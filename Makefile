@@ -7,7 +7,9 @@ BIN    := $(VENV)/bin
 STORE  ?= data/forge.duckdb
 PROMPTS ?= data/prompts/starter.csv
 READY  := $(VENV)/.ready
-PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# One worker more than there are cores, for tests wait for processes and servers; what they start finds compiled modules.
+WORKERS = $(shell $(BIN)/python -c 'import os; print(min(4, 1 + len(os.sched_getaffinity(0))))' 2>/dev/null || echo 2)
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 LAB_SETTINGS = $(VENV)/share/jupyter/lab/settings/overrides.json
 KERNEL_SETTINGS = $(VENV)/etc/ipython/ipython_kernel_config.json
 MLFLOW_DB = $(abspath $(dir $(STORE)))/mlflow.db
