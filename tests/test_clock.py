@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from test_deciding import one
 from test_pass_mark import ByImage, Proposes, judged
 
 import forgekit as fk
-
-__all__ = ["one"]
 
 TIMED = ("scenes", "prompts", "generated_images", "image_evaluations", "prompt_learnings", "api_logs")
 CAUSES = "select learning_id from api_logs where stage = 'generate' and id not in (select unnest($before::uuid[]))"
