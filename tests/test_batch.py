@@ -12,6 +12,7 @@ from pathlib import Path
 
 import fair_world
 import nbformat
+import pandas as pd
 import pytest
 import study
 from PIL import Image
@@ -22,6 +23,7 @@ from forgekit.batches.index import summary
 from forgekit.batches.plan import read_plan
 from forgekit.batches.run import run_batch
 from forgekit.errors import ParameterError
+from forgekit.show import pages
 from forgekit.store import Store
 
 PARAMETERS = """
@@ -203,6 +205,12 @@ def test_the_summary_has_the_paired_gain_of_each_execution_with_its_interval(not
     held_out = trends.gain(store, experiment=drawn).query("not steers").iloc[0]
     told = [table.loc[1, f"{part} by {held_out['vision_model']}"] for part in ("gain", "low", "high")]
     assert told == pytest.approx(held_out[["gain", "low", "high"]].tolist())
+
+
+def test_a_gain_that_rounds_to_nothing_is_no_loss_in_a_table() -> None:
+    html = pages.table(pd.DataFrame({"gain": [-0.001, -0.01]})).to_html()
+    assert "-0.01" in html
+    assert "-0.00" not in html
 
 
 def test_the_index_shows_the_same_scene_of_each_execution_whatever_it_scored(notebook: Path, store: Store) -> None:

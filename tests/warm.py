@@ -61,6 +61,7 @@ class Popen(subprocess.Popen):
         except BlockingIOError:
             return 0, 0
         self._asked.close()
+        assert len(told) == 4, "the process that forks has gone, and how this one ended is not known"
         return self.pid, int.from_bytes(told)
 
     def _internal_poll(self, *_: Any, **__: Any) -> int | None:
@@ -97,12 +98,10 @@ def _server() -> str:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
         server = subprocess.Popen(
             [sys.executable, __file__, str(listener.fileno())],
-            **{
-                "stdin": subprocess.PIPE,
-                "env": environment,
-                "pass_fds": [listener.fileno()],
-                "start_new_session": True,
-            },
+            stdin=subprocess.PIPE,
+            env=environment,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
         )
     _server.process = server  # its stdin is closed when this process ends
     return address

@@ -98,12 +98,12 @@ def mend(store: Store, rules: Sequence[Rule], found: Mapping[str, Mapping[str, s
     notes: list[str] = []
     left = iter([rule for rule in rules if rule.mend])
     while broken := _next_broken(store, left, found):
-        mend, ids = broken
-        if mend in ways:
-            notes += ways[mend](store, ids) or []
+        way, ids = broken
+        if way in ways:
+            notes += ways[way](store, ids) or []
         else:
             with store.transaction() as con:
-                con.execute(ASK_AGAIN if mend == "ask again" else mend, {"ids": ids})
+                con.execute(ASK_AGAIN if way == "ask again" else way, {"ids": ids})
     return notes
 
 
